@@ -1,0 +1,155 @@
+"""Filters: scores in, boolean mask out. Ranks are taken within groups; NaN (no verdict) is never kept.
+
+A filter is any callable `(key, scores, groups) -> mask`. One that judges each row by itself says so with
+`rowwise = True`; only such filters can serve a `Quota`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from veriloop.core.key import Key
+
+
+class RoundError(RuntimeError):
+    """A round could not do what was asked of it; nothing was refitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAll:
+    """Keep every row that has a verdict.
+
+    >>> KeepAll()(Key(0), np.array([0.1, np.nan, -3.0]))
+    array([ True, False,  True])
+    """
+
+    rowwise: ClassVar[bool] = True
+
+    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+        return ~np.isnan(scores)
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """Keep the rows that score at least `cut`.
+
+    >>> Threshold(0.0)(Key(0), np.array([0.1, 0.0, -3.0]))
+    array([ True,  True, False])
+    """
+
+    cut: float = 0.0
+    rowwise: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if np.isnan(self.cut):
+            raise ValueError("Threshold.cut must be a number, got nan")
+
+    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+        return np.asarray(scores) >= self.cut
+
+
+@dataclass(frozen=True, slots=True)
+class Bernoulli:
+    """Keep each row with the probability that its score states.
+
+    >>> Bernoulli()(Key(0), np.array([1.0, 0.0, np.nan]))
+    array([ True, False, False])
+
+    Raises:
+        ValueError: if a score lies outside [0, 1].
+    """
+
+    rowwise: ClassVar[bool] = True
+
+    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+        scores = np.asarray(scores)
+        wrong = (scores < 0) | (scores > 1)
+        if wrong.any():
+            raise ValueError(f"Bernoulli needs scores in [0, 1], got {scores[wrong][0]:.4g}; use a soft verifier")
+        return key.numpy().random(len(scores)) < scores
+
+
+@dataclass(frozen=True, slots=True)
+class TopFraction:
+    """Keep the best `fraction` of each group, to the nearest row; ties are broken by the key.
+
+    >>> TopFraction(0.5)(Key(0), np.array([3.0, 1.0, 2.0, 0.0]))
+    array([ True, False,  True, False])
+    >>> TopFraction(0.5)(Key(0), np.array([3.0, 1.0, 2.0, 0.0]), np.array([0, 1, 0, 1]))
+    array([ True,  True, False, False])
+
+    Raises:
+        RoundError: if fewer rows of a group have a verdict than are to be kept.
+    """
+
+    fraction: float
+
+    def __post_init__(self) -> None:
+        _check_fraction(self)
+
+    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+        return _top(key, scores, groups, lambda size: np.floor(self.fraction * size + 0.5).astype(int))
+
+
+@dataclass(frozen=True, slots=True)
+class RandomFraction:
+    """Keep a random `fraction` of each group: the unverified arm of the same size as `TopFraction`.
+
+    >>> int(RandomFraction(0.25)(Key(0), np.zeros(100)).sum())
+    25
+    """
+
+    fraction: float
+
+    def __post_init__(self) -> None:
+        _check_fraction(self)
+
+    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+        lots = np.where(np.isnan(scores), np.nan, key.fold("lots").numpy().random(len(scores)))
+        return TopFraction(self.fraction)(key, lots, groups)
+
+
+@dataclass(frozen=True, slots=True)
+class TopCount:
+    """Keep the `count` best rows of each group; ties are broken by the key.
+
+    >>> TopCount(1)(Key(0), np.array([3.0, 1.0, 2.0]))
+    array([ True, False, False])
+
+    Raises:
+        RoundError: if a group has fewer than `count` rows with a verdict.
+    """
+
+    count: int
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError(f"TopCount.count must be at least 1, got {self.count}")
+
+    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+        return _top(key, scores, groups, lambda size: np.full_like(size, self.count))
+
+
+def _check_fraction(filter: TopFraction | RandomFraction) -> None:
+    if not 0 < filter.fraction <= 1:
+        raise ValueError(f"{type(filter).__name__}.fraction must be in (0, 1], got {filter.fraction}")
+
+
+def _top(key: Key, scores: np.ndarray, groups: np.ndarray | None, wanted_of) -> np.ndarray:  # noqa: ANN001
+    """Mask of the `wanted_of(size)` best rows of each group."""
+    scores = np.asarray(scores, dtype=float)
+    groups = np.zeros(len(scores), dtype=int) if groups is None else np.asarray(groups)
+    labels, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    wanted = wanted_of(sizes)
+    judged = np.bincount(codes, weights=~np.isnan(scores), minlength=len(labels))
+    for i in np.flatnonzero(judged < wanted):
+        raise RoundError(f"group {labels[i]} has {judged[i]:.0f} rows with a verdict, {wanted[i]} are to be kept")
+    # NaN sorts last, so within a group the ranks below `wanted` never reach it.
+    order = np.lexsort((key.numpy().random(len(scores)), -scores, codes))
+    rank = np.arange(len(scores)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    mask = np.zeros(len(scores), dtype=bool)
+    mask[order] = rank < np.repeat(wanted, sizes)
+    return mask

@@ -1,0 +1,183 @@
+"""One abstraction: a round generates, verifies, filters and refits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from veriloop.core.batch import B
+from veriloop.core.candidates import Candidates, Quota
+from veriloop.core.filters import KeepAll, RoundError
+from veriloop.core.key import Key
+from veriloop.core.pools import Replace
+from veriloop.core.verifiers import Constant, Verdict
+
+M = TypeVar("M")  # a model: opaque to the loop
+
+
+@dataclass(frozen=True, slots=True)
+class State(Generic[M]):
+    """All a round needs from the past. Saving this is a checkpoint."""
+
+    model: M
+    round: int = 0
+    past: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a round reports. Plain numbers, no wall-clock: one JSON line."""
+
+    round: int
+    candidates: int
+    kept: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def acceptance(self) -> float:
+        """Kept rows over candidates."""
+        return self.kept / self.candidates
+
+
+def _nothing(*_: Any) -> Mapping[str, float]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loop(Generic[M, B]):
+    """The round, made of plain callables.
+
+    generate: (key, model, n) -> batch of n candidates.
+    verify: (key, batch) -> scores, shape (n,); higher is better, NaN is "no verdict". Default: no verification.
+    filter: (key, scores, groups) -> boolean mask, shape (n,).
+    refit: (key, model, batch) -> new model; must not modify its argument.
+    measure: (key, model) -> named numbers for the record.
+    pool: (key, past, kept) -> (training batch, past); what the next model is fitted to.
+    group: batch -> integers, shape (n,); filters rank, and quotas count, within groups. Default: one group.
+    observe: (key, batch, scores, mask) -> named numbers about the candidates.
+    block: candidates drawn, and verified, under one key; it is part of the random stream, as the seed is.
+    chunk: the most candidates held in memory; a round with more draws them twice, to score and to keep, with the
+        same result. None holds all of them.
+    """
+
+    generate: Callable[[Key, M, int], B]
+    refit: Callable[[Key, M, B], M]
+    verify: Callable[[Key, B], Any] = Constant()
+    filter: Callable[[Key, np.ndarray, np.ndarray], np.ndarray] = KeepAll()
+    measure: Callable[[Key, M], Mapping[str, float]] = _nothing
+    pool: Callable[[Key, Any, B], tuple[B, Any]] = Replace()
+    group: Callable[[B], np.ndarray] | None = None
+    observe: Callable[[Key, Any, np.ndarray, np.ndarray], Mapping[str, float]] = _nothing
+    block: int = 65_536
+    chunk: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("block", "chunk"):
+            size = getattr(self, name)
+            if size is not None and size < 1:
+                raise ValueError(f"Loop.{name} must be at least 1, got {size}")
+
+    def step(self, key: Key, state: State[M], n: int | Quota) -> tuple[State[M], Record]:
+        """Do round `state.round + 1` on `n` candidates, or until a `Quota` of kept rows is met.
+
+        Raises:
+            RoundError: if nothing was kept, or less than was asked for; `state` is untouched.
+        """
+        index = state.round + 1
+        if not isinstance(n, Quota) and n < 1:
+            raise ValueError(f"round {index}: the number of candidates must be at least 1, got {n}")
+        key = key.fold(index)
+        try:
+            candidates, verdict, mask = self._select(key, state.model, n)
+            _check_kept(verdict.scores, mask)
+        except RoundError as error:
+            raise RoundError(f"round {index}: {error}") from None
+        kept = candidates[mask]
+        batch, past = self.pool(key.fold("pool"), state.past, kept)
+        model = self.refit(key.fold("refit"), state.model, batch)
+        metrics = _merge(
+            {"no_verdict": int(np.isnan(verdict.scores).sum())},
+            verdict.metrics(mask),
+            self.observe(key.fold("observe"), candidates.whole(), verdict.scores, mask),
+            self.measure(key.fold("measure"), model),
+        )
+        return State(model, index, past), Record(index, len(candidates), len(kept), metrics)
+
+    def _select(self, key: Key, model: M, n: int | Quota) -> tuple[Candidates[B], Verdict, np.ndarray]:
+        """Draw, judge and filter; the mask covers all candidates drawn."""
+        candidates = Candidates(lambda i, rows: self.generate(key.fold("generate", i), model, rows), self.chunk)
+        verdicts: list[Verdict] = []
+
+        def judge(rows: int) -> tuple[np.ndarray, np.ndarray]:
+            batch = candidates.draw(rows)
+            verdicts.append(Verdict.of(self.verify(key.fold("verify", len(verdicts)), batch)))
+            groups = np.zeros(rows, dtype=int) if self.group is None else np.asarray(self.group(batch))
+            _check_shape("verify", verdicts[-1].scores, rows)
+            _check_shape("group", groups, rows)
+            return verdicts[-1].scores, groups
+
+        if isinstance(n, Quota):
+            if not getattr(self.filter, "rowwise", False):
+                raise ValueError(f"a quota needs a filter that judges rows one by one, got {self.filter!r}")
+            mask = n.fill(judge, lambda i, *scored: self._mask(key.fold("filter", i), *scored), self.block)
+        else:
+            sizes = [min(self.block, n - start) for start in range(0, n, self.block)]
+            scores, groups = (np.concatenate(part) for part in zip(*map(judge, sizes), strict=True))
+            mask = self._mask(key.fold("filter"), scores, groups)
+        return candidates, Verdict.concatenate(verdicts), mask
+
+    def _mask(self, key: Key, scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        mask = np.asarray(self.filter(key, scores, groups))
+        _check_shape("filter", mask, len(scores))
+        if mask.dtype != bool or (mask & np.isnan(scores)).any():
+            raise ValueError(f"filter must return a boolean mask that keeps no NaN score; check {self.filter!r}")
+        return mask
+
+
+def run(
+    loop: Loop[M, B] | Callable[[Key, State[M]], Loop[M, B]],
+    key: Key,
+    state: State[M],
+    sizes: Sequence[int | Quota],
+) -> Iterator[tuple[State[M], Record]]:
+    """Yield (state, record) after every round; round k uses `sizes[k - 1]`, starting after `state.round`.
+
+    The caller's `for` body is the callback: log, save, plot, `break`. `loop` may be a function of (key, state) that
+    makes each round's loop: a verifier retrained every round, a filter that grows stricter.
+
+    >>> mean = Loop(
+    ...     generate=lambda key, model, n: model + key.numpy().standard_normal(n),
+    ...     refit=lambda key, model, batch: float(batch.mean()),
+    ... )
+    >>> [record.kept for state, record in run(mean, Key(0), State(0.0), [10, 20])]
+    [10, 20]
+    """
+    for n in sizes[state.round :]:
+        this = loop if isinstance(loop, Loop) else loop(key.fold(state.round + 1, "loop"), state)
+        state, record = this.step(key, state, n)
+        yield state, record
+
+
+def _check_kept(scores: np.ndarray, mask: np.ndarray) -> None:
+    if not mask.any():
+        judged = scores[~np.isnan(scores)]
+        best = f"best score {judged.max():.4g}" if len(judged) else "no row has a verdict"
+        raise RoundError(f"acceptance 0, none of {len(scores)} candidates kept; {best}")
+
+
+def _check_shape(what: str, got: np.ndarray, rows: int) -> None:
+    if got.shape != (rows,):
+        raise ValueError(f"{what} must return one value a row, shape ({rows},), got shape {got.shape}")
+
+
+def _merge(*parts: Mapping[str, float]) -> dict[str, float]:
+    merged: dict[str, float] = {}
+    for part in parts:
+        for name, value in part.items():
+            if name in merged:
+                raise ValueError(f"two metrics of one round are called {name!r}; rename one")
+            merged[name] = value
+    return merged

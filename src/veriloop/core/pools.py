@@ -1,0 +1,129 @@
+"""Pools: which data the next model is fitted to, `(key, past, kept) -> (training batch, past)`.
+
+`past` is what the pool carries from round to round: a tuple of batches, one a round (`None` is the empty one, a
+bare batch a tuple of one). To accumulate on top of real data, start from `State(model, past=(real,))`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic
+
+import numpy as np
+
+from veriloop.core.batch import B, concatenate
+from veriloop.core.key import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Train on the newest kept rows alone.
+
+    >>> Replace()(Key(0), None, np.array([1, 2]))
+    (array([1, 2]), ())
+    """
+
+    def __call__(self, key: Key, past: Any, kept: B) -> tuple[B, tuple[B, ...]]:
+        return kept, ()
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulate:
+    """Train on everything kept so far (Gerstgrasser et al., 2024).
+
+    >>> Accumulate()(Key(0), (np.array([0]),), np.array([1, 2]))[0]
+    array([0, 1, 2])
+    """
+
+    def __call__(self, key: Key, past: Any, kept: B) -> tuple[B, tuple[B, ...]]:
+        past = (*_batches(past), kept)
+        return concatenate(past), past
+
+
+@dataclass(frozen=True, slots=True)
+class AccumulateSubsample:
+    """Keep everything, train on `n` rows of it drawn without replacement (Kazdan et al., 2024).
+
+    While fewer than `n` rows exist, all of them are used.
+    """
+
+    n: int
+
+    def __post_init__(self) -> None:
+        _check_count(self, self.n)
+
+    def __call__(self, key: Key, past: Any, kept: B) -> tuple[B, tuple[B, ...]]:
+        everything, past = Accumulate()(key, past, kept)
+        rows = key.numpy().permutation(len(everything))[: self.n]
+        return everything[np.sort(rows)], past
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Train on the kept rows of the last `n` rounds.
+
+    >>> Window(2)(Key(0), (np.array([0]), np.array([1])), np.array([2]))[0]
+    array([1, 2])
+    """
+
+    n: int
+
+    def __post_init__(self) -> None:
+        _check_count(self, self.n)
+
+    def __call__(self, key: Key, past: Any, kept: B) -> tuple[B, tuple[B, ...]]:
+        past = (*_batches(past), kept)[-self.n :]
+        return concatenate(past), past
+
+
+@dataclass(frozen=True, slots=True)
+class MixReal(Generic[B]):
+    r"""Add rows of a fixed real set so that they make up `fraction` of the training batch.
+
+    Of `n` kept rows and :math:`m = \mathrm{round}(n f/(1 - f))` real ones, no real row is used twice before all
+    have been used once: a fraction beyond the real set's size weights it by whole copies.
+
+    >>> MixReal(np.array([7, 8]), 0.5)(Key(0), None, np.array([1, 2]))[0]
+    array([7, 8, 1, 2])
+    """
+
+    real: B
+    fraction: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction < 1:
+            raise ValueError(f"MixReal.fraction must be in (0, 1), got {self.fraction}")
+        if not len(self.real):
+            raise ValueError("MixReal.real must have at least one row, got none")
+
+    def __call__(self, key: Key, past: Any, kept: B) -> tuple[B, tuple[B, ...]]:
+        size = len(self.real)
+        copies, rest = divmod(round(len(kept) * self.fraction / (1 - self.fraction)), size)
+        rows = np.concatenate([np.tile(np.arange(size), copies), np.sort(key.numpy().permutation(size)[:rest])])
+        return concatenate([self.real[rows], kept]), ()
+
+
+@dataclass(frozen=True, slots=True)
+class FreshReal(Generic[B]):
+    """Add `n` real rows drawn anew each round by `draw(key, n)`."""
+
+    draw: Callable[[Key, int], B]
+    n: int
+
+    def __post_init__(self) -> None:
+        _check_count(self, self.n)
+
+    def __call__(self, key: Key, past: Any, kept: B) -> tuple[B, tuple[B, ...]]:
+        return concatenate([self.draw(key, self.n), kept]), ()
+
+
+def _batches(past: Any) -> tuple[Any, ...]:
+    if past is None:
+        return ()
+    return past if isinstance(past, tuple) else (past,)
+
+
+def _check_count(pool: Any, n: int) -> None:
+    if n < 1:
+        raise ValueError(f"{type(pool).__name__}.n must be at least 1, got {n}")

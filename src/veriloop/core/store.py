@@ -1,0 +1,166 @@
+"""Run folders: checkpoints that either exist whole or not at all, and the records made from them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from veriloop.core.candidates import Quota
+from veriloop.core.key import Key
+from veriloop.core.loop import Loop, Record, State, run
+
+Row = Mapping[str, Any]
+
+
+class RunDir:
+    """A folder of checkpoints `round_NNNN/NAME/`, each written under a temporary name, fsynced, then renamed.
+
+    A checkpoint holds whatever `write` puts there, the rows it adds to records.jsonl, and the sha256 of every file.
+    Killing the process at any moment loses at most what was not yet committed. Nothing is ever unpickled.
+
+    >>> import tempfile
+    >>> folder = RunDir(tempfile.mkdtemp())
+    >>> folder.commit(1, "verified", [{"round": 1, "kept": 5}])
+    >>> folder.rows(1, "verified")
+    [{'round': 1, 'kept': 5}]
+    >>> folder.rows(2, "verified") is None
+    True
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def folder(self, round: int, name: str) -> Path:
+        """Return where the checkpoint `name` of `round` lies."""
+        return self.path / f"round_{round:04d}" / name
+
+    def commit(
+        self, round: int, name: str, rows: Sequence[Row], write: Callable[[Path], None] | None = None
+    ) -> None:
+        """Write a checkpoint: the files of `write(folder)`, then the rows, then the name that makes both count."""
+        final = self.folder(round, name)
+        temporary = final.with_name(f".{final.name}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        if write is not None:
+            write(temporary)
+        (temporary / "rows.jsonl").write_text("".join(map(line, rows)))
+        sums = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
+        (temporary / "sha256.json").write_text(json.dumps(sums, indent=1))
+        for file in (*temporary.iterdir(), temporary):
+            _sync(file)
+        shutil.rmtree(final, ignore_errors=True)
+        os.rename(temporary, final)
+        _sync(final.parent)
+
+    def rows(self, round: int, name: str) -> list[dict[str, Any]] | None:
+        """Return the rows of a checkpoint, or None where there is none or it is damaged (which warns, by name)."""
+        folder = self.folder(round, name)
+        if not folder.exists():
+            return None
+        if damage := _damage(folder):
+            warnings.warn(f"checkpoint {folder} is damaged ({damage}) and is not used", stacklevel=2)
+            return None
+        return [json.loads(text) for text in (folder / "rows.jsonl").read_text().splitlines()]
+
+    def run(
+        self,
+        loop: Loop | Callable[[Key, State], Loop],
+        key: Key,
+        state: State,
+        sizes: Sequence[int | Quota],
+        *,
+        save: Callable[[State, Path], None],
+        load: Callable[[Path], State],
+        name: str = "loop",
+    ) -> Iterator[tuple[State, Record]]:
+        """Do as `veriloop.run` and commit every round; rounds already committed are read, not run.
+
+        save, load: write a state into a folder and read it back; `save_arrays` and `load_arrays` serve models that
+            are NumPy arrays.
+
+        The states yielded for rounds read from disk are those of the last one only: earlier rounds are not loaded.
+        """
+        done: list[Record] = []
+        while (rows := self.rows(state.round + len(done) + 1, name)) is not None:
+            done.append(_record(rows[0]))
+        if done:
+            state = load(self.folder(done[-1].round, name))
+            yield from ((state, record) for record in done)
+        for new, record in run(loop, key, state, sizes):
+            self.commit(record.round, name, [_row(record)], lambda folder, new=new: save(new, folder))
+            yield new, record
+
+
+def line(row: Row) -> str:
+    """Return the row as one line of JSON; NaN, which JSON lacks, becomes null."""
+    clean = {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in row.items()}
+    return json.dumps(clean, allow_nan=False, default=_plain) + "\n"
+
+
+def save_arrays(state: State, folder: Path) -> None:
+    """Write a state whose model is an array, and whose past is a tuple of arrays, without pickling."""
+    np.save(folder / "model.npy", state.model, allow_pickle=False)
+    past = () if state.past is None else state.past
+    for i, batch in enumerate(past):
+        np.save(folder / f"past_{i:04d}.npy", batch, allow_pickle=False)
+    (folder / "state.json").write_text(json.dumps({"round": state.round, "past": len(past)}))
+
+
+def load_arrays(folder: Path) -> State:
+    """Read back what `save_arrays` wrote."""
+    about = json.loads((folder / "state.json").read_text())
+    past = tuple(np.load(folder / f"past_{i:04d}.npy", allow_pickle=False) for i in range(about["past"]))
+    return State(np.load(folder / "model.npy", allow_pickle=False), about["round"], past)
+
+
+def _row(record: Record) -> Row:
+    return {"round": record.round, "candidates": record.candidates, "kept": record.kept, **record.metrics}
+
+
+def _record(row: dict[str, Any]) -> Record:
+    counts = [row.pop(name) for name in ("round", "candidates", "kept")]
+    return Record(*counts, {name: float("nan") if value is None else value for name, value in row.items()})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a record holds plain numbers and strings, got {value!r}")
+
+
+def _damage(folder: Path) -> str:
+    """Name what is wrong with a checkpoint, or return an empty string."""
+    try:
+        sums = json.loads((folder / "sha256.json").read_text())
+    except (OSError, ValueError):
+        return "sha256.json is missing or unreadable"
+    for name, digest in sums.items():
+        if not (folder / name).exists():
+            return f"{name} is missing"
+        if _sha256(folder / name) != digest:
+            return f"the sha256 of {name} differs"
+    return ""
+
+
+def _sha256(file: Path) -> str:
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Flush a file, or a folder's list of names, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,223 @@
+"""Verifier algebra. A verifier is any callable `(key, batch) -> scores`; a score of 0 or more means "accept".
+
+Composed verifiers return a `Verdict`, which carries every part's scores into the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from veriloop.core.key import Key
+
+Verifier = Callable[[Key, Any], Any]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Scores with the scores of the parts they were made of, and of an oracle where there is one.
+
+    scores: shape (n,), higher is better, NaN is "no verdict".
+    parts: name -> scores, shape (n,) each.
+    oracle: the truth's scores, shape (n,), or None.
+    """
+
+    scores: np.ndarray
+    parts: Mapping[str, np.ndarray] = field(default_factory=dict)
+    oracle: np.ndarray | None = None
+
+    @staticmethod
+    def of(scores: Any) -> Verdict:
+        """Wrap bare scores; leave a verdict as it is."""
+        return scores if isinstance(scores, Verdict) else Verdict(np.asarray(scores))
+
+    @staticmethod
+    def concatenate(verdicts: list[Verdict]) -> Verdict:
+        """Stack the verdicts on consecutive blocks of rows."""
+        first = verdicts[0]
+        return Verdict(
+            np.concatenate([v.scores for v in verdicts]),
+            {name: np.concatenate([v.parts[name] for v in verdicts]) for name in first.parts},
+            None if first.oracle is None else np.concatenate([np.asarray(v.oracle) for v in verdicts]),
+        )
+
+    def metrics(self, mask: np.ndarray) -> dict[str, float]:
+        """Return each part's acceptance and, where there is an oracle, the error rates of parts and kept set.
+
+        `false_accept` is the share accepted of what the oracle rejects, `false_reject` the share rejected of
+        what it accepts; NaN where the oracle rejects (accepts) nothing. A row without a verdict counts as rejected.
+        """
+        named = {f"_{name}": scores >= 0 for name, scores in self.parts.items()}
+        rates = {f"acceptance{name}": _share(accepted) for name, accepted in named.items()}
+        if self.oracle is not None:
+            truth = self.oracle >= 0
+            for name, accepted in {"": mask, **named}.items():
+                rates[f"false_accept{name}"] = _share(accepted[~truth])
+                rates[f"false_reject{name}"] = _share(~accepted[truth])
+        return rates
+
+
+def _share(flags: np.ndarray) -> float:
+    return float(np.mean(flags)) if len(flags) else float("nan")
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Give every row the same score: no verification."""
+
+    score: float = 0.0
+
+    def __call__(self, key: Key, batch: Any) -> np.ndarray:
+        return np.full(len(batch), float(self.score))
+
+
+@dataclass(frozen=True)
+class Random:
+    """Give standard normal scores that ignore the rows: a control that selects nothing."""
+
+    def __call__(self, key: Key, batch: Any) -> np.ndarray:
+        return key.numpy().standard_normal(len(batch))
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """Score +1 where `truth(batch)` holds and -1 where it does not: a control that never errs."""
+
+    truth: Callable[[Any], Any]
+
+    def __call__(self, key: Key, batch: Any) -> np.ndarray:
+        return np.where(np.asarray(self.truth(batch), dtype=bool), 1.0, -1.0)
+
+
+@dataclass(frozen=True)
+class Audited:
+    """Score by `verifier` alone, and report its error rates against `oracle` in the record."""
+
+    verifier: Verifier
+    oracle: Verifier
+
+    def __call__(self, key: Key, batch: Any) -> Verdict:
+        verdict = Verdict.of(self.verifier(key, batch))
+        return Verdict(verdict.scores, verdict.parts, Verdict.of(self.oracle(key.fold("oracle"), batch)).scores)
+
+
+@dataclass(frozen=True)
+class Shifted:
+    """Add `by` to every score: a verifier that is too lenient (`by > 0`) or too strict."""
+
+    verifier: Verifier
+    by: float
+
+    def __call__(self, key: Key, batch: Any) -> Verdict:
+        verdict = Verdict.of(self.verifier(key, batch))
+        return Verdict(verdict.scores + self.by, verdict.parts, verdict.oracle)
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """Flip verdicts at random: accept with probability `false_accept` what `verifier` rejects, and the reverse.
+
+    A flipped score changes sign and keeps its size, so a strong verdict flips into a strong one. The record has the
+    clean verifier as the oracle, hence the measured rates, unless the verifier brings an oracle of its own.
+    """
+
+    verifier: Verifier
+    false_accept: float = 0.0
+    false_reject: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("false_accept", "false_reject"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"Noisy.{name} must be in [0, 1], got {getattr(self, name)}")
+
+    def __call__(self, key: Key, batch: Any) -> Verdict:
+        clean = Verdict.of(self.verifier(key, batch))
+        accepted = clean.scores >= 0
+        flip = key.fold("flip").numpy().random(len(batch)) < np.where(
+            accepted, self.false_reject, self.false_accept
+        )
+        # A score of exactly 0 is an acceptance, and -0.0 would still be one.
+        size = np.maximum(np.abs(clean.scores), np.finfo(float).tiny)
+        scores = np.where(flip, np.where(accepted, -size, size), clean.scores)
+        return Verdict(scores, clean.parts, clean.scores if clean.oracle is None else clean.oracle)
+
+
+@dataclass(frozen=True)
+class Composed:
+    """Score by `combine(scores of all parts)`, shape (parts, n) to (n,); built by `all_of`, `vote`, ..."""
+
+    combine: Callable[[np.ndarray], np.ndarray]
+    parts: Mapping[str, Verifier]
+
+    def __call__(self, key: Key, batch: Any) -> Verdict:
+        parts: dict[str, np.ndarray] = {}
+        oracle = None
+        for name, verifier in self.parts.items():
+            verdict = Verdict.of(verifier(key.fold(name), batch))
+            parts[name] = verdict.scores
+            parts.update({f"{name}.{inner}": scores for inner, scores in verdict.parts.items()})
+            oracle = verdict.oracle if oracle is None else oracle
+        return Verdict(self.combine(np.stack([parts[name] for name in self.parts])), parts, oracle)
+
+
+def all_of(*parts: Verifier, **named: Verifier) -> Composed:
+    """Accept what every part accepts: the lowest score.
+
+    >>> check = all_of(low=lambda key, x: x - 1, high=lambda key, x: 3 - x)
+    >>> check(Key(0), np.array([0.0, 2.0, 5.0])).scores
+    array([-1.,  1., -2.])
+    """
+    return Composed(_Rank(0), _named("all_of", parts, named))
+
+
+def any_of(*parts: Verifier, **named: Verifier) -> Composed:
+    """Accept what any part accepts: the highest score."""
+    return Composed(_Rank(-1), _named("any_of", parts, named))
+
+
+def vote(needed: int, *parts: Verifier, **named: Verifier) -> Composed:
+    """Accept what at least `needed` parts accept: the `needed`-th highest score."""
+    together = _named("vote", parts, named)
+    if not 1 <= needed <= len(together):
+        raise ValueError(f"vote.needed must be between 1 and the {len(together)} parts, got {needed}")
+    return Composed(_Rank(-needed), together)
+
+
+def weighted(weights: Sequence[float], *parts: Verifier, **named: Verifier) -> Composed:
+    """Score by the weighted sum of the parts' scores; one weight a part, in their order."""
+    together = _named("weighted", parts, named)
+    if len(weights) != len(together):
+        raise ValueError(f"weighted needs one weight for each of the {len(together)} parts, got {len(weights)}")
+    return Composed(_Sum(tuple(float(weight) for weight in weights)), together)
+
+
+def _named(what: str, parts: tuple[Verifier, ...], named: Mapping[str, Verifier]) -> Mapping[str, Verifier]:
+    """Name bare parts by their function or class, numbered where a name recurs."""
+    if not parts and not named:
+        raise ValueError(f"{what} needs at least one verifier, got none")
+    together: dict[str, Verifier] = {}
+    for part in parts:
+        name = getattr(part, "__name__", type(part).__name__).strip("<>")
+        taken = sum(other.split("_")[0] == name for other in together)
+        together[f"{name}_{taken + 1}" if taken else name] = part
+    return {**together, **named}
+
+
+@dataclass(frozen=True)
+class _Rank:
+    place: int
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:
+        # A part without a verdict leaves the row without one, instead of voting last.
+        return np.where(np.isnan(scores).any(axis=0), np.nan, np.sort(scores, axis=0)[self.place])
+
+
+@dataclass(frozen=True)
+class _Sum:
+    weights: tuple[float, ...]
+
+    def __call__(self, scores: np.ndarray) -> np.ndarray:
+        return np.asarray(self.weights) @ scores
