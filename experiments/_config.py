@@ -1,0 +1,168 @@
+"""Configuration of experiments: YAML and `--set` to a checked, frozen object, with one sentence for every mistake."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from veriloop import schedules
+
+Whole = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class BadInput(Exception):
+    """Something the user can put right, in one sentence; the runner exits with code 2."""
+
+
+class Config(BaseModel):
+    """What every experiment has. Unknown keys and wrong types are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    seed: int = 0
+    engine: Annotated[str, Field(pattern=r"^(serial|processes(:[1-9]\d*)?|dask://[^/]+:\d+)$")] = "processes"
+
+
+def _numbers(value: Any) -> Any:
+    """A number, a list, or {first, last, count} for evenly spaced values."""
+    if isinstance(value, Mapping):
+        if set(value) != {"first", "last", "count"} or not isinstance(value["count"], int) or value["count"] < 1:
+            raise ValueError("must be a number, a list, or a mapping with first, last and count (1 or more)")
+        return np.linspace(value["first"], value["last"], value["count"]).tolist()
+    return value if isinstance(value, list) else [value]
+
+
+NotNegatives = Annotated[list[NotNegative], Field(min_length=1), BeforeValidator(_numbers)]
+Positives = Annotated[list[Positive], Field(min_length=1), BeforeValidator(_numbers)]
+
+
+def _sizes(value: Any) -> dict[str, Any]:
+    """Name -> schedule: a count, a list of counts, or {kind: linear | geometric, first, last}."""
+    named = value if isinstance(value, Mapping) and "kind" not in value else {"constant": value}
+    if not named:
+        raise ValueError("must name at least one schedule")
+    for name, schedule in named.items():
+        ramp = isinstance(schedule, Mapping) and set(schedule) == {"kind", "first", "last"}
+        counts = [schedule["first"], schedule["last"]] if ramp else schedule
+        counts = counts if isinstance(counts, list) else [counts]
+        whole = all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in counts)
+        if not counts or not whole or (ramp and schedule["kind"] not in ("linear", "geometric")):
+            raise ValueError(
+                f"{name} must be a count of at least 1, a non-empty list of such counts, "
+                "or {kind: linear or geometric, first: count, last: count}"
+            )
+    return dict(named)
+
+
+Sizes = Annotated[dict[str, Any], BeforeValidator(_sizes)]
+
+
+def per_round(sizes: Mapping[str, Any], rounds: int) -> dict[str, list[int]]:
+    """Spell every named schedule out, one count a round.
+
+    Raises:
+        ValueError: if a list has another length than `rounds`.
+    """
+    spelled: dict[str, list[int]] = {}
+    for name, schedule in sizes.items():
+        if isinstance(schedule, Mapping):
+            ramp = getattr(schedules, schedule["kind"])
+            spelled[name] = ramp(schedule["first"], schedule["last"], rounds)
+        else:
+            spelled[name] = schedule if isinstance(schedule, list) else schedules.constant(schedule, rounds)
+        if len(spelled[name]) != rounds:
+            raise ValueError(
+                f"sizes must have one count for each of the {rounds} rounds, {name} has {len(schedule)}"
+            )
+    return spelled
+
+
+C = TypeVar("C", bound=Config)
+
+
+def read_config(kind: type[C], path: Path, preset: str, settings: list[str]) -> tuple[C, dict[str, float]]:
+    """Return the checked configuration and the values it says to expect: file, then preset, then settings.
+
+    Raises:
+        BadInput: naming the key, what was got and what is allowed.
+    """
+    values = _read_yaml(path)
+    presets, expected = values.pop("presets", {}), values.pop("expected", {})
+    if preset not in presets:
+        raise BadInput(f"{path}: no preset is called {preset!r}; it has {', '.join(presets) or 'none'}")
+    values.update(presets[preset] or {})
+    for setting in settings:
+        _apply(values, setting)
+    try:
+        return kind.model_validate_json(json.dumps(values)), expected
+    except ValidationError as error:
+        raise BadInput(f"{path}: {_sentence(error, kind)}") from None
+    except TypeError as error:
+        raise BadInput(f"{path}: {error}; use numbers, strings, lists and mappings only") from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"--config: cannot read {path} ({getattr(error, 'strerror', error)}); name a YAML file"
+        ) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "unreadable text"
+        raise BadInput(f"{path}: not valid YAML{where}: {problem}; correct the file") from None
+    if not isinstance(values, dict):
+        raise BadInput(f"{path}: must be a mapping of keys to values, got {type(values).__name__}")
+    return values
+
+
+def _apply(values: dict[str, Any], setting: str) -> None:
+    name, equals, text = setting.partition("=")
+    if not equals or not name:
+        raise BadInput(f"--set: got {setting!r}, must be key=value, with dots for nested keys: --set a.b=1")
+    *parents, last = name.split(".")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise BadInput(f"--set {name}: the value {text!r} is not valid YAML; quote it") from None
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise BadInput(
+                f"--set {name}: {parent} is not a mapping, so it has no key below it; set {parent} itself"
+            )
+    values[last] = value
+
+
+def _sentence(error: ValidationError, kind: type[Config]) -> str:
+    first, *others = error.errors()
+    where = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        known = [name for name in kind.model_fields]
+        close = difflib.get_close_matches(where, known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(sorted(known))}"
+        text = f"{where}: unknown key; {hint}"
+    elif first["type"] == "missing":
+        text = f"{where}: missing; give it a value"
+    else:
+        message = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
+        got = "" if not where else f"got {_short(first['input'])}, "
+        text = f"{where + ': ' if where else ''}{got}{message}"
+    return text + (f" (and {len(others)} more)" if others else "")
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."

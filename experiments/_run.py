@@ -1,0 +1,235 @@
+"""The runner behind every experiment: configuration, resumable units of work, records, figure."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import joblib
+from _config import BadInput, C, Config, read_config
+from tqdm import tqdm
+
+import veriloop
+from veriloop.core.store import RunDir, line
+
+Rows = list[dict[str, Any]]
+
+
+class Unit(NamedTuple):
+    """A piece of work done in one process and committed as a whole: `work(config, *arguments) -> rows`."""
+
+    name: str
+    round: int  # the last round its rows report
+    work: Callable[..., Rows]
+    arguments: tuple[Any, ...] = ()
+
+
+class Measured(NamedTuple):
+    """A number the run ends by printing beside the expected one."""
+
+    value: float
+    standard_error: float | None = None
+
+
+def main(
+    kind: type[C],
+    units: Callable[[C], Sequence[Unit]],
+    draw: Callable[[Rows], Any],
+    summarise: Callable[[Rows], dict[str, Measured]],
+) -> None:
+    """Run the experiment of the calling script; exit with 0 when done, 2 on bad input.
+
+    kind: its configuration. units: the work, in the order of the records. draw: records -> matplotlib figure.
+    summarise: records -> the numbers worth comparing with `expected` in the configuration.
+    """
+    script = Path(sys.argv[0]).resolve()
+    arguments = _parse(script)
+    sys.path.insert(0, os.getcwd())  # a verifier of the user's own lies beside them, not beside the script
+    try:
+        if arguments.redraw:
+            rows = _read_records(arguments.redraw)
+            _save(draw(rows), arguments.redraw)
+            return
+        config, expected = read_config(kind, arguments.config, arguments.preset, arguments.set)
+        run = RunFolder(arguments.out or Path("runs") / f"{script.stem}-{arguments.preset}", arguments.resume)
+        work = units(config)
+        run.open({"experiment": script.stem, "preset": arguments.preset, "config": config.model_dump(mode="json")})
+    except BadInput as error:
+        print(f"{script.stem}: {error}", file=sys.stderr)
+        sys.exit(2)
+    with run.stage("work"):
+        rows = run.records(work, config)
+    with run.stage("figure"):
+        _save(draw(rows), run.path)
+    run.close(summarise(rows), expected)
+
+
+class RunFolder:
+    """One run's folder: run.json, records.jsonl, the figure and the checkpoints."""
+
+    def __init__(self, path: Path, resume: bool) -> None:
+        self.path, self._resume = path, resume
+        self._about: dict[str, Any] = {}
+
+    def open(self, about: dict[str, Any]) -> None:
+        """Claim the folder for this run, or the same run for resuming, before anything else is written."""
+        known = self.path / "run.json"
+        try:
+            if self.path.exists() and any(self.path.iterdir()):
+                if not self._resume:
+                    raise BadInput(f"--out: {self.path} already holds files; name a new folder, or add --resume")
+                if not known.exists():
+                    raise BadInput(f"--out: {self.path} holds files but no run to resume; name another folder")
+                _refuse_other_run(about, json.loads(known.read_text()), self.path)
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._about = {**about, **_provenance(), "seconds": {}, "finished": False}
+            self._write()
+        except OSError as error:
+            raise BadInput(f"--out: cannot write to {self.path} ({error.strerror}); name another folder") from None
+        self._store = RunDir(self.path)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage for run.json."""
+        start = time.perf_counter()
+        yield
+        self._about["seconds"][name] = round(time.perf_counter() - start, 3)
+
+    def records(self, units: Sequence[Unit], config: Config) -> Rows:
+        """Do the units that are not committed yet; write records.jsonl in the order of the units."""
+        with warnings.catch_warnings(record=True) as damaged:
+            warnings.simplefilter("always")
+            done = {unit.name: self._store.rows(unit.round, unit.name) for unit in units}
+        for warning in damaged:
+            print(f"{warning.message}; doing it again", file=sys.stderr)
+        fresh = _evaluate([unit for unit in units if done[unit.name] is None], config)
+        rows: Rows = []
+        with open(self.path / "records.jsonl", "w") as records:
+            for unit in tqdm(units, disable=None, unit="unit"):
+                new = done[unit.name]
+                if new is None:
+                    new = next(fresh)
+                    self._store.commit(unit.round, unit.name, new)
+                records.writelines(map(line, new))
+                records.flush()
+                rows.extend(new)
+        return [json.loads(line(row)) for row in rows]
+
+    def close(self, measured: dict[str, Measured], expected: dict[str, float]) -> None:
+        """Write and print what was measured beside what was expected, and where the figure is."""
+        self._about["summary"] = {
+            name: {"expected": expected.get(name), **number._asdict()} for name, number in measured.items()
+        }
+        self._about["finished"] = True
+        self._write()
+        for name, number in measured.items():
+            error = "" if number.standard_error is None else f" ± {number.standard_error:.2g}"
+            wanted = f"   expected {expected[name]:.5g}" if name in expected else ""
+            print(f"{name:<48} {number.value:.5g}{error}{wanted}")
+        print(f"figure: {self.path / 'figure.png'}")
+
+    def _write(self) -> None:
+        temporary = self.path / ".run.json.tmp"
+        temporary.write_text(json.dumps(self._about, indent=1) + "\n")
+        os.replace(temporary, self.path / "run.json")
+
+
+def _evaluate(units: Sequence[Unit], config: Config) -> Iterator[Rows]:
+    """Yield each unit's rows, in order, from the engine that the configuration names."""
+    name, _, detail = config.engine.partition(":")
+    if name == "dask":
+        from distributed import Client
+
+        Client(f"tcp:{detail}")
+        context = joblib.parallel_config(backend="dask")
+    else:
+        workers = 1 if name == "serial" else int(detail or joblib.cpu_count())
+        context = joblib.parallel_config(backend="loky", n_jobs=workers, inner_max_num_threads=1)
+    with context:
+        parallel = joblib.Parallel(return_as="generator")
+        yield from parallel(joblib.delayed(unit.work)(config, *unit.arguments) for unit in units)
+
+
+def _refuse_other_run(about: dict[str, Any], before: dict[str, Any], path: Path) -> None:
+    flat = {"experiment": about["experiment"], **about["config"]}
+    old = {"experiment": before["experiment"], **before["config"]}
+    for key in sorted({*flat, *old} - {"engine"}):
+        if flat.get(key) != old.get(key):
+            raise BadInput(
+                f"--resume: {path} holds a run with {key} = {old.get(key)!r}, got {flat.get(key)!r}; "
+                "give the same configuration or name another folder"
+            )
+
+
+def _provenance() -> dict[str, Any]:
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain")),
+        "versions": {"python": platform.python_version(), "veriloop": veriloop.__version__}
+        | {name: version(name) for name in ("numpy", "scipy", "joblib", "matplotlib")},
+        "device": {"machine": platform.machine(), "cpus": os.cpu_count(), "system": platform.system()},
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    here = Path(__file__).parent
+    try:
+        return subprocess.run(
+            ["git", *arguments], cwd=here, capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _read_records(folder: Path) -> Rows:
+    try:
+        return [json.loads(text) for text in (folder / "records.jsonl").read_text().splitlines()]
+    except (OSError, ValueError) as error:
+        raise BadInput(f"--redraw: no readable records.jsonl in {folder} ({error}); name a run's folder") from None
+
+
+def _save(figure: Any, folder: Path) -> None:
+    figure.savefig(folder / "figure.png", dpi=200, metadata={"Software": None})
+    figure.savefig(folder / "figure.pdf", metadata={"CreationDate": None})
+
+
+def _parse(script: Path) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=script.stem, description=sys.modules["__main__"].__doc__)
+    parser.error = _one_sentence(parser.prog)
+    config = script.parent.parent / "configs" / f"{script.stem}.yaml"
+    parser.add_argument("--config", type=Path, default=config, help="YAML file (default: configs/%(prog)s.yaml)")
+    parser.add_argument("--preset", default="laptop", help="smoke, laptop (default), evidence or paper")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a key; repeatable"
+    )
+    parser.add_argument(
+        "--engine", help="serial, processes, processes:N or dask://HOST:PORT; short for --set engine="
+    )
+    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/%(prog)s-PRESET)")
+    parser.add_argument("--resume", action="store_true", help="continue the run in that folder, if there is one")
+    parser.add_argument(
+        "--redraw", type=Path, metavar="DIR", help="only draw the figure anew from DIR/records.jsonl"
+    )
+    arguments = parser.parse_args()
+    if arguments.engine:
+        arguments.set.append(f"engine={arguments.engine}")
+    return arguments
+
+
+def _one_sentence(program: str) -> Callable[[str], Any]:
+    def error(message: str) -> None:
+        print(f"{program}: {message}; see --help", file=sys.stderr)
+        sys.exit(2)
+
+    return error

@@ -1,0 +1,46 @@
+"""Linear regression under a knowledge-ball verifier: the loop, the exact theory, and a fast exact simulation."""
+
+from veriloop.linear import theory
+from veriloop.linear.model import (
+    Data,
+    Errors,
+    FixedDesign,
+    GaussianDesign,
+    Generate,
+    RandomDirections,
+    WeightedReal,
+    least_squares,
+    right_singular,
+)
+from veriloop.linear.problem import Problem
+from veriloop.linear.simulation import simulate, truncated_means
+from veriloop.linear.verifiers import (
+    KnowledgeBall,
+    KnowledgeBox,
+    KnowledgeEllipsoid,
+    KnowledgeHalfSpace,
+    KnowledgeL1,
+    Soft,
+)
+
+__all__ = [
+    "Data",
+    "Errors",
+    "FixedDesign",
+    "GaussianDesign",
+    "Generate",
+    "KnowledgeBall",
+    "KnowledgeBox",
+    "KnowledgeEllipsoid",
+    "KnowledgeHalfSpace",
+    "KnowledgeL1",
+    "Problem",
+    "RandomDirections",
+    "Soft",
+    "WeightedReal",
+    "least_squares",
+    "right_singular",
+    "simulate",
+    "theory",
+    "truncated_means",
+]

@@ -1,0 +1,142 @@
+r"""What a verifier may know: a set of parameters, of which a row must be consistent with at least one.
+
+A verifier that holds theta* to lie in a set K, and lets pass residuals up to `slack`, accepts (x, y) iff some theta
+in K has :math:`|y - x^\top\theta| \le slack`. For K symmetric about `center` that is
+
+.. math:: |y - x^\top \theta_c| \le h_K(x) + slack, \qquad h_K(x) = \sup_{\theta \in K} x^\top(\theta - \theta_c),
+
+and the score is what is left of the inequality: a row is accepted iff its score is at least 0. All verifiers take
+`(key, data)` and return scores, shape (n,), in the units of y.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit
+
+from veriloop.core import Key
+from veriloop.linear.model import Data
+
+
+@dataclass(frozen=True)
+class KnowledgeBall:
+    r"""Know theta* to within a Euclidean ball: :math:`h(x) = r \|x\|_2` (Yi et al., 2025, Eq. 1).
+
+    >>> ball = KnowledgeBall(center=np.zeros(2), radius=1.0, slack=0.5)
+    >>> ball(Key(0), Data(x=np.eye(2), y=np.array([1.0, 2.0])))
+    array([ 0.5, -0.5])
+
+    Raises:
+        ValueError: if the radius or the slack is negative or NaN.
+    """
+
+    center: np.ndarray
+    radius: float
+    slack: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_sizes(self)
+
+    def __call__(self, key: Key, batch: Data) -> np.ndarray:
+        return self.radius * np.linalg.norm(batch.x, axis=1) + self.slack - _residual(batch, self.center)
+
+
+@dataclass(frozen=True)
+class KnowledgeL1:
+    r"""Know theta* to within an l1 ball: :math:`h(x) = r \|x\|_\infty`."""
+
+    center: np.ndarray
+    radius: float
+    slack: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_sizes(self)
+
+    def __call__(self, key: Key, batch: Data) -> np.ndarray:
+        return self.radius * np.abs(batch.x).max(axis=1) + self.slack - _residual(batch, self.center)
+
+
+@dataclass(frozen=True)
+class KnowledgeBox:
+    r"""Know each coordinate of theta* to within r, an l-infinity ball: :math:`h(x) = r \|x\|_1`."""
+
+    center: np.ndarray
+    radius: float
+    slack: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_sizes(self)
+
+    def __call__(self, key: Key, batch: Data) -> np.ndarray:
+        return self.radius * np.abs(batch.x).sum(axis=1) + self.slack - _residual(batch, self.center)
+
+
+@dataclass(frozen=True)
+class KnowledgeEllipsoid:
+    r"""Know theta* to within an ellipsoid :math:`\{\theta_c + A u : \|u\| \le 1\}`: :math:`h(x) = \|A^\top x\|_2`.
+
+    axes: A, shape (d, d); its columns are the half axes. `radius * eye(d)` is the ball.
+    """
+
+    center: np.ndarray
+    axes: np.ndarray
+    slack: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_sizes(self)
+
+    def __call__(self, key: Key, batch: Data) -> np.ndarray:
+        return np.linalg.norm(batch.x @ self.axes, axis=1) + self.slack - _residual(batch, self.center)
+
+
+@dataclass(frozen=True)
+class KnowledgeHalfSpace:
+    r"""Know theta* from one side only: :math:`\mathrm{sign}(x^\top g)(y - x^\top\theta_c) \le r\|x\| + slack`.
+
+    Labels that exceed the centre's in the direction of `normal` (g, shape (d,)) by too much are refused, labels that
+    fall short never are: nothing holds the loop from the other side. Rows orthogonal to g pass.
+    """
+
+    center: np.ndarray
+    normal: np.ndarray
+    radius: float
+    slack: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_sizes(self)
+
+    def __call__(self, key: Key, batch: Data) -> np.ndarray:
+        excess = np.sign(batch.x @ self.normal) * (batch.y - batch.x @ self.center)
+        return self.radius * np.linalg.norm(batch.x, axis=1) + self.slack - excess
+
+
+@dataclass(frozen=True)
+class Soft:
+    r"""Turn scores into acceptance probabilities :math:`1/(1 + e^{-s/\tau})`, for the filter `Bernoulli`.
+
+    temperature: tau > 0, in the units of y; towards 0 the verdict becomes hard again.
+    """
+
+    verifier: Callable[[Key, Data], np.ndarray]
+    temperature: float
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(f"Soft.temperature must be positive, got {self.temperature}")
+
+    def __call__(self, key: Key, batch: Data) -> np.ndarray:
+        return expit(self.verifier(key, batch) / self.temperature)
+
+
+def _residual(batch: Data, center: np.ndarray) -> np.ndarray:
+    return np.abs(batch.y - batch.x @ center)
+
+
+def _check_sizes(verifier: object) -> None:
+    for name in ("radius", "slack"):
+        if hasattr(verifier, name) and not getattr(verifier, name) >= 0:
+            value = getattr(verifier, name)
+            raise ValueError(f"{type(verifier).__name__}.{name} must be at least 0, got {value}")
