@@ -128,8 +128,9 @@ def _row(record: Record) -> Row:
 
 
 def _record(row: dict[str, Any]) -> Record:
-    counts = [row.pop(name) for name in ("round", "candidates", "kept")]
-    return Record(*counts, {name: float("nan") if value is None else value for name, value in row.items()})
+    numbers = {name: float("nan") if value is None else value for name, value in row.items()}
+    counts = {name: int(numbers.pop(name)) for name in ("round", "candidates", "kept")}
+    return Record(**counts, metrics=numbers)
 
 
 def _plain(value: Any) -> Any:

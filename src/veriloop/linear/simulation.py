@@ -87,8 +87,8 @@ def _lane_means(generator: np.random.Generator, a: np.ndarray, b: np.ndarray, n:
     if n <= _SEGMENT:
         return _draw(generator, a, b, n).mean(axis=1)
     segments = [min(_SEGMENT, n - start) for start in range(0, n, _SEGMENT)]
-    totals = [sum(_draw(generator, a[i : i + 1], b[i : i + 1], m).sum() for m in segments) for i in range(len(a))]
-    return np.array(totals) / n
+    each = (slice(i, i + 1) for i in range(len(a)))
+    return np.array([sum(_draw(generator, a[i], b[i], m).sum() for m in segments) for i in each]) / n
 
 
 def _draw(generator: np.random.Generator, a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
@@ -98,22 +98,24 @@ def _draw(generator: np.random.Generator, a: np.ndarray, b: np.ndarray, n: int) 
     low, high = ndtr(a), np.minimum(ndtr(b), _BELOW_ONE)
     span = (high - low) * _BELOW_ONE
     tail = b < _TAIL
-    if tail.any():
-        log_high, log_low = log_ndtr(b[tail, None]), log_ndtr(a[tail, None])
-        tails = ndtri_exp(log_high + np.log1p(u[tail] * np.expm1(log_low - log_high)))
+    tails = _draw_in_logs(u[tail], a[tail, None], b[tail, None])
     u *= -span[:, None]
     u += high[:, None]
     ndtri(u, out=u)
-    if tail.any():
-        u[tail] = tails
+    u[tail] = tails
     return u
+
+
+def _draw_in_logs(u: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    log_high, log_low = log_ndtr(b), log_ndtr(a)
+    return ndtri_exp(log_high + np.log1p(u * np.expm1(log_low - log_high)))
 
 
 def _check(
     mu: np.ndarray, center: np.ndarray, width: np.ndarray, sizes: Sequence[int], replicates: int, chunk: int
 ) -> None:
     if mu.ndim != 1 or center.shape != mu.shape:
-        raise ValueError(f"simulate needs mu and center_offset of one shape (p,), got {mu.shape} and {center.shape}")
+        raise ValueError(f"simulate needs mu and center_offset of one shape, got {mu.shape} and {center.shape}")
     if not (mu > 0).all() or not (width > 0).all() or not np.isfinite(center).all():
         raise ValueError("simulate needs positive singular_values and half_width and a finite center_offset")
     if not len(sizes) or min(sizes) < 1:

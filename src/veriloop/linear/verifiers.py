@@ -94,7 +94,7 @@ class KnowledgeEllipsoid:
 
 @dataclass(frozen=True)
 class KnowledgeHalfSpace:
-    r"""Know theta* from one side only: :math:`\mathrm{sign}(x^\top g)(y - x^\top\theta_c) \le r\|x\| + slack`.
+    r"""Know one side of theta*: :math:`\mathrm{sign}(x^\top g)(y - x^\top\theta_c) \le r\|x\| + slack`.
 
     Labels that exceed the centre's in the direction of `normal` (g, shape (d,)) by too much are refused, labels that
     fall short never are: nothing holds the loop from the other side. Rows orthogonal to g pass.

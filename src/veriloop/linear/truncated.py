@@ -1,0 +1,140 @@
+"""Moments of the truncated normal distribution, accurate in both tails."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+EDGE = 40.0  # the normal density is zero in double precision beyond this
+_MASS, _WIDTH = 0.05, 0.5  # below either, the closed form cancels and quadrature takes over
+_DROP = 46.0  # quadrature stops where the density has fallen by exp(-46) = 1e-20
+_SLICE = 1024  # elements per quadrature pass: the passes stay in cache and memory stays bounded
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(56)
+
+
+def truncated_moments(
+    mean: ArrayLike, scale: ArrayLike, lower: ArrayLike, upper: ArrayLike
+) -> tuple[Array, Array, Array]:
+    r"""Mean, variance and third central moment of :math:`N(m, s^2)` truncated to :math:`[l, u]`.
+
+    With :math:`A = (l-m)/s`, :math:`B = (u-m)/s`, :math:`Z = \Phi(B)-\Phi(A)`, :math:`C = (\phi(B)-\phi(A))/Z`
+    and :math:`G = (B\phi(B)-A\phi(A))/Z`,
+
+    .. math:: m - sC, \qquad s^2(1 - G - C^2), \qquad
+        s^3\Big(\frac{(A^2-1)\phi(A) - (B^2-1)\phi(B)}{Z} - 3CG - 2C^3\Big).
+
+    Arguments broadcast; bounds may be infinite; `scale > 0`, `lower < upper`. In tails and narrow intervals, where
+    these expressions cancel, quadrature replaces them: relative error below 1e-9 with both bounds 38 scales out.
+    Source: Johnson, Kotz and Balakrishnan (1994), section 10.1.
+
+    >>> mean, variance, third = truncated_moments(0.0, 1.0, 38.0, np.inf)
+    >>> print(f"{mean:.10f} {variance:.8e} {third:.8e}")
+    38.0262794666 6.89659753e-04 3.61481633e-05
+    """
+    first, second, third = moments(*_interval("truncated_moments", mean, scale, lower, upper), order=3)
+    return first, second, third
+
+
+def acceptance(mean: ArrayLike, scale: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> Array:
+    r"""Probability that :math:`N(m, s^2)` falls in :math:`[l, u]`, to full relative accuracy in both tails.
+
+    .. math:: Z = \Phi\Big(\frac{u-m}{s}\Big) - \Phi\Big(\frac{l-m}{s}\Big)
+
+    Arguments as in `truncated_moments`. With mean :math:`a` and bounds :math:`c \pm w` it is the share of labels
+    along one direction that the verifier accepts (paper, Eq. 1).
+
+    >>> print(f"{acceptance(0.0, 1.0, -1.0, 1.0):.6f} {acceptance(0.0, 1.0, 37.0, 38.0):.4e}")
+    0.682689 5.7256e-300
+    """
+    _, _, near, width, mass, hard = _canonical(*_interval("acceptance", mean, scale, lower, upper))
+    if hard.any():
+        mass[hard] = density(near[hard]) * _from_near_bound(-near[hard], width[hard])[0]
+    return mass[()]
+
+
+def moments(mean: Array, scale: Array, lower: Array, upper: Array, order: int = 2) -> list[Array]:
+    """Return the first `order` moments of `truncated_moments`; arguments are trusted."""
+    flip, far, near, width, mass, hard = _canonical(mean, scale, lower, upper)
+    anchor, moments = mean, _closed_form(far, near, np.maximum(mass, _MASS), order)
+    if hard.any():
+        anchor = np.where(hard, np.where(flip, lower, upper), mean)
+        distance = _from_near_bound(-near[hard], width[hard])[1:]
+        for moment, value, sign in zip(moments, distance, (-1, 1, -1), strict=False):
+            moment[hard] = sign * value
+    unit = np.where(flip, -1.0, 1.0) * scale
+    return [m * unit ** (k + 1) if k else anchor + m * unit for k, m in enumerate(moments)]
+
+
+def _canonical(
+    mean: Array, scale: Array, lower: Array, upper: Array
+) -> tuple[Mask, Array, Array, Array, Array, Mask]:
+    """Standardise, and reflect so that the midpoint is not positive: Phi(near) - Phi(far) then keeps its digits."""
+    alpha, beta = (lower - mean) / scale, (upper - mean) / scale
+    flip = alpha > -beta
+    far, near = np.where(flip, -beta, alpha), np.where(flip, -alpha, beta)
+    width = np.broadcast_to((upper - lower) / scale, near.shape)
+    mass = np.asarray(ndtr(near) - ndtr(far))
+    return flip, far, near, width, mass, (mass < _MASS) | (width < _WIDTH)
+
+
+def _closed_form(a: Array, b: Array, mass: Array, order: int) -> list[Array]:
+    """Return mean, variance (and third central moment) of N(0, 1) truncated to [a, b]."""
+    a, b = np.clip(a, -EDGE, EDGE), np.clip(b, -EDGE, EDGE)
+    pa, pb = density(a) / mass, density(b) / mass
+    c, g = pb - pa, b * pb - a * pa
+    moments = [-c, 1 - g - c * c]
+    if order == 3:
+        moments.append((a * a - 1) * pa - (b * b - 1) * pb - c * (3 * g + 2 * c * c))
+    return [np.asarray(moment) for moment in moments]
+
+
+def _from_near_bound(rate: Array, width: Array) -> Array:
+    """Return mass, mean, variance and third central moment, (4, n), of exp(-rate s - s^2 / 2) on [0, width]."""
+    result = np.empty((4, rate.size))
+    for start in range(0, rate.size, _SLICE):
+        part = slice(start, start + _SLICE)
+        reach = np.minimum(width[part], 2 * _DROP / (rate[part] + np.hypot(rate[part], np.sqrt(2 * _DROP))))
+        s = reach * 0.5 * (1 + _NODES[:, None])
+        density = 0.5 * _WEIGHTS[:, None] * np.exp(-s * (rate[part] + 0.5 * s))
+        total = density.sum(0)
+        density /= total
+        mean = (density * s).sum(0)
+        s -= mean
+        second = density * s * s
+        result[:, part] = reach * total, mean, second.sum(0), (second * s).sum(0)
+    return result
+
+
+def density(z: Array) -> Array:
+    """Return the standard normal density."""
+    return np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
+
+
+def _interval(where: str, mean: ArrayLike, scale: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> list[Array]:
+    mean, scale = finite(f"{where}: mean", mean), positive(f"{where}: scale", scale)
+    lower, upper = np.asarray(lower, dtype=float), np.asarray(upper, dtype=float)
+    if not np.all(lower < upper):
+        raise ValueError(f"{where}: lower must be below upper, got {lower} and {upper}")
+    return [mean, scale, lower, upper]
+
+
+def finite(what: str, value: ArrayLike) -> Array:
+    """Return the value as an array, or refuse it by the name `what`."""
+    array = np.asarray(value, dtype=float)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{what} must be finite, got {array[~np.isfinite(array)][0]}")
+    return array
+
+
+def positive(what: str, value: ArrayLike, *, infinite: bool = False, zero: bool = False) -> Array:
+    """Return the value as an array, or refuse it by the name `what`; `zero`, `infinite` let those in."""
+    array = np.asarray(value, dtype=float)
+    allowed = ((array > 0) | (zero & (array == 0))) & (infinite | (array < np.inf))
+    if not allowed.all():
+        kind = ("at least 0" if zero else "positive") + ("" if infinite else " and finite")
+        raise ValueError(f"{what} must be {kind}, got {array[~allowed][0]}")
+    return array
