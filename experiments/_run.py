@@ -40,6 +40,7 @@ class Measured(NamedTuple):
 
     value: float
     standard_error: float | None = None
+    expected: float | None = None  # where the records hold a closed form; else the configuration may state one
 
 
 def main(
@@ -128,15 +129,17 @@ class RunFolder:
 
     def close(self, measured: dict[str, Measured], expected: dict[str, float]) -> None:
         """Write and print what was measured beside what was expected, and where the figure is."""
-        self._about["summary"] = {
-            name: {"expected": expected.get(name), **number._asdict()} for name, number in measured.items()
+        measured = {
+            name: number if number.expected is not None else number._replace(expected=expected.get(name))
+            for name, number in measured.items()
         }
+        self._about["summary"] = {name: number._asdict() for name, number in measured.items()}
         self._about["finished"] = True
         self._write()
         for name, number in measured.items():
             error = "" if number.standard_error is None else f" ± {number.standard_error:.2g}"
-            wanted = f"   expected {expected[name]:.5g}" if name in expected else ""
-            print(f"{name:<48} {number.value:.5g}{error}{wanted}")
+            wanted = "" if number.expected is None else f"   expected {number.expected:.5g}"
+            print(f"{name:<56} {number.value:.5g}{error}{wanted}")
         print(f"figure: {self.path / 'figure.png'}")
 
     def _write(self) -> None:

@@ -151,7 +151,8 @@ def summarise(rows: Rows) -> dict[str, Measured]:
         arm_name = "unverified" if row["radius"] is None else f"radius {row['radius']:g}"
         for target in ("truth", "center") if row["bias"] else ("truth",):
             name = f"bias {row['bias']:g}, {arm_name}: error to {target}, round {row['round']}"
-            numbers[name] = Measured(row[f"error_{target}"], row[f"error_{target}_se"])
+            exact = row["unfiltered_truth"] if row["radius"] is None and target == "truth" else None
+            numbers[name] = Measured(row[f"error_{target}"], row[f"error_{target}_se"], exact)
     return numbers
 
 

@@ -3,7 +3,7 @@
 from importlib import import_module
 from types import ModuleType
 
-from veriloop.core import *  # noqa: F403
+from veriloop.core import *  # noqa: F403  # pyright: ignore[reportWildcardImportFromLibrary]
 from veriloop.core import __all__ as __all__
 
 _BACKENDS = ("linear", "mnist", "xsum")  # each also the name of its pip extra

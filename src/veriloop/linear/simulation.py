@@ -92,7 +92,7 @@ def _lane_means(generator: np.random.Generator, a: np.ndarray, b: np.ndarray, n:
 
 
 def _draw(generator: np.random.Generator, a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
-    """Standard normals truncated to [a, b], shape (lanes, n), by inversion; the middle of [a, b] is not positive."""
+    """Standard normals truncated to [a, b], shape (lanes, n), by inversion; the middle of [a, b] is at most 0."""
     u = generator.random((len(a), n))
     # The factor keeps high - u * span above 0 for every u < 1, and high below 1: no draw is infinite.
     low, high = ndtr(a), np.minimum(ndtr(b), _BELOW_ONE)

@@ -96,8 +96,8 @@ class KnowledgeEllipsoid:
 class KnowledgeHalfSpace:
     r"""Know one side of theta*: :math:`\mathrm{sign}(x^\top g)(y - x^\top\theta_c) \le r\|x\| + slack`.
 
-    Labels that exceed the centre's in the direction of `normal` (g, shape (d,)) by too much are refused, labels that
-    fall short never are: nothing holds the loop from the other side. Rows orthogonal to g pass.
+    Labels that exceed the centre's too much in the direction of `normal` (g, shape (d,)) are refused; labels that
+    fall short never are, so nothing holds the loop from the other side. Rows orthogonal to g pass.
     """
 
     center: np.ndarray
