@@ -1,4 +1,4 @@
-"""Configuration of experiments: YAML and `--set` to a checked, frozen object, with one sentence for every mistake."""
+"""Configuration: YAML and `--set` to a checked, frozen object, with one sentence for every mistake."""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import joblib
-from _config import BadInput, C, Config, read_config
 from tqdm import tqdm
 
 import veriloop
+from _config import BadInput, C, Config, read_config
 from veriloop.core.store import RunDir, line
 
 Rows = list[dict[str, Any]]

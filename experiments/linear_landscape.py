@@ -1,11 +1,11 @@
 """One round's log improvement over bias and radius: exact theory, Theorem 3.1, and Monte Carlo with its errors."""
 
 import numpy as np
+from matplotlib.colors import BoundaryNorm
+
 from _config import Config, NotNegatives, Positives, Whole
 from _plot import column, grid, panels, plt, select, values
 from _run import Measured, Rows, Unit, main
-from matplotlib.colors import BoundaryNorm
-
 from veriloop import Key
 from veriloop.linear import Problem, simulate, theory
 

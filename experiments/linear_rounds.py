@@ -4,10 +4,10 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+
 from _config import BadInput, Config, NotNegatives, Positives, Sizes, Whole, per_round
 from _plot import COLORS, GREY, band, column, panels, plt, select, values
 from _run import Measured, Rows, Unit, main
-
 from veriloop import Key
 from veriloop.linear import Problem, simulate, theory
 
