@@ -14,16 +14,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import joblib
+import numpy as np
 from tqdm import tqdm
 
 import veriloop
 from _config import BadInput, C, Config, read_config
+from plots.common import Measured, Rows
 from veriloop.core.store import RunDir, line
-
-Rows = list[dict[str, Any]]
 
 
 class Unit(NamedTuple):
@@ -35,12 +35,12 @@ class Unit(NamedTuple):
     arguments: tuple[Any, ...] = ()
 
 
-class Measured(NamedTuple):
-    """A number the run ends by printing beside the expected one."""
-
-    value: float
-    standard_error: float | None = None
-    expected: float | None = None  # where the records hold a closed form; else the configuration may state one
+def spread(name: str, sample: np.ndarray) -> dict[str, float]:
+    """Return a sample's mean, its standard error (NaN for one value), and the range of its middle 90 %."""
+    low, high = np.quantile(sample, [0.05, 0.95])
+    error = sample.std(ddof=1) / np.sqrt(len(sample)) if len(sample) > 1 else float("nan")
+    named = {name: sample.mean(), f"{name}_se": error, f"{name}_low": low, f"{name}_high": high}
+    return {key: float(value) for key, value in named.items()}
 
 
 def main(
@@ -160,8 +160,10 @@ def _evaluate(units: Sequence[Unit], config: Config) -> Iterator[Rows]:
         workers = 1 if name == "serial" else int(detail or joblib.cpu_count())
         context = joblib.parallel_config(backend="loky", n_jobs=workers, inner_max_num_threads=1)
     with context:
-        parallel = joblib.Parallel(return_as="generator")
-        yield from parallel(joblib.delayed(unit.work)(config, *unit.arguments) for unit in units)
+        results: Any = joblib.Parallel(return_as="generator")(
+            joblib.delayed(unit.work)(config, *unit.arguments) for unit in units
+        )
+        yield from results
 
 
 def _refuse_other_run(about: dict[str, Any], before: dict[str, Any], path: Path) -> None:
@@ -208,8 +210,7 @@ def _save(figure: Any, folder: Path) -> None:
 
 
 def _parse(script: Path) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=script.stem, description=sys.modules["__main__"].__doc__)
-    parser.error = _one_sentence(parser.prog)
+    parser = _Parser(prog=script.stem, description=sys.modules["__main__"].__doc__)
     config = script.parent.parent / "configs" / f"{script.stem}.yaml"
     parser.add_argument("--config", type=Path, default=config, help="YAML file (default: configs/%(prog)s.yaml)")
     parser.add_argument("--preset", default="laptop", help="smoke, laptop (default), evidence or paper")
@@ -230,9 +231,7 @@ def _parse(script: Path) -> argparse.Namespace:
     return arguments
 
 
-def _one_sentence(program: str) -> Callable[[str], Any]:
-    def error(message: str) -> None:
-        print(f"{program}: {message}; see --help", file=sys.stderr)
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message}; see --help", file=sys.stderr)
         sys.exit(2)
-
-    return error

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import numpy as np
-from matplotlib.colors import BoundaryNorm, ListedColormap
 from pydantic import Field
 
 from _config import BadInput, Config, NotNegatives, Positive, Positives, Whole
-from _plot import COLORS, band, column, grid, panels, plt, select, values
-from _run import Measured, Rows, Unit, main
+from _run import Rows, Unit, main, spread
+from plots.linear_designs import STRATEGIES, draw, summarise
 from veriloop import Key, Loop, Quota, RoundError, State, Threshold, run
 from veriloop.linear import (
     Errors,
@@ -24,7 +23,6 @@ from veriloop.linear import (
     truncated_means,
 )
 
-STRATEGIES = ("real", "filtered real", "filtered synthetic", "filtered synthetic from filtered real")
 DESIGNS = ("real design's basis", "standard basis", "random directions", "Gaussian rows")
 
 
@@ -54,16 +52,9 @@ def design_arm(config: Designs, name: str) -> Rows:
     runs = [_design_run(config, name, Key(config.seed).fold(i)) for i in range(config.replicates)]
     rows = []
     for k, each in enumerate(zip(*runs, strict=True)):
-        error = np.array([one["error_center"] for one in each])
-        low, high = np.quantile(error, [0.05, 0.95])
         about = {"arm": name, "part": "rounds", "seed": config.seed, "replicates": config.replicates, "round": k}
         about |= {key: float(np.mean([one[key] for one in each])) for key in ("candidates", "kept", "error_truth")}
-        spread = error.std(ddof=1) / np.sqrt(len(error)) if len(error) > 1 else np.nan
-        rows.append(
-            about
-            | {"error_center": error.mean(), "error_center_se": spread}
-            | {"error_center_low": low, "error_center_high": high}
-        )
+        rows.append(about | spread("error_center", np.array([one["error_center"] for one in each])))
     return rows
 
 
@@ -148,11 +139,9 @@ def _map_row(config: Designs, part: str, x: float, y: float, squares: np.ndarray
         "radius": y,
     }
     for name, sample in zip(STRATEGIES, squares, strict=True):
-        row[name] = sample.mean()
-        row[f"{name} se"] = sample.std(ddof=1) / np.sqrt(len(sample)) if len(sample) > 1 else np.nan
+        row |= spread(name, sample)
     first, second = np.argsort(squares.mean(axis=1))[:2]
-    lead = squares[second] - squares[first]
-    row["lead"], row["lead se"] = lead.mean(), lead.std(ddof=1) / np.sqrt(len(lead)) if len(lead) > 1 else np.nan
+    row |= spread("lead", squares[second] - squares[first])
     return row
 
 
@@ -170,54 +159,6 @@ def units(config: Designs) -> list[Unit]:
             for i, radius in enumerate(config.map_radius)
         ),
     ]
-
-
-def draw(rows: Rows) -> plt.Figure:
-    """Error by round on each design; the best strategy over the two maps."""
-    figure, axes = panels(1, 3, height=2.8)
-    for color, name, style in zip(COLORS, DESIGNS, ("-", "--", "-", "--"), strict=False):
-        arm = select(rows, arm=name)
-        band(axes[0, 0], column(arm, "round"), arm, "error_center", color=color, label=name, ls=style)
-    axes[0, 0].set(xlabel="round $k$", ylabel=r"$\|\hat\theta_k-\theta_c\|^2/\sigma^2$", yscale="log")
-    axes[0, 0].set_title(f"designs, middle 90 % of n = {arm[0]['replicates']}")
-    axes[0, 0].legend()
-    titles = {"mean": ("best for the mean of N(0, 1)", "interval's shift", "interval's width")}
-    titles["regression"] = ("best for regression", r"bias $\Delta$", "radius $r$")
-    for panel, (part, (title, x, y)) in zip(axes[0, 1:], titles.items(), strict=True):
-        _best(panel, select(rows, part=part))
-        panel.set(title=title, xlabel=f"{x} / $\\sigma$", ylabel=f"{y} / $\\sigma$")
-    squares = [plt.Rectangle((0, 0), 1, 1, color=color) for color in COLORS[:4]]
-    pale = plt.Rectangle((0, 0), 1, 1, color="black", alpha=0.2)
-    labels = (*STRATEGIES, "pale: lead within 2 s.e.")
-    figure.legend([*squares, pale], labels, loc="outside lower right", ncols=3)
-    return figure
-
-
-def _best(panel: Any, rows: Rows) -> None:
-    """Colour each cell by the best estimate, pale where its lead over the next is within two standard errors."""
-    tables = {name: grid(rows, name, "radius", "bias")[2] for name in (*STRATEGIES, "lead", "lead se")}
-    best = np.argmin([tables[name] for name in STRATEGIES], axis=0)
-    x, y, _ = grid(rows, "lead", "radius", "bias")
-    alpha = np.where(tables["lead"] > 2 * tables["lead se"], 1.0, 0.35)
-    norm = BoundaryNorm(np.arange(5) - 0.5, 4)
-    panel.pcolormesh(x, y, best, cmap=ListedColormap(COLORS[:4]), norm=norm, alpha=alpha, rasterized=True)
-
-
-def summarise(rows: Rows) -> dict[str, Measured]:
-    """Each design's last round, and the share of each map where synthetic data are the best."""
-    last = [row for row in select(rows, part="rounds") if row["round"] == max(values(rows, "round"))]
-    numbers = {
-        f"{row['arm']}: error to centre, round {row['round']}": Measured(
-            row["error_center"], row["error_center_se"]
-        )
-        for row in last
-    }
-    for part in ("mean", "regression"):
-        table = np.array([column(select(rows, part=part), name) for name in STRATEGIES])
-        numbers[f"{part} map: share where synthetic is best"] = Measured(
-            float(np.mean(np.argmin(table, axis=0) >= 2))
-        )
-    return numbers
 
 
 if __name__ == "__main__":

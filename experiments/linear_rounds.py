@@ -1,13 +1,12 @@
 """Sixty rounds: radius x bias x size, verified and unverified, with Theorem 4.1's bound and the exact map."""
 
 from itertools import product
-from typing import Any
 
 import numpy as np
 
 from _config import BadInput, Config, NotNegatives, Positives, Sizes, Whole, per_round
-from _plot import COLORS, GREY, band, column, panels, plt, select, values
-from _run import Measured, Rows, Unit, main
+from _run import Rows, Unit, main, spread
+from plots.linear_rounds import draw, summarise
 from veriloop import Key
 from veriloop.linear import Problem, simulate, theory
 
@@ -47,15 +46,9 @@ def arm(
         row = about | {"round": k, "candidates": drawn[k - 1] if k else 0, "kept": counts[k - 1] * dim if k else 0}
         row |= {"replicates": config.replicates}
         for target, offset in (("error_center", c), ("error_truth", 0.0)):
-            row |= _spread(target, np.sum((errors[k] - offset) ** 2, axis=1))
+            row |= spread(target, np.sum((errors[k] - offset) ** 2, axis=1))
         rows.append(row | {name: float(curve[k]) for name, curve in predicted.items()})
     return rows
-
-
-def _spread(name: str, sample: np.ndarray) -> dict[str, float]:
-    low, high = np.quantile(sample, [0.05, 0.95])
-    error = sample.std(ddof=1) / np.sqrt(len(sample)) if len(sample) > 1 else np.nan
-    return {name: sample.mean(), f"{name}_se": error, f"{name}_low": low, f"{name}_high": high}
 
 
 def _predicted(mu: np.ndarray, c: np.ndarray, width: float, counts: list[int]) -> dict[str, np.ndarray]:
@@ -86,74 +79,6 @@ def units(config: Rounds) -> list[Unit]:
             name = f"{kind}-bias{bias:g}-{size}-noise{noise:g}"
             work.append(Unit(name, config.rounds, arm, (name, noise, bias, radius, size, counts)))
     return work
-
-
-def draw(rows: Rows) -> plt.Figure:
-    """One row a size; one column a bias for the error to the truth, and one more to the centre for the largest."""
-    noise, biases = rows[0]["noise"], values(rows, "bias")
-    targets = [(bias, "truth") for bias in biases] + [(biases[-1], "center")] * (biases[-1] > 0)
-    sizes = list(dict.fromkeys(row["size"] for row in rows))
-    figure, axes = panels(len(sizes), len(targets), height=2.2, sharex=True)
-    for line, size in zip(axes, sizes, strict=True):
-        for panel, (bias, target) in zip(line, targets, strict=True):
-            _panel(panel, select(rows, noise=noise, bias=bias, size=size), target)
-        line[0].set_ylabel(f"{size} size\nsquared error / $\\sigma^2$")
-    for panel, (bias, target) in zip(axes[0], targets, strict=True):
-        to = r"\theta_*" if target == "truth" else r"\theta_c"
-        panel.set_title(f"$\\Delta$ = {bias:g}: {_regime(rows, bias)}\n$\\|\\hat\\theta_k - {to}\\|^2 / \\sigma^2$")
-    for panel in axes[-1]:
-        panel.set_xlabel("round $k$")
-    _legend(figure, rows)
-    return figure
-
-
-def _regime(rows: Rows, bias: float) -> str:
-    """Name the regime: biased is mild where the tightest ball's first round, without noise, gains on real data."""
-    if bias == 0:
-        return "unbiased"
-    start, first = (select(rows, bias=bias, radius=values(rows, "radius")[0], round=k)[0] for k in (0, 1))
-    return "mildly biased" if first["map_truth"] < start["map_truth"] else "strongly biased"
-
-
-def _panel(panel: Any, rows: Rows, target: str) -> None:
-    for color, radius in zip((*COLORS, *COLORS), values(rows, "radius"), strict=False):
-        arm_rows = select(rows, radius=radius)
-        x = column(arm_rows, "round")
-        band(panel, x, arm_rows, f"error_{target}", color=color)
-        panel.plot(x, column(arm_rows, f"map_{target}"), ":", color=color, lw=0.9)
-        if target == "center":
-            panel.plot(x, column(arm_rows, "bound_center"), "--", color=color, lw=0.8)
-    unverified = select(rows, radius=None)
-    band(panel, column(unverified, "round"), unverified, f"error_{target}", color=GREY)
-    shown = [row[f"error_{target}_{end}"] for row in rows for end in ("low", "high")]
-    panel.set(yscale="log", ylim=(0.7 * min(shown), 1.4 * max(shown)))
-
-
-def _legend(figure: plt.Figure, rows: Rows) -> None:
-    handles = [
-        plt.Line2D([], [], color=color, label=f"$r$ = {radius:g}")
-        for color, radius in zip((*COLORS, *COLORS), values(rows, "radius"), strict=False)
-    ]
-    handles += [
-        plt.Line2D([], [], color=GREY, label="unverified"),
-        plt.Line2D([], [], color="black", ls="--", lw=0.8, label="Theorem 4.1 bound"),
-        plt.Line2D([], [], color="black", ls=":", label="exact map, no noise"),
-        plt.Rectangle((0, 0), 1, 1, color="black", alpha=0.15, label=f"middle 90 % of n = {rows[0]['replicates']}"),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4)
-
-
-def summarise(rows: Rows) -> dict[str, Measured]:
-    """The last round of every constant-size arm."""
-    last = [row for row in rows if row["round"] == rows[-1]["round"] and row["size"] == rows[0]["size"]]
-    numbers = {}
-    for row in last:
-        arm_name = "unverified" if row["radius"] is None else f"radius {row['radius']:g}"
-        for target in ("truth", "center") if row["bias"] else ("truth",):
-            name = f"bias {row['bias']:g}, {arm_name}: error to {target}, round {row['round']}"
-            exact = row["unfiltered_truth"] if row["radius"] is None and target == "truth" else None
-            numbers[name] = Measured(row[f"error_{target}"], row[f"error_{target}_se"], exact)
-    return numbers
 
 
 if __name__ == "__main__":

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+Rows = list[dict[str, Any]]
+
+
+class Measured(NamedTuple):
+    """A number the run ends by printing beside the expected one."""
+
+    value: float
+    standard_error: float | None = None
+    expected: float | None = None  # where the records hold a closed form; else the configuration may state one
+
 
 # Okabe and Ito's palette, told apart by people with any common colour-vision deficiency; grey is "unverified".
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -31,7 +45,9 @@ plt.rcParams.update(
 )
 
 
-def panels(rows: int, columns: int, *, width: float = 7.0, height: float = 2.3, **options: Any) -> tuple[Any, Any]:
+def panels(
+    rows: int, columns: int, *, width: float = 7.0, height: float = 2.3, **options: Any
+) -> tuple[Figure, Any]:
     """Return a figure `width` inches wide and its axes, always an array of shape (rows, columns)."""
     return plt.subplots(rows, columns, figsize=(width, height * rows), squeeze=False, **options)
 
@@ -64,3 +80,13 @@ def band(axes: Any, x: Any, rows: list[dict[str, Any]], name: str, *, color: str
     """Draw a mean over the replicates with the range of the middle 90 % of them."""
     axes.fill_between(x, column(rows, f"{name}_low"), column(rows, f"{name}_high"), color=color, alpha=0.12, lw=0)
     axes.plot(x, column(rows, name), color=color, **options)
+
+
+def line(label: str, **options: Any) -> Line2D:
+    """Return a line for a legend."""
+    return Line2D([], [], label=label, **options)
+
+
+def patch(label: str, color: str, alpha: float = 1.0) -> Rectangle:
+    """Return a filled square for a legend."""
+    return Rectangle((0, 0), 1, 1, color=color, alpha=alpha, label=label)
