@@ -18,6 +18,7 @@ Whole = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Seed = Annotated[int, Field(ge=0)]  # NumPy's own generators take no negative seed
 
 
 class BadInput(Exception):
@@ -36,8 +37,12 @@ class Config(BaseModel):
 def _numbers(value: Any) -> Any:
     """A number, a list, or {first, last, count} for evenly spaced values."""
     if isinstance(value, Mapping):
-        if set(value) != {"first", "last", "count"} or not isinstance(value["count"], int) or value["count"] < 1:
-            raise ValueError("must be a number, a list, or a mapping with first, last and count (1 or more)")
+        ends, count = [value.get("first"), value.get("last")], value.get("count")
+        known = set(value) == {"first", "last", "count"} and type(count) is int and count >= 1
+        if not known or not all(type(end) in (int, float) for end in ends):
+            raise ValueError(
+                "must be a number, a list, or a mapping with numbers first, last and count (1 or more)"
+            )
         return np.linspace(value["first"], value["last"], value["count"]).tolist()
     return value if isinstance(value, list) else [value]
 
@@ -71,7 +76,7 @@ def per_round(sizes: Mapping[str, Any], rounds: int) -> dict[str, list[int]]:
     """Spell every named schedule out, one count a round.
 
     Raises:
-        ValueError: if a list has another length than `rounds`.
+        ValueError: if a list has another length than `rounds`, or a ramp has one round only.
     """
     spelled: dict[str, list[int]] = {}
     for name, schedule in sizes.items():
@@ -81,9 +86,7 @@ def per_round(sizes: Mapping[str, Any], rounds: int) -> dict[str, list[int]]:
         else:
             spelled[name] = schedule if isinstance(schedule, list) else schedules.constant(schedule, rounds)
         if len(spelled[name]) != rounds:
-            raise ValueError(
-                f"sizes must have one count for each of the {rounds} rounds, {name} has {len(schedule)}"
-            )
+            raise ValueError(f"must have one count for each of the {rounds} rounds, {name} has {len(schedule)}")
     return spelled
 
 
@@ -97,18 +100,30 @@ def read_config(kind: type[C], path: Path, preset: str, settings: list[str]) -> 
         BadInput: naming the key, what was got and what is allowed.
     """
     values = _read_yaml(path)
-    presets, expected = values.pop("presets", {}), values.pop("expected", {})
+    presets, expected = _mapping(values.pop("presets", {}), path, "presets"), values.pop("expected", {})
+    for name, number in _mapping(expected, path, "expected").items():
+        if type(number) not in (int, float):
+            raise BadInput(f"{path}: expected.{name}: got {_short(number)}, must be a number")
     if preset not in presets:
         raise BadInput(f"{path}: no preset is called {preset!r}; it has {', '.join(presets) or 'none'}")
-    values.update(presets[preset] or {})
+    values.update(_mapping(presets[preset] or {}, path, f"presets.{preset}"))
     for setting in settings:
         _apply(values, setting)
+    for name, value in values.items():
+        try:
+            json.dumps({name: value})
+        except (TypeError, ValueError) as error:
+            raise BadInput(f"{path}: {name}: {error}; use numbers, strings, lists and mappings only") from None
     try:
         return kind.model_validate_json(json.dumps(values)), expected
     except ValidationError as error:
         raise BadInput(f"{path}: {_sentence(error, kind)}") from None
-    except TypeError as error:
-        raise BadInput(f"{path}: {error}; use numbers, strings, lists and mappings only") from None
+
+
+def _mapping(value: Any, path: Path, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise BadInput(f"{path}: {name}: got {_short(value)}, must be a mapping of keys to values")
+    return value
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -118,7 +133,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise BadInput(
             f"--config: cannot read {path} ({getattr(error, 'strerror', error)}); name a YAML file"
         ) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # a date that does not exist is a bare ValueError
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "unreadable text"
@@ -135,7 +150,7 @@ def _apply(values: dict[str, Any], setting: str) -> None:
     *parents, last = name.split(".")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         raise BadInput(f"--set {name}: the value {text!r} is not valid YAML; quote it") from None
     for parent in parents:
         values = values.setdefault(parent, {})
@@ -147,7 +162,8 @@ def _apply(values: dict[str, Any], setting: str) -> None:
 
 
 def _sentence(error: ValidationError, kind: type[Config]) -> str:
-    first, *others = error.errors()
+    # Unknown keys first: a misspelt key also leaves the right one missing, and the hint says which is the mistake.
+    first, *others = sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     where = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         known = [name for name in kind.model_fields]

@@ -10,10 +10,14 @@ import subprocess
 import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
+from operator import call
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any, NamedTuple, NoReturn
 
 import joblib
@@ -59,12 +63,12 @@ def main(
     sys.path.insert(0, os.getcwd())  # a verifier of the user's own lies beside them, not beside the script
     try:
         if arguments.redraw:
-            rows = _read_records(arguments.redraw)
-            _save(draw(rows), arguments.redraw)
+            _redraw(draw, arguments.redraw, script.stem)
             return
         config, expected = read_config(kind, arguments.config, arguments.preset, arguments.set)
         run = RunFolder(arguments.out or Path("runs") / f"{script.stem}-{arguments.preset}", arguments.resume)
         work = units(config)
+        _check_names(work)
         run.open({"experiment": script.stem, "preset": arguments.preset, "config": config.model_dump(mode="json")})
     except BadInput as error:
         print(f"{script.stem}: {error}", file=sys.stderr)
@@ -87,12 +91,13 @@ class RunFolder:
         """Claim the folder for this run, or the same run for resuming, before anything else is written."""
         known = self.path / "run.json"
         try:
-            if self.path.exists() and any(self.path.iterdir()):
+            # A run killed while it wrote its first file has left that file's temporary name, and no more.
+            if self.path.exists() and {path.name for path in self.path.iterdir()} - {".run.json.tmp"}:
                 if not self._resume:
                     raise BadInput(f"--out: {self.path} already holds files; name a new folder, or add --resume")
                 if not known.exists():
                     raise BadInput(f"--out: {self.path} holds files but no run to resume; name another folder")
-                _refuse_other_run(about, json.loads(known.read_text()), self.path)
+                _refuse_other_run(about, known, self.path)
             self.path.mkdir(parents=True, exist_ok=True)
             self._about = {**about, **_provenance(), "seconds": {}, "finished": False}
             self._write()
@@ -152,27 +157,54 @@ def _evaluate(units: Sequence[Unit], config: Config) -> Iterator[Rows]:
     """Yield each unit's rows, in order, from the engine that the configuration names."""
     name, _, detail = config.engine.partition(":")
     if name == "dask":
-        from distributed import Client
-
-        Client(f"tcp:{detail}")
-        context = joblib.parallel_config(backend="dask")
-    else:
-        workers = 1 if name == "serial" else int(detail or joblib.cpu_count())
-        context = joblib.parallel_config(backend="loky", n_jobs=workers, inner_max_num_threads=1)
-    with context:
+        yield from _on_cluster(units, config, f"tcp:{detail}")
+        return
+    workers = 1 if name == "serial" else int(detail or joblib.cpu_count())
+    with joblib.parallel_config(backend="loky", n_jobs=workers, inner_max_num_threads=1):
         results: Any = joblib.Parallel(return_as="generator")(
             joblib.delayed(unit.work)(config, *unit.arguments) for unit in units
         )
         yield from results
 
 
-def _refuse_other_run(about: dict[str, Any], before: dict[str, Any], path: Path) -> None:
+def _on_cluster(units: Sequence[Unit], config: Config, address: str) -> Iterator[Rows]:
+    """Yield each unit's rows, in order, from a dask cluster that shares this machine's file system."""
+    import cloudpickle
+    from distributed import Client  # joblib's dask backend returns nothing before everything is done
+
+    with Client(address) as client:
+        # The workers, now and later, import what this process can: the script's modules and the user's own.
+        find = f"import sys; sys.path[:0] = [path for path in {sys.path!r} if path not in sys.path]"
+        client.register_worker_callbacks(partial(exec, find, {}))
+        # Bytes, because the scheduler unpickles whatever else it passes on, and it cannot import the script.
+        tasks = [cloudpickle.dumps(partial(unit.work, config, *unit.arguments)) for unit in units]
+        futures = [client.submit(call, client.submit(cloudpickle.loads, task), pure=False) for task in tasks]
+        while futures:
+            yield futures.pop(0).result()
+
+
+def _check_names(units: Sequence[Unit]) -> None:
+    """Refuse units that would share a checkpoint, or put it elsewhere."""
+    for name, count in Counter(unit.name for unit in units).items():
+        if count > 1:
+            raise BadInput(f"the settings ask for {name} twice; give different values")
+        if Path(name).name != name:
+            raise BadInput(
+                f"the settings make {name!r} the name of a checkpoint, must be a file name; leave out '/'"
+            )
+
+
+def _refuse_other_run(about: dict[str, Any], known: Path, path: Path) -> None:
+    try:
+        before = json.loads(known.read_text())
+        old = {"experiment": before["experiment"], **before["config"]}
+    except (ValueError, KeyError, TypeError):
+        raise BadInput(f"--resume: {known} says nothing of what ran here; name another folder") from None
     flat = {"experiment": about["experiment"], **about["config"]}
-    old = {"experiment": before["experiment"], **before["config"]}
-    for key in sorted({*flat, *old} - {"engine"}):
+    for key in ("experiment", *sorted({*flat, *old} - {"experiment", "engine"})):
         if flat.get(key) != old.get(key):
             raise BadInput(
-                f"--resume: {path} holds a run with {key} = {old.get(key)!r}, got {flat.get(key)!r}; "
+                f"--resume: {path} holds a run with {key} = {short(old.get(key))}, got {short(flat.get(key))}; "
                 "give the same configuration or name another folder"
             )
 
@@ -197,9 +229,24 @@ def _git(*arguments: str) -> str | None:
         return None
 
 
+def _redraw(draw: Callable[[Rows], Any], folder: Path, name: str) -> None:
+    rows = _read_records(folder)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a stopped run may leave a panel without a line
+            _save(draw(rows), folder)
+    except (LookupError, ValueError) as error:
+        raise BadInput(
+            f"--redraw: {name} cannot draw the records in {folder} ({error!r:.200}); name a run's folder of its own"
+        ) from None
+
+
 def _read_records(folder: Path) -> Rows:
     try:
-        return [json.loads(text) for text in (folder / "records.jsonl").read_text().splitlines()]
+        rows = [json.loads(text) for text in (folder / "records.jsonl").read_text().splitlines()]
+        if not rows or not all(isinstance(row, dict) for row in rows):
+            raise ValueError("it holds no rows")
+        return rows
     except (OSError, ValueError) as error:
         raise BadInput(f"--redraw: no readable records.jsonl in {folder} ({error}); name a run's folder") from None
 

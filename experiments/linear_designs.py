@@ -131,6 +131,8 @@ def _four_errors(config: Designs, radius: float, bias: float, key: Key) -> list[
 
 
 def _map_row(config: Designs, part: str, x: float, y: float, squares: np.ndarray) -> dict[str, Any]:
+    if squares.size == 0:
+        raise RoundError(f"{part} map: no replicate has enough real rows that pass at x = {x:g}, y = {y:g}")
     row: dict[str, Any] = {
         "part": part,
         "seed": config.seed,

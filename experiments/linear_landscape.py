@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from _config import Config, NotNegatives, Positives, Whole
+from _config import BadInput, Config, NotNegatives, Positives, Seed, Whole
 from _run import Rows, Unit, main, spread
 from plots.linear_landscape import draw, summarise
 from veriloop import Key
@@ -19,8 +19,8 @@ class Landscape(Config):
     noise: Positives
     radius: NotNegatives
     bias: NotNegatives
-    design_seed: int
-    direction_seed: int
+    design_seed: Seed
+    direction_seed: Seed
 
 
 def strip(config: Landscape, noise: float, radius: float) -> Rows:
@@ -46,6 +46,8 @@ def strip(config: Landscape, noise: float, radius: float) -> Rows:
 
 def units(config: Landscape) -> list[Unit]:
     """One unit a radius."""
+    if config.rows < config.dim:
+        raise BadInput(f"rows: got {config.rows}, must be at least dim = {config.dim}")
     pairs = [(noise, radius) for noise in config.noise for radius in config.radius]
     return [Unit(f"noise{noise:g}-radius{radius:.6g}", 1, strip, (noise, radius)) for noise, radius in pairs]
 

@@ -73,7 +73,7 @@ def _replicate(config: Policies, policy: str, weight: float | None, verified: bo
     ball = KnowledgeBall(center, config.radius, noise * np.sqrt(2 / np.pi))
     loop = Loop(
         generate=write,
-        verify=(build(config.verifier) if config.verifier else ball) if verified else Constant(),
+        verify=(ball if config.verifier is None else build(config.verifier)) if verified else Constant(),
         filter=Threshold(0.0),
         refit=least_squares,
         measure=measure,
@@ -130,7 +130,7 @@ def units(config: Policies) -> list[Unit]:
     if config.sizes < config.dim + 2:
         raise BadInput(f"sizes: got {config.sizes}, must be at least dim + 2 = {config.dim + 2}")
     try:
-        build(config.verifier) if config.verifier else None
+        build(config.verifier) if config.verifier is not None else None
     except ValueError as error:
         raise BadInput(f"verifier: {error}") from None
     arms = [(policy, None) for policy in POLICIES] + [("weight", weight) for weight in config.weights]

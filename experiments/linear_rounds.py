@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 
-from _config import BadInput, Config, NotNegatives, Positives, Sizes, Whole, per_round
+from _config import BadInput, Config, NotNegatives, Positives, Seed, Sizes, Whole, per_round
 from _run import Rows, Unit, main, spread
 from plots.linear_rounds import draw, summarise
 from veriloop import Key
@@ -22,8 +22,8 @@ class Rounds(Config):
     noise: Positives
     radius: NotNegatives
     bias: NotNegatives
-    design_seed: int
-    direction_seed: int
+    design_seed: Seed
+    direction_seed: Seed
 
 
 def arm(
@@ -68,10 +68,12 @@ def _predicted(mu: np.ndarray, c: np.ndarray, width: float, counts: list[int]) -
 
 def units(config: Rounds) -> list[Unit]:
     """One unit an arm."""
+    if config.rows < config.dim:
+        raise BadInput(f"rows: got {config.rows}, must be at least dim = {config.dim}")
     try:
         schedules = per_round(config.sizes, config.rounds)
     except ValueError as error:
-        raise BadInput(str(error)) from None
+        raise BadInput(f"sizes: {error}") from None
     work = []
     for noise, bias, (size, counts) in product(config.noise, config.bias, schedules.items()):
         for radius in (*config.radius, None):

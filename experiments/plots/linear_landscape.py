@@ -48,7 +48,8 @@ def _map(panel: Any, cells: Rows, name: str) -> None:
 def _scores(panel: Any, cells: Rows) -> None:
     z = (column(cells, "mean") - column(cells, "exact")) / column(cells, "standard_error")
     z = z[np.isfinite(z)]
-    panel.hist(z, bins=np.linspace(-5, 5, 41), density=True, color="#56B4E9")
+    if len(z):
+        panel.hist(z, bins=np.linspace(-5, 5, 41), density=True, color="#56B4E9")
     line = np.linspace(-5, 5, 200)
     panel.plot(line, np.exp(-(line**2) / 2) / np.sqrt(2 * np.pi), color="black", lw=0.8)
     panel.set(title=f"rms z = {np.sqrt(np.mean(z**2)) if len(z) else np.nan:.2f}")
@@ -67,5 +68,7 @@ def summarise(rows: Rows) -> dict[str, Measured]:
                 crossing = float(np.interp(0, -gain, column(cells, "bias")))
                 numbers[f"{title}: zero-improvement bias, radius {radius:g}"] = Measured(crossing)
     gap, error = column(rows, "mean") - column(rows, "exact"), column(rows, "standard_error")
-    numbers["z of all cells' mean gap, Monte Carlo - exact"] = Measured(gap.sum() / np.sqrt(np.sum(error**2)), 1.0)
+    if np.isfinite(error).all():
+        z = gap.sum() / np.sqrt(np.sum(error**2))
+        numbers["z of all cells' mean gap, Monte Carlo - exact"] = Measured(z, 1.0)
     return numbers

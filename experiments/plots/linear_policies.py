@@ -55,7 +55,8 @@ def summarise(rows: Rows) -> dict[str, Measured]:
     numbers = {}
     for row in last:
         form = None if row["closed_form"] is None else row["closed_form"] / unit
-        ratio = Measured(row["error_truth"] / unit, row["error_truth_se"] / unit, form)
+        error = None if row["error_truth_se"] is None else row["error_truth_se"] / unit
+        ratio = Measured(row["error_truth"] / unit, error, form)
         numbers[f"{row['arm']}: error to truth / real data's, round {row['round']}"] = ratio
     sweep = [row for row in select(rows, policy="weight", verified=False) if row["round"] == rows[-1]["round"]]
     if sweep:

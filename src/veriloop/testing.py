@@ -24,7 +24,9 @@ def check_verifier(verify: Callable[[Key, Any], Any], batch: Any, *, stochastic:
     key, n = Key(0).fold("check"), len(batch)
     scores = _scores(verify, key, batch)
     assert scores.shape == (n,), f"expected one score a row, shape ({n},), got {scores.shape}"
-    assert scores.dtype.kind in "fiub", f"scores must be numbers, got dtype {scores.dtype}"
+    assert scores.dtype.kind in "fiu", (
+        f"scores must be numbers, got dtype {scores.dtype}; a score of 0 or more accepts, and False is 0"
+    )
     assert not np.isinf(scores).any(), "a score is infinite; return NaN for no verdict, or a large finite number"
     np.testing.assert_array_equal(_scores(verify, key, batch), scores, err_msg="same key, other scores")
     if stochastic:
@@ -60,6 +62,14 @@ def check_filter(filter: Callable[..., np.ndarray], scores: np.ndarray | None = 
         assert not mask[np.isnan(scores)].any(), "a row without a verdict (NaN) is kept"
         np.testing.assert_array_equal(filter(key, scores, groups), mask, err_msg="same key, other mask")
         np.testing.assert_array_equal(scores, before, err_msg="the scores were changed in place")
+    # From here on groups are np.arange(n) % 3, of which one gets the best score there is.
+    others = groups != 0
+    raised = np.where(others | np.isnan(scores), scores, np.nanmax(scores))
+    np.testing.assert_array_equal(
+        filter(key, raised, groups)[others],
+        filter(key, scores, groups)[others],
+        err_msg="the scores of one group change the mask of another",
+    )
     if getattr(filter, "rowwise", False):
         _check_rowwise(filter, key, scores)
 
@@ -93,7 +103,8 @@ def check_backend(loop: Loop, state: State, n: int | Quota, *, rounds: int = 3) 
 
 
 def _scores(verify: Callable[[Key, Any], Any], key: Key, batch: Any) -> np.ndarray:
-    return Verdict.of(verify(key, batch)).scores
+    scores = verify(key, batch)
+    return scores.scores if isinstance(scores, Verdict) else np.asarray(scores)
 
 
 def _check_rowwise(filter: Callable[..., np.ndarray], key: Key, scores: np.ndarray) -> None:

@@ -40,6 +40,12 @@ def concatenate(batches: Sequence[B]) -> B:
     return kind.concatenate(batches)
 
 
+def check_count(what: str, n: Any) -> None:
+    """Refuse what cannot be a number of rows or rounds: only integers of at least 1 can."""
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        raise ValueError(f"{what} must be an integer of at least 1, got {n}")
+
+
 @dataclass(frozen=True)
 class Columns:
     """Base of batches made of named columns: a frozen dataclass whose fields are arrays, one row each.

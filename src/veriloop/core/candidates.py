@@ -8,7 +8,7 @@ from typing import Any, Generic
 
 import numpy as np
 
-from veriloop.core.batch import B, concatenate
+from veriloop.core.batch import B, check_count, concatenate
 from veriloop.core.filters import RoundError
 
 
@@ -30,6 +30,7 @@ class Candidates(Generic[B]):
         self._limit = limit
         self._sizes: list[int] = []
         self._held: list[B] | None = []
+        self._rows: np.ndarray | None = None  # the rows that count, of all drawn; None: all
 
     def draw(self, rows: int) -> B:
         """Draw the next block, of `rows` rows, and return it."""
@@ -41,20 +42,32 @@ class Candidates(Generic[B]):
             self._held.append(batch)
         return batch
 
+    def restrict(self, rows: np.ndarray) -> None:
+        """Let only the rows of this mask, over all rows drawn, count as candidates from now on."""
+        self._rows = None if rows.all() else np.flatnonzero(rows)
+
     def whole(self) -> Any:
         """Return one plain batch where all rows are held, else these lazy candidates, which index alike."""
-        return self if self._held is None else concatenate(self._held)
+        if self._held is None:
+            return self
+        drawn = concatenate(self._held)
+        return drawn if self._rows is None else drawn[self._rows]
 
     def __len__(self) -> int:
-        return sum(self._sizes)
+        return sum(self._sizes) if self._rows is None else len(self._rows)
 
     def __getitem__(self, rows: Any) -> B:
-        rows = np.asarray(rows)
-        if rows.dtype != bool:
-            picked, places = np.unique(np.arange(len(self))[rows], return_inverse=True)
-            return self[np.isin(np.arange(len(self)), picked)][places]
-        masks = np.split(rows, np.cumsum(self._sizes)[:-1])
-        return concatenate([self._at(i)[mask] for i, mask in enumerate(masks) if mask.any()])
+        mask = np.zeros(len(self), dtype=bool)
+        mask[rows] = True  # NumPy's own rules, and refusals, for masks, integers and slices
+        drawn = mask
+        if self._rows is not None:
+            drawn = np.zeros(sum(self._sizes), dtype=bool)
+            drawn[self._rows[mask]] = True
+        masks = np.split(drawn, np.cumsum(self._sizes)[:-1])
+        # Where no row is picked, an empty part of the first block knows what an empty batch looks like.
+        parts = [self._at(i)[part] for i, part in enumerate(masks) if part.any()] or [self._at(0)[masks[0]]]
+        picked = concatenate(parts)
+        return picked if np.asarray(rows).dtype == bool else picked[(np.cumsum(mask) - 1)[rows]]
 
     def _at(self, i: int) -> B:
         return self._block(i, self._sizes[i]) if self._held is None else self._held[i]
@@ -70,11 +83,12 @@ class Candidates(Generic[B]):
 class Quota:
     """Ask for `n` kept rows in each of the groups 0 ... groups - 1, from at most `budget` candidates.
 
-    The first `n` accepted rows of a group are kept, in the order drawn. Only filters that judge rows one by one can
-    serve a quota. The default budget is 1,000 candidates for each row asked for.
+    The first `n` accepted rows of a group are kept, in the order drawn; rows of a group drawn after them, because
+    other groups are not full, do not count as candidates, so kept / candidates is the acceptance. Only filters
+    that judge rows one by one can serve a quota. The default budget is 1,000 candidates for each row asked for.
 
     Raises:
-        ValueError: if `n` or `groups` is not positive, or the budget is below `n * groups`.
+        ValueError: if `n` or `groups` is no positive integer, or the budget is below `n * groups`.
     """
 
     n: int
@@ -82,8 +96,8 @@ class Quota:
     budget: int | None = None
 
     def __post_init__(self) -> None:
-        if min(self.n, self.groups) < 1:
-            raise ValueError(f"Quota needs n and groups of at least 1, got n={self.n} and groups={self.groups}")
+        check_count("Quota.n", self.n)
+        check_count("Quota.groups", self.groups)
         if self.budget is not None and self.budget < self.n * self.groups:
             raise ValueError(
                 f"Quota.budget must be at least the {self.n * self.groups} rows to be kept, got {self.budget}"
@@ -94,33 +108,38 @@ class Quota:
         judge: Callable[[int], tuple[np.ndarray, np.ndarray]],
         select: Callable[[int, np.ndarray, np.ndarray], np.ndarray],
         block: int,
-    ) -> np.ndarray:
-        """Draw blocks of at most `block` rows until every group is full; return the mask over all rows drawn.
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw blocks of at most `block` rows until every group is full.
 
         judge: rows -> (scores, groups) of the next `rows` candidates.
         select: (block number, scores, groups) -> mask.
+
+        Returns two masks over all rows drawn: those kept, and those that count as candidates.
 
         Raises:
             RoundError: if the budget is spent first; it states the acceptance of each group.
         """
         budget = 1000 * self.n * self.groups if self.budget is None else self.budget
-        accepted = np.zeros(self.groups, dtype=int)
-        masks: list[np.ndarray] = []
-        drawn, best = 0, -np.inf
+        seen, accepted = np.zeros((2, self.groups), dtype=int)
+        kept: list[np.ndarray] = []
+        counted: list[np.ndarray] = []
+        best = -np.inf
         while (missing := np.maximum(self.n - accepted, 0)).any():
+            drawn = seen.sum()
             # Enough for the slowest group at its acceptance so far, and a tenth more.
-            needed = np.max(1.1 * missing * (drawn + 1) / (accepted + 1)) if drawn else self.n * self.groups
-            rows = int(min(np.ceil(needed), block, budget - drawn))
+            wanted = np.max(1.1 * missing * (drawn + 1) / (accepted + 1)) if drawn else self.n * self.groups
+            rows = int(min(np.ceil(wanted), block, budget - drawn))
             if rows < 1:
-                raise RoundError(self._shortfall(accepted, drawn, best))
+                raise RoundError(self._shortfall(accepted, seen, best))
             scores, groups = judge(rows)
             self._check_groups(groups)
-            best = max(best, np.max(scores, initial=-np.inf, where=~np.isnan(scores)))
-            mask = select(len(masks), scores, groups)
-            masks.append(_first_of_each(mask, groups, missing))
+            best = np.fmax.reduce(scores, dtype=float, initial=best)
+            mask = select(len(kept), scores, groups)
+            counted.append(_until_full(mask, groups, missing))
+            kept.append(mask & counted[-1])
+            seen += np.bincount(groups, minlength=self.groups)
             accepted += np.bincount(groups[mask], minlength=self.groups)
-            drawn += rows
-        return np.concatenate(masks)
+        return np.concatenate(kept), np.concatenate(counted)
 
     def _check_groups(self, groups: np.ndarray) -> None:
         if groups.min() < 0 or groups.max() >= self.groups:
@@ -129,17 +148,22 @@ class Quota:
                 f"got {groups.min()} to {groups.max()}"
             )
 
-    def _shortfall(self, accepted: np.ndarray, drawn: int, best: float) -> str:
-        rates = ", ".join(f"{group}: {count / drawn:.3g} ({count})" for group, count in enumerate(accepted))
+    def _shortfall(self, accepted: np.ndarray, seen: np.ndarray, best: float) -> str:
+        rates = ", ".join(
+            f"{group}: {count / max(rows, 1):.3g} ({count})"
+            for group, (count, rows) in enumerate(zip(accepted, seen, strict=True))
+        )
         return (
-            f"quota of {self.n} kept rows a group not met within {drawn} candidates; best score {best:.4g}; "
+            f"quota of {self.n} kept rows a group not met within {seen.sum()} candidates; best score {best:.4g}; "
             f"acceptance (rows) by group: {rates}"
         )
 
 
-def _first_of_each(mask: np.ndarray, groups: np.ndarray, limits: np.ndarray) -> np.ndarray:
-    """Keep of `mask` the first `limits[g]` rows of every group `g`."""
-    first = np.zeros_like(mask)
+def _until_full(mask: np.ndarray, groups: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """Mask of the rows of every group `g` up to and with its `limits[g]`-th accepted one."""
+    counted = np.zeros_like(mask)
     for group, limit in enumerate(limits):
-        first[np.flatnonzero(mask & (groups == group))[:limit]] = True
-    return first
+        rows = np.flatnonzero(groups == group)
+        accepted_before = np.cumsum(mask[rows]) - mask[rows]
+        counted[rows[accepted_before < limit]] = True
+    return counted

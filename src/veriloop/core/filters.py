@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from veriloop.core.batch import check_count
 from veriloop.core.key import Key
 
 
@@ -126,8 +127,7 @@ class TopCount:
     count: int
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise ValueError(f"TopCount.count must be at least 1, got {self.count}")
+        check_count("TopCount.count", self.count)
 
     def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
         return _top(key, scores, groups, lambda size: np.full_like(size, self.count))

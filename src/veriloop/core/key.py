@@ -33,13 +33,14 @@ class Key:
     path: tuple[int | str, ...] = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int | np.integer):
+        if isinstance(self.seed, bool) or not isinstance(self.seed, (int, np.integer)):
             raise TypeError(f"Key.seed must be an integer, got {self.seed!r}")
         object.__setattr__(self, "seed", int(self.seed))
+        object.__setattr__(self, "path", tuple(map(_label, self.path)))
 
     def fold(self, *labels: int | str) -> Key:
         """Return the key at `labels` below this one."""
-        return Key(self.seed, (*self.path, *map(_label, labels)))
+        return Key(self.seed, (*self.path, *labels))
 
     def numpy(self) -> np.random.Generator:
         """Return a fresh NumPy generator at this address; each call starts the same stream anew."""
@@ -63,6 +64,6 @@ class Key:
 def _label(label: int | str) -> int | str:
     if isinstance(label, str):
         return label
-    if isinstance(label, bool) or not isinstance(label, int | np.integer):
-        raise TypeError(f"Key.fold takes integers and strings, got {label!r}")
+    if isinstance(label, bool) or not isinstance(label, (int, np.integer)):
+        raise TypeError(f"Key takes integers and strings as labels, got {label!r}")
     return int(label)

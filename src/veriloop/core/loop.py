@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from veriloop.core.batch import B
+from veriloop.core.batch import B, check_count
 from veriloop.core.candidates import Candidates, Quota
 from veriloop.core.filters import KeepAll, RoundError
 from veriloop.core.key import Key
@@ -70,15 +70,15 @@ class Loop(Generic[M, B]):
     measure: Callable[[Key, M], Mapping[str, float]] = _nothing
     pool: Callable[[Key, Any, B], tuple[B, Any]] = Replace()
     group: Callable[[B], np.ndarray] | None = None
-    observe: Callable[[Key, Any, np.ndarray, np.ndarray], Mapping[str, float]] = _nothing
+    observe: Callable[[Key, Any, np.ndarray, np.ndarray], Mapping[str, float]] | None = None
     block: int = 65_536
     chunk: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("block", "chunk"):
             size = getattr(self, name)
-            if size is not None and size < 1:
-                raise ValueError(f"Loop.{name} must be at least 1, got {size}")
+            if size is not None:
+                check_count(f"Loop.{name}", size)
 
     def step(self, key: Key, state: State[M], n: int | Quota) -> tuple[State[M], Record]:
         """Do round `state.round + 1` on `n` candidates, or until a `Quota` of kept rows is met.
@@ -87,8 +87,8 @@ class Loop(Generic[M, B]):
             RoundError: if nothing was kept, or less than was asked for; `state` is untouched.
         """
         index = state.round + 1
-        if not isinstance(n, Quota) and n < 1:
-            raise ValueError(f"round {index}: the number of candidates must be at least 1, got {n}")
+        if not isinstance(n, Quota):
+            check_count(f"round {index}: the number of candidates", n)
         key = key.fold(index)
         try:
             candidates, verdict, mask = self._select(key, state.model, n)
@@ -101,13 +101,15 @@ class Loop(Generic[M, B]):
         metrics = _merge(
             {"no_verdict": int(np.isnan(verdict.scores).sum())},
             verdict.metrics(mask),
-            self.observe(key.fold("observe"), candidates.whole(), verdict.scores, mask),
+            {}
+            if self.observe is None
+            else self.observe(key.fold("observe"), candidates.whole(), verdict.scores, mask),
             self.measure(key.fold("measure"), model),
         )
         return State(model, index, past), Record(index, len(candidates), len(kept), metrics)
 
     def _select(self, key: Key, model: M, n: int | Quota) -> tuple[Candidates[B], Verdict, np.ndarray]:
-        """Draw, judge and filter; the mask covers all candidates drawn."""
+        """Draw, judge and filter; verdict and mask have one row a candidate."""
         candidates = Candidates(lambda i, rows: self.generate(key.fold("generate", i), model, rows), self.chunk)
         verdicts: list[Verdict] = []
 
@@ -122,18 +124,20 @@ class Loop(Generic[M, B]):
         if isinstance(n, Quota):
             if not getattr(self.filter, "rowwise", False):
                 raise ValueError(f"a quota needs a filter that judges rows one by one, got {self.filter!r}")
-            mask = n.fill(judge, lambda i, *scored: self._mask(key.fold("filter", i), *scored), self.block)
-        else:
-            sizes = [min(self.block, n - start) for start in range(0, n, self.block)]
-            scores, groups = (np.concatenate(part) for part in zip(*map(judge, sizes), strict=True))
-            mask = self._mask(key.fold("filter"), scores, groups)
-        return candidates, Verdict.concatenate(verdicts), mask
+            mask, counted = n.fill(judge, lambda i, *scored: self._mask(key.fold("filter", i), *scored), self.block)
+            candidates.restrict(counted)
+            return candidates, Verdict.concatenate(verdicts)[counted], mask[counted]
+        sizes = [min(self.block, n - start) for start in range(0, n, self.block)]
+        scores, groups = (np.concatenate(part) for part in zip(*map(judge, sizes), strict=True))
+        return candidates, Verdict.concatenate(verdicts), self._mask(key.fold("filter"), scores, groups)
 
     def _mask(self, key: Key, scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
         mask = np.asarray(self.filter(key, scores, groups))
         _check_shape("filter", mask, len(scores))
-        if mask.dtype != bool or (mask & np.isnan(scores)).any():
-            raise ValueError(f"filter must return a boolean mask that keeps no NaN score; check {self.filter!r}")
+        if mask.dtype != bool:
+            raise ValueError(f"filter must return a boolean mask, got dtype {mask.dtype}; check {self.filter!r}")
+        if wrong := (mask & np.isnan(scores)).sum():
+            raise ValueError(f"filter must keep no row without a verdict (NaN), got {wrong}; check {self.filter!r}")
         return mask
 
 
@@ -145,8 +149,9 @@ def run(
 ) -> Iterator[tuple[State[M], Record]]:
     """Yield (state, record) after every round; round k uses `sizes[k - 1]`, starting after `state.round`.
 
-    The caller's `for` body is the callback: log, save, plot, `break`. `loop` may be a function of (key, state) that
-    makes each round's loop: a verifier retrained every round, a filter that grows stricter.
+    The caller's `for` body is the callback: log, save, plot, `break`. Round 0, the start, is the caller's to
+    measure: `loop.measure(key, state.model)`. `loop` may be a function of (key, state) that makes each round's
+    loop: a verifier retrained every round, a filter that grows stricter.
 
     >>> mean = Loop(
     ...     generate=lambda key, model, n: model + key.numpy().standard_normal(n),
@@ -164,7 +169,7 @@ def run(
 def _check_kept(scores: np.ndarray, mask: np.ndarray) -> None:
     if not mask.any():
         judged = scores[~np.isnan(scores)]
-        best = f"best score {judged.max():.4g}" if len(judged) else "no row has a verdict"
+        best = f"best score {float(judged.max()):.4g}" if len(judged) else "no row has a verdict"
         raise RoundError(f"acceptance 0, none of {len(scores)} candidates kept; {best}")
 
 
@@ -177,7 +182,7 @@ def _merge(*parts: Mapping[str, float]) -> dict[str, float]:
     merged: dict[str, float] = {}
     for part in parts:
         for name, value in part.items():
-            if name in merged:
-                raise ValueError(f"two metrics of one round are called {name!r}; rename one")
+            if name in merged or name in ("round", "candidates", "kept"):
+                raise ValueError(f"two numbers of one record are called {name!r}; rename the metric")
             merged[name] = value
     return merged

@@ -12,7 +12,7 @@ from typing import Any, Generic
 
 import numpy as np
 
-from veriloop.core.batch import B, concatenate
+from veriloop.core.batch import B, check_count, concatenate
 from veriloop.core.key import Key
 
 
@@ -37,7 +37,7 @@ class Accumulate:
     """
 
     def __call__(self, key: Key, past: Any, kept: B) -> tuple[B, tuple[B, ...]]:
-        past = (*_batches(past), kept)
+        past = (*as_batches(past), kept)
         return concatenate(past), past
 
 
@@ -51,7 +51,7 @@ class AccumulateSubsample:
     n: int
 
     def __post_init__(self) -> None:
-        _check_count(self, self.n)
+        check_count("AccumulateSubsample.n", self.n)
 
     def __call__(self, key: Key, past: Any, kept: B) -> tuple[B, tuple[B, ...]]:
         everything, past = Accumulate()(key, past, kept)
@@ -70,10 +70,10 @@ class Window:
     n: int
 
     def __post_init__(self) -> None:
-        _check_count(self, self.n)
+        check_count("Window.n", self.n)
 
     def __call__(self, key: Key, past: Any, kept: B) -> tuple[B, tuple[B, ...]]:
-        past = (*_batches(past), kept)[-self.n :]
+        past = (*as_batches(past), kept)[-self.n :]
         return concatenate(past), past
 
 
@@ -112,18 +112,17 @@ class FreshReal(Generic[B]):
     n: int
 
     def __post_init__(self) -> None:
-        _check_count(self, self.n)
+        check_count("FreshReal.n", self.n)
 
     def __call__(self, key: Key, past: Any, kept: B) -> tuple[B, tuple[B, ...]]:
-        return concatenate([self.draw(key, self.n), kept]), ()
+        real = self.draw(key, self.n)
+        if len(real) != self.n:
+            raise ValueError(f"FreshReal.draw was asked for {self.n} rows and returned {len(real)}")
+        return concatenate([real, kept]), ()
 
 
-def _batches(past: Any) -> tuple[Any, ...]:
+def as_batches(past: Any) -> tuple[Any, ...]:
+    """Return the past as a tuple of batches: of none for `None`, of one for a bare batch."""
     if past is None:
         return ()
     return past if isinstance(past, tuple) else (past,)
-
-
-def _check_count(pool: Any, n: int) -> None:
-    if n < 1:
-        raise ValueError(f"{type(pool).__name__}.n must be at least 1, got {n}")

@@ -11,7 +11,7 @@ def constant(n: int, rounds: int) -> list[int]:
     >>> constant(100, 3)
     [100, 100, 100]
     """
-    return linear(n, n, rounds)
+    return _rounded(np.linspace(*_checked("constant", n, n, rounds)))
 
 
 def linear(first: int, last: int, rounds: int) -> list[int]:

@@ -16,6 +16,7 @@ import numpy as np
 from veriloop.core.candidates import Quota
 from veriloop.core.key import Key
 from veriloop.core.loop import Loop, Record, State, run
+from veriloop.core.pools import as_batches
 
 Row = Mapping[str, Any]
 
@@ -54,13 +55,15 @@ class RunDir:
         if write is not None:
             write(temporary)
         (temporary / "rows.jsonl").write_text("".join(map(line, rows)))
-        sums = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
+        files = sorted(path for path in temporary.rglob("*") if path.is_file())
+        sums = {file.relative_to(temporary).as_posix(): _sha256(file) for file in files}
         (temporary / "sha256.json").write_text(json.dumps(sums, indent=1))
-        for file in (*temporary.iterdir(), temporary):
-            _sync(file)
+        for path in (*temporary.rglob("*"), temporary):
+            _sync(path)
         shutil.rmtree(final, ignore_errors=True)
         os.rename(temporary, final)
         _sync(final.parent)
+        _sync(self.path)
 
     def rows(self, round: int, name: str) -> list[dict[str, Any]] | None:
         """Return the rows of a checkpoint, or None where there is none or it is damaged (which warns, by name)."""
@@ -85,6 +88,8 @@ class RunDir:
     ) -> Iterator[tuple[State, Record]]:
         """Do as `veriloop.run` and commit every round; rounds already committed are read, not run.
 
+        Resuming is right with the same arguments only; a folder holds one run.
+
         save, load: write a state into a folder and read it back; `save_arrays` and `load_arrays` serve models that
             are NumPy arrays.
 
@@ -103,14 +108,14 @@ class RunDir:
 
 def line(row: Row) -> str:
     """Return the row as one line of JSON; NaN, which JSON lacks, becomes null."""
-    clean = {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in row.items()}
+    clean = {name: _finite(name, value) for name, value in row.items()}
     return json.dumps(clean, allow_nan=False, default=_plain) + "\n"
 
 
 def save_arrays(state: State, folder: Path) -> None:
     """Write a state whose model is an array, and whose past is a tuple of arrays, without pickling."""
     np.save(folder / "model.npy", state.model, allow_pickle=False)
-    past = () if state.past is None else state.past
+    past = as_batches(state.past)
     for i, batch in enumerate(past):
         np.save(folder / f"past_{i:04d}.npy", batch, allow_pickle=False)
     (folder / "state.json").write_text(json.dumps({"round": state.round, "past": len(past)}))
@@ -133,6 +138,14 @@ def _record(row: dict[str, Any]) -> Record:
     return Record(**counts, metrics=numbers)
 
 
+def _finite(name: str, value: Any) -> Any:
+    if not isinstance(value, float | np.floating) or np.isfinite(value):
+        return value
+    if np.isnan(value):
+        return None
+    raise ValueError(f"the number {name!r} of a record must be finite or NaN, got {value}")
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
@@ -144,6 +157,8 @@ def _damage(folder: Path) -> str:
     try:
         sums = json.loads((folder / "sha256.json").read_text())
     except (OSError, ValueError):
+        sums = None
+    if not isinstance(sums, dict) or "rows.jsonl" not in sums:
         return "sha256.json is missing or unreadable"
     for name, digest in sums.items():
         if not (folder / name).exists():

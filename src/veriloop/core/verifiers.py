@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,19 @@ class Verdict:
     @staticmethod
     def of(scores: Any) -> Verdict:
         """Wrap bare scores; leave a verdict as it is."""
-        return scores if isinstance(scores, Verdict) else Verdict(np.asarray(scores))
+        if isinstance(scores, Verdict):
+            return scores
+        scores = np.asarray(scores)
+        if scores.dtype == bool:
+            raise ValueError(
+                "verify returned booleans, and False as a score, 0, accepts; return numbers of either sign"
+            )
+        return Verdict(scores)
+
+    def __getitem__(self, rows: np.ndarray) -> Verdict:
+        """Pick rows, as from a batch."""
+        parts = {name: scores[rows] for name, scores in self.parts.items()}
+        return Verdict(self.scores[rows], parts, None if self.oracle is None else self.oracle[rows])
 
     @staticmethod
     def concatenate(verdicts: list[Verdict]) -> Verdict:
@@ -201,8 +214,8 @@ def _named(what: str, parts: tuple[Verifier, ...], named: Mapping[str, Verifier]
     together: dict[str, Verifier] = {}
     for part in parts:
         name = getattr(part, "__name__", type(part).__name__).strip("<>")
-        taken = sum(other.split("_")[0] == name for other in together)
-        together[f"{name}_{taken + 1}" if taken else name] = part
+        numbered = chain([name], (f"{name}_{i}" for i in count(2)))
+        together[next(free for free in numbered if free not in together and free not in named)] = part
     return {**together, **named}
 
 

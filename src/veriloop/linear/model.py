@@ -104,6 +104,10 @@ class Errors:
     center: np.ndarray
     noise: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not self.noise > 0:
+            raise ValueError(f"Errors.noise must be positive, got {self.noise}")
+
     def __call__(self, key: Key, model: np.ndarray) -> dict[str, float]:
         return {
             "error_center": float(np.sum((model - self.center) ** 2)) / self.noise**2,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -9,7 +10,8 @@ from typing import Self
 import numpy as np
 
 from veriloop.core import Constant, Key, Loop, Quota, State, Threshold
-from veriloop.linear.model import Errors, FixedDesign, Generate, least_squares, right_singular
+from veriloop.linear.model import Data, Errors, FixedDesign, Generate, least_squares, right_singular
+from veriloop.linear.simulation import simulate
 from veriloop.linear.verifiers import KnowledgeBall
 
 
@@ -58,11 +60,11 @@ class Problem:
         return cls(real_x, truth, truth + bias * direction / np.linalg.norm(direction), radius, noise, slack)
 
     def __post_init__(self) -> None:
-        for name in ("radius", "noise"):
-            if not getattr(self, name) >= 0 or (name == "noise" and self.noise == 0):
-                raise ValueError(f"Problem.{name} must not be negative, nor noise zero, got {getattr(self, name)}")
         if self.slack is None:
             object.__setattr__(self, "slack", self.noise * np.sqrt(2 / np.pi))
+        for name in ("noise", "radius", "slack"):
+            if not getattr(self, name) >= 0 or (name == "noise" and self.noise == 0):
+                raise ValueError(f"Problem.{name} must not be negative, nor noise zero, got {getattr(self, name)}")
 
     @cached_property
     def _svd(self) -> tuple[np.ndarray, np.ndarray]:
@@ -93,10 +95,14 @@ class Problem:
         """The ball of radius `radius` about `center`."""
         return KnowledgeBall(self.center, self.radius, float(self.slack))  # type: ignore[arg-type]
 
+    def real_data(self, key: Key) -> Data:
+        """Return the real rows, freshly labelled."""
+        return Generate(lambda _, n: self.real_x, self.noise)(key, self.truth, len(self.real_x))
+
     def real_estimate(self, key: Key) -> State[np.ndarray]:
-        """Return round 0: least squares on freshly labelled real rows."""
-        real = Generate(lambda _, n: self.real_x, self.noise)(key, self.truth, len(self.real_x))
-        return State(least_squares(key, self.truth, real))
+        """Return round 0: least squares on `real_data(key)`, which pools that look back find in `past`."""
+        real = self.real_data(key)
+        return State(least_squares(key, self.truth, real), past=(real,))
 
     def loop(self, *, verified: bool = True) -> Loop:
         """Return the generic loop on the block design; give it `self.quota(n)` to keep n rows a direction."""
@@ -113,3 +119,17 @@ class Problem:
     def quota(self, n: int) -> Quota:
         """Ask for `n` kept rows in each direction."""
         return Quota(n, groups=len(self.basis))
+
+    def simulate(
+        self, sizes: Sequence[int], replicates: int, key: Key, *, verified: bool = True
+    ) -> dict[str, np.ndarray]:
+        """Return what the loop measures, by round and replicate, shape (rounds + 1, replicates) each.
+
+        The fast path: `veriloop.linear.simulate` in place of the generic loop, the same in distribution.
+        """
+        width = self.half_width if verified else np.inf
+        errors = simulate(self.singular_values, self.center_offset, width, sizes, replicates, key)
+        return {
+            "error_center": np.sum((errors - self.center_offset) ** 2, axis=2),
+            "error_truth": np.sum(errors**2, axis=2),
+        }

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from scipy.special import log_ndtr, ndtr, ndtri, ndtri_exp
 
 from veriloop.core import Key
+from veriloop.linear.truncated import finite, interval, positive
 
 _SEGMENT = 65_536  # draws summed at once; a constant, so that sums never depend on `chunk`
 _BELOW_ONE = 1 - 2**-53
@@ -46,9 +47,10 @@ def simulate(
     Raises:
         ValueError: if shapes disagree, or a singular value, half width, size or count is not positive.
     """
-    mu, center = np.asarray(singular_values, dtype=float), np.asarray(center_offset, dtype=float)
-    width = np.broadcast_to(np.asarray(half_width, dtype=float), mu.shape)
-    _check(mu, center, width, sizes, replicates, chunk)
+    mu = positive("simulate: singular_values", singular_values, infinite=True)
+    center = finite("simulate: center_offset", center_offset)
+    width = np.broadcast_to(positive("simulate: half_width", half_width, infinite=True), mu.shape)
+    _check(mu, center, sizes, replicates, chunk)
     errors = np.empty((len(sizes) + 1, replicates, len(mu)))
     errors[0] = key.fold(0, "real").numpy().standard_normal((replicates, len(mu))) / mu
     for k, n in enumerate(sizes):
@@ -67,8 +69,13 @@ def truncated_means(
     >>> from veriloop import Key
     >>> truncated_means(Key(0), 0.0, [-0.5, 40.0], [0.5, 41.0], n=100_000).round(2)
     array([ 0.  , 40.02])
+
+    Raises:
+        ValueError: if a mean is not finite, a lower bound not below its upper one, or n below 1.
     """
-    mean, lower, upper = np.broadcast_arrays(*(np.asarray(part, dtype=float) for part in (mean, lower, upper)))
+    if n < 1:
+        raise ValueError(f"truncated_means: n must be at least 1, got {n}")
+    mean, _, lower, upper = np.broadcast_arrays(*interval("truncated_means", mean, 1.0, lower, upper))
     a, b = (lower - mean).ravel(), (upper - mean).ravel()
     generator = key.numpy()
     # With the window's middle left of 0, the distribution function is small and loses no digits.
@@ -78,29 +85,34 @@ def truncated_means(
     lanes = max(1, chunk // n)
     for start in range(0, mean.size, lanes):
         window = slice(start, start + lanes)
-        means[window] = _lane_means(generator, a[window], b[window], n)
+        means[window] = _lane_means(generator, a[window], b[window], flip[window], n)
     return mean + np.where(flip, -means, means).reshape(mean.shape)
 
 
-def _lane_means(generator: np.random.Generator, a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
+def _lane_means(
+    generator: np.random.Generator, a: np.ndarray, b: np.ndarray, rising: np.ndarray, n: int
+) -> np.ndarray:
     """Means of `n` standard normals truncated to [a, b], for a few lanes at a time."""
     if n <= _SEGMENT:
-        return _draw(generator, a, b, n).mean(axis=1)
+        return _draw(generator, a, b, rising, n).mean(axis=1)
     segments = [min(_SEGMENT, n - start) for start in range(0, n, _SEGMENT)]
     each = (slice(i, i + 1) for i in range(len(a)))
-    return np.array([sum(_draw(generator, a[i], b[i], m).sum() for m in segments) for i in each]) / n
+    return np.array([sum(_draw(generator, a[i], b[i], rising[i], m).sum() for m in segments) for i in each]) / n
 
 
-def _draw(generator: np.random.Generator, a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
-    """Standard normals truncated to [a, b], shape (lanes, n), by inversion; the middle of [a, b] is at most 0."""
+def _draw(generator: np.random.Generator, a: np.ndarray, b: np.ndarray, rising: np.ndarray, n: int) -> np.ndarray:
+    """Standard normals truncated to [a, b], shape (lanes, n), by inversion; the middle of [a, b] is at most 0.
+
+    Draws fall as the uniforms rise, or where `rising` rise with them: reflected, these fall as the others do.
+    """
     u = generator.random((len(a), n))
-    # The factor keeps high - u * span above 0 for every u < 1, and high below 1: no draw is infinite.
+    # The factor keeps high - span above 0, and high below 1: no draw is infinite.
     low, high = ndtr(a), np.minimum(ndtr(b), _BELOW_ONE)
     span = (high - low) * _BELOW_ONE
     tail = b < _TAIL
-    tails = _draw_in_logs(u[tail], a[tail, None], b[tail, None])
-    u *= -span[:, None]
-    u += high[:, None]
+    tails = _draw_in_logs(np.where(rising[tail, None], _BELOW_ONE - u[tail], u[tail]), a[tail, None], b[tail, None])
+    u *= np.where(rising, span, -span)[:, None]
+    u += np.where(rising, high - span, high)[:, None]
     ndtri(u, out=u)
     u[tail] = tails
     return u
@@ -111,13 +123,9 @@ def _draw_in_logs(u: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return ndtri_exp(log_high + np.log1p(u * np.expm1(log_low - log_high)))
 
 
-def _check(
-    mu: np.ndarray, center: np.ndarray, width: np.ndarray, sizes: Sequence[int], replicates: int, chunk: int
-) -> None:
+def _check(mu: np.ndarray, center: np.ndarray, sizes: Sequence[int], replicates: int, chunk: int) -> None:
     if mu.ndim != 1 or center.shape != mu.shape:
         raise ValueError(f"simulate needs mu and center_offset of one shape, got {mu.shape} and {center.shape}")
-    if not (mu > 0).all() or not (width > 0).all() or not np.isfinite(center).all():
-        raise ValueError("simulate needs positive singular_values and half_width and a finite center_offset")
     if not len(sizes) or min(sizes) < 1:
         raise ValueError(f"simulate needs sizes of at least 1, one a round, got {list(sizes)}")
     if min(replicates, chunk) < 1:

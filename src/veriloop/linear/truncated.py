@@ -35,7 +35,7 @@ def truncated_moments(
     >>> print(f"{mean:.10f} {variance:.8e} {third:.8e}")
     38.0262794666 6.89659753e-04 3.61481633e-05
     """
-    first, second, third = moments(*_interval("truncated_moments", mean, scale, lower, upper), order=3)
+    first, second, third = moments(*interval("truncated_moments", mean, scale, lower, upper), order=3)
     return first, second, third
 
 
@@ -50,7 +50,7 @@ def acceptance(mean: ArrayLike, scale: ArrayLike, lower: ArrayLike, upper: Array
     >>> print(f"{acceptance(0.0, 1.0, -1.0, 1.0):.6f} {acceptance(0.0, 1.0, 37.0, 38.0):.4e}")
     0.682689 5.7256e-300
     """
-    _, _, near, width, mass, hard = _canonical(*_interval("acceptance", mean, scale, lower, upper))
+    _, _, near, width, mass, hard = _canonical(*interval("acceptance", mean, scale, lower, upper))
     if hard.any():
         mass[hard] = density(near[hard]) * _from_near_bound(-near[hard], width[hard])[0]
     return mass[()]
@@ -114,11 +114,14 @@ def density(z: Array) -> Array:
     return np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
 
 
-def _interval(where: str, mean: ArrayLike, scale: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> list[Array]:
+def interval(where: str, mean: ArrayLike, scale: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> list[Array]:
+    """Return the arguments of `truncated_moments` as arrays, or refuse them by the name `where`."""
     mean, scale = finite(f"{where}: mean", mean), positive(f"{where}: scale", scale)
     lower, upper = np.asarray(lower, dtype=float), np.asarray(upper, dtype=float)
-    if not np.all(lower < upper):
-        raise ValueError(f"{where}: lower must be below upper, got {lower} and {upper}")
+    wrong = np.asarray(~(lower < upper))
+    if wrong.any():
+        low, high = (np.broadcast_to(bound, wrong.shape)[wrong][0] for bound in (lower, upper))
+        raise ValueError(f"{where}: lower must be below upper, got {low} and {high}")
     return [mean, scale, lower, upper]
 
 

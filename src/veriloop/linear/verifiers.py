@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
 
-from veriloop.core import Key
+from veriloop.core import Key, Verdict
 from veriloop.linear.model import Data
 
 
@@ -117,18 +118,20 @@ class KnowledgeHalfSpace:
 class Soft:
     r"""Turn scores into acceptance probabilities :math:`1/(1 + e^{-s/\tau})`, for the filter `Bernoulli`.
 
-    temperature: tau > 0, in the units of y; towards 0 the verdict becomes hard again.
+    temperature: tau > 0, in the units of y; towards 0 the verdict becomes hard again. Probabilities are never
+        negative, so compose verifiers inside `Soft`, not around it.
     """
 
-    verifier: Callable[[Key, Data], np.ndarray]
+    verifier: Callable[[Key, Data], Any]
     temperature: float
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
             raise ValueError(f"Soft.temperature must be positive, got {self.temperature}")
 
-    def __call__(self, key: Key, batch: Data) -> np.ndarray:
-        return expit(self.verifier(key, batch) / self.temperature)
+    def __call__(self, key: Key, batch: Data) -> Verdict:
+        verdict = Verdict.of(self.verifier(key, batch))
+        return Verdict(expit(verdict.scores / self.temperature), verdict.parts, verdict.oracle)
 
 
 def _residual(batch: Data, center: np.ndarray) -> np.ndarray:

@@ -1,0 +1,32 @@
+# Each command sets up .venv by itself; PYTHON picks the interpreter (3.11 or newer).
+PYTHON ?= python3
+BIN := .venv/bin
+FIGURES := linear_landscape linear_rounds linear_designs linear_policies
+
+.PHONY: reproduce test lint bench clean
+
+reproduce: .venv/experiments.ready  ## every figure at its laptop preset; interrupted, it goes on where it was
+	@for name in $(FIGURES); do \
+		echo "== $$name"; \
+		$(BIN)/python experiments/$$name.py --preset laptop --out runs/$$name-laptop --resume || exit 1; \
+	done
+	@echo; echo "Figures:"; ls $(FIGURES:%=runs/%-laptop/figure.png)
+
+test: lint  ## the whole test suite
+	$(BIN)/python -m pytest
+
+lint: .venv/dev.ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+
+bench: .venv/dev.ready  ## the speed tables; let nothing else run
+	$(BIN)/python benchmarks/linear.py
+
+.venv/%.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$*]'
+	@touch $@
+
+clean:
+	rm -rf .venv runs

@@ -1,0 +1,63 @@
+"""Batches: arrays and columns count, index and stack alike."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from veriloop import Columns, concatenate
+
+
+@dataclass(frozen=True)
+class Pairs(Columns):
+    x: np.ndarray
+    y: np.ndarray
+
+
+def pairs(n, start=0):
+    y = np.arange(start, start + n)
+    return Pairs(x=np.stack([y, -y], axis=1), y=y)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=30))
+def test_columns_keep_their_rows_together_under_masks_and_integers(flags):
+    mask = np.array(flags)
+    batch = pairs(len(mask))
+    for rows in (mask, np.flatnonzero(mask), np.flatnonzero(mask)[::-1], slice(0, len(mask) // 2)):
+        part = batch[rows]
+        np.testing.assert_array_equal(part.y, np.arange(len(mask))[rows])
+        np.testing.assert_array_equal(part.x, np.stack([part.y, -part.y], axis=1))
+        assert len(part) == len(part.y) and type(part) is Pairs
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=6))
+def test_concatenate_stacks_in_order_and_undoes_splitting(sizes):
+    starts = np.cumsum([0, *sizes])
+    parts = [pairs(n, start) for n, start in zip(sizes, starts, strict=False)]
+    whole = concatenate(parts)
+    np.testing.assert_array_equal(whole.y, np.arange(sum(sizes)))
+    np.testing.assert_array_equal(whole.x, pairs(sum(sizes)).x)
+    np.testing.assert_array_equal(concatenate([part.y for part in parts]), whole.y)
+
+
+def test_concatenate_uses_the_class_method_of_a_foreign_batch():
+    class Words(list):
+        @classmethod
+        def concatenate(cls, batches):
+            return cls(word for batch in batches for word in batch)
+
+    assert concatenate([Words("ab"), Words("c")]) == ["a", "b", "c"]
+
+
+def test_columns_of_different_lengths_are_refused_by_name():
+    with pytest.raises(ValueError, match=r"Pairs needs columns of one length, got \{'x': 3, 'y': 2\}"):
+        Pairs(x=np.eye(3), y=np.arange(2))
+
+
+def test_concatenate_refuses_nothing_and_types_that_are_no_batch():
+    with pytest.raises(ValueError, match="at least one batch, got none"):
+        concatenate([])
+    with pytest.raises(TypeError, match="list is no batch"):
+        concatenate([[1], [2]])

@@ -1,0 +1,302 @@
+"""Candidates held or drawn again are the same rows; a quota is met exactly or refused with the reason."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from veriloop import (
+    Audited,
+    Candidates,
+    Key,
+    Loop,
+    Oracle,
+    Quota,
+    RoundError,
+    State,
+    Threshold,
+    TopFraction,
+    all_of,
+)
+
+SIZES = st.lists(st.integers(1, 9), min_size=1, max_size=8)
+
+
+def draws(block, rows):
+    """Rows that name the block and the place they come from."""
+    return 100 * block + np.arange(rows)
+
+
+def candidates(sizes, limit, generate=draws):
+    made = Candidates(generate, limit)
+    for rows in sizes:
+        made.draw(rows)
+    return made
+
+
+# Candidates.
+
+
+@given(SIZES, st.integers(0, 80), st.integers(0, 10**6), st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+def test_rows_picked_do_not_depend_on_the_memory_limit(sizes, limit, seed, share):
+    """By a mask (empty ones too), by integers (repeated, negative, out of order, none), by a slice."""
+    made, plain = candidates(sizes, limit), np.concatenate([draws(i, n) for i, n in enumerate(sizes)])
+    n = len(plain)
+    assert len(made) == n
+    draw = np.random.default_rng(seed)
+    mask, rows = draw.random(n) < share, draw.integers(-n, n, size=round(share * 12))
+    for pick in (mask, rows, rows.tolist(), slice(n // 2, None), slice(None, None, -2)):
+        np.testing.assert_array_equal(made[pick], plain[pick])
+        np.testing.assert_array_equal(made.whole()[pick], plain[pick])
+
+
+@pytest.mark.parametrize("limit", [None, 0])
+@pytest.mark.parametrize("rows", [[], np.zeros(5, dtype=bool), slice(0, 0)], ids=["list", "mask", "slice"])
+def test_picking_nothing_gives_an_empty_batch(limit, rows):
+    """As an array does: an observer of the dropped rows must not stop a round that drops none."""
+    picked = candidates([3, 2], limit)[rows]
+    assert picked.shape == (0,) and picked.dtype == draws(0, 1).dtype
+
+
+@pytest.mark.parametrize("limit", [None, 0])
+@pytest.mark.parametrize(
+    "rows", [np.ones(3, dtype=bool), np.ones(4, dtype=bool), np.ones(6, dtype=bool), [5], [-6]], ids=repr
+)
+def test_rows_that_are_not_there_are_refused(limit, rows):
+    with pytest.raises(IndexError):
+        candidates([3, 2], limit)[rows]
+
+
+@given(SIZES, st.integers(0, 80))
+def test_at_most_limit_rows_are_held(sizes, limit):
+    """Beyond the limit nothing is held: every pick draws the blocks it needs once more, and only those."""
+    calls = []
+
+    def generate(block, rows):
+        calls.append((block, rows))
+        return draws(block, rows)
+
+    made, total = candidates(sizes, limit, generate), sum(sizes)
+    assert calls == list(enumerate(sizes))
+    calls.clear()
+    mask = np.zeros(total, dtype=bool)
+    mask[-1] = True
+    np.testing.assert_array_equal(made[mask], [draws(len(sizes) - 1, sizes[-1])[-1]])
+    held = total <= limit
+    assert calls == ([] if held else [(len(sizes) - 1, sizes[-1])])
+    assert (made.whole() is made) == (not held)
+
+
+def test_redrawing_holds_one_block_at_a_time():
+    """Beside the rows picked, no more than two blocks are alive at once: the one made and the one before it."""
+    alive, most = 0, 0
+
+    class Block(np.ndarray):
+        def __del__(self):
+            nonlocal alive
+            if self.base is not None and self.shape == (1000,):
+                alive -= 1
+
+    def generate(block, rows):
+        nonlocal alive, most
+        alive += 1
+        most = max(most, alive)
+        return np.arange(rows).view(Block)
+
+    made = candidates([1000] * 20, 0, generate)
+    mask = np.zeros(20_000, dtype=bool)
+    mask[::100] = True
+    assert len(made[mask]) == 200
+    assert most <= 2
+
+
+@pytest.mark.parametrize("returned", [0, 4, 6])
+def test_a_block_of_the_wrong_length_is_refused(returned):
+    with pytest.raises(ValueError, match=f"generate was asked for 5 candidates and returned {returned}"):
+        Candidates(lambda block, rows: np.arange(returned)).draw(5)
+
+
+# Quotas.
+
+
+def normal(key, model, n):
+    return key.numpy().standard_normal(n)
+
+
+def keep(key, model, batch):
+    return batch
+
+
+def loop(**settings):
+    return Loop(
+        **{
+            "generate": normal,
+            "refit": keep,
+            "verify": lambda key, batch: batch,
+            "filter": Threshold(0.5),
+            "group": lambda batch: (np.abs(batch) * 10).astype(int) % 3,
+            "block": 16,
+        }
+        | settings
+    )
+
+
+def stream(key, blocks, block=16):
+    """All candidates of round 1 as the quota asks for them, given the sizes of its blocks."""
+    return np.concatenate([normal(key.fold(1, "generate", i), None, n) for i, n in enumerate(blocks)])
+
+
+@given(st.integers(0, 10**6), st.integers(1, 9), st.integers(1, 40), st.sampled_from([None, 1, 20]))
+def test_quota_keeps_exactly_n_of_every_group(seed, n, block, chunk):
+    made = loop(block=block, chunk=chunk)
+    state, record = made.step(Key(seed), State(None), Quota(n, groups=3))
+    np.testing.assert_array_equal(np.bincount(made.group(state.model), minlength=3), [n, n, n])
+    assert record.kept == 3 * n <= record.candidates
+    assert (state.model >= 0.5).all()
+
+
+@given(st.integers(0, 10**6), st.integers(1, 9), st.integers(1, 40))
+def test_quota_keeps_the_first_accepted_rows_in_the_order_drawn(seed, n, block):
+    """The kept rows are the first `n` accepted of each group among all candidates drawn, redone by hand."""
+    blocks = []
+
+    def generate(key, model, rows):
+        blocks.append(rows)
+        return normal(key, model, rows)
+
+    made = loop(generate=generate, block=block)
+    state, record = made.step(Key(seed), State(None), Quota(n, groups=3))
+    drawn = stream(Key(seed), blocks)
+    assert max(blocks) <= block
+    first = [np.flatnonzero((drawn >= 0.5) & (made.group(drawn) == group))[:n] for group in range(3)]
+    np.testing.assert_array_equal(state.model, drawn[np.sort(np.concatenate(first))])
+    # Rows of a full group are no candidates: each group's end with its last kept row.
+    counted = [(made.group(drawn)[: rows[-1] + 1] == group).sum() for group, rows in enumerate(first)]
+    assert record.candidates == sum(counted) <= len(drawn)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 9), st.sampled_from([None, 1, 5, 100]), st.booleans())
+def test_verdicts_observer_and_record_of_a_quota_see_the_same_candidates(seed, n, chunk, verdicts):
+    """Whatever is held: the rows that count, their scores, parts, oracle and mask, aligned."""
+    seen = {}
+
+    def observe(key, batch, scores, mask):
+        rows = batch[np.arange(len(batch))]
+        np.testing.assert_array_equal(rows[mask], batch[mask])
+        np.testing.assert_array_equal(scores, rows)
+        np.testing.assert_array_equal(rows[::-1], batch[np.arange(len(batch))[::-1]])
+        seen.update(rows=rows, mask=mask)
+        return {"rows": len(batch)}
+
+    check = Audited(all_of(part=lambda key, batch: batch), Oracle(lambda batch: batch >= 0.5))
+    made = loop(observe=observe, chunk=chunk, verify=check if verdicts else lambda key, batch: batch, block=16)
+    state, record = made.step(Key(seed), State(None), Quota(n, groups=3))
+    np.testing.assert_array_equal(seen["rows"][seen["mask"]], state.model)
+    assert record.candidates == record.metrics["rows"] == len(seen["rows"])
+    if verdicts:
+        assert record.metrics["acceptance_part"] == (seen["rows"] >= 0).mean()
+        assert record.metrics["false_reject"] == 0.0
+        # NaN where every candidate is right, so that nothing could be accepted wrongly.
+        np.testing.assert_equal(record.metrics["false_accept"], np.nan if seen["mask"].all() else 0.0)
+
+
+@given(SIZES, st.integers(0, 80), st.integers(0, 10**6))
+def test_restricted_candidates_index_as_the_rows_that_count(sizes, limit, seed):
+    """By masks, integers and slices; the others are as if they had never been drawn."""
+    made, plain = candidates(sizes, limit), np.concatenate([draws(i, n) for i, n in enumerate(sizes)])
+    draw = np.random.default_rng(seed)
+    counted = draw.random(len(plain)) < draw.choice([0.3, 0.9, 1.0])
+    counted[draw.integers(len(plain))] = True
+    made.restrict(counted)
+    left = plain[counted]
+    n = len(left)
+    assert len(made) == len(made.whole()) == n
+    for pick in (draw.random(n) < 0.5, draw.integers(-n, n, size=7), [], slice(1, None), slice(None, None, -1)):
+        np.testing.assert_array_equal(made[pick], left[pick])
+        np.testing.assert_array_equal(made.whole()[pick], left[pick])
+    with pytest.raises(IndexError):
+        made[np.array([n])]
+
+
+def test_quota_stops_drawing_once_it_is_met():
+    """The last block is needed: without it some group is short."""
+    blocks = []
+
+    def generate(key, model, rows):
+        blocks.append(rows)
+        return normal(key, model, rows)
+
+    made = loop(generate=generate, block=5)
+    made.step(Key(0), State(None), Quota(10, groups=3))
+    before = stream(Key(0), blocks[:-1])
+    counts = np.bincount(made.group(before[before >= 0.5]), minlength=3)
+    assert counts.min() < 10
+
+
+@pytest.mark.parametrize("dtype", [int, np.float32, float])
+def test_quota_takes_scores_of_any_real_type(dtype):
+    made = loop(verify=lambda key, batch: (batch >= 0.5).astype(dtype))
+    _, record = made.step(Key(0), State(None), Quota(4, groups=3))
+    assert record.kept == 12
+
+
+def test_rows_without_a_verdict_never_fill_a_quota():
+    made = loop(verify=lambda key, batch: np.where(batch < 1, np.nan, batch), filter=Threshold(-9.0))
+    state, _ = made.step(Key(0), State(None), Quota(5, groups=3))
+    assert len(state.model) == 15 and (state.model >= 1).all()
+
+
+@pytest.mark.parametrize(
+    "settings", [{"n": 0}, {"n": 5, "groups": 0}, {"n": -1}, {"n": 1.5}, {"n": 5, "groups": 2.0}]
+)
+def test_a_quota_of_no_whole_number_of_rows_or_groups_is_refused(settings):
+    with pytest.raises(ValueError, match=r"Quota\.(n|groups) must be an integer of at least 1, got"):
+        Quota(**settings)
+
+
+@pytest.mark.parametrize("budget", [9, 0, -1])
+def test_a_budget_below_the_rows_asked_for_is_refused_at_construction(budget):
+    with pytest.raises(ValueError, match=f"at least the 10 rows to be kept, got {budget}"):
+        Quota(5, groups=2, budget=budget)
+
+
+def test_a_quota_may_have_no_more_budget_than_rows():
+    _, record = loop(filter=Threshold(-np.inf), group=None).step(Key(0), State(None), Quota(40, budget=40))
+    assert record.candidates == record.kept == 40
+
+
+def test_shortfall_names_round_budget_best_score_and_acceptance_by_group():
+    drawn = []
+
+    def generate(key, model, n):
+        drawn.append(normal(key, model, n))
+        return drawn[-1]
+
+    made = loop(generate=generate, group=lambda batch: (batch > 2.5).astype(int))
+    with pytest.raises(RoundError) as caught:
+        made.step(Key(0), State(None, round=3), Quota(5, groups=2, budget=200))
+    batch = np.concatenate(drawn)
+    common, rare = ((batch >= 0.5) & (batch <= 2.5)).sum(), (batch > 2.5).sum()
+    others = (batch <= 2.5).sum()
+    assert len(batch) == 200 and 0 < rare < 5
+    assert str(caught.value) == (
+        f"round 4: quota of 5 kept rows a group not met within 200 candidates; best score {batch.max():.4g}; "
+        f"acceptance (rows) by group: 0: {common / others:.3g} ({common}), 1: 1 ({rare})"
+    )
+
+
+def test_a_quota_nothing_can_meet_stops_at_the_default_budget():
+    """1,000 candidates a row asked for, then an error: it never spins."""
+    with pytest.raises(RoundError, match=r"not met within 2000 candidates; best score .* 0: 0 "):
+        loop(filter=Threshold(100.0), group=None, block=500).step(Key(0), State(None), Quota(2))
+
+
+def test_a_quota_refuses_a_filter_that_ranks():
+    with pytest.raises(ValueError, match=r"judges rows one by one, got TopFraction\(fraction=0\.5\)"):
+        loop(filter=TopFraction(0.5)).step(Key(0), State(None), Quota(5))
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_a_group_label_outside_the_quota_is_refused(label):
+    with pytest.raises(ValueError, match=rf"quota over 3 groups needs labels 0 to 2, got .*{label}"):
+        loop(group=lambda batch: np.where(batch > 1, label, 0)).step(Key(0), State(None), Quota(9, groups=3))

@@ -1,0 +1,253 @@
+"""Filters: exact counts in every group, no NaN kept, ties broken by the key, groups apart."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from veriloop import Bernoulli, KeepAll, Key, RandomFraction, RoundError, Threshold, TopCount, TopFraction
+from veriloop.testing import check_filter
+
+FILTERS = [
+    KeepAll(),
+    Threshold(0.5),
+    Threshold(-np.inf),
+    Bernoulli(),
+    TopFraction(0.3),
+    TopFraction(1.0),
+    RandomFraction(0.3),
+    TopCount(1),
+    TopCount(2),
+]
+RANKING = [TopFraction(0.3), TopFraction(0.5), RandomFraction(0.3), TopCount(1), TopCount(2)]
+KEYS = st.integers(0, 2**32).map(Key)
+# Five values only, so ties are everywhere, and any float of [0, 1] between them.
+SCORE = st.one_of(st.sampled_from([0.0, -0.0, 0.25, 0.5, 1.0]), st.floats(0, 1))
+every_filter = pytest.mark.parametrize("filter", FILTERS, ids=repr)
+every_ranking = pytest.mark.parametrize("filter", RANKING, ids=repr)
+
+
+@st.composite
+def scored(draw, nan=True, min_size=1):
+    """Scores in [0, 1] (with NaN or without) and groups, labelled by any integers."""
+    rows = draw(
+        st.lists(
+            st.tuples(SCORE, st.integers(1, 8 if nan else 7), st.sampled_from([-3, 0, 7])),
+            min_size=min_size,
+            max_size=60,
+        )
+    )
+    scores, lots, groups = map(np.array, zip(*rows, strict=True))
+    return np.where(lots == 8, np.nan, scores), groups
+
+
+def wanted(filter, size):
+    """The number of rows to keep of a group of `size`."""
+    return filter.count if isinstance(filter, TopCount) else int(np.floor(filter.fraction * size + 0.5))
+
+
+def apply(filter, key, scores, groups):
+    """Filter, or give up the example where a group is too small for what is asked."""
+    try:
+        return filter(key, scores, groups)
+    except RoundError:
+        assume(False)
+
+
+@every_filter
+@given(key=KEYS, data=scored())
+def test_mask_has_one_boolean_a_row_and_never_keeps_nan(filter, key, data):
+    scores, groups = data
+    scores.flags.writeable = groups.flags.writeable = False  # and changes nothing in place
+    mask = apply(filter, key, scores, groups)
+    assert mask.shape == scores.shape and mask.dtype == bool
+    assert not mask[np.isnan(scores)].any()
+
+
+@pytest.mark.parametrize("filter", [each for each in FILTERS if each != TopFraction(1.0)], ids=repr)
+def test_contract(filter):
+    """All but the fraction 1.0, which must refuse the example's rows without a verdict."""
+    check_filter(filter)
+
+
+@every_filter
+@given(key=KEYS, data=scored(nan=False))
+def test_no_groups_is_one_group(filter, key, data):
+    scores, _ = data
+    np.testing.assert_array_equal(
+        apply(filter, key, scores, None), apply(filter, key, scores, np.full(len(scores), 4))
+    )
+
+
+@every_filter
+@given(key=KEYS, data=scored(nan=False), other=st.one_of(SCORE, KEYS))
+def test_scores_of_one_group_never_change_the_mask_of_another(filter, key, data, other):
+    """Whether that group's scores all become one value or are drawn anew."""
+    scores, groups = data
+    other = other.numpy().random(len(scores)) if isinstance(other, Key) else other
+    changed = np.where(groups == 0, other, scores)
+    before, after = apply(filter, key, scores, groups), apply(filter, key, changed, groups)
+    np.testing.assert_array_equal(after[groups != 0], before[groups != 0])
+
+
+@every_filter
+@given(key=KEYS, data=scored())
+def test_group_labels_are_only_names(filter, key, data):
+    scores, groups = data
+    np.testing.assert_array_equal(
+        apply(filter, key, scores, groups), apply(filter, key, scores, np.array([5, 1, 0])[np.sign(groups)])
+    )
+
+
+@every_ranking
+@given(key=KEYS, data=scored())
+def test_count_is_exact_in_every_group(filter, key, data):
+    """To the nearest row of the fraction, or refused because too few rows have a verdict."""
+    scores, groups = data
+    sizes = {label: (groups == label).sum() for label in np.unique(groups)}
+    short = [label for label, n in sizes.items() if (~np.isnan(scores[groups == label])).sum() < wanted(filter, n)]
+    if short:
+        with pytest.raises(RoundError, match=rf"group {short[0]} has \d+ rows with a verdict, \d+ are to be kept"):
+            filter(key, scores, groups)
+        return
+    mask = filter(key, scores, groups)
+    for label, size in sizes.items():
+        kept = mask[groups == label].sum()
+        assert kept == wanted(filter, size)
+        if not isinstance(filter, TopCount):
+            assert abs(kept - filter.fraction * size) <= 0.5 + 1e-9
+
+
+@pytest.mark.parametrize("filter", [TopFraction(0.3), TopFraction(0.75), TopCount(1), TopCount(3)], ids=repr)
+@given(key=KEYS, data=scored(min_size=12))
+def test_kept_rows_score_at_least_as_high_as_dropped_rows_of_their_group(filter, key, data):
+    scores, groups = data
+    mask = apply(filter, key, scores, groups)
+    for label in np.unique(groups):
+        kept, dropped = (scores[rows & (groups == label) & ~np.isnan(scores)] for rows in (mask, ~mask))
+        if len(kept) and len(dropped):
+            assert kept.min() >= dropped.max()
+
+
+@every_ranking
+@given(key=KEYS, n=st.integers(4, 60), score=st.sampled_from([0.0, 1.0, -2.5]))
+def test_equal_scores_keep_the_exact_count(filter, key, n, score):
+    assert filter(key, np.full(n, score), None).sum() == wanted(filter, n)
+
+
+@every_ranking
+def test_ties_are_broken_by_the_key_alike_for_all_rows(filter):
+    """Under 2,000 keys every one of 20 tied rows is kept equally often, wherever it stands."""
+    masks = np.stack([filter(Key(key), np.zeros(20)) for key in range(2000)])
+    share = wanted(filter, 20) / 20
+    z = (masks.mean(axis=0) - share) / np.sqrt(share * (1 - share) / len(masks))
+    assert np.abs(z).max() < 4
+    # Neighbouring rows: without replacement their choices correlate by -1 / 19.
+    both, joint = (masks[:, 0] & masks[:, 1]).mean(), share * (wanted(filter, 20) - 1) / 19
+    assert abs(both - joint) <= 4 * np.sqrt(joint * (1 - joint) / len(masks))
+
+
+def test_a_tie_at_the_cut_never_costs_a_better_row():
+    scores = np.array([1.0, 0.5, 0.5, 0.5, 0.0, 2.0])
+    masks = np.stack([TopCount(3)(Key(key), scores) for key in range(50)])
+    assert masks[:, [0, 5]].all() and not masks[:, 4].any()
+    assert (masks[:, 1:4].sum(axis=1) == 1).all() and masks[:, 1:4].any(axis=0).all()
+
+
+@given(key=KEYS, data=scored(), fraction=st.floats(0.01, 1))
+def test_random_fraction_keeps_as_many_of_each_group_as_top_fraction(key, data, fraction):
+    scores, groups = data
+    random = apply(RandomFraction(fraction), key, scores, groups)
+    top = apply(TopFraction(fraction), key, scores, groups)
+    for label in np.unique(groups):
+        assert random[groups == label].sum() == top[groups == label].sum()
+
+
+@given(key=KEYS, data=scored(), other=KEYS)
+def test_random_fraction_ignores_the_scores(key, data, other):
+    scores, groups = data
+    changed = np.where(np.isnan(scores), np.nan, other.numpy().random(len(scores)))
+    np.testing.assert_array_equal(
+        apply(RandomFraction(0.4), key, scores, groups), apply(RandomFraction(0.4), key, changed, groups)
+    )
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
+def test_random_fraction_selects_nothing(fraction):
+    """The kept rows' mean score is the mean of all, within its error for draws without replacement."""
+    n = 20_000
+    scores = Key(1).fold("scores").numpy().standard_normal(n)
+    kept = scores[RandomFraction(fraction)(Key(1), scores)]
+    error = scores.std(ddof=1) * np.sqrt((1 - fraction) / (n * fraction))
+    assert abs((kept.mean() - scores.mean()) / error) < 4
+
+
+@pytest.mark.parametrize("p", [0.02, 0.3, 0.5, 0.97])
+def test_bernoulli_keeps_at_the_rate_of_the_score(p):
+    n = 100_000
+    kept = Bernoulli()(Key(2), np.full(n, p)).sum()
+    assert abs((kept - n * p) / np.sqrt(n * p * (1 - p))) < 4
+
+
+def test_bernoulli_keeps_rows_independently():
+    """The pairs of neighbouring rows kept together are as many as chance makes."""
+    n, p = 100_000, 0.3
+    mask = Bernoulli()(Key(3), np.full(n, p)).reshape(-1, 2)
+    assert abs((mask.all(axis=1).sum() - n / 2 * p**2) / np.sqrt(n / 2 * p**2 * (1 - p**2))) < 4
+
+
+@given(KEYS, st.integers(1, 50))
+def test_bernoulli_is_certain_at_0_and_1(key, n):
+    assert Bernoulli()(key, np.ones(n)).all() and not Bernoulli()(key, np.zeros(n)).any()
+
+
+@pytest.mark.parametrize("wrong", [-0.001, 1.001, -np.inf, np.inf])
+def test_bernoulli_refuses_scores_that_are_no_probabilities(wrong):
+    with pytest.raises(ValueError, match=rf"scores in \[0, 1\], got {re.escape(f'{wrong:.4g}')}"):
+        Bernoulli()(Key(0), np.array([0.5, np.nan, wrong]))
+
+
+def test_threshold_keeps_the_cut_itself_and_negative_zero():
+    mask = Threshold(0.0)(Key(0), np.array([0.0, -0.0, -np.finfo(float).tiny, np.inf, -np.inf, np.nan]))
+    np.testing.assert_array_equal(mask, [True, True, False, True, False, False])
+
+
+@pytest.mark.parametrize(
+    "scores", [np.arange(6), np.arange(6, dtype=np.float32), np.arange(6) > 2, [0, 1, 2, 3, 4, 5]]
+)
+@pytest.mark.parametrize("filter", [KeepAll(), Threshold(0.5), TopFraction(0.5), RandomFraction(0.5), TopCount(2)])
+def test_scores_of_any_real_type_are_taken(filter, scores):
+    mask = filter(Key(0), scores, np.zeros(6, dtype=int))
+    assert mask.dtype == bool and mask.shape == (6,)
+    if isinstance(filter, TopFraction):
+        np.testing.assert_array_equal(mask, np.arange(6) > 2)
+
+
+@pytest.mark.parametrize("make", [TopFraction, RandomFraction])
+@pytest.mark.parametrize("fraction", [0.0, -0.1, 1.0001, np.nan, np.inf])
+def test_fractions_outside_0_to_1_are_refused(make, fraction):
+    with pytest.raises(ValueError, match=rf"{make.__name__}\.fraction must be in \(0, 1\], got {fraction}"):
+        make(fraction)
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, np.nan, 2.0, True])
+def test_counts_that_are_not_positive_integers_are_refused(count):
+    with pytest.raises(ValueError, match=rf"TopCount\.count must be an integer of at least 1, got {count}"):
+        TopCount(count)
+
+
+def test_a_threshold_of_nan_is_refused():
+    with pytest.raises(ValueError, match=r"Threshold\.cut must be a number, got nan"):
+        Threshold(np.nan)
+
+
+def test_too_few_verdicts_name_group_and_counts():
+    scores, groups = np.array([1.0, np.nan, np.nan, 2.0]), np.array([4, 4, 4, 9])
+    with pytest.raises(RoundError, match="group 4 has 1 rows with a verdict, 2 are to be kept"):
+        TopFraction(0.5)(Key(0), scores, groups)
+    with pytest.raises(RoundError, match="group 4 has 1 rows with a verdict, 2 are to be kept"):
+        TopCount(2)(Key(0), scores, groups)
+    with pytest.raises(RoundError, match="group 4 has 1 rows with a verdict, 2 are to be kept"):
+        RandomFraction(0.5)(Key(0), scores, groups)

@@ -1,0 +1,483 @@
+"""The loop: one result whatever is held in memory, resumed or in one go; errors that say what was got."""
+
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from veriloop import (
+    Accumulate,
+    AccumulateSubsample,
+    Columns,
+    Key,
+    Loop,
+    MixReal,
+    Noisy,
+    Quota,
+    Random,
+    RandomFraction,
+    Record,
+    Replace,
+    RoundError,
+    State,
+    Threshold,
+    TopFraction,
+    Window,
+    all_of,
+    run,
+)
+
+
+@dataclass(frozen=True)
+class Points(Columns):
+    """A second column repeats the first, so rows that come apart are noticed."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+
+def generate(key, model, n):
+    x = model + key.numpy().standard_normal(n)
+    return Points(x=x, y=10 * x)
+
+
+def refit(key, model, batch):
+    np.testing.assert_array_equal(batch.y, 10 * batch.x)
+    return np.array([batch.x.mean() + 1e-3 * key.numpy().standard_normal()])
+
+
+def sign(batch):
+    return (batch.x > 0).astype(int)
+
+
+def score(key, batch):
+    """Few values, for ties, and here and there no verdict."""
+    rounded = np.round(batch.x * 2)
+    return np.where(rounded == 3, np.nan, rounded)
+
+
+def observe(key, batch, scores, mask):
+    """Use all that batches promise: length, masks (an empty one too), integers, and the key."""
+    return {
+        "rows": len(batch),
+        "kept_mean": batch[mask].x.mean(),
+        "dropped": len(batch[~mask]),
+        "none": len(batch[np.zeros(len(mask), dtype=bool)]),
+        "ends": float(batch[np.array([-1, 0, 0])].y.sum()),
+        "score": float(np.nansum(scores)),
+        "draw": key.numpy().random(),
+    }
+
+
+def loop(**settings):
+    return Loop(
+        **{
+            "generate": generate,
+            "verify": Noisy(all_of(value=score, lot=Random()), 0.2, 0.1),
+            "filter": TopFraction(0.4),
+            "refit": refit,
+            "group": sign,
+            "observe": observe,
+            "measure": lambda key, model: {"error": abs(float(model[0])), "lot": key.numpy().random()},
+        }
+        | settings
+    )
+
+
+START = State(np.zeros(1))
+
+
+def history(*args):
+    """All rounds of a run as plain data that compare exactly, NaN equal to NaN."""
+    return [(plain(state), asdict(record)) for state, record in run(*args)]
+
+
+def plain(state):
+    past = None if state.past is None else [(batch.x.tobytes(), batch.y.tobytes()) for batch in state.past]
+    return state.round, np.asarray(state.model).tobytes(), past
+
+
+# Chunks.
+
+
+@given(st.integers(1, 250), st.integers(1, 90), st.integers(0, 10**6), st.sampled_from(["ints", "quota"]))
+def test_chunk_never_changes_a_result(n, block, seed, kind):
+    """The record (with all that `observe` saw), the model and the past; also with random verifiers."""
+    settings = {"block": block, "pool": Accumulate()}
+    if kind == "quota":
+        settings["filter"], n = Threshold(-2.0), Quota(1 + n // 10, groups=2)
+    histories = []
+    for chunk in (None, 1, 7, 64, 1000):
+        try:
+            histories.append(history(loop(chunk=chunk, **settings), Key(seed), START, [n, n]))
+        except RoundError as error:  # a small group without enough verdicts: refused alike
+            histories.append(str(error))
+    for other in histories[1:]:
+        np.testing.assert_equal(other, histories[0])
+
+
+def test_chunked_rounds_draw_twice_and_whole_ones_once():
+    calls = []
+
+    def counted(key, model, n):
+        calls.append(n)
+        return generate(key, model, n)
+
+    observed = {"observe": lambda *_: {}, "block": 10, "verify": score, "filter": Threshold(-9.0)}
+    loop(generate=counted, chunk=None, **observed).step(Key(0), START, 25)
+    assert calls == [10, 10, 5]
+    calls.clear()
+    loop(generate=counted, chunk=24, **observed).step(Key(0), START, 25)
+    assert calls == [10, 10, 5] * 2
+
+
+def test_block_is_part_of_the_stream_and_every_block_has_its_own_key():
+    seen = []
+
+    def watched(key, model, n):
+        seen.append((key, n))
+        return generate(key, model, n)
+
+    loop(generate=watched, block=40).step(Key(5), START, 100)
+    assert seen == [(Key(5).fold(1, "generate", i), n) for i, n in enumerate((40, 40, 20))]
+
+
+@pytest.mark.parametrize("n", [100, Quota(30, groups=2)], ids=["count", "quota"])
+def test_random_verifiers_and_quota_filters_draw_anew_for_every_block(n):
+    """No two blocks are judged under one key, as equal random verdicts in each of them would be."""
+    judged, filtered = [], []
+
+    def verify(key, batch):
+        judged.append(key)
+        return batch.x
+
+    @dataclass(frozen=True)
+    class Watched:
+        rowwise = True
+
+        def __call__(self, key, scores, groups):
+            filtered.append(key)
+            return scores > -1
+
+    loop(verify=verify, filter=Watched(), block=20).step(Key(5), START, n)
+    assert len(judged) > 2 and judged == [Key(5).fold(1, "verify", i) for i in range(len(judged))]
+    blocks = [Key(5).fold(1, "filter", i) for i in range(len(judged))]
+    assert filtered == (blocks if isinstance(n, Quota) else [Key(5).fold(1, "filter")])
+
+
+# Streams.
+
+
+def test_verified_and_unverified_arms_judge_the_same_candidates():
+    """Whatever verifier and filter, round 1 generates the same rows: the arms are paired."""
+    drawn = []
+
+    def watched(key, model, n):
+        drawn.append(generate(key, model, n).x)
+        return generate(key, model, n)
+
+    for settings in (
+        {},
+        {"verify": score, "filter": RandomFraction(0.4)},
+        {"verify": Random(), "filter": Threshold(-9.0)},
+        {"pool": Window(2), "group": None},
+    ):
+        loop(generate=watched, **settings).step(Key(2), START, 50)
+    for other in drawn[1:]:
+        np.testing.assert_array_equal(other, drawn[0])
+
+
+def test_measuring_and_observing_change_nothing():
+    plot = loop(measure=lambda key, model: {"lot": key.numpy().random(1000).sum()}, observe=lambda *_: {})
+    with_plot, without = run(plot, Key(0), START, [40] * 3), run(loop(), Key(0), START, [40] * 3)
+    assert [plain(state) for state, _ in with_plot] == [plain(state) for state, _ in without]
+
+
+def test_every_part_of_a_round_gets_its_own_key():
+    keys = {}
+
+    def note(name, value):
+        def part(key, *_):
+            keys[name] = key
+            return value(*_)
+
+        return part
+
+    made = Loop(
+        generate=note("generate", lambda model, n: np.zeros(n)),
+        verify=note("verify", lambda batch: np.zeros(len(batch))),
+        filter=note("filter", lambda scores, groups: scores == 0),
+        pool=note("pool", lambda past, kept: (kept, ())),
+        refit=note("refit", lambda model, batch: model),
+        observe=note("observe", lambda *_: {}),
+        measure=note("measure", lambda *_: {}),
+    )
+    made.step(Key(0), State(0.0, round=6), 5)
+    assert set(keys) == {"generate", "verify", "filter", "pool", "refit", "observe", "measure"}
+    assert len(set(keys.values())) == 7
+    assert all(key.path[0] == 7 for key in keys.values())
+
+
+def test_rounds_and_seeds_draw_different_candidates():
+    _, one = loop().step(Key(0), START, 50)
+    _, two = loop().step(Key(0), replace(START, round=1), 50)
+    _, three = loop().step(Key(1), START, 50)
+    assert len({one.metrics["ends"], two.metrics["ends"], three.metrics["ends"]}) == 3
+
+
+# Rounds and runs.
+
+
+def test_the_defaults_verify_nothing_and_keep_everything():
+    made = Loop(generate=lambda key, model, n: np.arange(n), refit=lambda key, model, batch: batch)
+    state, record = made.step(Key(0), State(None), 5)
+    np.testing.assert_array_equal(state.model, np.arange(5))
+    assert record == Record(1, 5, 5, {"no_verdict": 0}) and record.acceptance == 1.0
+    assert state.round == 1 and state.past == ()
+
+
+def test_the_record_counts_candidates_kept_and_missing_verdicts():
+    made = loop(verify=score, filter=Threshold(0.0), group=None)
+    state, record = made.step(Key(0), START, 300)
+    x = generate(Key(0).fold(1, "generate", 0), START.model, 300).x
+    assert record.candidates == 300 and record.round == state.round == 1
+    assert record.metrics["no_verdict"] == (np.round(2 * x) == 3).sum() > 0
+    assert record.kept == ((np.round(2 * x) >= 0) & (np.round(2 * x) != 3)).sum()
+    assert record.acceptance == record.kept / 300
+
+
+def test_filters_rank_within_the_groups_of_the_batch():
+    made = loop(
+        verify=lambda key, batch: batch.x, observe=lambda key, b, s, mask: {"low": (mask & (b.x <= 0)).sum()}
+    )
+    _, record = made.step(Key(0), START, 100)
+    low = (generate(Key(0).fold(1, "generate", 0), START.model, 100).x <= 0).sum()
+    assert record.metrics["low"] == np.floor(0.4 * low + 0.5)
+
+
+def test_run_uses_the_size_of_its_round_and_leaves_the_state_given():
+    records = [record for _, record in run(loop(), Key(0), START, [10, 20, 30])]
+    assert [(record.round, record.candidates) for record in records] == [(1, 10), (2, 20), (3, 30)]
+    assert START.round == 0 and START.model == 0.0
+    assert list(run(loop(), Key(0), replace(START, round=3), [10, 20, 30])) == []
+
+
+def test_run_is_lazy():
+    """Stopping the `for` stops the work: the next round is not begun."""
+    calls = []
+
+    def counted(key, model, n):
+        calls.append(n)
+        return generate(key, model, n)
+
+    for _ in run(loop(generate=counted), Key(0), START, [10, 20, 30]):
+        break
+    assert calls == [10]
+
+
+def test_a_function_makes_the_loop_of_each_round():
+    """It gets the round's own key and the state before the round, also after resuming."""
+    seen = []
+
+    def stricter(key, state):
+        seen.append((key, state.round))
+        return loop(verify=score, filter=Threshold(state.round - 3.0))
+
+    full = list(run(stricter, Key(4), START, [80] * 3))
+    assert seen == [(Key(4).fold(i + 1, "loop"), i) for i in range(3)]
+    by_hand = START
+    for i, (state, record) in enumerate(full):
+        by_hand, wanted = loop(verify=score, filter=Threshold(i - 3.0)).step(Key(4), by_hand, 80)
+        assert record == wanted and plain(state) == plain(by_hand)
+    rest = list(run(stricter, Key(4), full[0][0], [80] * 3))
+    assert [record for _, record in rest] == [record for _, record in full[1:]]
+
+
+POOLS = {
+    "replace": Replace(),
+    "accumulate": Accumulate(),
+    "subsample": AccumulateSubsample(25),
+    "window": Window(2),
+    "mix": MixReal(generate(Key(99), np.zeros(1), 7), 0.3),
+}
+
+
+@st.composite
+def experiments(draw):
+    """A loop and its sizes: candidates counted or quotas, any pool, filter, block and chunk."""
+    filter = draw(st.sampled_from([Threshold(-1.0), TopFraction(0.4), RandomFraction(0.5)]))
+    size = st.integers(20, 90)
+    if filter == Threshold(-1.0):
+        size = st.one_of(size, st.builds(Quota, st.integers(1, 15), st.just(2)))
+    made = loop(
+        verify=Noisy(score, 0.3, 0.1),
+        filter=filter,
+        pool=POOLS[draw(st.sampled_from(sorted(POOLS)))],
+        block=draw(st.integers(5, 100)),
+        chunk=draw(st.sampled_from([None, 1, 40])),
+    )
+    return made, draw(st.lists(size, min_size=2, max_size=6))
+
+
+@given(experiments(), st.integers(0, 10**6), st.data())
+def test_resumed_equals_uninterrupted(experiment, seed, data):
+    """From the state after any round: the same records, models and pasts to the last bit."""
+    made, sizes = experiment
+    try:
+        straight = history(made, Key(seed), START, sizes)
+    except RoundError:  # too few verdicts in a small group
+        assume(False)
+    stop = data.draw(st.integers(1, len(sizes)))
+    *_, (state, _) = run(made, Key(seed), START, sizes[:stop])
+    np.testing.assert_equal(history(made, Key(seed), state, sizes), straight[stop:])
+
+
+# The classic known answer.
+
+
+@pytest.mark.parametrize("m", [10, 40])
+def test_gaussian_model_collapse(m):
+    r"""Replace loop, 1-D Gaussian refitted to `m` rows with the unbiased variance (Shumailov et al., 2024).
+
+    Then :math:`E[\mu_n] = 0`, :math:`E[\sigma_n^2] = \sigma^2` and :math:`E[\mu_n^2] = n \sigma^2/m`, hence
+    :math:`Var(X_n) = \sigma^2 (1 + n/m)`; checked after every round over 4,000 replicates, one a column.
+    """
+    replicates, rounds, sigma = 4000, 8, 1.5
+    gaussian = Loop(
+        generate=lambda key, model, n: model[0] + np.sqrt(model[1]) * key.numpy().standard_normal((n, replicates)),
+        refit=lambda key, model, batch: np.stack([batch.mean(axis=0), batch.var(axis=0, ddof=1)]),
+    )
+    start = State(np.stack([np.zeros(replicates), np.full(replicates, sigma**2)]))
+    for state, record in run(gaussian, Key(11).fold(m), start, [m] * rounds):
+        mean, variance = state.model
+        draw = mean + np.sqrt(variance) * Key(12).fold(m, state.round).numpy().standard_normal(replicates)
+        for sample, truth in (
+            (mean, 0.0),
+            (variance, sigma**2),
+            (mean**2, sigma**2 * state.round / m),
+            (mean**2 + variance, sigma**2 * (1 + state.round / m)),
+            (draw**2, sigma**2 * (1 + state.round / m)),
+        ):
+            assert abs((sample.mean() - truth) / (sample.std(ddof=1) / np.sqrt(replicates))) < 4
+        assert record.kept == m
+
+
+def test_accumulating_stops_the_collapse():
+    r"""On top of `m` real rows, unit variance known: :math:`E[\mu_n^2] = (1/m) \sum_{i=1}^{n+1} 1/i^2`, bounded.
+
+    The mean of all rows so far moves by 1/i of a fresh mean's error as set i is added (Gerstgrasser et al., 2024).
+    """
+    replicates, m, rounds = 4000, 10, 8
+    real = Key(13).numpy().standard_normal((m, replicates))
+    gaussian = Loop(
+        generate=lambda key, model, n: model + key.numpy().standard_normal((n, replicates)),
+        refit=lambda key, model, batch: batch.mean(axis=0),
+        pool=Accumulate(),
+    )
+    start = State(real.mean(axis=0), past=(real,))
+    for state, _ in run(gaussian, Key(14), start, [m] * rounds):
+        truth = sum(1 / i**2 for i in range(1, state.round + 2)) / m
+        square = state.model**2
+        assert abs((square.mean() - truth) / (square.std(ddof=1) / np.sqrt(replicates))) < 4
+
+
+# Errors.
+
+
+@pytest.mark.parametrize(
+    "settings, n, message",
+    [
+        (
+            {"verify": lambda key, batch: np.zeros((len(batch), 1))},
+            20,
+            r"verify must return one value a row, shape \(20,\), got shape \(20, 1\)",
+        ),
+        ({"verify": lambda key, batch: 0.0}, 20, r"verify must .* shape \(20,\), got shape \(\)"),
+        (
+            {"verify": lambda key, batch: np.zeros(20) > 0},
+            20,
+            "verify returned booleans, and False as a score, 0, accepts",
+        ),
+        ({"verify": lambda key, batch: np.zeros(19)}, 20, r"verify must .* got shape \(19,\)"),
+        ({"group": lambda batch: np.zeros(3)}, 20, r"group must .* shape \(20,\), got shape \(3,\)"),
+        ({"filter": lambda key, scores, groups: scores[1:] > 0}, 20, r"filter must .* got shape \(19,\)"),
+        (
+            {"filter": lambda key, scores, groups: (scores > 0).astype(int)},
+            20,
+            "filter must return a boolean mask, got dtype int64; check <function",
+        ),
+        ({"filter": lambda key, scores, groups: scores}, 20, "boolean mask, got dtype float64"),
+        (
+            {
+                "verify": lambda key, batch: np.where(np.arange(20) < 3, np.nan, 1.0),
+                "filter": lambda key, scores, groups: ~(scores < 0),
+            },
+            20,
+            r"filter must keep no row without a verdict \(NaN\), got 3; check <function",
+        ),
+        (
+            {"generate": lambda key, model, n: generate(key, model, n + 1)},
+            20,
+            "generate was asked for 20 candidates and returned 21",
+        ),
+        ({}, 0, "round 1: the number of candidates must be an integer of at least 1, got 0"),
+        ({}, -5, "the number of candidates must be an integer of at least 1, got -5"),
+        ({}, 20.0, "the number of candidates must be an integer of at least 1, got 20.0"),
+        ({"measure": lambda key, model: {"rows": 1}}, 20, "called 'rows'; rename the metric"),
+        ({"measure": lambda key, model: {"no_verdict": 1}}, 20, "called 'no_verdict'; rename the metric"),
+        ({"measure": lambda key, model: {"round": 1}}, 20, "called 'round'; rename the metric"),
+        ({"observe": lambda *_: {"kept": 1}}, 20, "called 'kept'; rename the metric"),
+        ({"observe": lambda *_: {"candidates": 1}}, 20, "called 'candidates'; rename the metric"),
+        ({"observe": lambda *_: {"acceptance_lot": 1}}, 20, "called 'acceptance_lot'; rename the metric"),
+    ],
+)
+def test_a_part_that_breaks_its_promise_is_named_with_what_was_got(settings, n, message):
+    with pytest.raises(ValueError, match=message):
+        loop(**{"verify": all_of(value=score, lot=Random()), "filter": Threshold(-9.0)} | settings).step(
+            Key(0), START, n
+        )
+
+
+@pytest.mark.parametrize("name", ["block", "chunk"])
+@pytest.mark.parametrize("size", [0, -1, 2.5, True])
+def test_blocks_and_chunks_that_are_no_positive_integers_are_refused(name, size):
+    with pytest.raises(ValueError, match=rf"Loop\.{name} must be an integer of at least 1, got {size}"):
+        loop(**{name: size})
+
+
+def test_a_round_that_keeps_nothing_stops_with_acceptance_and_best_score():
+    """And with the number of the round; nothing is refitted."""
+    fits = []
+
+    def fit(key, model, batch):
+        fits.append(batch)
+        return model
+
+    made = loop(verify=lambda key, batch: batch.x, filter=Threshold(50.0), refit=fit, block=30)
+    best = max(generate(Key(0).fold(4, "generate", i), START.model, n).x.max() for i, n in enumerate((30, 30, 20)))
+    with pytest.raises(
+        RoundError, match=rf"^round 4: acceptance 0, none of 80 candidates kept; best score {best:.4g}$"
+    ):
+        made.step(Key(0), replace(START, round=3), 80)
+    assert not fits
+
+
+@pytest.mark.parametrize("dtype", [int, np.float32])
+def test_a_round_that_keeps_nothing_stops_alike_whatever_the_type_of_score(dtype):
+    made = loop(verify=lambda key, batch: np.zeros(len(batch), dtype=dtype), filter=Threshold(0.5))
+    with pytest.raises(RoundError, match="none of 80 candidates kept; best score 0"):
+        made.step(Key(0), START, 80)
+
+
+def test_a_round_without_any_verdict_says_so():
+    made = loop(verify=lambda key, batch: np.full(len(batch), np.nan), filter=Threshold(0.0))
+    with pytest.raises(RoundError, match="round 1: acceptance 0, none of 80 candidates kept; no row has a verdict"):
+        made.step(Key(0), START, 80)
+
+
+def test_a_filter_that_cannot_keep_enough_stops_the_round_by_number():
+    made = loop(verify=lambda key, batch: np.full(len(batch), np.nan), group=None)
+    with pytest.raises(RoundError, match="round 1: group 0 has 0 rows with a verdict, 32 are to be kept"):
+        made.step(Key(0), START, 80)

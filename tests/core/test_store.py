@@ -1,0 +1,425 @@
+"""Run folders: whole checkpoints or none, damage found by name, and after any stop the same bytes."""
+
+import json
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from veriloop import (
+    Accumulate,
+    Key,
+    Loop,
+    Quota,
+    Record,
+    Replace,
+    RunDir,
+    State,
+    Threshold,
+    TopFraction,
+    Window,
+    run,
+)
+from veriloop.core.store import line, load_arrays, save_arrays
+
+ARRAYS = {"save": save_arrays, "load": load_arrays}
+START = State(np.zeros(2))
+
+
+def generate(key, model, n):
+    return model + key.numpy().standard_normal((n, 2))
+
+
+def refit(key, model, batch):
+    return batch.mean(axis=0) + 1e-3 * key.numpy().standard_normal(2)
+
+
+def measure(key, model):
+    """A float, a NumPy float of each width, an integer, and NaN now and then."""
+    return {
+        "first": float(model[0]),
+        "second": np.float32(model[1]),
+        "sign": int(model[0] > 0),
+        "count": np.int64(3),
+        "odd": float("nan") if model[0] > 0 else 0.1,
+        "narrow": np.float32("nan"),
+    }
+
+
+def loop(**settings):
+    return Loop(
+        **{
+            "generate": generate,
+            "verify": lambda key, batch: batch[:, 0] + key.numpy().standard_normal(len(batch)),
+            "filter": TopFraction(0.5),
+            "refit": refit,
+            "measure": measure,
+            "pool": Accumulate(),
+        }
+        | settings
+    )
+
+
+def files(folder):
+    """Every file below a folder: path -> bytes."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+def plain(record):
+    return {"round": record.round, "candidates": record.candidates, "kept": record.kept, **record.metrics}
+
+
+def compare(got, wanted):
+    """Compare the records of two runs exactly (NaN is NaN), and their final states to the last bit."""
+    np.testing.assert_equal([plain(record) for _, record in got], [plain(record) for _, record in wanted])
+    (one, _), (other, _) = got[-1], wanted[-1]
+    np.testing.assert_array_equal(one.model, other.model)
+    assert one.round == other.round and len(one.past) == len(other.past)
+    for a, b in zip(one.past, other.past, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+# Resuming.
+
+
+@settings(max_examples=15)
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from([Replace(), Accumulate(), Window(2)]),
+    st.lists(st.one_of(st.integers(5, 30), st.builds(Quota, st.integers(1, 9))), min_size=2, max_size=5),
+    st.sampled_from([None, 1]),
+    st.data(),
+)
+def test_a_run_stopped_and_resumed_leaves_the_same_bytes(seed, pool, sizes, chunk, data):
+    """The generator is closed after any round; the second call reads what is there and runs the rest."""
+    made = loop(pool=pool, filter=Threshold(-9.0), chunk=chunk, block=8)
+    stop = data.draw(st.integers(1, len(sizes)))
+    with tempfile.TemporaryDirectory() as folder:
+        one, other = Path(folder, "one"), Path(folder, "other")
+        straight = list(RunDir(one).run(made, Key(seed), START, sizes, **ARRAYS))
+        stopped = RunDir(other).run(made, Key(seed), START, sizes, **ARRAYS)
+        for _ in range(stop):
+            next(stopped)
+        stopped.close()
+        assert len(files(other)) < len(files(one)) or stop == len(sizes)
+        resumed = list(RunDir(other).run(made, Key(seed), START, sizes, **ARRAYS))
+        compare(resumed, straight)
+        compare(straight, list(run(made, Key(seed), START, sizes)))
+        assert files(one) == files(other)
+
+
+def test_committed_rounds_are_read_and_not_run_again(tmp_path):
+    calls = []
+
+    def counted(key, model, n):
+        calls.append(n)
+        return generate(key, model, n)
+
+    made = loop(generate=counted)
+    first = list(RunDir(tmp_path).run(made, Key(0), START, [10, 20], **ARRAYS))
+    assert calls == [10, 20]
+    again = list(RunDir(tmp_path).run(made, Key(0), START, [10, 20, 30], **ARRAYS))
+    assert calls == [10, 20, 30]
+    np.testing.assert_equal([plain(r) for _, r in again[:2]], [plain(r) for _, r in first])
+
+
+def test_a_committed_round_is_on_disk_before_it_is_yielded(tmp_path):
+    for state, record in RunDir(tmp_path).run(loop(), Key(0), START, [10] * 3, **ARRAYS):
+        folder = tmp_path / f"round_{record.round:04d}" / "loop"
+        np.testing.assert_array_equal(np.load(folder / "model.npy"), state.model)
+
+
+def test_a_run_may_start_from_a_later_round(tmp_path):
+    """Round 1 is not looked for when the state given is already past it."""
+    full = list(run(loop(), Key(0), START, [10] * 4))
+    part = list(RunDir(tmp_path).run(loop(), Key(0), full[1][0], [10] * 4, **ARRAYS))
+    compare(part, full[2:])
+    compare(list(RunDir(tmp_path).run(loop(), Key(0), full[1][0], [10] * 4, **ARRAYS)), full[2:])
+
+
+def test_arms_of_one_run_lie_side_by_side(tmp_path):
+    folder = RunDir(tmp_path)
+    arms = {"verified": loop(), "unverified": loop(verify=lambda key, batch: np.zeros(len(batch)))}
+    ran = {
+        name: list(folder.run(made, Key(0), START, [10] * 2, name=name, **ARRAYS)) for name, made in arms.items()
+    }
+    for name, made in arms.items():
+        compare(list(folder.run(made, Key(0), START, [10] * 2, name=name, **ARRAYS)), ran[name])
+        compare(ran[name], list(run(made, Key(0), START, [10] * 2)))
+    assert {path.name for path in (tmp_path / "round_0002").iterdir()} == set(arms)
+
+
+# Damage.
+
+
+@pytest.fixture
+def uninterrupted(tmp_path):
+    """Four rounds in a folder, and their records."""
+    folder = tmp_path / "run"
+    return folder, list(RunDir(folder).run(loop(), Key(0), START, [10] * 4, **ARRAYS))
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+@pytest.mark.parametrize("round", [2, 4])
+@pytest.mark.parametrize(
+    "damage, file, said",
+    [
+        (flip, "model.npy", "the sha256 of model.npy differs"),
+        (cut, "rows.jsonl", "the sha256 of rows.jsonl differs"),
+        (flip, "past_0001.npy", "the sha256 of past_0001.npy differs"),
+        (Path.unlink, "model.npy", "model.npy is missing"),
+        (Path.unlink, "rows.jsonl", "rows.jsonl is missing"),
+        (Path.unlink, "sha256.json", "sha256.json is missing or unreadable"),
+        (cut, "sha256.json", "sha256.json is missing or unreadable"),
+        (lambda path: path.write_text("null"), "sha256.json", "sha256.json is missing or unreadable"),
+        (lambda path: path.write_text("{}"), "sha256.json", "sha256.json is missing or unreadable"),
+    ],
+)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(uninterrupted, round, damage, file, said):
+    folder, straight = uninterrupted
+    before = files(folder)
+    broken = folder / f"round_{round:04d}" / "loop"
+    damage(broken / file)
+    with pytest.warns(UserWarning) as caught:
+        resumed = list(RunDir(folder).run(loop(), Key(0), START, [10] * 4, **ARRAYS))
+    assert [str(each.message) for each in caught] == [f"checkpoint {broken} is damaged ({said}) and is not used"]
+    compare(resumed, straight)
+    assert files(folder) == before
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10**9), st.integers(0, 7))
+def test_no_flipped_bit_of_a_checkpoint_goes_unnoticed(position, bit):
+    """In any file: either the flip is found, or (white space of sha256.json) the rows are as they were."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = RunDir(temporary)
+        rows = [{"round": 1, "kept": 5, "error": 0.25}]
+        folder.commit(1, "a", rows, lambda path: np.save(path / "model.npy", np.arange(8)))
+        inside = folder.folder(1, "a")
+        contents = files(inside)
+        place = position % sum(map(len, contents.values()))
+        for name, content in contents.items():
+            if place < len(content):
+                changed = bytearray(content)
+                changed[place] ^= 1 << bit
+                (inside / name).write_bytes(bytes(changed))
+                break
+            place -= len(content)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            got = folder.rows(1, "a")
+        assert (got is None and len(caught) == 1) or (name == "sha256.json" and got == rows and not caught)
+
+
+def test_a_checkpoint_that_is_not_there_is_no_damage(tmp_path):
+    assert RunDir(tmp_path).rows(1, "loop") is None
+
+
+def test_leftovers_of_a_killed_commit_are_ignored_and_replaced(uninterrupted):
+    """A half-written folder under its temporary name, beside good checkpoints and in place of one."""
+    folder, straight = uninterrupted
+    before = files(folder)
+    for round in (2, 4):
+        leftover = folder / f"round_{round:04d}" / ".loop.tmp"
+        leftover.mkdir()
+        (leftover / "model.npy").write_bytes(b"half a file")
+    shutil.rmtree(folder / "round_0004" / "loop")
+    resumed = list(RunDir(folder).run(loop(), Key(0), START, [10] * 4, **ARRAYS))
+    compare(resumed, straight)
+    assert {name: content for name, content in files(folder).items() if ".loop.tmp" not in name} == before
+    assert not (folder / "round_0004" / ".loop.tmp").exists()
+
+
+def test_a_save_that_fails_leaves_no_checkpoint(tmp_path):
+    def fail(state, folder):
+        save_arrays(state, folder)
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        list(RunDir(tmp_path).run(loop(), Key(0), START, [10], save=fail, load=load_arrays))
+    assert RunDir(tmp_path).rows(1, "loop") is None
+    compare(
+        list(RunDir(tmp_path).run(loop(), Key(0), START, [10], **ARRAYS)), list(run(loop(), Key(0), START, [10]))
+    )
+
+
+def test_committing_again_replaces_the_checkpoint_whole(tmp_path):
+    folder = RunDir(tmp_path)
+    folder.commit(1, "a", [{"kept": 1}], lambda path: path.joinpath("old.txt").write_text("old"))
+    folder.commit(1, "a", [{"kept": 2}, {"kept": 3}])
+    assert folder.rows(1, "a") == [{"kept": 2}, {"kept": 3}]
+    assert {path.name for path in folder.folder(1, "a").iterdir()} == {"rows.jsonl", "sha256.json"}
+
+
+def test_a_checkpoint_may_hold_folders_and_damage_inside_them_is_found(tmp_path):
+    """As `save_pretrained` of a library may make them."""
+
+    def write(path):
+        (path / "weights" / "inner").mkdir(parents=True)
+        (path / "weights" / "inner" / "part.bin").write_bytes(b"abc")
+
+    folder = RunDir(tmp_path)
+    folder.commit(1, "a", [{"kept": 1}], write)
+    assert folder.rows(1, "a") == [{"kept": 1}]
+    flip(folder.folder(1, "a") / "weights" / "inner" / "part.bin")
+    with pytest.warns(UserWarning, match="the sha256 of weights/inner/part.bin differs"):
+        assert folder.rows(1, "a") is None
+
+
+SCRIPT = """
+import sys, time
+import numpy as np
+from veriloop import Accumulate, Key, Loop, RunDir, State, Threshold
+from veriloop.core.store import load_arrays, save_arrays
+
+
+def generate(key, model, n):
+    return model + key.numpy().standard_normal((n, 2))
+
+
+def refit(key, model, batch):
+    time.sleep(pause)
+    return batch.mean(axis=0)
+
+
+loop = Loop(generate=generate, refit=refit, verify=lambda key, batch: batch[:, 0], filter=Threshold(-1.0),
+            measure=lambda key, model: {"first": float(model[0])}, pool=Accumulate())
+sizes = [50] * 40
+
+
+def rounds(folder):
+    return list(RunDir(folder).run(loop, Key(5), State(np.zeros(2)), sizes, save=save_arrays, load=load_arrays))
+
+
+pause = 0
+if __name__ == "__main__":
+    pause = 0.01
+    rounds(sys.argv[1])
+"""
+
+
+def test_killed_at_any_moment_and_resumed_equals_uninterrupted(tmp_path):
+    """kill -9 while rounds are being committed, twice over, then resumed here: the same records and bytes."""
+    script, folder = tmp_path / "script.py", tmp_path / "killed"
+    script.write_text(SCRIPT)
+    for commits in (2, 5):
+        with subprocess.Popen([sys.executable, str(script), str(folder)]) as process:
+            try:
+                deadline = time.monotonic() + 60  # only a guard against hanging
+                while not (folder / f"round_{commits:04d}" / "loop").exists():
+                    if process.poll() is not None or time.monotonic() > deadline:
+                        pytest.fail(f"the run ended or hung before round {commits}, exit status {process.poll()}")
+                    time.sleep(0.002)
+            finally:
+                process.send_signal(signal.SIGKILL)
+        assert process.returncode == -signal.SIGKILL
+        assert not (folder / "round_0040" / "loop").exists()
+    module = runpy.run_path(str(script))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a kill leaves no damaged checkpoint
+        resumed = module["rounds"](folder)
+    compare(resumed, module["rounds"](tmp_path / "straight"))
+    assert {n: c for n, c in files(folder).items() if ".loop.tmp" not in n} == files(tmp_path / "straight")
+
+
+# Rows.
+
+
+def test_rows_are_lines_of_strict_json_with_null_for_nan(uninterrupted):
+    folder, straight = uninterrupted
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    for (_, record), path in zip(straight, sorted(folder.glob("round_*/loop/rows.jsonl")), strict=True):
+        (text,) = path.read_text().splitlines()
+        row = json.loads(text, parse_constant=refuse)
+        assert row.keys() == plain(record).keys()
+        for name, value in plain(record).items():
+            assert row[name] == (None if np.isnan(value) else value), name
+
+
+def test_nan_comes_back_as_nan_and_every_number_as_it_was(uninterrupted):
+    folder, straight = uninterrupted
+    read = list(RunDir(folder).run(loop(), Key(0), START, [10] * 4, **ARRAYS))
+    compare(read, straight)
+    assert all(np.isnan(record.metrics["narrow"]) for _, record in read)
+    assert {np.isnan(record.metrics["odd"]) for _, record in read} <= {True, False}
+    assert all(isinstance(record, Record) for _, record in read)
+
+
+@given(
+    st.dictionaries(st.text(), st.one_of(st.floats(allow_infinity=False), st.integers(), st.text(), st.booleans()))
+)
+def test_line_round_trips_plain_values_in_one_line(row):
+    text = line(row)
+    assert text.endswith("\n") and "\n" not in text[:-1]
+    back = {name: float("nan") if value is None else value for name, value in json.loads(text).items()}
+    np.testing.assert_equal(back, row)
+
+
+@pytest.mark.parametrize("value", [np.float64("nan"), np.float32("nan"), np.float16("nan"), float("nan")])
+def test_nan_of_every_width_becomes_null(value):
+    assert json.loads(line({"x": value})) == {"x": None}
+
+
+@pytest.mark.parametrize("value", [np.float32(0.5), np.int64(7), np.bool_(True), np.float16(0.25)])
+def test_numpy_scalars_become_plain_numbers(value):
+    assert json.loads(line({"x": value})) == {"x": value.item()}
+
+
+@pytest.mark.parametrize("value", [np.zeros(3), object(), {1, 2}])
+def test_what_is_no_plain_value_is_refused(value):
+    with pytest.raises(TypeError, match="a record holds plain numbers and strings, got"):
+        line({"x": value})
+
+
+@pytest.mark.parametrize("value", [float("inf"), np.float64("-inf"), np.float32("inf")])
+def test_infinity_is_refused_by_name(value):
+    with pytest.raises(ValueError, match=r"the number 'error' of a record must be finite or NaN, got -?inf"):
+        line({"kept": 3, "error": value})
+
+
+# Arrays.
+
+
+@pytest.mark.parametrize("past", [None, (), (np.arange(3.0),), (np.arange(3), np.eye(2, dtype=np.float32))])
+def test_arrays_round_trip_exactly(tmp_path, past):
+    state = State(np.array([0.1, np.nan, -0.0]), 7, past)
+    save_arrays(state, tmp_path)
+    back = load_arrays(tmp_path)
+    assert back.round == 7 and back.model.tobytes() == state.model.tobytes()
+    assert [(b.dtype, b.tobytes()) for b in back.past] == [(b.dtype, b.tobytes()) for b in past or ()]
+
+
+def test_a_bare_past_is_saved_as_a_tuple_of_one(tmp_path):
+    """The pools take a bare batch for a tuple of one; its rows must not become batches."""
+    save_arrays(State(np.zeros(1), 1, np.arange(4)), tmp_path)
+    (batch,) = load_arrays(tmp_path).past
+    np.testing.assert_array_equal(batch, np.arange(4))
+
+
+def test_objects_that_would_need_pickling_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="allow_pickle"):
+        save_arrays(State(np.array([object()])), tmp_path)

@@ -1,0 +1,323 @@
+"""Verifier algebra: scores against NumPy, parts and error rates against counts by hand, noise at its rate."""
+
+import pickle
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from veriloop import (
+    Audited,
+    Constant,
+    Key,
+    Loop,
+    Noisy,
+    Oracle,
+    Random,
+    Shifted,
+    State,
+    Threshold,
+    Verdict,
+    all_of,
+    any_of,
+    vote,
+    weighted,
+)
+
+KEYS = st.integers(0, 2**32).map(Key)
+
+
+@dataclass(frozen=True)
+class Column:
+    """Score a row by one of its columns."""
+
+    j: int
+
+    def __call__(self, key, batch):
+        return batch[:, self.j]
+
+
+@st.composite
+def tables(draw, nan=True):
+    """Rows of one score a part: few values, so ties and exact zeros abound, and NaN among them."""
+    values = [-2.0, -1.0, -0.0, 0.0, 0.5, 3.0] + [np.nan] * nan
+    columns = draw(st.integers(1, 4))
+    rows = draw(st.lists(st.tuples(*[st.sampled_from(values)] * columns), min_size=1, max_size=20))
+    return np.array(rows)
+
+
+def columns(table):
+    return {f"part{j}": Column(j) for j in range(table.shape[1])}
+
+
+@given(KEYS, tables())
+def test_all_of_is_the_minimum_and_any_of_the_maximum(key, table):
+    """NumPy's own `min` and `max` hand NaN on, as a row without every verdict must have none."""
+    np.testing.assert_array_equal(all_of(**columns(table))(key, table).scores, table.min(axis=1))
+    np.testing.assert_array_equal(any_of(**columns(table))(key, table).scores, table.max(axis=1))
+
+
+@given(KEYS, tables(), st.data())
+def test_vote_accepts_what_enough_parts_accept(key, table, data):
+    needed = data.draw(st.integers(1, table.shape[1]))
+    scores = vote(needed, **columns(table))(key, table).scores
+    judged = ~np.isnan(table).any(axis=1)
+    np.testing.assert_array_equal(np.isnan(scores), ~judged)
+    np.testing.assert_array_equal(scores[judged] >= 0, (table[judged] >= 0).sum(axis=1) >= needed)
+    np.testing.assert_array_equal(scores[judged], -np.sort(-table[judged], axis=1)[:, needed - 1])
+
+
+@given(KEYS, tables(), st.lists(st.sampled_from([-1.5, 0.0, 0.25, 2.0]), min_size=4, max_size=4))
+def test_weighted_is_the_weighted_sum(key, table, weights):
+    """A part of weight 0 still takes part in "no verdict"."""
+    weights = weights[: table.shape[1]]
+    scores = weighted(weights, **columns(table))(key, table).scores
+    reference = np.array([sum(w * s for w, s in zip(weights, row, strict=True)) for row in table])
+    np.testing.assert_allclose(scores, reference, rtol=1e-12, atol=1e-12)
+
+
+@given(KEYS, tables())
+def test_parts_are_reported_unchanged_under_their_names(key, table):
+    for check in (all_of(**columns(table)), any_of(**columns(table)), vote(1, **columns(table))):
+        verdict = check(key, table)
+        assert list(verdict.parts) == list(columns(table))
+        for j, scores in enumerate(verdict.parts.values()):
+            np.testing.assert_array_equal(scores, table[:, j])
+
+
+def test_parts_of_parts_are_named_by_their_path():
+    inner = any_of(low=Column(0), high=Column(1))
+    verdict = all_of(inner=inner, last=Column(2))(Key(0), np.array([[1.0, 2.0, 3.0]]))
+    assert {name: float(scores[0]) for name, scores in verdict.parts.items()} == {
+        "inner": 2.0,
+        "inner.low": 1.0,
+        "inner.high": 2.0,
+        "last": 3.0,
+    }
+
+
+def test_bare_parts_take_the_name_of_their_function_or_class():
+    def long_enough(key, batch):
+        return batch[:, 0]
+
+    assert list(all_of(long_enough, Random(), lambda key, batch: batch[:, 0]).parts) == [
+        "long_enough",
+        "Random",
+        "lambda",
+    ]
+
+
+def test_parts_of_one_name_are_numbered_and_none_is_lost():
+    """Also where the name has an underscore, and where an explicit name is in the way."""
+
+    def at_least(cut):
+        def at_least(key, batch):
+            return batch[:, 0] - cut
+
+        return at_least
+
+    check = all_of(at_least(1), at_least(5), at_least(2), Random(), at_least_2=Column(0))
+    assert set(check.parts) == {"at_least", "at_least_2", "at_least_3", "at_least_4", "Random"}
+    assert len(check.parts) == 5
+    assert all_of(at_least(1), at_least(5))(Key(0), np.array([[3.0]])).scores == -2.0
+    assert len(any_of(Constant(1), Constant(2), Constant=Constant(3)).parts) == 3
+
+
+def test_stochastic_parts_of_one_kind_draw_from_different_streams():
+    verdict = all_of(Random(), Random(), other=Random())(Key(0), np.zeros((20_000, 1)))
+    streams = np.stack(list(verdict.parts.values()))
+    correlation = np.corrcoef(streams)[np.triu_indices(3, 1)] * np.sqrt(20_000)
+    assert np.abs(correlation).max() < 4
+
+
+def test_compositions_pickle_for_worker_processes():
+    for check in (all_of(a=Column(0)), any_of(Column(0)), vote(1, Column(0)), weighted([2], Column(0))):
+        copy = pickle.loads(pickle.dumps(Noisy(check, 0.5, 0.5)))
+        table = np.array([[1.0], [-1.0], [np.nan]])
+        np.testing.assert_array_equal(copy(Key(0), table).scores, Noisy(check, 0.5, 0.5)(Key(0), table).scores)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: all_of(), "all_of needs at least one verifier, got none"),
+        (lambda: any_of(), "any_of needs at least one verifier, got none"),
+        (lambda: weighted([]), "weighted needs at least one verifier, got none"),
+        (lambda: vote(0, Random()), "vote.needed must be between 1 and the 1 parts, got 0"),
+        (lambda: vote(3, Random(), Random()), "vote.needed must be between 1 and the 2 parts, got 3"),
+        (lambda: weighted([1.0], Random(), Random()), "one weight for each of the 2 parts, got 1"),
+    ],
+)
+def test_compositions_refuse_what_makes_no_sense(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+# Noise.
+
+
+@pytest.mark.parametrize("false_accept, false_reject", [(0.1, 0.3), (0.5, 0.5), (0.02, 0.0), (0.0, 0.9)])
+def test_noise_flips_at_its_nominal_rates(false_accept, false_reject):
+    n = 50_000
+    table = Key(4).numpy().standard_normal((n, 1)) + 0.4
+    clean = table[:, 0]
+    noisy = Noisy(Column(0), false_accept, false_reject)(Key(5), table)
+    wrong = (noisy.scores >= 0) != (clean >= 0)
+    for rows, rate in ((clean < 0, false_accept), (clean >= 0, false_reject)):
+        count, size = wrong[rows].sum(), rows.sum()
+        assert abs(count - size * rate) <= 4 * np.sqrt(size * rate * (1 - rate))
+    rates = noisy.metrics(noisy.scores >= 0)
+    assert rates["false_accept"] == wrong[clean < 0].mean()
+    assert rates["false_reject"] == wrong[clean >= 0].mean()
+
+
+@given(KEYS, tables())
+def test_noise_of_rate_0_changes_nothing_and_of_rate_1_flips_every_verdict(key, table):
+    """Also at a score of exactly 0 or -0, whose sign alone could not tell; NaN stays NaN."""
+    clean = table[:, 0]
+    np.testing.assert_array_equal(Noisy(Column(0))(key, table).scores, clean)
+    flipped = Noisy(Column(0), 1.0, 1.0)(key, table).scores
+    judged = ~np.isnan(clean)
+    np.testing.assert_array_equal(np.isnan(flipped), ~judged)
+    np.testing.assert_array_equal((flipped >= 0)[judged], ~(clean >= 0)[judged])
+    np.testing.assert_allclose(np.abs(flipped), np.abs(clean), atol=1e-300)
+
+
+@given(KEYS, tables(nan=False))
+def test_noise_of_one_kind_leaves_the_other_verdicts_alone(key, table):
+    clean = table[:, 0]
+    lenient = Noisy(Column(0), false_accept=1.0)(key, table).scores
+    strict = Noisy(Column(0), false_reject=1.0)(key, table).scores
+    np.testing.assert_array_equal(lenient[clean >= 0], clean[clean >= 0])
+    np.testing.assert_array_equal(strict[clean < 0], clean[clean < 0])
+    assert (lenient >= 0).all() and (strict < 0).all()
+
+
+def test_noise_keeps_an_oracle_that_its_verifier_brings():
+    audited = Audited(Constant(1.0), Column(0))
+    table = np.array([[-1.0], [1.0]])
+    np.testing.assert_array_equal(Noisy(audited, 0.5, 0.5)(Key(0), table).oracle, table[:, 0])
+
+
+@pytest.mark.parametrize("name", ["false_accept", "false_reject"])
+@pytest.mark.parametrize("rate", [-0.1, 1.1, np.nan])
+def test_noise_rates_outside_0_to_1_are_refused(name, rate):
+    with pytest.raises(ValueError, match=rf"Noisy\.{name} must be in \[0, 1\], got {rate}"):
+        Noisy(Random(), **{name: rate})
+
+
+# Oracles and audits.
+
+
+def test_audit_counts_errors_as_by_hand():
+    """Six rows; the truth accepts the first three. The mask, not the score, is what was kept."""
+    truth = np.array([1.0, 0.0, 2.0, -1.0, -2.0, -0.5])
+    scores = np.array([1.0, -1.0, np.nan, 1.0, -1.0, -1.0])
+    verdict = Audited(all_of(first=Column(0), second=Column(1)), Column(2))(
+        Key(0), np.stack([scores, np.full(6, 9.0), truth], axis=1)
+    )
+    np.testing.assert_array_equal(verdict.scores, np.minimum(scores, 9.0))
+    mask = np.array([True, True, False, True, True, False])
+    assert verdict.metrics(mask) == {
+        "acceptance_first": 2 / 6,
+        "acceptance_second": 1.0,
+        "false_accept": 2 / 3,
+        "false_reject": 1 / 3,
+        "false_accept_first": 1 / 3,
+        "false_reject_first": 2 / 3,
+        "false_accept_second": 1.0,
+        "false_reject_second": 0.0,
+    }
+
+
+def test_error_rates_over_nothing_are_nan():
+    rates = Verdict(np.ones(3), oracle=np.ones(3)).metrics(np.ones(3, dtype=bool))
+    assert np.isnan(rates["false_accept"]) and rates["false_reject"] == 0.0
+
+
+@given(KEYS, tables())
+def test_an_oracle_never_errs(key, table):
+    verdict = Audited(Oracle(lambda batch: batch[:, 0] >= 0), Column(0))(key, table)
+    rates = verdict.metrics(verdict.scores >= 0)
+    assert rates["false_accept"] in (0.0,) or np.isnan(rates["false_accept"])
+    assert rates["false_reject"] in (0.0,) or np.isnan(rates["false_reject"])
+    assert set(np.unique(verdict.scores)) <= {-1.0, 1.0}
+
+
+def test_auditing_leaves_the_scores_as_they_were():
+    """The audited verifier sees the key itself, so adding an audit cannot change a run."""
+    table = np.zeros((50, 1))
+    np.testing.assert_array_equal(Audited(Random(), Random())(Key(3), table).scores, Random()(Key(3), table))
+    verdict = Audited(Random(), Random())(Key(3), table)
+    assert not np.array_equal(verdict.scores, verdict.oracle)
+
+
+@given(KEYS, tables(), st.sampled_from([-1.0, 0.0, 0.75]))
+def test_shifted_moves_scores_and_leaves_parts_and_oracle(key, table, by):
+    check = Audited(all_of(**columns(table)), Column(0))
+    before, after = check(key, table), Shifted(check, by)(key, table)
+    np.testing.assert_array_equal(after.scores, before.scores + by)
+    np.testing.assert_array_equal(after.oracle, before.oracle)
+    for name in before.parts:
+        np.testing.assert_array_equal(after.parts[name], before.parts[name])
+
+
+@given(KEYS, st.integers(1, 20), st.sampled_from([-1, 0, 2.5]))
+def test_constant_is_one_float_for_all(key, n, score):
+    scores = Constant(score)(key, np.zeros(n))
+    assert scores.dtype == float and scores.shape == (n,) and (scores == score).all()
+
+
+def test_random_ignores_the_rows_and_is_standard_normal():
+    n = 40_000
+    scores = Random()(Key(9), np.zeros(n))
+    np.testing.assert_array_equal(scores, Random()(Key(9), np.arange(n)))
+    assert abs(scores.mean() * np.sqrt(n)) < 4
+    assert abs(((scores**2).mean() - 1) * np.sqrt(n / 2)) < 4
+    assert abs(np.corrcoef(scores, Random()(Key(10), np.zeros(n)))[0, 1] * np.sqrt(n)) < 4
+
+
+@given(tables(), st.lists(st.integers(0, 20), max_size=3))
+def test_verdicts_stack_and_index_as_their_rows_do(table, cuts):
+    check = Audited(all_of(**columns(table)), Column(0))
+    blocks = [block for block in np.split(table, np.sort(np.minimum(cuts, len(table))).astype(int)) if len(block)]
+    table_rows = np.arange(len(table))[::-2]
+    stacked, whole = Verdict.concatenate([check(Key(0), block) for block in blocks]), check(Key(0), table)
+    np.testing.assert_array_equal(stacked.scores, whole.scores)
+    np.testing.assert_array_equal(stacked.oracle, whole.oracle)
+    assert stacked.parts.keys() == whole.parts.keys()
+    for name in whole.parts:
+        np.testing.assert_array_equal(stacked.parts[name], whole.parts[name])
+    picked, alone = whole[table_rows], check(Key(0), table[table_rows])
+    np.testing.assert_array_equal(picked.scores, alone.scores)
+    np.testing.assert_array_equal(picked.oracle, alone.oracle)
+    np.testing.assert_equal(dict(picked.parts), dict(alone.parts))
+
+
+def test_part_acceptances_and_error_rates_land_in_the_record():
+    """Over several blocks: the record's rates are those of all candidates, counted by hand."""
+    loop = Loop(
+        generate=lambda key, model, n: key.numpy().standard_normal((n, 2)),
+        refit=lambda key, model, batch: batch.mean(axis=0),
+        verify=Audited(all_of(first=Column(0), second=Column(1)), Oracle(lambda batch: batch.sum(axis=1) > 0)),
+        filter=Threshold(0.0),
+        block=30,
+    )
+    _, record = loop.step(Key(1), State(None), 100)
+    key = Key(1).fold(1, "generate")
+    batch = np.concatenate([loop.generate(key.fold(i), None, n) for i, n in enumerate((30, 30, 30, 10))])
+    truth, kept = batch.sum(axis=1) > 0, (batch >= 0).all(axis=1)
+    assert record.metrics == {
+        "no_verdict": 0,
+        "acceptance_first": (batch[:, 0] >= 0).mean(),
+        "acceptance_second": (batch[:, 1] >= 0).mean(),
+        "false_accept": 0.0,
+        "false_reject": 1 - kept[truth].mean(),
+        "false_accept_first": (batch[:, 0] >= 0)[~truth].mean(),
+        "false_reject_first": (batch[:, 0] < 0)[truth].mean(),
+        "false_accept_second": (batch[:, 1] >= 0)[~truth].mean(),
+        "false_reject_second": (batch[:, 1] < 0)[truth].mean(),
+    }
+    assert record.kept == kept.sum()

@@ -1,0 +1,318 @@
+"""Every mistake of the user's stops before any work: exit 2, one sentence with the key, nothing written."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted(path.stem for path in (ROOT / "experiments").glob("[!_]*.py"))
+L, R, D, P = "linear_landscape", "linear_rounds", "linear_designs", "linear_policies"
+
+
+def check(run, name, *parts):
+    """Assert the contract of bad input, and that the sentence says all of `parts`."""
+    assert run.code == 2, run.stderr
+    assert run.stdout == "" and "Traceback" not in run.stderr
+    assert run.stderr.endswith("\n") and run.stderr.count("\n") == 1
+    assert run.stderr.startswith(f"{name}: ")
+    assert len(run.stderr) < 500, "not a sentence"
+    for part in parts:
+        assert part in run.stderr
+
+
+def check_untouched(run, name, *parts):
+    check(run, name, *parts)
+    assert not run.out.exists() and not run.out.is_symlink()
+
+
+# What any script refuses: setting, key, what was got, what is allowed.
+EVERYWHERE = [
+    ("replicate=3", "replicate:", "unknown key", "did you mean 'replicates'?"),
+    ("sede=3", "sede:", "unknown key", "did you mean 'seed'?"),
+    ("zzz=3", "zzz:", "unknown key", "known keys: "),
+    ("presets=3", "presets:", "unknown key", "known keys: "),
+    ("replicates=ten", "replicates:", 'got "ten"', "valid integer"),
+    ("replicates=2.5", "replicates:", "got 2.5", "integer"),
+    ("replicates=0", "replicates:", "got 0", "greater than or equal to 1"),
+    ("replicates=-4", "replicates:", "got -4", "greater than or equal to 1"),
+    ("replicates=true", "replicates:", "got true", "valid integer"),
+    ("replicates=", "replicates:", "got null", "valid integer"),
+    ("replicates=[5]", "replicates:", "got [5]", "valid integer"),
+    ("dim=0", "dim:", "got 0", "greater than or equal to "),
+    ("sizes=0", "sizes:", "0", "at least 1|greater than or equal to 1"),
+    ("sizes=-3", "sizes:", "-3", "at least 1|greater than or equal to 1"),
+    ("sizes=[]", "sizes:", "got []", "count|integer"),
+    ("sizes={}", "sizes:", "got {}", "at least one|integer"),
+    ("sizes=[100, 0]", "sizes:", "got [100, 0]", "at least 1|integer"),
+    ("sizes=many", "sizes:", 'got "many"', "at least 1|integer"),
+    ("sizes={kind: cubic, first: 1, last: 9}", "sizes:", "cubic", "linear or geometric|integer"),
+    ("noise=-1", "noise", "got -1", "greater than 0"),
+    ("noise=0", "noise", "got 0", "greater than 0"),
+    ("noise=loud", "noise", 'got "loud"', "valid number"),
+    ("noise=.nan", "noise", "got NaN", "finite number"),
+    ("radius=-0.5", "radius", "got -0.5", "greater than"),
+    ("radius=wide", "radius", 'got "wide"', "valid number"),
+    ("bias=-1", "bias", "got -1", "greater than or equal to 0"),
+    ("seed=1.5", "seed:", "got 1.5", "integer"),
+    ("seed=one", "seed:", 'got "one"', "integer"),
+    ("seed=2024-10-10", "seed:", "date", "use numbers, strings, lists and mappings only"),
+    ("seed=2024-13-45", "seed", "2024-13-45", "not valid YAML"),
+    ("engine=nonsense", "engine:", 'got "nonsense"', "serial|processes|dask"),
+    ("engine=processes:0", "engine:", 'got "processes:0"', "serial|processes|dask"),
+    ("engine=dask://nowhere", "engine:", 'got "dask://nowhere"', "serial|processes|dask"),
+    ("engine=3", "engine:", "got 3", "valid string"),
+    ("replicates", "--set", "'replicates'", "key=value"),
+    ("=3", "--set", "'=3'", "key=value"),
+    ("seed.x=3", "--set seed.x", "seed is not a mapping", "set seed itself"),
+    ("engine.workers.x=3", "--set engine.workers.x", "engine is not a mapping|unknown key", ""),
+    ("seed=[1", "--set seed", "'[1'", "not valid YAML"),
+]
+
+
+@pytest.mark.parametrize(("setting", "key", "got", "allowed"), EVERYWHERE, ids=[case[0] for case in EVERYWHERE])
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_setting_that_no_script_takes(name, setting, key, got, allowed, here):
+    """Each sentence names the key, what was got and what is allowed."""
+    run = here(name, "--set", setting)
+    check_untouched(run, name, key)
+    for wanted in (got, allowed):
+        assert any(part in run.stderr for part in wanted.split("|"))
+
+
+SPECIAL = [
+    (L, "radius=[]", "radius:", "got []", "at least 1 item"),
+    (L, "radius=[0.1, -0.2]", "radius.1:", "got -0.2", "greater than or equal to 0"),
+    (L, "radius={first: 0, last: 1}", "radius:", '{"first": 0, "last": 1}', "first, last and count"),
+    (L, "radius={first: 0, last: 1, count: 0}", "radius:", '"count": 0', "count (1 or more)"),
+    (L, "radius={first: 0, last: 1, count: true}", "radius:", '"count": true', "count (1 or more)"),
+    (L, "radius={first: 0, last: wide, count: 3}", "radius:", '"wide"', "first, last and count"),
+    (L, "radius={first: null, last: 1, count: 3}", "radius:", '"first": null', "first, last and count"),
+    (L, "radius={first: -1, last: 1, count: 3}", "radius.0:", "got -1", "greater than or equal to 0"),
+    (L, "radius=&a [*a]", "radius:", "Circular reference", "lists and mappings only"),
+    (L, "radius=[0.1, 0.1]", "noise1-radius0.1", "twice", "different"),
+    (L, "rows=4", "rows:", "got 4", "at least dim = 8"),
+    (L, "design_seed=-1", "design_seed:", "got -1", "greater than or equal to 0"),
+    (L, "direction_seed=-1", "direction_seed:", "got -1", "greater than or equal to 0"),
+    (L, "rounds=3", "rounds:", "unknown key", "did you mean"),
+    (R, "rounds=0", "rounds:", "got 0", "greater than or equal to 1"),
+    (R, "sizes=[100, 100]", "sizes", "constant has 2", "each of the 4 rounds"),
+    (R, "sizes.growing=[100, 120, 150, 200, 300]", "sizes", "growing has 5", "each of the 4 rounds"),
+    (R, "sizes.growing=[]", "sizes:", "growing must be a count", "non-empty list"),
+    (R, "sizes.growing=[100, 120, 0, 200]", "sizes:", "growing must be a count", "at least 1"),
+    (R, "sizes.growing=2.5", "sizes:", "growing must be a count", "at least 1"),
+    (R, "sizes.growing=true", "sizes:", "growing must be a count", "at least 1"),
+    (R, "sizes.growing={kind: linear, first: 100}", "sizes:", "growing must be a count", "{kind: "),
+    (R, "sizes.growing={kind: linear, first: 0, last: 9}", "sizes:", "growing must be a count", "at least 1"),
+    (R, "sizes={a/b: 100}", "a/b", "checkpoint", "file name"),
+    (R, "radius=[1, 1]", "radius1-bias0", "twice", "different"),
+    (R, "rows=4", "rows:", "got 4", "at least dim = 8"),
+    (R, "design_seed=-1", "design_seed:", "got -1", "greater than or equal to 0"),
+    (D, "radius=0", "radius:", "got 0", "greater than 0"),
+    (D, "width=[1, 0]", "width.1:", "got 0", "greater than 0"),
+    (D, "shift=-1", "shift.0:", "got -1", "greater than or equal to 0"),
+    (D, "map_radius=[]", "map_radius:", "got []", "at least 1 item"),
+    (D, "map_replicates=0", "map_replicates:", "got 0", "greater than or equal to 1"),
+    (D, "budget=799", "budget:", "got 799", "at least sizes * dim = 800"),
+    (D, "rows=7", "rows:", "got 7", "at least dim"),
+    (P, "budget=99", "budget:", "got 99", "at least sizes"),
+    (P, "sizes=9", "sizes:", "got 9", "at least dim + 2 = 10"),
+    (P, "dim=1", "dim:", "got 1", "greater than or equal to 2"),
+    (P, "weights=0.5", "weights:", "got 0.5", "valid array"),
+    (P, "weights=[0.5, 1]", "weights.1:", "got 1", "less than 1"),
+    (P, "weights=[0]", "weights.0:", "got 0", "greater than 0"),
+    (P, "weights=[0.5, 0.5]", "weight0.5", "twice", "different"),
+    (P, "verifier=strict", "verifier:", 'got "strict"', "must be an object"),
+    (P, "verifier={}", "verifier:", "got {}", "'call'"),
+    (P, "verifier={score: 1}", "verifier:", "got {'score': 1}", "'call'"),
+    (P, "verifier={call: nowhere:Nothing}", "verifier:", "'nowhere'", "check the path"),
+    (P, "verifier={call: nowhere}", "verifier:", "'nowhere'", "module:attribute"),
+    (P, "verifier={call: 'veriloop:Constnat'}", "verifier:", "'Constnat'", "did you mean 'Constant'"),
+    (P, "verifier={call: 'veriloop:Constant', scroe: 1}", "verifier:", "'scroe'", "veriloop:Constant"),
+    (P, "verifier={call: 'veriloop:Shifted'}", "verifier:", "missing", "veriloop:Shifted"),
+    (
+        P,
+        "verifier={call: 'veriloop:Noisy', verifier: {call: 'veriloop:Random'}, false_accept: 3}",
+        "verifier:",
+        "got 3",
+        "[0, 1]",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "key", "got", "allowed"), SPECIAL, ids=[f"{case[0]}-{case[1]}" for case in SPECIAL]
+)
+def test_a_setting_that_this_script_does_not_take(name, setting, key, got, allowed, here):
+    """Each sentence names the key, what was got and what is allowed."""
+    check_untouched(here(name, "--set", setting), name, key, got, allowed)
+
+
+def test_a_ramp_within_one_round_names_its_key(here):
+    """A schedule cannot go anywhere in one round."""
+    run = here(R, "--set", "rounds=1", "--set", "sizes={kind: linear, first: 1, last: 5}")
+    check_untouched(run, R, "sizes:", "from 1 to 5", "use constant")
+
+
+def test_further_mistakes_are_counted(here):
+    """One sentence however many mistakes there are; it says that there are more."""
+    run = here(L, "--set", "replicates=0", "--set", "dim=x", "--set", "sizes=[]")
+    check_untouched(run, L, "(and 2 more)")
+
+
+def test_more_kept_than_generated_is_refused_by_that_name(here):
+    """The budget is what a round may generate, the size what it keeps: the sentence says which is which."""
+    run = here(P, "--set", "budget=50")
+    check_untouched(run, P, "budget:", "got 50", "100 rows kept a round")
+
+
+YAMLS = [
+    ("a: [1, 2", "not valid YAML at line 1", "correct the file"),
+    ("seed: 1\n\tdim: 2", "not valid YAML at line 2", "correct the file"),
+    ("- seed\n- dim", "must be a mapping", "got list"),
+    ("just words", "must be a mapping", "got str"),
+    ("", "must be a mapping", "got NoneType"),
+    ("seed: 2024-13-45", "not valid YAML", "correct the file"),
+    ("seed: 1", "no preset is called 'smoke'", "it has none"),
+    ("presets:", "presets", "mapping"),
+    ("presets: 3", "presets", "mapping"),
+    ("presets: [smoke]", "presets", "mapping"),
+    ("presets: {smoke: 3}", "presets.smoke", "mapping"),
+    ("presets: {smoke: [replicates]}", "presets.smoke", "mapping"),
+    ("expected: 3\npresets: {smoke: }", "expected", "mapping"),
+    ("expected: {a: much}\npresets: {smoke: }", "expected.a", "number"),
+    ("seed: &a [*a]\npresets: {smoke: }", "seed: Circular", "use numbers"),
+    ("presets: {smoke: }", "missing", "give it a value"),
+]
+
+
+@pytest.mark.parametrize(("text", "what", "advice"), YAMLS, ids=[repr(case[0]) for case in YAMLS])
+@pytest.mark.parametrize("name", [L, P])
+def test_a_configuration_file_that_cannot_be_used(name, text, what, advice, here, tmp_path):
+    """The file is named, and where in it the mistake is."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    check_untouched(here(name, "--config", path), name, "mine.yaml", what, advice)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_misspelt_key_in_the_file_is_named_before_the_one_it_leaves_missing(name, here, tmp_path):
+    """`replicats: 5` lacks `replicates` too; the hint tells which of the two is the mistake."""
+    path = tmp_path / "mine.yaml"
+    path.write_text((ROOT / "configs" / f"{name}.yaml").read_text().replace("dim: 8", "dimm: 8", 1))
+    check_untouched(here(name, "--config", path), name, "dimm: unknown key; did you mean 'dim'?", "(and 1 more)")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_configuration_file_that_is_not_there(name, here, tmp_path):
+    """Missing, a folder, or not text."""
+    check_untouched(here(name, "--config", tmp_path / "no.yaml"), name, "--config", "no.yaml", "No such file")
+    check_untouched(here(name, "--config", tmp_path), name, "--config", str(tmp_path), "directory")
+    (tmp_path / "binary.yaml").write_bytes(b"seed: \xff\xfe")
+    check_untouched(here(name, "--config", tmp_path / "binary.yaml"), name, "--config", "binary.yaml", "utf-8")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--preset", "huge"], ["'huge'", "smoke, laptop, evidence, paper"]),
+        (["--bogus"], ["--bogus", "--help"]),
+        (["stray"], ["stray", "--help"]),
+        (["--set"], ["--set", "expected one argument", "--help"]),
+        (["--engine", "warp"], ["engine", '"warp"', "serial"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_a_command_line_that_cannot_be_understood(name, arguments, parts, here):
+    """What argparse refuses looks like every other refusal."""
+    check_untouched(here(name, *arguments), name, *parts)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("foreign", ["run.json", "thesis.txt", ".hidden"])
+def test_a_folder_that_holds_something_is_not_written_to(name, foreign, here, tmp_path):
+    """Without --resume never; with it, only where there is a run to resume."""
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / foreign).write_text("mine")
+    check(here(name), name, "--out", str(out), "already holds files", "--resume")
+    if foreign != "run.json":
+        check(here(name, "--resume"), name, "--out", str(out), "no run to resume", "another folder")
+    assert [path.name for path in out.iterdir()] == [foreign] and (out / foreign).read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_finished_run_is_not_written_over(name, smoke, here):
+    """The same command twice: the second stops, and says what would go on."""
+    out = smoke(name).out
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    check(here(name, out=out), name, "--out", str(out), "--resume")
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_folder_that_cannot_be_made(name, here, tmp_path):
+    """A file in its place, a file on the way to it, and a file system that takes none."""
+    file = tmp_path / "file"
+    file.write_text("mine")
+    for out in (file, file / "below" / "run", Path("/proc/nowhere/run")):
+        check(here(name, out=out), name, "--out", str(out), "cannot write", "another folder")
+    assert file.read_text() == "mine" and [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize(
+    "text", [None, "", "\n", "{", "3\n", "[]\n", '{"a": 1}\n'], ids=["missing", "empty", "blank", *"{3[a"]
+)
+def test_records_that_cannot_be_redrawn(name, text, here, tmp_path):
+    """--redraw without a run's records, or with those of something else: no figure is left behind."""
+    folder = tmp_path / "old"
+    folder.mkdir()
+    if text is not None:
+        (folder / "records.jsonl").write_text(text)
+    before = sorted(folder.iterdir())
+    check(here(name, "--redraw", folder, out=None), name, "--redraw", str(folder), "a run's folder")
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(("name", "other"), [(L, R), (R, D), (D, P), (P, L)])
+def test_another_experiments_records_are_not_redrawn(name, other, smoke, here, tmp_path):
+    """--redraw with the wrong script leaves no figure behind."""
+    (tmp_path / "records.jsonl").write_bytes(smoke(other).records)
+    run = here(name, "--redraw", tmp_path, out=None)
+    check(run, name, "--redraw", str(tmp_path), name)
+    assert [path.name for path in tmp_path.iterdir()] == ["records.jsonl"]
+
+
+def test_redrawing_a_folder_that_is_not_there(here, tmp_path):
+    """The folder is named and not made."""
+    check(here(L, "--redraw", tmp_path / "none", out=None), L, "--redraw", str(tmp_path / "none"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "parts"),
+    [
+        (L, ["--set", "replicates=ten"], ["replicates", '"ten"']),
+        (R, ["--set", "sizes=[100, 0]"], ["sizes", "[100, 0]"]),
+        (D, ["--config", "nowhere.yaml"], ["--config", "nowhere.yaml"]),
+        (P, ["--set", "verifier={call: nowhere:Nothing}"], ["verifier", "'nowhere'"]),
+        (P, ["--bogus"], ["--bogus"]),
+    ],
+)
+def test_the_same_in_a_process_of_its_own(name, arguments, parts, apart, tmp_path):
+    """The real thing: exit status and streams of a real process."""
+    run = apart(name, *arguments, out=tmp_path / "run", cwd=tmp_path)
+    check_untouched(run, name, *parts)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_check_is_an_assert():
+    """python -O leaves asserts out, and a failed one is a traceback."""
+    files = sorted((ROOT / "experiments").rglob("*.py"))
+    assert len(files) > 2 * len(SCRIPTS)
+    for path in files:
+        assert not [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Assert)], path

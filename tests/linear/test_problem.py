@@ -1,0 +1,231 @@
+"""The paper's setting as one value: its printed numbers, its units, one round of its loop, and a bare install."""
+
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from veriloop import Key, Loop, State, Threshold, run
+from veriloop.linear import FixedDesign, KnowledgeBall, Problem, simulate, theory
+from veriloop.testing import check_backend
+
+
+def z_mean(sample, want, axis=0):
+    """How many of its own standard errors the mean of a sample is away from `want`."""
+    return (sample.mean(axis) - want) / (sample.std(axis, ddof=1) / np.sqrt(sample.shape[axis]))
+
+
+# The paper's numbers
+
+
+def test_the_published_direction():
+    """All five printed digits of u."""
+    problem = Problem.gaussian(bias=1.0, radius=0.5)
+    printed = [-0.32112, 0.02597, -0.47398, -0.60004, 0.23964, -0.17796, 0.44972, 0.14198]
+    np.testing.assert_array_equal(np.round(problem.center - problem.truth, 5), printed)
+    np.testing.assert_array_equal(problem.truth, np.ones(8))
+
+
+def test_the_published_baseline():
+    """The sum of 1 / mu^2, to the rounding of a singular value decomposition."""
+    problem = Problem.gaussian(bias=0.3, radius=0.5)
+    assert problem.real_x.shape == (100, 8)
+    assert np.sum(problem.singular_values**-2) == pytest.approx(0.08373871826678209, rel=1e-14)
+
+
+# What it derives
+
+
+@pytest.mark.parametrize("noise", [0.2, 1.0, 7.0])
+@pytest.mark.parametrize("bias", [0.0, 0.35, 4.0])
+def test_center_offset_is_the_bias_in_units_of_noise(bias, noise):
+    problem = Problem.gaussian(bias=bias, radius=0.5, noise=noise)
+    assert np.linalg.norm(problem.center_offset) == pytest.approx(bias / noise, rel=1e-12)
+    np.testing.assert_allclose(
+        problem.truth + noise * problem.center_offset @ problem.basis, problem.center, rtol=1e-12
+    )
+
+
+def test_half_width_is_radius_and_slack_in_units_of_noise():
+    """The slack is the mean absolute noise, E|xi| = sigma sqrt(2 / pi), unless given."""
+    assert Problem.gaussian(bias=0, radius=0.4, noise=2.0).half_width == pytest.approx(0.2 + np.sqrt(2 / np.pi))
+    assert Problem.gaussian(bias=0, radius=0.4, noise=2.0, slack=0.0).half_width == pytest.approx(0.2)
+    assert Problem.gaussian(bias=0, radius=0.4, noise=2.0, slack=3.0).half_width == pytest.approx(1.7)
+    assert Problem.gaussian(bias=0, radius=np.inf).half_width == np.inf
+
+
+def test_basis_and_singular_values_are_those_of_the_design():
+    problem = Problem.gaussian(bias=0.5, radius=0.5, dim=4, rows=9)
+    mu, basis = problem.singular_values, problem.basis
+    np.testing.assert_allclose(basis @ basis.T, np.eye(4), atol=1e-14)
+    gram = problem.real_x.T @ problem.real_x
+    np.testing.assert_allclose(basis.T * mu**2 @ basis, gram, rtol=0, atol=1e-13 * mu[0] ** 2)
+
+
+def test_the_verifier_and_the_loop_are_the_papers():
+    problem = Problem.gaussian(bias=0.5, radius=0.3, noise=2.0)
+    verify = problem.verifier
+    assert isinstance(verify, KnowledgeBall) and verify.center is problem.center
+    assert (verify.radius, verify.slack) == (0.3, 2.0 * np.sqrt(2 / np.pi))
+    assert problem.loop().filter == Threshold(0.0)
+    assert problem.quota(7).n == 7 and problem.quota(7).groups == 8
+
+
+def test_the_real_estimate_is_normal_about_the_truth():
+    """By direction: mean theta*, standard deviation sigma / mu_j, and no correlation."""
+    problem = Problem.gaussian(bias=0.5, radius=0.5, dim=3, rows=10, noise=0.3)
+    models = np.array([problem.real_estimate(Key(0).fold(i)).model for i in range(2000)])
+    standard = (models - problem.truth) @ problem.basis.T / problem.noise * problem.singular_values
+    products = np.einsum("ni,nj->nij", standard, standard)
+    assert abs(z_mean(standard, 0)).max() < 4
+    assert abs(z_mean(products, np.eye(3))).max() < 4
+    assert problem.real_estimate(Key(0)).round == 0
+
+
+# The loop
+
+
+@pytest.mark.parametrize("verified", [True, False], ids=["verified", "unverified"])
+def test_the_contract_of_backends(verified):
+    problem = Problem.gaussian(bias=0.5, radius=0.3, dim=4, rows=12)
+    check_backend(problem.loop(verified=verified), problem.real_estimate(Key(0)), problem.quota(15))
+
+
+def test_a_quota_keeps_so_many_rows_in_every_direction():
+    """Also where the verifier's centre makes directions differ in acceptance; without it all candidates pass."""
+    problem = Problem.gaussian(bias=2.0, radius=0.1, dim=3, rows=10)
+    seen = {}
+
+    def count(loop, verified):
+        def observe(key, batch, scores, mask):
+            seen[verified] = np.bincount(FixedDesign(problem.basis).group(batch[mask]), minlength=3).tolist()
+            return {}
+
+        parts = {name: getattr(loop, name) for name in ("generate", "verify", "filter", "refit", "group")}
+        return Loop(**parts, observe=observe).step(Key(1), State(problem.truth), problem.quota(20))[1]
+
+    verified, open_ = (count(problem.loop(verified=flag), flag) for flag in (True, False))
+    assert seen == {True: [20] * 3, False: [20] * 3}
+    assert verified.kept == open_.kept == 60
+    assert verified.candidates > 60 == open_.candidates
+
+
+def test_one_large_round_is_the_mean_map():
+    """Each direction's offset goes to T(a), with variance V(a) / n: from inside, the edge, and far outside."""
+    problem, n = Problem.gaussian(bias=0.8, radius=0.3, dim=4, rows=12, noise=0.7), 20_000
+    offset, width = np.array([0.1, -1.0, 2.0, -2.5]), problem.half_width
+    start = State(problem.truth + problem.noise * offset @ problem.basis)
+    state, record = problem.loop().step(Key(2), start, problem.quota(n))
+    got = problem.basis @ (state.model - problem.truth) / problem.noise
+    center = problem.center_offset
+    want = theory.mean_map(offset, center, width)
+    variance = theory.truncated_moments(offset, 1.0, center - width, center + width)[1]
+    assert record.kept == 4 * n
+    assert (abs(got - want) < 4 * np.sqrt(variance / n)).all()
+    assert (abs(got - center) < abs(offset - center)).all()
+
+
+def test_acceptance_of_a_round_is_that_of_theory():
+    """All candidates judged, no quota: the share kept, by z, on equally many copies of each direction."""
+    problem, n = Problem.gaussian(bias=0.8, radius=0.3, dim=4, rows=12, noise=0.7), 40_000
+    _, record = problem.loop().step(Key(3), State(problem.truth), n)
+    center, width = problem.center_offset, problem.half_width
+    chance = theory.acceptance(0.0, 1.0, center - width, center + width)
+    error = np.sqrt(np.mean(chance * (1 - chance)) / n)
+    assert abs(record.acceptance - chance.mean()) < 4 * error
+
+
+@pytest.mark.parametrize("factor", [0.01, 3.0])
+def test_units_do_not_matter(factor):
+    """Noise, bias and radius in other units: the same errors in units of noise, round by round, same key.
+
+    Up to rounding; the number of candidates, which no rounding should change, exactly.
+    """
+
+    def errors(unit):
+        problem = Problem.gaussian(bias=0.6 * unit, radius=0.2 * unit, dim=3, rows=12, noise=unit)
+        rounds = list(run(problem.loop(), Key(4), problem.real_estimate(Key(5)), [problem.quota(30)] * 4))
+        fast = simulate(problem.singular_values, problem.center_offset, problem.half_width, [30] * 4, 20, Key(6))
+        measured = [[r.metrics["error_truth"], r.metrics["error_center"], r.candidates] for _, r in rounds]
+        return np.array(measured), fast
+
+    (plain, fast), (other, other_fast) = errors(1.0), errors(factor)
+    np.testing.assert_allclose(other, plain, rtol=1e-9)
+    assert other[:, 2].tolist() == plain[:, 2].tolist()
+    np.testing.assert_allclose(other_fast, fast, rtol=1e-9, atol=1e-12)
+
+
+def test_arms_of_the_loop_share_the_candidates_of_a_round():
+    """With one key the unverified arm sees the same first block of rows and noise as the verified one."""
+    problem = Problem.gaussian(bias=0.5, radius=0.3, dim=3, rows=10)
+    batches = [
+        problem.loop(verified=verified).generate(Key(7).fold(1, "generate", 0), problem.truth, 30)
+        for verified in (True, False)
+    ]
+    assert batches[0].x.tobytes() == batches[1].x.tobytes() and batches[0].y.tobytes() == batches[1].y.tobytes()
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"radius": -0.5}, "Problem.radius must not be negative, nor noise zero, got -0.5"),
+        ({"radius": np.nan}, "Problem.radius .* got nan"),
+        ({"noise": 0.0}, "Problem.noise .* got 0.0"),
+        ({"noise": -1.0}, "Problem.noise .* got -1.0"),
+        ({"noise": np.nan}, "Problem.noise .* got nan"),
+        ({"slack": -0.1}, "Problem.slack .* got -0.1"),
+        ({"slack": np.nan}, "Problem.slack .* got nan"),
+    ],
+)
+def test_a_problem_refuses_in_one_sentence(change, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        Problem.gaussian(**({"bias": 0.1, "radius": 0.5} | change))
+    assert "\n" not in str(caught.value)
+
+
+# A bare install
+
+
+def test_the_linear_backend_needs_numpy_and_scipy_alone():
+    """Where all other packages are refused: two rounds of the loop, simulation and theory, without scipy.stats."""
+    script = """
+        import sys
+
+        class Refuse:
+            def find_spec(self, name, path=None, target=None):
+                top = name.partition(".")[0]
+                if top.startswith("_sysconfigdata"):  # the standard library's, named by platform
+                    return
+                if top not in {"numpy", "scipy", "veriloop"} and top not in sys.stdlib_module_names:
+                    raise ModuleNotFoundError(f"refused: {name}", name=name)
+
+        sys.meta_path.insert(0, Refuse())
+        try:
+            import pytest
+        except ModuleNotFoundError as error:
+            assert str(error) == "refused: pytest"
+        else:
+            raise SystemExit("nothing was refused")
+
+        from veriloop import Key, run
+        from veriloop.linear import Problem, simulate, theory
+
+        problem = Problem.gaussian(bias=0.5, radius=0.5)
+        rounds = list(run(problem.loop(), Key(0), problem.real_estimate(Key(1)), [problem.quota(5)] * 2))
+        assert [record.kept for _, record in rounds] == [40, 40]
+        parts = problem.singular_values, problem.center_offset, problem.half_width
+        assert simulate(*parts, [5, 5], 3, Key(0)).shape == (3, 3, 8)
+        assert theory.one_round_mse(*parts, 100) > 0
+        heavy = [name for name in ("scipy.stats", "scipy.optimize") if name in sys.modules]
+        assert not heavy, heavy
+        print("ran")
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "ran\n"), done.stderr

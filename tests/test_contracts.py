@@ -1,0 +1,228 @@
+"""Every exported component passes the checks that we ask of a stranger's; a new one without an example fails."""
+
+import inspect
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import veriloop
+from veriloop import (
+    Accumulate,
+    AccumulateSubsample,
+    Audited,
+    Bernoulli,
+    Constant,
+    FreshReal,
+    KeepAll,
+    Key,
+    Loop,
+    MixReal,
+    Noisy,
+    Oracle,
+    Quota,
+    Random,
+    RandomFraction,
+    Replace,
+    Shifted,
+    State,
+    Threshold,
+    TopCount,
+    TopFraction,
+    Window,
+    all_of,
+    any_of,
+    vote,
+    weighted,
+)
+from veriloop.testing import check_backend, check_filter, check_verifier
+
+
+def value(key, batch):
+    return np.where(batch > 2, np.nan, batch)
+
+
+def slack(key, batch):
+    return 1.0 - np.abs(batch)
+
+
+FILTERS = [
+    KeepAll(),
+    Threshold(0.5),
+    Threshold(-np.inf),
+    Bernoulli(),
+    TopFraction(0.1),
+    TopFraction(0.6),
+    RandomFraction(0.1),
+    RandomFraction(0.6),
+    TopCount(1),
+    TopCount(5),
+]
+DETERMINISTIC = [
+    Constant(),
+    Constant(-2),
+    Oracle(lambda batch: batch > 0),
+    Shifted(value, 0.3),
+    Noisy(value, 0.0, 0.0),
+    Noisy(value, 1.0, 1.0),
+    Audited(value, Oracle(lambda batch: batch > 0)),
+    all_of(value, slack),
+    any_of(value, slack, third=Constant(-1.0)),
+    vote(2, value, slack, Constant()),
+    weighted([0.25, -2.0], value, slack),
+    all_of(inner=any_of(value, slack), audited=Audited(slack, value)),
+]
+STOCHASTIC = [
+    Random(),
+    Noisy(value, 0.3, 0.1),
+    Noisy(Random()),
+    Shifted(Random(), 1.0),
+    Audited(Random(), value),
+    Audited(value, Random()),
+    all_of(value, Random()),
+    any_of(Random(), Random()),
+    vote(1, value, Random()),
+    weighted([1, 1], Random(), value),
+]
+POOLS = [
+    Replace(),
+    Accumulate(),
+    AccumulateSubsample(15),
+    Window(2),
+    MixReal(np.linspace(-1, 1, 9), 0.4),
+    FreshReal(lambda key, n: key.numpy().standard_normal(n), 6),
+]
+BATCH = Key(0).fold("contracts").numpy().standard_normal(40) * 2
+
+
+def exported(module):
+    """The public names of `veriloop` that one of its modules defines."""
+    named = {name: getattr(veriloop, name) for name in veriloop.__all__}
+    return {name for name, each in named.items() if getattr(each, "__module__", "") == f"veriloop.core.{module}"}
+
+
+def kinds(examples):
+    return {type(example).__name__ for example in examples}
+
+
+def test_every_exported_component_has_an_example_here():
+    assert exported("filters") - {"RoundError"} == kinds(FILTERS)
+    assert exported("pools") == kinds(POOLS)
+    combiners = {"all_of", "any_of", "vote", "weighted"}
+    assert exported("verifiers") - {"Verdict"} - combiners == kinds(DETERMINISTIC + STOCHASTIC) - {"Composed"}
+    assert {name for name in exported("verifiers") if inspect.isfunction(getattr(veriloop, name))} == combiners
+
+
+@pytest.mark.parametrize("filter", FILTERS, ids=repr)
+def test_filters(filter):
+    check_filter(filter)
+    check_filter(filter, np.repeat([0.0, 0.25, 1.0], 10))
+
+
+@pytest.mark.parametrize("verify", DETERMINISTIC, ids=lambda verify: type(verify).__name__)
+def test_deterministic_verifiers(verify):
+    check_verifier(verify, BATCH)
+
+
+@pytest.mark.parametrize("verify", STOCHASTIC, ids=lambda verify: type(verify).__name__)
+def test_stochastic_verifiers(verify):
+    check_verifier(verify, BATCH, stochastic=True)
+
+
+# A backend of three lines: the mean of a normal sample.
+
+GAUSSIAN = Loop(
+    generate=lambda key, model, n: model + key.numpy().standard_normal(n),
+    verify=value,
+    filter=Threshold(-1.0),
+    refit=lambda key, model, batch: np.array([batch.mean()]),
+    measure=lambda key, model: {"error": abs(float(model[0]))},
+)
+START = State(np.zeros(1))
+
+
+@pytest.mark.parametrize("pool", POOLS, ids=lambda pool: type(pool).__name__)
+@pytest.mark.parametrize("n", [50, Quota(12)], ids=["count", "quota"])
+def test_gaussian_backend(pool, n):
+    for chunk in (None, 7):
+        check_backend(replace(GAUSSIAN, pool=pool, chunk=chunk, block=16), START, n)
+
+
+@pytest.mark.parametrize("verify", DETERMINISTIC + STOCHASTIC, ids=lambda verify: type(verify).__name__)
+def test_every_verifier_serves_a_backend(verify):
+    check_backend(replace(GAUSSIAN, verify=verify, filter=TopFraction(0.3), block=16), START, 50)
+
+
+# The linear backend.
+
+linear = pytest.importorskip("veriloop.linear", reason="there is no linear backend")
+
+
+def linear_verifiers(dim=3):
+    center = np.linspace(-0.5, 1.0, dim)
+    sets = {
+        "KnowledgeBall": linear.KnowledgeBall(center, 0.7),
+        "KnowledgeL1": linear.KnowledgeL1(center, 0.7, slack=0.2),
+        "KnowledgeBox": linear.KnowledgeBox(center, 0.7),
+        "KnowledgeEllipsoid": linear.KnowledgeEllipsoid(center, np.diag([0.3, 0.5, 1.0])),
+        "KnowledgeHalfSpace": linear.KnowledgeHalfSpace(center, np.ones(dim), 0.7),
+    }
+    return sets | {"Soft": linear.Soft(sets["KnowledgeBall"], 0.5)}
+
+
+def linear_loop(verify, **settings):
+    return Loop(
+        **{
+            "generate": linear.Generate(linear.GaussianDesign(3), noise=0.8),
+            "verify": verify,
+            "filter": Threshold(0.0),
+            "refit": linear.least_squares,
+            "measure": linear.Errors(truth=np.ones(3), center=np.zeros(3), noise=0.8),
+            "block": 64,
+        }
+        | settings
+    )
+
+
+def test_every_verifier_of_the_linear_backend_has_an_example_here():
+    module = "veriloop.linear.verifiers"
+    named = {name for name in linear.__all__ if getattr(getattr(linear, name), "__module__", "") == module}
+    assert named == set(linear_verifiers())
+
+
+@pytest.mark.parametrize("name", linear_verifiers())
+def test_linear_verifiers(name):
+    batch = linear.Generate(linear.GaussianDesign(3))(Key(0).fold("rows"), np.ones(3), 60)
+    check_verifier(linear_verifiers()[name], batch)
+
+
+@pytest.mark.parametrize("name", linear_verifiers())
+@pytest.mark.parametrize("n", [200, Quota(40)], ids=["count", "quota"])
+def test_linear_backend(name, n):
+    filter = Bernoulli() if name == "Soft" else Threshold(0.0)
+    check_backend(linear_loop(linear_verifiers()[name], filter=filter), State(np.ones(3)), n)
+
+
+DESIGNS = {
+    "GaussianDesign": linear.GaussianDesign(3),
+    "RandomDirections": linear.RandomDirections(3),
+    "FixedDesign": linear.FixedDesign(np.eye(3)),
+}
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+def test_linear_designs(design):
+    """Each writes repeatable rows of unit noise scale, and serves a chunked round with an unchanged result."""
+    made = linear_loop(linear_verifiers()["KnowledgeBall"], generate=linear.Generate(DESIGNS[design]))
+    check_backend(made, State(np.ones(3)), 200)
+    (one, first), (other, second) = (
+        replace(made, chunk=chunk).step(Key(0), State(np.ones(3)), 200) for chunk in (None, 10)
+    )
+    np.testing.assert_array_equal(one.model, other.model)
+    assert first == second
+
+
+def test_the_pool_of_the_linear_backend():
+    draw = linear.Generate(linear.GaussianDesign(3))
+    pool = linear.WeightedReal(lambda key, n: draw(key, np.ones(3), n), 20, 0.3)
+    check_backend(linear_loop(linear_verifiers()["KnowledgeBall"], pool=pool), State(np.ones(3)), 200)

@@ -1,0 +1,169 @@
+"""Imports obey the arrows and stay light; names resolve; a missing extra is named."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import veriloop
+
+SRC = Path(veriloop.__file__).parent
+ALLOWED = {"core": {"core"}, "linear": {"core", "linear"}, "mnist": {"core", "mnist"}, "xsum": {"core", "xsum"}}
+HEAVY = [
+    "scipy",
+    "torch",
+    "torchvision",
+    "transformers",
+    "datasets",
+    "pandas",
+    "matplotlib",
+    "pydantic",
+    "yaml",
+    "dask",
+]
+# What the core may use beside the standard library; torch only inside `Key.torch`, when it is called.
+CORE = {"numpy", "veriloop"}
+
+
+def sources(folder):
+    found = sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]
+    assert found, f"no source found in {folder}"
+    return found
+
+
+def imported(nodes):
+    """The absolute names that the import statements among `nodes` name, `from a import b` as a and a.b."""
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import; write it absolutely"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def at_load(tree):
+    """All nodes that run when the module is loaded: none in functions or under TYPE_CHECKING."""
+    for node in ast.iter_child_nodes(tree):
+        lazy = isinstance(node, ast.FunctionDef | ast.Lambda | ast.AsyncFunctionDef)
+        typing = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        if not lazy and not typing:
+            yield node
+            yield from at_load(node)
+
+
+def layers():
+    folders = {path.name for path in SRC.iterdir() if path.is_dir() and any(path.rglob("*.py"))}
+    assert "core" in folders, f"the core is not under {SRC}"
+    return sorted(folders)
+
+
+@pytest.mark.parametrize("layer", layers())
+def test_imports_obey_the_arrows(layer):
+    """Backends import the core and themselves; every folder of the package has its arrow written here."""
+    assert layer in ALLOWED, f"say in ALLOWED what {layer} may import"
+    own = {path.stem for path in SRC.iterdir()}
+    for path in sources(SRC / layer):
+        for name in imported(ast.walk(ast.parse(path.read_text()))):
+            part = name.split(".")
+            if part[0] == "veriloop" and len(part) > 1 and part[1] in own:
+                assert part[1] in ALLOWED[layer], f"{path} may not import {name}"
+            assert name != "veriloop", f"{path} imports the package itself; import from its layer"
+
+
+def test_testing_and_the_package_import_the_core_only():
+    for path in (SRC / "testing.py", SRC / "__init__.py"):
+        names = [name for name in imported(ast.walk(ast.parse(path.read_text()))) if name.startswith("veriloop")]
+        assert names and all(name == "veriloop" or name.split(".")[1] == "core" for name in names), path
+
+
+def test_nothing_in_the_package_imports_experiments_or_tests():
+    for path in sources(SRC):
+        for name in imported(ast.walk(ast.parse(path.read_text()))):
+            assert name.split(".")[0] not in {"experiments", "tests", "benchmarks"}, f"{path} may not import {name}"
+
+
+def test_the_core_loads_the_standard_library_and_numpy_only():
+    for path in sources(SRC / "core"):
+        for name in imported(at_load(ast.parse(path.read_text()))):
+            top = name.split(".")[0]
+            assert top in CORE or top in sys.stdlib_module_names, f"{path} may not load {name}"
+
+
+def test_no_assert_statement_outside_testing():
+    """`python -O` drops them, so an error check written as one would vanish."""
+    for path in sources(SRC):
+        lines = [node.lineno for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Assert)]
+        assert path.name == "testing.py" or not lines, f"{path} has assert statements in lines {lines}"
+
+
+def fresh(code):
+    """What `code` prints as JSON in an interpreter of its own."""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return json.loads(ran.stdout)
+
+
+def test_importing_veriloop_loads_nothing_heavy():
+    code = "import json, sys, veriloop, veriloop.testing; print(json.dumps(sorted(sys.modules)))"
+    loaded = {name.split(".")[0] for name in fresh(code)}
+    assert "numpy" in loaded and not loaded & set(HEAVY)
+
+
+def test_importing_veriloop_loads_no_backend():
+    code = "import json, sys, veriloop; print(json.dumps(sorted(sys.modules)))"
+    assert not {f"veriloop.{name}" for name in veriloop._BACKENDS} & set(fresh(code))
+
+
+@pytest.mark.skipif(not (SRC / "linear" / "__init__.py").exists(), reason="there is no linear backend")
+def test_a_backend_is_loaded_on_first_touch():
+    code = "import json, veriloop; print(json.dumps(veriloop.linear.__name__))"
+    assert fresh(code) == "veriloop.linear"
+
+
+def test_every_public_name_resolves_once():
+    assert len(veriloop.__all__) == len(set(veriloop.__all__)) > 30
+    assert veriloop.__all__ == sorted(veriloop.__all__)
+    for name in veriloop.__all__:
+        assert getattr(veriloop, name) is not None
+
+
+@pytest.mark.parametrize("backend", ["linear", "mnist", "xsum"])
+def test_a_missing_dependency_names_the_extra(backend, monkeypatch):
+    def missing(name):
+        assert name == f"veriloop.{backend}"
+        raise ModuleNotFoundError("No module named 'torch'", name="torch.nn")
+
+    monkeypatch.setattr(veriloop, "import_module", missing)
+    monkeypatch.delitem(vars(veriloop), backend, raising=False)
+    wanted = rf"veriloop\.{backend} needs 'torch.nn'; install it with: pip install 'veriloop\[{backend}\]'"
+    with pytest.raises(ImportError, match=wanted):
+        getattr(veriloop, backend)
+
+
+def test_a_fault_of_our_own_is_not_blamed_on_an_extra(monkeypatch):
+    def broken(name):
+        raise ModuleNotFoundError("No module named 'veriloop.mnist.tpyo'", name="veriloop.mnist.tpyo")
+
+    monkeypatch.setattr(veriloop, "import_module", broken)
+    monkeypatch.delitem(vars(veriloop), "mnist", raising=False)
+    with pytest.raises(ModuleNotFoundError, match="tpyo"):
+        _ = veriloop.mnist
+
+
+def test_unknown_names_are_attribute_errors():
+    with pytest.raises(AttributeError, match="module 'veriloop' has no attribute 'nowhere'"):
+        _ = veriloop.nowhere
+    assert not hasattr(veriloop, "nowhere")
+
+
+def test_extras_are_declared_for_every_backend_that_needs_one():
+    """The error above must name an extra that exists."""
+    import tomllib
+
+    project = tomllib.loads((SRC.parents[1] / "pyproject.toml").read_text())["project"]
+    extras = set(project["optional-dependencies"])
+    assert set(veriloop._BACKENDS) - {"linear"} <= extras
+    assert any(need.startswith("scipy") for need in project["dependencies"]) or "linear" in extras

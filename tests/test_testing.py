@@ -1,0 +1,294 @@
+"""The contract checks fail, by the rule's name, on components that break it; and pass on ones that do not."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from veriloop import Accumulate, Columns, Key, Loop, Quota, State, Threshold, TopFraction, Verdict
+from veriloop.testing import check_backend, check_filter, check_verifier
+
+BATCH = np.array([0.3, -1.2, 2.0, 0.7, -0.4, 1.1])
+
+
+def z_score(key, batch):
+    """Score by the distance from the batch's own mean: not a score of a row."""
+    return (batch - batch.mean()) / batch.std()
+
+
+def rank(key, batch):
+    return np.argsort(np.argsort(batch)).astype(float)
+
+
+class Counter:
+    """Remember earlier calls."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, key, batch):
+        self.calls += 1
+        return batch + self.calls
+
+
+@pytest.mark.parametrize(
+    "verify, message",
+    [
+        (rank, "a score depends on other rows"),
+        (z_score, "a score depends on other rows"),
+        (lambda key, batch: batch * (1 + 0.1 * np.arange(len(batch))), "a score depends on"),
+        (lambda key, batch: batch - batch[len(batch) // 3], "a score depends on"),
+        (lambda key, batch: batch[:, None], r"expected one score a row, shape \(6,\), got \(6, 1\)"),
+        (lambda key, batch: batch[1:], r"shape \(6,\), got \(5,\)"),
+        (lambda key, batch: 1.0, r"shape \(6,\), got \(\)"),
+        (lambda key, batch: np.where(batch > 1, np.inf, batch), "a score is infinite; return NaN"),
+        (lambda key, batch: np.where(batch > 1, -np.inf, batch), "a score is infinite; return NaN"),
+        (lambda key, batch: key.numpy().random(len(batch)), "the key changes the scores"),
+        (Counter(), "same key, other scores"),
+        (lambda key, batch: np.random.default_rng().random(len(batch)), "same key, other scores"),
+        (lambda key, batch: batch.astype(str), "scores must be numbers, got dtype <U"),
+        (lambda key, batch: batch.astype(complex), "scores must be numbers, got dtype complex"),
+        (lambda key, batch: batch.astype(object), "scores must be numbers, got dtype object"),
+        (lambda key, batch: batch > 0, "got dtype bool; a score of 0 or more accepts, and False is 0"),
+        (lambda key, batch: Verdict(z_score(key, batch)), "a score depends on other rows"),
+    ],
+)
+def test_bad_verifiers_are_found(verify, message):
+    with pytest.raises(AssertionError, match=message):
+        check_verifier(verify, BATCH)
+
+
+def test_a_score_that_depends_on_the_order_alone_is_found():
+    """The rows picked agree, the reversed ones do not."""
+
+    def position(key, batch):
+        return np.where(np.all(np.diff(batch) < 0), 1.0, 0.0) + np.zeros(len(batch))
+
+    with pytest.raises(AssertionError, match="a score depends on the order of rows"):
+        check_verifier(position, np.arange(6.0))
+
+
+def test_stochastic_verifiers_must_still_repeat_themselves():
+    check_verifier(lambda key, batch: key.numpy().random(len(batch)), BATCH, stochastic=True)
+    with pytest.raises(AssertionError, match="same key, other scores"):
+        check_verifier(Counter(), BATCH, stochastic=True)
+    with pytest.raises(AssertionError, match="a score is infinite"):
+        check_verifier(lambda key, batch: np.full(len(batch), np.inf), BATCH, stochastic=True)
+
+
+def test_good_verifiers_pass():
+    check_verifier(lambda key, batch: np.where(batch > 1, np.nan, batch), BATCH)
+    check_verifier(lambda key, batch: (batch > 0).astype(int), BATCH)
+    check_verifier(lambda key, batch: Verdict(batch.astype(np.float32)), BATCH)
+
+
+# Filters.
+
+
+@dataclass(frozen=True)
+class Rowwise:
+    """Any function of scores that says it judges rows one by one."""
+
+    judge: object
+    rowwise = True
+
+    def __call__(self, key, scores, groups=None):
+        return self.judge(scores)
+
+
+def overwrite(key, scores, groups):
+    mask = scores > 0.5
+    scores[:] = 0.0
+    return mask
+
+
+def top_of_all(key, scores, groups):
+    """Rank over all rows, whatever their group."""
+    return scores >= np.nanquantile(scores, 0.7)
+
+
+@pytest.mark.parametrize(
+    "filter, message",
+    [
+        (lambda key, scores, groups: ~(scores < 0.5), r"a row without a verdict \(NaN\) is kept"),
+        (lambda key, scores, groups: np.ones(len(scores), dtype=bool), r"\(NaN\) is kept"),
+        (overwrite, "same key, other mask|the scores were changed in place"),
+        (lambda key, scores, groups: (scores > 0.5).astype(int), "expected a boolean mask, got dtype int"),
+        (lambda key, scores, groups: np.flatnonzero(scores > 0.5), "expected a mask of shape"),
+        (lambda key, scores, groups: (scores > 0.5)[1:], r"expected a mask of shape \(60,\), got \(59,\)"),
+        (lambda key, scores, groups: scores > np.random.default_rng().random(60), "same key, other mask"),
+        (top_of_all, "the scores of one group change the mask of another"),
+        (lambda key, scores, groups: scores > np.nanmean(scores), "one group change the mask of another"),
+        (Rowwise(lambda scores: scores > np.nanmedian(scores)), "rowwise = True, but other rows|one group change"),
+        (
+            Rowwise(lambda scores: TopFraction(0.5)(Key(0), scores)),
+            "rowwise = True, but other rows|one group change",
+        ),
+    ],
+)
+def test_bad_filters_are_found(filter, message):
+    with pytest.raises(AssertionError, match=message):
+        check_filter(filter)
+
+
+def test_a_filter_that_ranks_in_its_groups_may_not_call_itself_rowwise():
+    @dataclass(frozen=True)
+    class Claims:
+        rowwise = True
+
+        def __call__(self, key, scores, groups=None):
+            return TopFraction(0.3)(key, scores, groups)
+
+    with pytest.raises(AssertionError, match="rowwise = True, but other rows change the mask"):
+        check_filter(Claims())
+
+
+def test_scores_changed_in_place_are_found_even_where_the_mask_is_right():
+    def shift(key, scores, groups):
+        mask = scores > -np.inf
+        scores += 1e-9
+        return mask
+
+    with pytest.raises(AssertionError, match="the scores were changed in place"):
+        check_filter(shift)
+
+
+def test_a_filter_is_checked_on_the_scores_given():
+    """Good for scores of one sign only: the example decides."""
+
+    def positive(key, scores, groups):
+        return np.sqrt(scores) > 1 if np.nanmin(scores) >= 0 else np.ones(len(scores), dtype=int)
+
+    check_filter(positive)
+    with pytest.raises(AssertionError, match="got dtype int"):
+        check_filter(positive, np.linspace(-1, 1, 20))
+
+
+# Backends.
+
+
+def generate(key, model, n):
+    return model + key.numpy().standard_normal(n)
+
+
+def refit(key, model, batch):
+    return np.array([batch.mean()])
+
+
+def loop(**settings):
+    return Loop(**{"generate": generate, "refit": refit} | settings)
+
+
+START = State(np.zeros(1))
+
+
+def refit_in_place(key, model, batch):
+    model[:] = batch.mean()
+    return model
+
+
+def refit_past(key, model, batch):
+    batch -= batch.mean()
+    return np.array([batch.std()])
+
+
+class Memory:
+    """A refit that remembers how often it ran."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, key, model, batch):
+        self.calls += 1
+        return np.array([batch.mean() + self.calls])
+
+
+@dataclass(frozen=True)
+class NoIntegers(Columns):
+    """Take integers for a mask."""
+
+    x: np.ndarray
+
+    def __getitem__(self, rows):
+        return NoIntegers(self.x[np.resize(np.asarray(rows, dtype=bool), len(self.x))])
+
+
+@dataclass(frozen=True)
+class Sorted(Columns):
+    """Forget the order in which integers were given."""
+
+    x: np.ndarray
+
+    def __getitem__(self, rows):
+        return Sorted(self.x[rows if np.asarray(rows).dtype == bool else np.sort(rows)[::-1] - 1])
+
+
+def columns(kind):
+    return {
+        "generate": lambda key, model, n: kind(generate(key, model, n)),
+        "refit": lambda key, model, batch: refit(key, model, batch.x),
+    }
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"refit": refit_in_place}, "a round changed the state it was given"),
+        ({"refit": Memory()}, "the same key gives another run"),
+        (
+            {"generate": lambda key, model, n: model + np.random.default_rng().standard_normal(n)},
+            "the same key gives another run",
+        ),
+        (
+            {"measure": lambda key, model: {"lot": np.random.default_rng().random()}},
+            "the same key gives another run",
+        ),
+        (columns(NoIntegers), "a batch must be indexed by mask and integers"),
+        (columns(Sorted), "indexing by mask and by integers disagree"),
+    ],
+)
+def test_bad_backends_are_found(settings, message):
+    with pytest.raises(AssertionError, match=message):
+        check_backend(loop(**settings), START, 20)
+
+
+def test_a_generate_that_draws_from_the_global_state_is_found():
+    np.random.seed(0)
+    with pytest.raises(AssertionError, match="the same key gives another run"):
+        check_backend(loop(generate=lambda key, model, n: model + np.random.standard_normal(n)), START, 20)
+
+
+def test_a_generate_that_mistakes_its_number_is_found():
+    """Right for the sizes of the run, wrong for others."""
+    with pytest.raises(AssertionError, match="generate was asked for 7 rows and returned 20"):
+        check_backend(loop(generate=lambda key, model, n: generate(key, model, 20)), START, 20)
+
+
+def test_a_state_outside_the_state_is_found_on_resuming():
+    """A refit that counts its calls within a run passes a repeat, and is found by the run resumed."""
+
+    class Warm:
+        def __call__(self, key, model, batch):
+            first = key.path[1] == 1
+            self.offset = 0.0 if first else self.offset + 1.0
+            return np.array([batch.mean() + self.offset])
+
+    with pytest.raises(AssertionError, match="resuming changes the run"):
+        check_backend(loop(refit=Warm()), START, 20)
+
+
+def test_a_refit_that_changes_the_accumulated_past_is_found():
+    """`Accumulate` hands the refit a copy, so only a pool that shares its rows lets this happen."""
+    real = np.arange(10.0)
+
+    def share(key, past, kept):
+        return past[0], past
+
+    with pytest.raises(AssertionError, match="a round changed the state it was given"):
+        check_backend(loop(refit=refit_past, pool=share), State(np.zeros(1), past=(real,)), 20)
+    check_backend(loop(refit=refit_past, pool=Accumulate()), State(np.zeros(1), past=(np.arange(10.0),)), 20)
+
+
+def test_a_good_backend_passes_with_counts_and_quotas():
+    check_backend(loop(), START, 20)
+    check_backend(loop(verify=lambda key, batch: batch, filter=Threshold(0.5)), START, Quota(5))
