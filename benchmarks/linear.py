@@ -55,37 +55,43 @@ def monte_carlo_strip(problem: Problem, directions: np.ndarray, radius: float, b
     return np.array([np.sum(cell[1] ** 2, axis=1).mean() for cell in cells])
 
 
-def seconds(work: Callable[[], object], repeats: int = 5) -> tuple[float, float, float]:
-    """Return the least, the median and the greatest wall time of some calls after one that is not counted."""
-    work()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times), float(np.median(times)), max(times)
+def seconds(*works: Callable[[], object], repeats: int = 7) -> np.ndarray:
+    """Return wall times, shape (repeats, works), the works taken in turn after one round that is not counted."""
+    times = np.empty((repeats + 1, len(works)))
+    for row in times:
+        for i, work in enumerate(works):
+            start = time.perf_counter()
+            work()
+            row[i] = time.perf_counter() - start
+    return times[1:]
 
 
 def replicates_table(count: int) -> None:
-    """Print replicates per second of one round, against the plain loop and the floor."""
+    """Print replicates per second of one round, each with its ratio to the plain loop run beside it."""
     print("| one round, p = 8, 100 kept per direction | µs per replicate | range | replicates/s | x plain |")
     print("|---|--:|--:|--:|--:|")
     for radius in (0.1, 0.5, 1.0):
         problem, rng = Problem.gaussian(bias=0.35, radius=radius), np.random.default_rng(0)
         setting = problem.singular_values, problem.center_offset, problem.half_width
-        plain = _row(f"plain rejection loop, r = {radius:g}", 50, partial(_plain, rng, problem))
-        _row(f"`simulate`, r = {radius:g}", count, partial(simulate, *setting, [KEPT], count, Key(0)), plain)
-    _row("generic loop with a quota, r = 1", 50, partial(_generic, problem), plain)
-    draws = np.empty((count, 8, KEPT))
-    for name, generator in (("numpy's default generator", rng), ("the generator of `Key`", Key(0).numpy())):
-        _row(f"drawing the 800 normals alone, {name}", count, partial(generator.standard_normal, out=draws), plain)
-
-
-def _row(name: str, replicates: int, work: Callable[[], object], plain: float | None = None) -> float:
-    low, middle, high = (1e6 * t / replicates for t in seconds(work))
-    ratio = (plain or middle) / middle
-    print(f"| {name} | {middle:.1f} | {low:.1f}-{high:.1f} | {1e6 / middle:,.0f} | {ratio:.1f} |")
-    return middle
+        draws = np.empty((count, 8, KEPT))
+        work: dict[str, tuple[int, Callable[[], object]]] = {
+            "plain rejection loop": (50, partial(_plain, rng, problem)),
+            "`simulate`": (count, partial(simulate, *setting, [KEPT], count, Key(0))),
+            "generic loop with a quota": (50, partial(_generic, problem)),
+            "the 800 normals alone, NumPy's default generator": (count, partial(rng.standard_normal, out=draws)),
+            "the 800 normals alone, the generator of `Key`": (
+                count,
+                partial(Key(0).numpy().standard_normal, out=draws),
+            ),
+        }
+        replicates = np.array([n for n, _ in work.values()])
+        each = 1e6 * seconds(*(call for _, call in work.values())) / replicates
+        ratios = np.median(each[:, :1] / each, axis=0)
+        for name, times, ratio in zip(work, each.T, ratios, strict=True):
+            low, middle, high = times.min(), np.median(times), times.max()
+            print(
+                f"| r = {radius:g}: {name} | {middle:.1f} | {low:.1f}-{high:.1f} | {1e6 / middle:,.0f} | {ratio:.1f} |"
+            )
 
 
 def _plain(rng: np.random.Generator, problem: Problem) -> list[np.ndarray]:
@@ -108,8 +114,8 @@ def landscape_table(side: int) -> None:
     print("|---|--:|--:|")
     with joblib.Parallel(n_jobs=2) as parallel:
         for name, tasks, repeats in (("exact", exact, 3), ("Monte Carlo, 100 replicates a cell", carlo, 1)):
-            low, middle, high = seconds(partial(parallel, tasks), repeats)
-            print(f"| {side} x {side} x 8, {name} | {middle:.2f} | {low:.2f}-{high:.2f} |")
+            times = seconds(partial(parallel, tasks), repeats=repeats)
+            print(f"| {side} x {side} x 8, {name} | {np.median(times):.2f} | {times.min():.2f}-{times.max():.2f} |")
 
 
 def processor() -> str:

@@ -40,7 +40,10 @@ class Key:
 
     def fold(self, *labels: int | str) -> Key:
         """Return the key at `labels` below this one."""
-        return Key(self.seed, (*self.path, *labels))
+        key = object.__new__(Key)  # what is here has been checked: only the new labels are
+        object.__setattr__(key, "seed", self.seed)
+        object.__setattr__(key, "path", (*self.path, *map(_label, labels)))
+        return key
 
     def numpy(self) -> np.random.Generator:
         """Return a fresh NumPy generator at this address; each call starts the same stream anew."""
