@@ -78,7 +78,7 @@ def replicates_table(count: int) -> None:
             "plain rejection loop": (50, partial(_plain, rng, problem)),
             "`simulate`": (count, partial(simulate, *setting, [KEPT], count, Key(0))),
             "generic loop with a quota": (50, partial(_generic, problem)),
-            "the 800 normals alone, NumPy's default generator": (count, partial(rng.standard_normal, out=draws)),
+            "the 800 normals alone, NumPy's default": (count, partial(rng.standard_normal, out=draws)),
             "the 800 normals alone, the generator of `Key`": (
                 count,
                 partial(Key(0).numpy().standard_normal, out=draws),
