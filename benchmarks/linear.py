@@ -78,20 +78,15 @@ def replicates_table(count: int) -> None:
             "plain rejection loop": (50, partial(_plain, rng, problem)),
             "`simulate`": (count, partial(simulate, *setting, [KEPT], count, Key(0))),
             "generic loop with a quota": (50, partial(_generic, problem)),
-            "the 800 normals alone, NumPy's default": (count, partial(rng.standard_normal, out=draws)),
-            "the 800 normals alone, the generator of `Key`": (
-                count,
-                partial(Key(0).numpy().standard_normal, out=draws),
-            ),
+            "the 800 normals alone, NumPy's generator": (count, partial(rng.standard_normal, out=draws)),
+            "the 800 normals alone, `Key`'s": (count, partial(Key(0).numpy().standard_normal, out=draws)),
         }
         replicates = np.array([n for n, _ in work.values()])
         each = 1e6 * seconds(*(call for _, call in work.values())) / replicates
         ratios = np.median(each[:, :1] / each, axis=0)
         for name, times, ratio in zip(work, each.T, ratios, strict=True):
-            low, middle, high = times.min(), np.median(times), times.max()
-            print(
-                f"| r = {radius:g}: {name} | {middle:.1f} | {low:.1f}-{high:.1f} | {1e6 / middle:,.0f} | {ratio:.1f} |"
-            )
+            middle, ends = np.median(times), f"{times.min():.1f}-{times.max():.1f}"
+            print(f"| r = {radius:g}: {name} | {middle:.1f} | {ends} | {1e6 / middle:,.0f} | {ratio:.1f} |")
 
 
 def _plain(rng: np.random.Generator, problem: Problem) -> list[np.ndarray]:

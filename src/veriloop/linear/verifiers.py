@@ -22,8 +22,28 @@ from veriloop.core import Key, Verdict
 from veriloop.linear.model import Data
 
 
+class _Knowledge:
+    """A symmetric set of parameters about `center`; a shape gives `width`, the rest follows."""
+
+    center: np.ndarray
+    slack: float
+
+    def __post_init__(self) -> None:
+        for name in ("radius", "slack"):
+            value = getattr(self, name, 0.0)
+            if not value >= 0:
+                raise ValueError(f"{type(self).__name__}.{name} must be at least 0, got {value}")
+
+    def width(self, x: np.ndarray) -> np.ndarray:
+        """Return h(x) of the rows, shape (n,): with slack added, half the window of accepted labels."""
+        raise NotImplementedError
+
+    def __call__(self, key: Key, batch: Data) -> np.ndarray:
+        return self.width(batch.x) + self.slack - np.abs(batch.y - batch.x @ self.center)
+
+
 @dataclass(frozen=True)
-class KnowledgeBall:
+class KnowledgeBall(_Knowledge):
     r"""Know theta* to within a Euclidean ball: :math:`h(x) = r \|x\|_2` (Yi et al., 2025, Eq. 1).
 
     >>> ball = KnowledgeBall(center=np.zeros(2), radius=1.0, slack=0.5)
@@ -38,45 +58,39 @@ class KnowledgeBall:
     radius: float
     slack: float = 0.0
 
-    def __post_init__(self) -> None:
-        _check_sizes(self)
-
-    def __call__(self, key: Key, batch: Data) -> np.ndarray:
-        return self.radius * np.linalg.norm(batch.x, axis=1) + self.slack - _residual(batch, self.center)
+    def width(self, x: np.ndarray) -> np.ndarray:
+        """Return r times the length of the rows."""
+        return self.radius * np.linalg.norm(x, axis=1)
 
 
 @dataclass(frozen=True)
-class KnowledgeL1:
+class KnowledgeL1(_Knowledge):
     r"""Know theta* to within an l1 ball: :math:`h(x) = r \|x\|_\infty`."""
 
     center: np.ndarray
     radius: float
     slack: float = 0.0
 
-    def __post_init__(self) -> None:
-        _check_sizes(self)
-
-    def __call__(self, key: Key, batch: Data) -> np.ndarray:
-        return self.radius * np.abs(batch.x).max(axis=1) + self.slack - _residual(batch, self.center)
+    def width(self, x: np.ndarray) -> np.ndarray:
+        """Return r times the largest entry of the rows."""
+        return self.radius * np.abs(x).max(axis=1)
 
 
 @dataclass(frozen=True)
-class KnowledgeBox:
+class KnowledgeBox(_Knowledge):
     r"""Know each coordinate of theta* to within r, an l-infinity ball: :math:`h(x) = r \|x\|_1`."""
 
     center: np.ndarray
     radius: float
     slack: float = 0.0
 
-    def __post_init__(self) -> None:
-        _check_sizes(self)
-
-    def __call__(self, key: Key, batch: Data) -> np.ndarray:
-        return self.radius * np.abs(batch.x).sum(axis=1) + self.slack - _residual(batch, self.center)
+    def width(self, x: np.ndarray) -> np.ndarray:
+        """Return r times the sum of the rows' entries, signs left out."""
+        return self.radius * np.abs(x).sum(axis=1)
 
 
 @dataclass(frozen=True)
-class KnowledgeEllipsoid:
+class KnowledgeEllipsoid(_Knowledge):
     r"""Know theta* to within an ellipsoid :math:`\{\theta_c + A u : \|u\| \le 1\}`: :math:`h(x) = \|A^\top x\|_2`.
 
     axes: A, shape (d, d); its columns are the half axes. `radius * eye(d)` is the ball.
@@ -86,15 +100,13 @@ class KnowledgeEllipsoid:
     axes: np.ndarray
     slack: float = 0.0
 
-    def __post_init__(self) -> None:
-        _check_sizes(self)
-
-    def __call__(self, key: Key, batch: Data) -> np.ndarray:
-        return np.linalg.norm(batch.x @ self.axes, axis=1) + self.slack - _residual(batch, self.center)
+    def width(self, x: np.ndarray) -> np.ndarray:
+        """Return the lengths of the rows in the ellipsoid's axes."""
+        return np.linalg.norm(x @ self.axes, axis=1)
 
 
 @dataclass(frozen=True)
-class KnowledgeHalfSpace:
+class KnowledgeHalfSpace(_Knowledge):
     r"""Know one side of theta*: :math:`\mathrm{sign}(x^\top g)(y - x^\top\theta_c) \le r\|x\| + slack`.
 
     Labels that exceed the centre's too much in the direction of `normal` (g, shape (d,)) are refused; labels that
@@ -106,12 +118,13 @@ class KnowledgeHalfSpace:
     radius: float
     slack: float = 0.0
 
-    def __post_init__(self) -> None:
-        _check_sizes(self)
+    def width(self, x: np.ndarray) -> np.ndarray:
+        """Return r times the length of the rows."""
+        return self.radius * np.linalg.norm(x, axis=1)
 
     def __call__(self, key: Key, batch: Data) -> np.ndarray:
         excess = np.sign(batch.x @ self.normal) * (batch.y - batch.x @ self.center)
-        return self.radius * np.linalg.norm(batch.x, axis=1) + self.slack - excess
+        return self.width(batch.x) + self.slack - excess
 
 
 @dataclass(frozen=True)
@@ -132,14 +145,3 @@ class Soft:
     def __call__(self, key: Key, batch: Data) -> Verdict:
         verdict = Verdict.of(self.verifier(key, batch))
         return Verdict(expit(verdict.scores / self.temperature), verdict.parts, verdict.oracle)
-
-
-def _residual(batch: Data, center: np.ndarray) -> np.ndarray:
-    return np.abs(batch.y - batch.x @ center)
-
-
-def _check_sizes(verifier: object) -> None:
-    for name in ("radius", "slack"):
-        if hasattr(verifier, name) and not getattr(verifier, name) >= 0:
-            value = getattr(verifier, name)
-            raise ValueError(f"{type(verifier).__name__}.{name} must be at least 0, got {value}")
