@@ -10,14 +10,13 @@ from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from veriloop import schedules
 
 Whole = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0)]  # NumPy's own generators take no negative seed
 
 
@@ -47,8 +46,17 @@ def _numbers(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
-NotNegatives = Annotated[list[NotNegative], Field(min_length=1), BeforeValidator(_numbers)]
-Positives = Annotated[list[Positive], Field(min_length=1), BeforeValidator(_numbers)]
+def _distinct(values: list[float]) -> list[float]:
+    if len({f"{value:g}" for value in values}) < len(values):
+        raise ValueError("must hold no value twice, to six digits")
+    return values
+
+
+NotNegatives = Annotated[
+    list[NotNegative], Field(min_length=1), BeforeValidator(_numbers), AfterValidator(_distinct)
+]
+Positives = Annotated[list[Positive], Field(min_length=1), BeforeValidator(_numbers), AfterValidator(_distinct)]
+Shares = Annotated[list[Annotated[float, Field(gt=0, lt=1)]], AfterValidator(_distinct)]
 
 
 def _sizes(value: Any) -> dict[str, Any]:

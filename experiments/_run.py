@@ -60,7 +60,7 @@ def main(
     """
     script = Path(sys.argv[0]).resolve()
     arguments = _parse(script)
-    sys.path.insert(0, os.getcwd())  # a verifier of the user's own lies beside them, not beside the script
+    sys.path.append(os.getcwd())  # a verifier of the user's own lies beside them, not beside the script
     try:
         if arguments.redraw:
             _redraw(draw, arguments.redraw, script.stem)

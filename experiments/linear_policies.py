@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from _config import BadInput, Config, NotNegative, Positive, Share, Whole
+from _config import BadInput, Config, NotNegative, Positive, Shares, Whole
 from _run import Rows, Unit, main, spread
 from plots.linear_policies import POLICIES, draw, summarise
 from veriloop import (
@@ -40,24 +40,31 @@ class Policies(Config):
     noise: Positive
     radius: NotNegative
     bias: NotNegative
-    weights: list[Share]  # shares of fresh real data to sweep
+    weights: Shares  # shares of fresh real data to sweep
     verifier: dict[str, Any] | None = None  # {call: module:name, ...} in place of the knowledge ball
 
 
-def arm(config: Policies, policy: str, weight: float | None, verified: bool) -> Rows:
-    """Run one policy's replicates and average them by round."""
-    runs = [
-        _replicate(config, policy, weight, verified, Key(config.seed).fold(i)) for i in range(config.replicates)
-    ]
-    kind = "verified" if verified else "unverified"
-    about = {"arm": f"{policy}{'' if weight is None else weight}-{kind}", "policy": policy, "verified": verified}
-    about |= {"weight": weight, "seed": config.seed, "replicates": config.replicates}
-    forms = None if verified else _closed_form(policy, weight, config)
-    rows = []
-    for k, each in enumerate(zip(*runs, strict=True)):
-        row = about | {"round": k} | {name: float(np.mean([one[name] for one in each])) for name in each[0]}
-        row |= spread("error_truth", np.array([one["error_truth"] for one in each]))
-        rows.append(row | {"closed_form": None if forms is None else forms[k]})
+def arms(config: Policies, policy: str, weight: float | None) -> Rows:
+    """Run one policy's replicates without and with the verifier, on shared keys, and average them by round."""
+    keys = [Key(config.seed).fold(i) for i in range(config.replicates)]
+    runs = {
+        verified: [_replicate(config, policy, weight, verified, key) for key in keys] for verified in (False, True)
+    }
+    about = {"policy": policy, "weight": weight, "seed": config.seed, "replicates": config.replicates}
+    forms, rows = _closed_form(policy, weight, config), []
+    for verified, own in runs.items():
+        kind = "verified" if verified else "unverified"
+        name = {"arm": f"{policy}{'' if weight is None else weight}-{kind}", "verified": verified}
+        for k in range(config.rounds + 1):
+            row = (
+                name
+                | about
+                | {"round": k}
+                | {key: float(np.mean([run[k][key] for run in own])) for key in own[0][k]}
+            )
+            error, unverified = (np.array([run[k]["error_truth"] for run in each]) for each in (own, runs[False]))
+            row |= spread("error_truth", error) | spread("gain_truth", unverified - error)
+            rows.append(row | {"closed_form": None if forms is None or verified else forms[k]})
     return rows
 
 
@@ -124,7 +131,7 @@ def _closed_form(policy: str, weight: float | None, config: Policies) -> list[fl
 
 
 def units(config: Policies) -> list[Unit]:
-    """One unit an arm: the policies, then the sweep over the real share."""
+    """One unit a policy, verified and not; then the sweep over the real share."""
     if config.budget < config.sizes:
         raise BadInput(f"budget: got {config.budget}, must be at least sizes, the {config.sizes} rows kept a round")
     if config.sizes < config.dim + 2:
@@ -133,17 +140,8 @@ def units(config: Policies) -> list[Unit]:
         build(config.verifier) if config.verifier is not None else None
     except ValueError as error:
         raise BadInput(f"verifier: {error}") from None
-    arms = [(policy, None) for policy in POLICIES] + [("weight", weight) for weight in config.weights]
-    return [
-        Unit(
-            f"{policy}{weight or ''}-{'verified' if verified else 'unverified'}",
-            config.rounds,
-            arm,
-            (policy, weight, verified),
-        )
-        for policy, weight in arms
-        for verified in (False, True)
-    ]
+    work = [(policy, None) for policy in POLICIES] + [("weight", weight) for weight in config.weights]
+    return [Unit(f"{policy}{weight or ''}", config.rounds, arms, (policy, weight)) for policy, weight in work]
 
 
 if __name__ == "__main__":

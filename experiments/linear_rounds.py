@@ -1,6 +1,7 @@
 """Sixty rounds: radius x bias x size, verified and unverified, with Theorem 4.1's bound and the exact map."""
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -26,61 +27,71 @@ class Rounds(Config):
     direction_seed: Seed
 
 
-def arm(
-    config: Rounds, name: str, noise: float, bias: float, radius: float | None, size: str, counts: list[int]
-) -> Rows:
-    """Simulate one arm; radius None is no verifier."""
-    seeds = {"design_seed": config.design_seed, "direction_seed": config.direction_seed}
-    problem = Problem.gaussian(
-        bias=bias, radius=radius or 0.0, rows=config.rows, dim=config.dim, noise=noise, **seeds
-    )
-    mu, c, dim = problem.singular_values, problem.center_offset, config.dim
-    width = np.inf if radius is None else problem.half_width
-    # All arms share one key: their real data are the same, and so are the lots their labels are drawn with.
-    errors = simulate(mu, c, width, counts, config.replicates, Key(config.seed))
-    drawn = np.sum(1 / theory.acceptance(errors[:-1], 1.0, c - width, c + width), axis=2).mean(axis=1) * counts
-    about = {"arm": name, "noise": noise, "bias": bias, "radius": radius, "size": size, "seed": config.seed}
-    predicted = _predicted(mu, c, width, counts)
+def arms(config: Rounds, noise: float, bias: float, size: str, counts: list[int]) -> Rows:
+    """Simulate every radius and, as None, no verifier; they share one key, so their differences are paired."""
+    setting: dict[str, Any] = {"rows": config.rows, "dim": config.dim, "design_seed": config.design_seed}
+    setting |= {"bias": bias, "noise": noise, "direction_seed": config.direction_seed}
+    about = {"noise": noise, "bias": bias, "size": size, "seed": config.seed, "replicates": config.replicates}
+    problems = {radius: Problem.gaussian(radius=radius, **setting) for radius in config.radius}
+    first = problems[config.radius[0]]
+    mu, c, key = first.singular_values, first.center_offset, Key(config.seed)
+    unverified = simulate(mu, c, np.inf, counts, config.replicates, key)
     rows = []
-    for k in range(len(counts) + 1):
-        row = about | {"round": k, "candidates": drawn[k - 1] if k else 0, "kept": counts[k - 1] * dim if k else 0}
-        row |= {"replicates": config.replicates}
-        for target, offset in (("error_center", c), ("error_truth", 0.0)):
-            row |= spread(target, np.sum((errors[k] - offset) ** 2, axis=1))
-        rows.append(row | {name: float(curve[k]) for name, curve in predicted.items()})
+    for radius, problem in {**problems, None: None}.items():
+        width = np.inf if problem is None else problem.half_width
+        errors = unverified if problem is None else simulate(mu, c, width, counts, config.replicates, key)
+        own = {"arm": _name(radius, bias, size, noise), "radius": radius} | about
+        measured = _by_round(errors, unverified, c, width, counts)
+        rows += [own | row for row in _predicted(measured, mu, c, width, counts)]
     return rows
 
 
-def _predicted(mu: np.ndarray, c: np.ndarray, width: float, counts: list[int]) -> dict[str, np.ndarray]:
-    """The bound on error_center, the noise-free map from round 0 on, and the unverified law, by round."""
-    initial = np.sum(mu**-2.0 + c**2)
+def _name(radius: float | None, bias: float, size: str, noise: float) -> str:
+    kind = "unverified" if radius is None else f"radius{radius:g}"
+    return f"{kind}-bias{bias:g}-{size}-noise{noise:g}"
+
+
+def _by_round(errors: np.ndarray, unverified: np.ndarray, c: np.ndarray, width: float, counts: list[int]) -> Rows:
+    """Rows and candidates, errors, and the gain over the unverified arm on the same lots, by round."""
+    acceptance = theory.acceptance(errors[:-1], 1.0, c - width, c + width)
+    drawn = np.sum(1 / acceptance, axis=2).mean(axis=1) * counts
+    rows = []
+    for k, (own, other) in enumerate(zip(errors, unverified, strict=True)):
+        truth = np.sum(own**2, axis=1)
+        row: dict[str, Any] = {"round": k, "candidates": 0, "kept": 0}
+        if k:
+            row |= {"candidates": drawn[k - 1], "kept": counts[k - 1] * len(c)}
+        row |= spread("error_center", np.sum((own - c) ** 2, axis=1)) | spread("error_truth", truth)
+        rows.append(row | spread("gain_truth", np.sum(other**2, axis=1) - truth))
+    return rows
+
+
+def _predicted(rows: Rows, mu: np.ndarray, c: np.ndarray, width: float, counts: list[int]) -> Rows:
+    """Add to each round the bound on error_center, the noise-free map from round 0 on, and the unverified law."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(32)
     path = theory.mean_path(nodes[:, None] / mu, c, width, len(counts))  # (rounds + 1, nodes, p)
     weights = weights[:, None] / weights.sum()
-    bound = theory.error_bound(initial, width, counts, len(mu))
-    return {
-        "bound_center": bound,
+    curves = {
+        "bound_center": theory.error_bound(np.sum(mu**-2.0 + c**2), width, counts, len(mu)),
         "map_center": np.sum(weights * (path - c) ** 2, axis=(1, 2)),
         "map_truth": np.sum(weights * path**2, axis=(1, 2)),
         "unfiltered_truth": theory.unfiltered_mse(mu, counts),
     }
+    return [row | {name: float(curve[k]) for name, curve in curves.items()} for k, row in enumerate(rows)]
 
 
 def units(config: Rounds) -> list[Unit]:
-    """One unit an arm."""
+    """One unit for all arms that are compared with one another."""
     if config.rows < config.dim:
         raise BadInput(f"rows: got {config.rows}, must be at least dim = {config.dim}")
     try:
         schedules = per_round(config.sizes, config.rounds)
     except ValueError as error:
         raise BadInput(f"sizes: {error}") from None
-    work = []
-    for noise, bias, (size, counts) in product(config.noise, config.bias, schedules.items()):
-        for radius in (*config.radius, None):
-            kind = "unverified" if radius is None else f"radius{radius:g}"
-            name = f"{kind}-bias{bias:g}-{size}-noise{noise:g}"
-            work.append(Unit(name, config.rounds, arm, (name, noise, bias, radius, size, counts)))
-    return work
+    return [
+        Unit(f"bias{bias:g}-{size}-noise{noise:g}", config.rounds, arms, (noise, bias, size, counts))
+        for noise, bias, (size, counts) in product(config.noise, config.bias, schedules.items())
+    ]
 
 
 if __name__ == "__main__":

@@ -58,6 +58,9 @@ def summarise(rows: Rows) -> dict[str, Measured]:
         error = None if row["error_truth_se"] is None else row["error_truth_se"] / unit
         ratio = Measured(row["error_truth"] / unit, error, form)
         numbers[f"{row['arm']}: error to truth / real data's, round {row['round']}"] = ratio
+        if row["verified"]:
+            gain = Measured(row["gain_truth"] / unit, error and row["gain_truth_se"] / unit)
+            numbers[f"{row['policy']}: paired gain of verifying / real data's, round {row['round']}"] = gain
     sweep = [row for row in select(rows, policy="weight", verified=False) if row["round"] == rows[-1]["round"]]
     if sweep:
         best = min(sweep, key=lambda row: row["error_truth"])

@@ -53,7 +53,7 @@ def _panel(panel: Any, rows: Rows, target: str) -> None:
         x = column(arm_rows, "round")
         band(panel, x, arm_rows, f"error_{target}", color=color)
         panel.plot(x, column(arm_rows, f"map_{target}"), ":", color=color, lw=0.9)
-        if target == "center":
+        if target == "center" or arm_rows[0]["bias"] == 0:  # unbiased, the truth is the centre
             panel.plot(x, column(arm_rows, "bound_center"), "--", color=color, lw=0.8)
     unverified = select(rows, radius=None)
     band(panel, column(unverified, "round"), unverified, f"error_{target}", color=GREY)
@@ -76,7 +76,7 @@ def _legend(figure: Figure, rows: Rows) -> None:
 
 
 def summarise(rows: Rows) -> dict[str, Measured]:
-    """The last round of every constant-size arm."""
+    """The last round of every constant-size arm, and its paired gain over the unverified one."""
     last = [row for row in rows if row["round"] == rows[-1]["round"] and row["size"] == rows[0]["size"]]
     numbers = {}
     for row in last:
@@ -85,4 +85,7 @@ def summarise(rows: Rows) -> dict[str, Measured]:
             name = f"bias {row['bias']:g}, {arm_name}: error to {target}, round {row['round']}"
             exact = row["unfiltered_truth"] if row["radius"] is None and target == "truth" else None
             numbers[name] = Measured(row[f"error_{target}"], row[f"error_{target}_se"], exact)
+        if row["radius"] is not None:
+            name = f"bias {row['bias']:g}, {arm_name}: paired gain over unverified, round {row['round']}"
+            numbers[name] = Measured(row["gain_truth"], row["gain_truth_se"])
     return numbers

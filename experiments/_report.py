@@ -1,0 +1,41 @@
+"""Print finished runs as Markdown: what was expected and measured, on what machine, with which command.
+
+python experiments/_report.py DIR [DIR ...]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def report(folder: Path) -> str:
+    """Return the section of one run, from its run.json."""
+    run = json.loads((folder / "run.json").read_text())
+    if not run["finished"]:
+        raise SystemExit(f"{folder}: the run is not finished; go on with --resume")
+    name, device = run["experiment"], run["device"]
+    lines = [
+        f"## {name}",
+        "",
+        f"`python experiments/{name}.py --preset {run['preset']}`, seed {run['config']['seed']}: "
+        f"{run['seconds']['work']:.0f} s on {device['cpus']} cores ({device['machine']}), "
+        f"commit {run['commit'][:10]}{' with changes' if run['dirty'] else ''}.",
+        "",
+        "| quantity | expected | measured | standard error | z |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    return "\n".join([*lines, *(_row(name, number) for name, number in run["summary"].items()), ""])
+
+
+def _row(name: str, number: dict[str, Any]) -> str:
+    value, error, expected = number["value"], number["standard_error"], number["expected"]
+    z = "" if error is None or expected is None else f"{(value - expected) / error:+.1f}"
+    cells = ("" if each is None else f"{each:.4g}" for each in (expected, value, error))
+    return f"| {name} | {' | '.join(cells)} | {z} |"
+
+
+if __name__ == "__main__":
+    print("\n".join(report(Path(folder)) for folder in sys.argv[1:]))
