@@ -51,7 +51,7 @@ class Loop(Generic[M, B]):
     """The round, made of plain callables.
 
     generate: (key, model, n) -> batch of n candidates.
-    verify: (key, batch) -> scores, shape (n,); higher is better, NaN is "no verdict". Default: no verification.
+    verify: (key, batch) -> scores, shape (n,), or a `Verdict`; higher is better, NaN is "no verdict". Default: none.
     filter: (key, scores, groups) -> boolean mask, shape (n,).
     refit: (key, model, batch) -> new model; must not modify its argument.
     measure: (key, model) -> named numbers for the record.
@@ -98,12 +98,13 @@ class Loop(Generic[M, B]):
         kept = candidates[mask]
         batch, past = self.pool(key.fold("pool"), state.past, kept)
         model = self.refit(key.fold("refit"), state.model, batch)
+        seen: Mapping[str, float] = {}
+        if self.observe is not None:
+            seen = self.observe(key.fold("observe"), candidates.whole(), verdict.scores, mask)
         metrics = _merge(
             {"no_verdict": int(np.isnan(verdict.scores).sum())},
             verdict.metrics(mask),
-            {}
-            if self.observe is None
-            else self.observe(key.fold("observe"), candidates.whole(), verdict.scores, mask),
+            seen,
             self.measure(key.fold("measure"), model),
         )
         return State(model, index, past), Record(index, len(candidates), len(kept), metrics)
