@@ -51,7 +51,7 @@ class Loop(Generic[M, B]):
     """The round, made of plain callables.
 
     generate: (key, model, n) -> batch of n candidates.
-    verify: (key, batch) -> scores, shape (n,), or a `Verdict`; higher is better, NaN is "no verdict". Default: none.
+    verify: (key, batch) -> scores, shape (n,), or a `Verdict`; higher is better, NaN is no verdict. Default: none.
     filter: (key, scores, groups) -> boolean mask, shape (n,).
     refit: (key, model, batch) -> new model; must not modify its argument.
     measure: (key, model) -> named numbers for the record.
