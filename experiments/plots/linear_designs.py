@@ -21,6 +21,7 @@ def draw(rows: Rows) -> Figure:
         band(axes[0, 0], column(arm, "round"), arm, "error_center", color=color, label=name, ls=style)
     axes[0, 0].set(xlabel="round $k$", ylabel=r"$\|\hat\theta_k-\theta_c\|^2/\sigma^2$", yscale="log")
     axes[0, 0].set_title(f"designs, middle 90 % of n = {rows[0]['replicates']}")
+    axes[0, 0].set_ylim(top=6 * axes[0, 0].get_ylim()[1])  # room for the legend
     axes[0, 0].legend()
     titles = {"mean": ("best for the mean of N(0, 1)", "interval's shift", "interval's width")}
     titles["regression"] = ("best for regression", r"bias $\Delta$", "radius $r$")

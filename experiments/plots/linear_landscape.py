@@ -25,7 +25,7 @@ def draw(rows: Rows) -> Figure:
             panel.set(title=title, xlabel=rf"bias $\Delta$  ($\sigma$ = {noise:g})")
         row[0].set_ylabel(r"radius $r$")
         row[0].annotate("no gain", (0.335, 0.44), fontsize=6.5, rotation=-88, va="center")
-        row[0].annotate(r"$\Delta = r$", (0.02, 0.07), fontsize=6.5, rotation=52)
+        row[0].annotate(r"$\Delta = r$", (0.12, 0.18), fontsize=6.5, rotation=50)
         colors = plt.cm.ScalarMappable(BoundaryNorm(LEVELS, 256, extend="both"), "RdYlBu")
         bar = figure.colorbar(colors, ax=row[:3], shrink=0.9, pad=0.02)
         bar.set_label(r"$\log(\|\hat\theta_0-\theta_*\| / \|\hat\theta_1-\theta_*\|)$", fontsize=7)
