@@ -161,9 +161,10 @@ class Quota:
 
 def _until_full(mask: np.ndarray, groups: np.ndarray, limits: np.ndarray) -> np.ndarray:
     """Mask of the rows of every group `g` up to and with its `limits[g]`-th accepted one."""
-    counted = np.zeros_like(mask)
-    for group, limit in enumerate(limits):
-        rows = np.flatnonzero(groups == group)
-        accepted_before = np.cumsum(mask[rows]) - mask[rows]
-        counted[rows[accepted_before < limit]] = True
+    order = np.argsort(groups, kind="stable")
+    accepted, of = mask[order], groups[order]
+    in_group = np.bincount(groups[mask], minlength=len(limits))
+    in_groups_before = (np.cumsum(in_group) - in_group)[of]
+    counted = np.empty_like(mask)
+    counted[order] = np.cumsum(accepted) - accepted - in_groups_before < limits[of]
     return counted
