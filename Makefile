@@ -1,7 +1,7 @@
 # Each command sets up .venv by itself; PYTHON picks the interpreter (3.11 or newer).
 PYTHON ?= python3
 BIN := .venv/bin
-FIGURES := linear_landscape linear_rounds linear_designs linear_policies
+FIGURES := $(basename $(notdir $(filter-out experiments/_%,$(wildcard experiments/*.py))))
 
 .PHONY: reproduce test lint bench clean
 
