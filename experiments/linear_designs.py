@@ -103,17 +103,14 @@ def regression_strip(config: Designs, radius: float) -> Rows:
     """Estimate theta four ways on Gaussian rows with a knowledge ball, for every bias of its centre."""
     rows, key = [], Key(config.seed).fold("regression")
     for bias in config.map_bias:
-        squares = []
-        for i in range(config.map_replicates):
-            try:
-                squares.append(_four_errors(config, radius, bias, key.fold(i)))
-            except RoundError:
-                continue  # as in 1-D: too few real rows pass for a filtered estimate; `replicates` counts the rest
-        rows.append(_map_row(config, "regression", bias, radius, np.transpose(squares)))
+        errors = [_four_errors(config, radius, bias, key.fold(i)) for i in range(config.map_replicates)]
+        usable = [each for each in errors if each is not None]
+        rows.append(_map_row(config, "regression", bias, radius, np.transpose(usable)))
     return rows
 
 
-def _four_errors(config: Designs, radius: float, bias: float, key: Key) -> list[float]:
+def _four_errors(config: Designs, radius: float, bias: float, key: Key) -> list[float] | None:
+    """Return the squared errors, or None where too few real rows pass for a filtered estimate."""
     truth = np.zeros(config.map_dim)
     direction = key.fold("direction").numpy().standard_normal(config.map_dim)
     center = truth + bias * direction / np.linalg.norm(direction)
@@ -122,7 +119,7 @@ def _four_errors(config: Designs, radius: float, bias: float, key: Key) -> list[
     real = write(key.fold("real"), truth, config.rows)
     passed = real[ball(key, real) >= 0]
     if len(passed) < config.map_dim:
-        raise RoundError(f"{len(passed)} real rows pass, {config.map_dim} are needed")
+        return None
     estimates = [least_squares(key, truth, data) for data in (real, passed)]
     loop = Loop(generate=write, verify=ball, filter=Threshold(0.0), refit=least_squares)
     quota = Quota(config.sizes, budget=config.budget)
