@@ -6,11 +6,11 @@ import difflib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import numpy as np
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from veriloop import schedules
 
@@ -75,6 +75,25 @@ def _sizes(value: Any) -> dict[str, Any]:
                 "or {kind: linear or geometric, first: count, last: count}"
             )
     return dict(named)
+
+
+class OnRealDesign(Config):
+    """One real design, and verifiers of several radii and biases on it."""
+
+    rows: Whole
+    dim: Whole
+    replicates: Whole
+    noise: Positives
+    radius: NotNegatives
+    bias: NotNegatives
+    design_seed: Seed
+    direction_seed: Seed
+
+    @model_validator(mode="after")
+    def _determined(self) -> Self:
+        if self.rows < self.dim:
+            raise ValueError(f"rows: got {self.rows}, must be at least dim = {self.dim}")
+        return self
 
 
 Sizes = Annotated[dict[str, Any], BeforeValidator(_sizes)]

@@ -20,14 +20,19 @@ def report(folder: Path) -> str:
     lines = [
         f"## {name}",
         "",
-        f"`python experiments/{name}.py --preset {run['preset']}`, seed {run['config']['seed']}: "
-        f"{run['seconds']['work']:.0f} s on {device['cpus']} cores ({device['machine']}), "
+        f"`python experiments/{name}.py --preset {run['preset']}{_engine(run)}`, seed {run['config']['seed']}: "
+        f"{run['seconds']['work']:.0f} s on a machine of {device['cpus']} cores ({device['machine']}), "
         f"commit {run['commit'][:10]}{' with changes' if run['dirty'] else ''}.",
         "",
         "| quantity | expected | measured | standard error | z |",
         "|---|--:|--:|--:|--:|",
     ]
     return "\n".join([*lines, *(_row(name, number) for name, number in run["summary"].items()), ""])
+
+
+def _engine(run: dict[str, Any]) -> str:
+    engine = run["config"]["engine"]
+    return "" if engine == "processes" else f" --engine {engine}"
 
 
 def _row(name: str, number: dict[str, Any]) -> str:

@@ -27,7 +27,8 @@ from tqdm import tqdm
 import veriloop
 from _config import BadInput, C, Config, read_config
 from plots.common import Measured, Rows
-from veriloop.core.store import RunDir, line
+from veriloop import Key, Loop, Quota, State
+from veriloop.core.store import RunDir, line, row
 
 
 class Unit(NamedTuple):
@@ -45,6 +46,12 @@ def spread(name: str, sample: np.ndarray) -> dict[str, float]:
     error = sample.std(ddof=1) / np.sqrt(len(sample)) if len(sample) > 1 else float("nan")
     named = {name: sample.mean(), f"{name}_se": error, f"{name}_low": low, f"{name}_high": high}
     return {key: float(value) for key, value in named.items()}
+
+
+def follow(loop: Loop, key: Key, start: State, sizes: Sequence[int | Quota]) -> Rows:
+    """Run the loop and return one flat row a round, the start as round 0."""
+    first = {"round": start.round, "candidates": 0, "kept": 0, **loop.measure(key, start.model)}
+    return [first, *(row(record) for _, record in veriloop.run(loop, key, start, sizes))]
 
 
 def main(

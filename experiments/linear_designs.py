@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
 from _config import BadInput, Config, NotNegatives, Positive, Positives, Whole
-from _run import Rows, Unit, main, spread
+from _run import Rows, Unit, follow, main, spread
 from plots.linear_designs import STRATEGIES, draw, summarise
-from veriloop import Key, Loop, Quota, RoundError, State, Threshold, run
+from veriloop import Key, Loop, Quota, RoundError, State, Threshold
 from veriloop.linear import (
-    Errors,
     FixedDesign,
     GaussianDesign,
     Generate,
@@ -58,27 +58,17 @@ def design_arm(config: Designs, name: str) -> Rows:
     return rows
 
 
-def _design_run(config: Designs, name: str, key: Key) -> list[dict[str, float]]:
+def _design_run(config: Designs, name: str, key: Key) -> Rows:
     size = {"rows": config.rows, "dim": config.dim, "noise": config.noise}
     problem = Problem.gaussian(bias=config.bias, radius=config.radius, **size)
-    blocks = {DESIGNS[0]: FixedDesign(problem.basis), DESIGNS[1]: FixedDesign(np.eye(config.dim))}
-    others = {DESIGNS[2]: RandomDirections(config.dim), DESIGNS[3]: GaussianDesign(config.dim)}
-    design = {**blocks, **others}[name]
-    loop = Loop(
-        generate=Generate(design, config.noise),
-        verify=problem.verifier,
-        filter=Threshold(0.0),
-        refit=least_squares,
-        measure=Errors(problem.truth, problem.center, config.noise),
-        group=design.group if isinstance(design, FixedDesign) else None,
-    )
-    block = isinstance(design, FixedDesign)
-    n = config.sizes * (1 if block else config.dim)
-    quota = Quota(n, groups=config.dim if block else 1, budget=config.budget)
-    start = problem.real_estimate(key)
-    rounds = run(loop, key, start, [quota] * config.rounds)
-    first = {"candidates": 0, "kept": 0, **loop.measure(key, start.model)}
-    return [first, *({"candidates": r.candidates, "kept": r.kept, **r.metrics} for _, r in rounds)]
+    blocks = (FixedDesign(problem.basis), FixedDesign(np.eye(config.dim)))
+    design = (*blocks, RandomDirections(config.dim), GaussianDesign(config.dim))[DESIGNS.index(name)]
+    if isinstance(design, FixedDesign):
+        group, quota = design.group, Quota(config.sizes, groups=config.dim, budget=config.budget)
+    else:
+        group, quota = None, Quota(config.sizes * config.dim, budget=config.budget)
+    loop = replace(problem.loop(), generate=Generate(design, config.noise), group=group)
+    return follow(loop, key, problem.real_estimate(key), [quota] * config.rounds)
 
 
 def mean_strip(config: Designs, width: float) -> Rows:

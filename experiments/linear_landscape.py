@@ -2,25 +2,17 @@
 
 import numpy as np
 
-from _config import BadInput, Config, NotNegatives, Positives, Seed, Whole
+from _config import OnRealDesign, Whole
 from _run import Rows, Unit, main, spread
 from plots.linear_landscape import draw, summarise
 from veriloop import Key
 from veriloop.linear import Problem, simulate, theory
 
 
-class Landscape(Config):
+class Landscape(OnRealDesign):
     """A grid of one-round problems on one real design."""
 
-    rows: Whole
-    dim: Whole
     sizes: Whole  # kept rows per direction
-    replicates: Whole
-    noise: Positives
-    radius: NotNegatives
-    bias: NotNegatives
-    design_seed: Seed
-    direction_seed: Seed
 
 
 def strip(config: Landscape, noise: float, radius: float) -> Rows:
@@ -46,8 +38,6 @@ def strip(config: Landscape, noise: float, radius: float) -> Rows:
 
 def units(config: Landscape) -> list[Unit]:
     """One unit a radius."""
-    if config.rows < config.dim:
-        raise BadInput(f"rows: got {config.rows}, must be at least dim = {config.dim}")
     pairs = [(noise, radius) for noise in config.noise for radius in config.radius]
     return [Unit(f"noise{noise:g}-radius{radius:.6g}", 1, strip, (noise, radius)) for noise, radius in pairs]
 

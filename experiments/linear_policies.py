@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
 from _config import BadInput, Config, NotNegative, Positive, Shares, Whole
-from _run import Rows, Unit, main, spread
+from _run import Rows, Unit, follow, main, spread
 from plots.linear_policies import POLICIES, draw, summarise
 from veriloop import (
     Accumulate,
@@ -24,9 +24,8 @@ from veriloop import (
     State,
     Threshold,
     build,
-    run,
 )
-from veriloop.linear import Errors, FixedDesign, Generate, KnowledgeBall, WeightedReal, least_squares
+from veriloop.linear import Data, Errors, FixedDesign, Generate, KnowledgeBall, WeightedReal, least_squares
 
 
 class Policies(Config):
@@ -56,12 +55,8 @@ def arms(config: Policies, policy: str, weight: float | None) -> Rows:
         kind = "verified" if verified else "unverified"
         name = {"arm": f"{policy}{'' if weight is None else weight}-{kind}", "verified": verified}
         for k in range(config.rounds + 1):
-            row = (
-                name
-                | about
-                | {"round": k}
-                | {key: float(np.mean([run[k][key] for run in own])) for key in own[0][k]}
-            )
+            means = {key: float(np.mean([run[k][key] for run in own])) for key in own[0][k]}
+            row = name | about | means | {"round": k}
             error, unverified = (np.array([run[k]["error_truth"] for run in each]) for each in (own, runs[False]))
             row |= spread("error_truth", error) | spread("gain_truth", unverified - error)
             rows.append(row | {"closed_form": None if forms is None or verified else forms[k]})
@@ -75,36 +70,33 @@ def _replicate(config: Policies, policy: str, weight: float | None, verified: bo
     center = truth + config.bias * _unit(key.fold("direction").numpy().standard_normal(config.dim))
     real_x = key.fold("design").numpy().standard_normal((n, config.dim))
     write = Generate(FixedDesign(real_x), noise)
-    measure, label = Errors(truth, center, noise), partial(_label, write, truth)
-    real = label(key.fold("real"), n)
     ball = KnowledgeBall(center, config.radius, noise * np.sqrt(2 / np.pi))
+
+    def label(key: Key, n: int) -> Data:
+        return write(key, truth, n)
+
+    real = label(key.fold("real"), n)
     loop = Loop(
         generate=write,
         verify=(ball if config.verifier is None else build(config.verifier)) if verified else Constant(),
         filter=Threshold(0.0),
         refit=least_squares,
-        measure=measure,
+        measure=Errors(truth, center, noise),
         pool=_pool(policy, weight, real, label, n),
     )
     start = State(least_squares(key, truth, real), past=(real,))
-    rounds = run(loop, key, start, [Quota(n, budget=config.budget)] * config.rounds)
-    first = {"candidates": 0, "kept": 0, **measure(key, start.model)}
-    return [first, *({"candidates": r.candidates, "kept": r.kept, **r.metrics} for _, r in rounds)]
-
-
-def _label(write: Generate, truth: np.ndarray, key: Key, n: int) -> Any:
-    return write(key, truth, n)
+    return follow(loop, key, start, [Quota(n, budget=config.budget)] * config.rounds)
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:
     return vector / np.linalg.norm(vector)
 
 
-def _pool(policy: str, weight: float | None, real: Any, label: Any, n: int) -> Any:
+def _pool(policy: str, weight: float | None, real: Data, label: Callable[[Key, int], Data], n: int) -> Any:
     if weight is not None:
         return WeightedReal(label, n, weight)
-    pools = {"replace": Replace(), "accumulate": Accumulate(), "subsample": AccumulateSubsample(n)}
-    return pools.get(policy) or (MixReal(real, 0.5) if policy == "mix" else FreshReal(label, n))
+    pools = (Replace(), Accumulate(), AccumulateSubsample(n), MixReal(real, 0.5), FreshReal(label, n))
+    return pools[POLICIES.index(policy)]
 
 
 def _closed_form(policy: str, weight: float | None, config: Policies) -> list[float] | None:
@@ -137,7 +129,8 @@ def units(config: Policies) -> list[Unit]:
     if config.sizes < config.dim + 2:
         raise BadInput(f"sizes: got {config.sizes}, must be at least dim + 2 = {config.dim + 2}")
     try:
-        build(config.verifier) if config.verifier is not None else None
+        if config.verifier is not None:
+            build(config.verifier)
     except ValueError as error:
         raise BadInput(f"verifier: {error}") from None
     work = [(policy, None) for policy in POLICIES] + [("weight", weight) for weight in config.weights]

@@ -5,26 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from _config import BadInput, Config, NotNegatives, Positives, Seed, Sizes, Whole, per_round
+from _config import BadInput, OnRealDesign, Sizes, Whole, per_round
 from _run import Rows, Unit, main, spread
 from plots.linear_rounds import draw, summarise
 from veriloop import Key
 from veriloop.linear import Problem, simulate, theory
 
 
-class Rounds(Config):
+class Rounds(OnRealDesign):
     """Arms are all combinations of noise, bias, radius and size, and an unverified one for each size."""
 
-    rows: Whole
-    dim: Whole
     rounds: Whole
     sizes: Sizes  # kept rows per direction
-    replicates: Whole
-    noise: Positives
-    radius: NotNegatives
-    bias: NotNegatives
-    design_seed: Seed
-    direction_seed: Seed
 
 
 def arms(config: Rounds, noise: float, bias: float, size: str, counts: list[int]) -> Rows:
@@ -82,8 +74,6 @@ def _predicted(rows: Rows, mu: np.ndarray, c: np.ndarray, width: float, counts: 
 
 def units(config: Rounds) -> list[Unit]:
     """One unit for all arms that are compared with one another."""
-    if config.rows < config.dim:
-        raise BadInput(f"rows: got {config.rows}, must be at least dim = {config.dim}")
     try:
         schedules = per_round(config.sizes, config.rounds)
     except ValueError as error:

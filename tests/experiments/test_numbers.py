@@ -51,23 +51,26 @@ def test_policies_without_a_verifier_follow_their_closed_forms(here):
     "name, settings",
     [
         ("linear_rounds", ["replicates=200", "bias=0", "radius=0.5"]),
-        ("linear_policies", ["replicates=40", "rounds=3", "weights=[]"]),
+        ("linear_policies", ["replicates=60", "rounds=2", "weights=[]"]),
     ],
 )
 def test_the_gain_of_verifying_is_paired(name, settings, here):
-    """The gain is the difference of the arms' means, and its standard error is below that of independent arms."""
+    """The gain is the difference of means; after round 1 its variance is below that of independent arms."""
     rows = rows_of(here(name, *(part for each in settings for part in ("--set", each)), figure=False))
-    tighter = []
+    paired = 0
     for row in rows:
         same = [other for other in rows if all(other.get(k) == row.get(k) for k in ("size", "policy", "round"))]
         unverified = next(other for other in same if "unverified" in other["arm"])
         assert row["gain_truth"] == pytest.approx(unverified["error_truth"] - row["error_truth"], abs=1e-12)
         if row is unverified or row["round"] == 0:
             assert row["gain_truth"] == row["gain_truth_se"] == 0
-        else:
-            independent = np.hypot(row["error_truth_se"], unverified["error_truth_se"])
-            tighter.append(row["gain_truth_se"] / independent)
-    assert len(tighter) >= 8 and np.median(tighter) < 1
+        elif row["round"] == 1:
+            independent = row["error_truth_se"] ** 2 + unverified["error_truth_se"] ** 2
+            # Of independent arms this is at most their sample correlation, whose standard error is 1 / sqrt(n).
+            saved = 1 - row["gain_truth_se"] ** 2 / independent
+            assert saved * np.sqrt(row["replicates"]) > 4, (row["arm"], saved)
+            paired += 1
+    assert paired >= 2
 
 
 def test_unverified_rounds_follow_the_exact_law(here):

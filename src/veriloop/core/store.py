@@ -102,13 +102,13 @@ class RunDir:
             state = load(self.folder(done[-1].round, name))
             yield from ((state, record) for record in done)
         for new, record in run(loop, key, state, sizes):
-            self.commit(record.round, name, [_row(record)], lambda folder, new=new: save(new, folder))
+            self.commit(record.round, name, [row(record)], lambda folder, new=new: save(new, folder))
             yield new, record
 
 
-def line(row: Row) -> str:
+def line(values: Row) -> str:
     """Return the row as one line of JSON; NaN, which JSON lacks, becomes null."""
-    clean = {name: _finite(name, value) for name, value in row.items()}
+    clean = {name: _finite(name, value) for name, value in values.items()}
     return json.dumps(clean, allow_nan=False, default=_plain) + "\n"
 
 
@@ -128,7 +128,8 @@ def load_arrays(folder: Path) -> State:
     return State(np.load(folder / "model.npy", allow_pickle=False), about["round"], past)
 
 
-def _row(record: Record) -> Row:
+def row(record: Record) -> dict[str, Any]:
+    """Return the record as one flat row."""
     return {"round": record.round, "candidates": record.candidates, "kept": record.kept, **record.metrics}
 
 
