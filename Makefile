@@ -5,7 +5,7 @@ FIGURES := $(basename $(notdir $(filter-out experiments/_%,$(wildcard experiment
 
 .PHONY: reproduce test lint bench clean
 
-reproduce: .venv/experiments.ready  ## every figure at its laptop preset; interrupted, it goes on where it was
+reproduce: .venv/ready  ## every figure at its laptop preset; interrupted, it goes on where it was
 	@for name in $(FIGURES); do \
 		echo "== $$name"; \
 		$(BIN)/python experiments/$$name.py --preset laptop --out runs/$$name-laptop --resume || exit 1; \
@@ -15,17 +15,17 @@ reproduce: .venv/experiments.ready  ## every figure at its laptop preset; interr
 test: lint  ## the whole test suite
 	$(BIN)/python -m pytest
 
-lint: .venv/dev.ready
+lint: .venv/ready
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 
-bench: .venv/dev.ready  ## the speed tables; let nothing else run
+bench: .venv/ready  ## the speed tables; let nothing else run
 	$(BIN)/python benchmarks/linear.py
 
-.venv/%.ready: pyproject.toml constraints.txt
+.venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$*]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]'
 	@touch $@
 
 clean:

@@ -31,6 +31,7 @@ class Candidates(Generic[B]):
         self._sizes: list[int] = []
         self._held: list[B] | None = []
         self._rows: np.ndarray | None = None  # the rows that count, of all drawn; None: all
+        self.groups: list[np.ndarray] = []  # of every block drawn, filled by whoever judges them
 
     def draw(self, rows: int) -> B:
         """Draw the next block, of `rows` rows, and return it."""
@@ -45,6 +46,11 @@ class Candidates(Generic[B]):
     def restrict(self, rows: np.ndarray) -> None:
         """Let only the rows of this mask, over all rows drawn, count as candidates from now on."""
         self._rows = None if rows.all() else np.flatnonzero(rows)
+
+    def labels(self) -> np.ndarray:
+        """Return the group of every candidate, known without drawing any again."""
+        labels = np.concatenate(self.groups)
+        return labels if self._rows is None else labels[self._rows]
 
     def whole(self) -> Any:
         """Return one plain batch where all rows are held, else these lazy candidates, which index alike."""

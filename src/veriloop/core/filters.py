@@ -6,8 +6,9 @@ A filter is any callable `(key, scores, groups) -> mask`. One that judges each r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -89,7 +90,7 @@ class TopFraction:
     fraction: float
 
     def __post_init__(self) -> None:
-        _check_fraction(self)
+        check_fraction(self)
 
     def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
         return _top(key, scores, groups, lambda size: np.floor(self.fraction * size + 0.5).astype(int))
@@ -106,7 +107,7 @@ class RandomFraction:
     fraction: float
 
     def __post_init__(self) -> None:
-        _check_fraction(self)
+        check_fraction(self)
 
     def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
         lots = np.where(np.isnan(scores), np.nan, key.fold("lots").numpy().random(len(scores)))
@@ -133,23 +134,26 @@ class TopCount:
         return _top(key, scores, groups, lambda size: np.full_like(size, self.count))
 
 
-def _check_fraction(filter: TopFraction | RandomFraction) -> None:
+def check_fraction(filter: Any) -> None:
+    """Refuse a filter whose `fraction` is no share."""
     if not 0 < filter.fraction <= 1:
         raise ValueError(f"{type(filter).__name__}.fraction must be in (0, 1], got {filter.fraction}")
 
 
-def _top(key: Key, scores: np.ndarray, groups: np.ndarray | None, wanted_of) -> np.ndarray:  # noqa: ANN001
-    """Mask of the `wanted_of(size)` best rows of each group."""
-    scores = np.asarray(scores, dtype=float)
-    groups = np.zeros(len(scores), dtype=int) if groups is None else np.asarray(groups)
-    labels, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    wanted = wanted_of(sizes)
-    judged = np.bincount(codes, weights=~np.isnan(scores), minlength=len(labels))
-    for i in np.flatnonzero(judged < wanted):
-        raise RoundError(f"group {labels[i]} has {judged[i]:.0f} rows with a verdict, {wanted[i]} are to be kept")
-    # NaN sorts last, so within a group the ranks below `wanted` never reach it.
-    order = np.lexsort((key.numpy().random(len(scores)), -scores, codes))
-    rank = np.arange(len(scores)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    mask = np.zeros(len(scores), dtype=bool)
-    mask[order] = rank < np.repeat(wanted, sizes)
+def _top(
+    key: Key, scores: np.ndarray, groups: np.ndarray | None, wanted_of: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Mask of the `wanted_of(size)` best rows of each group; a group at a time, for rounds of many million rows."""
+    scores = np.asarray(scores)
+    groups = np.zeros(len(scores), dtype=np.uint8) if groups is None else np.asarray(groups)
+    labels, sizes = np.unique(groups, return_counts=True)
+    members = np.split(np.argsort(groups, kind="stable"), np.cumsum(sizes)[:-1])
+    lots, mask = key.numpy().random(len(scores)), np.zeros(len(scores), dtype=bool)
+    for label, rows, wanted in zip(labels, members, wanted_of(sizes), strict=True):
+        own = scores[rows].astype(float)
+        judged = np.count_nonzero(~np.isnan(own))
+        if judged < wanted:
+            raise RoundError(f"group {label} has {judged} rows with a verdict, {wanted} are to be kept")
+        # NaN sorts last, so the best `wanted` never reach it.
+        mask[rows[np.lexsort((lots[rows], -own))[:wanted]]] = True
     return mask

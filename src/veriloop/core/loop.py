@@ -42,7 +42,8 @@ class Record:
         return self.kept / self.candidates
 
 
-def _nothing(*_: Any) -> Mapping[str, float]:
+def nothing(*_: Any) -> Mapping[str, float]:
+    """Measure nothing."""
     return {}
 
 
@@ -67,7 +68,7 @@ class Loop(Generic[M, B]):
     refit: Callable[[Key, M, B], M]
     verify: Callable[[Key, B], Any] = Constant()
     filter: Callable[[Key, np.ndarray, np.ndarray], np.ndarray] = KeepAll()
-    measure: Callable[[Key, M], Mapping[str, float]] = _nothing
+    measure: Callable[[Key, M], Mapping[str, float]] = nothing
     pool: Callable[[Key, Any, B], tuple[B, Any]] = Replace()
     group: Callable[[B], np.ndarray] | None = None
     observe: Callable[[Key, Any, np.ndarray, np.ndarray], Mapping[str, float]] | None = None
@@ -120,6 +121,7 @@ class Loop(Generic[M, B]):
             groups = np.zeros(rows, dtype=int) if self.group is None else np.asarray(self.group(batch))
             _check_shape("verify", verdicts[-1].scores, rows)
             _check_shape("group", groups, rows)
+            candidates.groups.append(groups)
             return verdicts[-1].scores, groups
 
         if isinstance(n, Quota):
@@ -128,9 +130,10 @@ class Loop(Generic[M, B]):
             mask, counted = n.fill(judge, lambda i, *scored: self._mask(key.fold("filter", i), *scored), self.block)
             candidates.restrict(counted)
             return candidates, Verdict.concatenate(verdicts)[counted], mask[counted]
-        sizes = [min(self.block, n - start) for start in range(0, n, self.block)]
-        scores, groups = (np.concatenate(part) for part in zip(*map(judge, sizes), strict=True))
-        return candidates, Verdict.concatenate(verdicts), self._mask(key.fold("filter"), scores, groups)
+        for start in range(0, n, self.block):
+            judge(min(self.block, n - start))
+        verdict = Verdict.concatenate(verdicts)
+        return candidates, verdict, self._mask(key.fold("filter"), verdict.scores, candidates.labels())
 
     def _mask(self, key: Key, scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
         mask = np.asarray(self.filter(key, scores, groups))

@@ -1,0 +1,92 @@
+"""The paper's digits setting as one value: where the generator starts, how it is refitted, and how it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from veriloop.core import Constant, KeepAll, Key, Loop, Replace, State, TopFraction
+from veriloop.core.loop import nothing
+from veriloop.core.verifiers import Verifier
+from veriloop.mnist.backend import Refit, observe
+from veriloop.mnist.cvae import CVAE
+from veriloop.mnist.data import DIGITS, Images
+from veriloop.mnist.generate import Generate
+from veriloop.mnist.verifiers import accuracy
+
+BLOCK = 60_000  # a multiple of 10, so that every round has equally many candidates of each digit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A generator first fitted to real images, then round after round to its own.
+
+    initial: real images of the first model. first, refit: how the first and every later model is fitted.
+    test: real images, as a verifier sees them, on which its accuracy is measured.
+    keep: share of each digit's candidates that a verified round keeps.
+    measure: (key, model) -> named numbers. pool: the data policy. chunk: the most candidates held, see `Loop`.
+    """
+
+    initial: Images
+    first: Refit
+    refit: Refit
+    test: Images
+    keep: float = 0.1
+    measure: Callable[[Key, CVAE], Mapping[str, float]] = nothing
+    pool: Any = Replace()
+    chunk: int | None = 2_000_000
+
+    def start(self, key: Key) -> State[CVAE]:
+        """Return the state before round 1: a model fitted to the initial images."""
+        return State(self.first(key.fold("first"), None, self.initial))
+
+    def candidates(self, kept: int) -> int:
+        """Return how many candidates a verified round draws to keep `kept` images; an unverified one draws `kept`."""
+        return DIGITS * round(kept / self.keep / DIGITS)
+
+    def loop(
+        self,
+        *,
+        verifier: Verifier | None = None,
+        retrain: Callable[[Key, CVAE], Verifier] | None = None,
+        filter: Any = None,
+    ) -> Callable[[Key, State[CVAE]], Loop]:
+        """Return what `veriloop.run` takes: (key, state) -> the round's loop.
+
+        verifier: one for all rounds. retrain: (key, model) -> this round's verifier, as `Discriminate` is. Neither: the
+        unverified arm, which keeps all candidates. With one key the arms share their random numbers.
+        filter: by default the top `keep` of each digit.
+        """
+        if verifier is not None and retrain is not None:
+            raise ValueError("a loop has a fixed verifier or one retrained every round, got both")
+        if verifier is None and retrain is None:
+            return lambda key, state: self._loop(Constant(), filter or KeepAll(), observe=None)
+
+        def this_round(key: Key, state: State[CVAE]) -> Loop:
+            judge: Any = verifier if retrain is None else retrain(key.fold("retrain"), state.model)
+            synthetic = Generate()(key.fold("accuracy"), state.model, len(self.test))
+            measured = {"verifier_accuracy": accuracy(key, judge, self.test, synthetic)}
+
+            def seen(key: Key, batch: Any, scores: np.ndarray, mask: np.ndarray) -> Mapping[str, float]:
+                return {**measured, **observe(key, batch, scores, mask)}
+
+            return self._loop(judge, filter or TopFraction(self.keep), observe=seen)
+
+        return this_round
+
+    def _loop(self, judge: Verifier, filter: Any, observe: Any) -> Loop:
+        return Loop(
+            generate=Generate(),
+            verify=judge,
+            filter=filter,
+            refit=self.refit,
+            measure=self.measure,
+            pool=self.pool,
+            group=lambda batch: batch.labels,
+            observe=observe,
+            block=BLOCK,
+            chunk=self.chunk,
+        )
