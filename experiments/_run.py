@@ -38,6 +38,7 @@ class Unit(NamedTuple):
     round: int  # the last round its rows report
     work: Callable[..., Rows]
     arguments: tuple[Any, ...] = ()
+    saves: bool = False  # work takes the run's folder as its last argument, for checkpoints of its own
 
 
 def spread(name: str, sample: np.ndarray) -> dict[str, float]:
@@ -59,11 +60,13 @@ def main(
     units: Callable[[C], Sequence[Unit]],
     draw: Callable[[Rows], Any],
     summarise: Callable[[Rows], dict[str, Measured]],
+    prepare: Callable[[C], dict[str, Any]] | None = None,
 ) -> None:
     """Run the experiment of the calling script; exit with 0 when done, 2 on bad input.
 
     kind: its configuration. units: the work, in the order of the records. draw: records -> matplotlib figure.
     summarise: records -> the numbers worth comparing with `expected` in the configuration.
+    prepare: what all units need, done once before them; what it returns is printed and goes into run.json.
     """
     script = Path(sys.argv[0]).resolve()
     arguments = _parse(script)
@@ -80,6 +83,9 @@ def main(
     except BadInput as error:
         print(f"{script.stem}: {error}", file=sys.stderr)
         sys.exit(2)
+    if prepare is not None:
+        with run.stage("prepare"):
+            run.state("measures", prepare(config))
     with run.stage("work"):
         rows = run.records(work, config)
     with run.stage("figure"):
@@ -119,6 +125,13 @@ class RunFolder:
         yield
         self._about["seconds"][name] = round(time.perf_counter() - start, 3)
 
+    def state(self, name: str, facts: dict[str, Any]) -> None:
+        """Print facts about the run before its work starts, and put them into run.json."""
+        self._about[name] = facts
+        self._write()
+        for what, fact in facts.items():
+            print(f"{what:<12} {fact}", flush=True)
+
     def records(self, units: Sequence[Unit], config: Config) -> Rows:
         """Do the units that are not committed yet; write records.jsonl in the order of the units."""
         with warnings.catch_warnings(record=True) as damaged:
@@ -126,7 +139,7 @@ class RunFolder:
             done = {unit.name: self._store.rows(unit.round, unit.name) for unit in units}
         for warning in damaged:
             print(f"{warning.message}; doing it again", file=sys.stderr)
-        fresh = _evaluate([unit for unit in units if done[unit.name] is None], config)
+        fresh = _evaluate([self._with_folder(unit) for unit in units if done[unit.name] is None], config)
         rows: Rows = []
         with open(self.path / "records.jsonl", "w") as records:
             for unit in tqdm(units, disable=None, unit="unit"):
@@ -138,6 +151,9 @@ class RunFolder:
                 records.flush()
                 rows.extend(new)
         return [json.loads(line(row)) for row in rows]
+
+    def _with_folder(self, unit: Unit) -> Unit:
+        return unit._replace(arguments=(*unit.arguments, self.path.resolve())) if unit.saves else unit
 
     def close(self, measured: dict[str, Measured], expected: dict[str, float]) -> None:
         """Write and print what was measured beside what was expected, and where the figure is."""

@@ -72,7 +72,9 @@ def observe(key: Key, batch: Any, scores: np.ndarray, mask: np.ndarray) -> Mappi
 def save_state(state: State[CVAE], folder: Path) -> None:
     """Write a state: weights as safetensors, what makes the model as JSON, the pool's past as arrays."""
     model = state.model
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "model.safetensors")
+    save_file(
+        {name: value.contiguous() for name, value in model.state_dict().items()}, folder / "model.safetensors"
+    )
     past = as_batches(state.past)
     for i, images in enumerate(past):
         np.savez(folder / f"past_{i:04d}.npz", pixels=images.pixels, labels=images.labels)

@@ -91,7 +91,9 @@ class ConvCVAE(CVAE):
 
         def decode(z: Tensor, labels: Tensor) -> Tensor:
             hidden = F.gelu(torch.addmm(bias, _with_label(z, labels), matrix[:-1]))
-            strokes = hidden.view(-1, 32) @ kernels  # (n * 14 * 14, 4 * 4): what each hidden pixel adds to the image
+            strokes = (
+                hidden.view(-1, 32) @ kernels
+            )  # (n * 14 * 14, 4 * 4): what each hidden pixel adds to the image
             strokes = strokes.view(len(z), 14 * 14, 16).transpose(1, 2)
             return F.fold(strokes, (28, 28), kernel_size=4, stride=2, padding=1).flatten(1) + last.bias
 

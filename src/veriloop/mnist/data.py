@@ -124,7 +124,9 @@ def read_folder(folder: str, name: str) -> Data:
     for part, (images, labels) in FILES.items():
         pixels, digits = read_idx(found[0] / images), read_idx(found[0] / labels)
         if pixels.ndim != 3 or pixels.shape[1:] != (28, 28):
-            raise ValueError(f"{found[0] / images} must hold 28 x 28 images, got shape {pixels.shape}; fetch it anew")
+            raise ValueError(
+                f"{found[0] / images} must hold 28 x 28 images, got shape {pixels.shape}; fetch it anew"
+            )
         if digits.shape != pixels.shape[:1] or digits.max() >= DIGITS:
             raise ValueError(
                 f"{found[0] / labels} must hold {len(pixels)} labels from 0 to 9, as many as {images} has images, "
@@ -142,7 +144,7 @@ def read_idx(path: Path) -> np.ndarray:
     """
     try:
         with gzip.open(path) as stream:
-            content = stream.read()
+            content = bytearray(stream.read())  # writable, as torch wants arrays to be
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"cannot read {path} ({reason}); fetch the original file anew") from None
@@ -176,7 +178,8 @@ def balanced(key: Key, images: Images, n: int) -> Images:
             f"ask for at most {DIGITS * counts.min()}, or for all {len(images)}"
         )
     rows = [
-        key.fold(digit).numpy().permutation(np.flatnonzero(images.labels == digit))[:each] for digit in range(DIGITS)
+        key.fold(digit).numpy().permutation(np.flatnonzero(images.labels == digit))[:each]
+        for digit in range(DIGITS)
     ]
     return images[np.sort(np.concatenate(rows))]
 

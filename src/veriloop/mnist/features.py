@@ -78,16 +78,16 @@ class DigitOracle:
         return self.features.log_odds(batch)
 
 
-def feature_net(
-    data: Data, steps: int = 1400, *, folder: Path | None = None, device: str = "cpu"
-) -> FeatureNet:
+def feature_net(data: Data, steps: int = 1400, *, folder: Path | None = None, device: str = "cpu") -> FeatureNet:
     """Return the feature network of `data`: from `folder` if it was trained on the same bytes before, else train it.
 
     steps: of 128 grey training images; 1,400, three epochs of MNIST, read 99 % of its test images right.
     folder: by default `cache_folder()`. The key is always the same, so a network is a function of data and steps.
     """
     how = Training(steps=steps, batch=128, rate=1e-3, decay=True)
-    digest = hashlib.sha256(json.dumps([1, MEAN, DEVIATION, asdict(how)]).encode())  # 1: this version of the network
+    digest = hashlib.sha256(
+        json.dumps([1, MEAN, DEVIATION, asdict(how)]).encode()
+    )  # 1: this version of the network
     for images in (data.train, data.test):
         digest.update(images.pixels.tobytes() + images.labels.tobytes())
     name = digest.hexdigest()[:16]

@@ -55,7 +55,9 @@ class Training:
                 check_count(f"Training.{name}", getattr(self, name))
         for name, low, high in (("rate", 0, float("inf")), ("warmup", -1, float("inf")), ("holdout", -1e-9, 1)):
             if not low < getattr(self, name) < high:
-                raise ValueError(f"Training.{name} must be above {max(low, 0):g} and below {high:g}, got {getattr(self, name)}")
+                raise ValueError(
+                    f"Training.{name} must be above {max(low, 0):g} and below {high:g}, got {getattr(self, name)}"
+                )
         if self.precision not in ("float32", "bf16"):
             raise ValueError(f"Training.precision must be float32 or bf16, got {self.precision!r}")
 
@@ -69,7 +71,9 @@ class Fitted:
     steps: int
 
 
-def fit(key: Key, network: nn.Module, loss: Callable[[Any, torch.Generator], Tensor], rows: B, how: Training) -> Fitted:
+def fit(
+    key: Key, network: nn.Module, loss: Callable[[Any, torch.Generator], Tensor], rows: B, how: Training
+) -> Fitted:
     """Fit `network` in place to `rows`.
 
     loss: (batch of rows, random generator on the network's device) -> loss of each row, shape (n,).

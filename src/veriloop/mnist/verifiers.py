@@ -36,7 +36,11 @@ class Discriminator(nn.Module):
         self.conditional = conditional
         layers: list[nn.Module] = []
         for i, (before, after) in enumerate(pairwise((PIXELS + DIGITS * conditional, 512, 256, 128, 64))):
-            layers += [nn.Linear(before, after), nn.LeakyReLU(0.2), *([nn.Dropout(dropout)] if dropout and i < 2 else [])]
+            layers += [
+                nn.Linear(before, after),
+                nn.LeakyReLU(0.2),
+                *([nn.Dropout(dropout)] if dropout and i < 2 else []),
+            ]
         last = nn.Linear(64, 1)
         self.layers = nn.Sequential(*layers, nn.utils.parametrizations.spectral_norm(last) if spectral else last)
 
@@ -106,11 +110,19 @@ class Discriminate:
 
     def show(self, key: Key, real: Images) -> Images:
         """Return real images as the discriminator sees them."""
-        return real.bernoulli(key) if self.view == "bernoulli" else real.threshold() if self.view == "threshold" else real
+        return (
+            real.bernoulli(key)
+            if self.view == "bernoulli"
+            else real.threshold()
+            if self.view == "threshold"
+            else real
+        )
 
     def __call__(self, key: Key, *models: CVAE) -> Judge:
         shares = [len(part) for part in np.array_split(np.arange(len(self.real)), len(models))]
-        synthetic = [Generate()(key.fold("synthetic", i), model, n) for i, (model, n) in enumerate(zip(models, shares))]
+        synthetic = [
+            Generate()(key.fold("synthetic", i), model, n) for i, (model, n) in enumerate(zip(models, shares))
+        ]
         examples = Examples.of(self.show(key.fold("view"), self.real), Images.concatenate(synthetic))
         network = made(
             key.fold("weights"),
@@ -152,6 +164,8 @@ class TopPerDraw:
         for group in np.unique(groups):
             rows = np.flatnonzero(groups == group)
             draws = [rows[start : start + self.draw] for start in range(0, len(rows), self.draw)]
-            kept = np.concatenate([draw[scores[draw] >= np.nanquantile(scores[draw], 1 - self.fraction)] for draw in draws])
+            kept = np.concatenate(
+                [draw[scores[draw] >= np.nanquantile(scores[draw], 1 - self.fraction)] for draw in draws]
+            )
             mask[kept[: self.count]] = True
         return mask

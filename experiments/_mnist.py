@@ -1,0 +1,280 @@
+"""What the digit experiments share: their configuration, and one arm of one seed from the start to the last round."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import torch
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from _config import BadInput, Config, Sizes, Whole, per_round
+from _run import Rows, Unit
+from veriloop import Key, Loop, Quota, RunDir, State, Threshold, build
+from veriloop.core.store import row
+from veriloop.mnist import (
+    CVAE,
+    Data,
+    Discriminate,
+    Inception,
+    Measure,
+    Problem,
+    Refit,
+    TopPerDraw,
+    Training,
+    balanced,
+    feature_net,
+    have_mnist,
+    load,
+    load_state,
+    probabilities,
+    save_state,
+)
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", strict=True))
+class Fit(Training):
+    """`Training`, from a configuration."""
+
+
+class Judged(BaseModel):
+    """The discriminator of the verified arms, see `Discriminate`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    real: Whole | Literal["initial"]  # real images it learns from; "initial": those of the first model
+    view: Literal["bernoulli", "threshold", "grey"] = "bernoulli"
+    conditional: bool = True
+    smoothing: float = 0.0
+    dropout: float = 0.0
+    spectral: bool = False
+    fit: Fit
+
+
+class Digits(Config):
+    """A loop on digits. `sizes` counts the images kept each round, `initial` the real ones of the first model."""
+
+    data: Annotated[str, AfterValidator(lambda name: _what_is_there() if name == "auto" else name)] = "auto"
+    protocol: Literal["corrected", "authors"] = "corrected"
+    replicates: Whole  # seeds: seed, seed + 1, ...
+    rounds: Whole
+    sizes: Sizes
+    keep: Annotated[float, Field(gt=0, le=1)]  # share of a digit's candidates that a verified round keeps
+    filter: Literal["top", "threshold"] = "top"
+    initial: Whole
+    model: Literal["conv", "mlp"]
+    first: Fit
+    refit: Fit
+    warm: bool = False
+    judge: Judged
+    verifier: dict[str, Any] | None = None  # {call: module:name, ...} in place of the discriminator
+    images: Annotated[int, Field(ge=100, multiple_of=10)]  # generated to measure a model
+    feature_steps: Whole = 1400
+    inception: str | None = None  # file of Inception's weights, or "download"
+    threads: Whole = 1  # of one arm; the records depend on it
+    device: str = "cpu"
+
+
+class Arm(NamedTuple):
+    """One line of a figure: its own settings, its images kept by round, and what its rows say of it."""
+
+    name: str
+    config: Any
+    counts: list[int]
+    about: dict[str, Any]
+    verified: bool = True
+    judged: Literal["each round", "once", "on many"] = (
+        "each round"  # when, and on whose images, the verifier is trained
+    )
+    real: bool = False  # the first model is fitted to all real images, as every later one would be
+
+
+def _what_is_there() -> str:
+    return "mnist" if have_mnist() else "digits"
+
+
+def schedules(config: Any) -> dict[str, list[int]]:
+    """Return the images kept by round under each named schedule, or refuse."""
+    try:
+        named = per_round(config.sizes, config.rounds)
+    except ValueError as error:
+        raise BadInput(f"sizes: {error}") from None
+    for name, counts in named.items():
+        named[name] = [
+            count if isinstance(config.sizes[name], int | list) else 10 * round(count / 10) for count in counts
+        ]
+        if wrong := [count for count in named[name] if count % 10]:
+            raise BadInput(
+                f"sizes: {name} keeps {wrong[0]} images, must be a multiple of 10, equally many of each digit"
+            )
+    return named
+
+
+def both(name: str, config: Any, counts: list[int], **about: Any) -> list[Arm]:
+    """Return the verified and the unverified arm of the same settings."""
+    arms = [(f"{name}-{'' if verified else 'un'}verified", verified) for verified in (True, False)]
+    return [Arm(arm, config, counts, about | {"verified": verified}, verified) for arm, verified in arms]
+
+
+def full(config: Any) -> Arm:
+    """Return the reference arm: one model fitted to all real images."""
+    return Arm("real", config, [], {"verified": None, "size": None}, verified=False, real=True)
+
+
+def units(config: Any, arms: Iterable[Arm]) -> list[Unit]:
+    """Return one unit an arm and seed, after refusing what cannot be done."""
+    arms = list(arms)
+    try:
+        data = load(config.data)
+        for arm in arms:
+            _problem(arm, data, Key(0), None)
+            _retrain(arm.config, data, Key(0), data.train[:0])
+        if config.verifier is not None:
+            build(config.verifier)
+        if config.inception is not None:
+            _inception(config, data)
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+    seeds = range(config.seed, config.seed + config.replicates)
+    return [
+        Unit(f"{arm.name}-seed{seed}", len(arm.counts), follow_arm, (arm, seed), saves=True)
+        for seed in seeds
+        for arm in arms
+    ]
+
+
+def prepare(config: Any) -> dict[str, Any]:
+    """Train the network of the metrics, or find it trained; return what it is, and say what will not be measured."""
+    data = load(config.data)
+    features = feature_net(data, config.feature_steps, device=config.device)
+    measures: dict[str, Any] = {"data": f"{data.name}: {len(data.train)} real images, {len(data.test)} to test on"}
+    measures["mnist_fid"] = f"feature network {features.digest}, accuracy {features.accuracy:.4f}"
+    if config.inception is None:
+        measures["fid"] = "not measured: no Inception weights; give inception=FILE, or inception=download"
+    else:
+        measures["fid"] = f"Inception weights: {config.inception}"
+    return measures
+
+
+def follow_arm(config: Any, arm: Arm, seed: int, folder: Path) -> Rows:
+    """Run one arm from its start, committing every round; the first and the last row hold images."""
+    torch.set_num_threads(config.threads)
+    own, data, key = _quirks(arm.config), load(config.data), Key(seed)
+    features = feature_net(data, own.feature_steps, device=own.device)
+    inception = None if own.inception is None else _inception(own, data)
+    measure = Measure(data.test, features, own.images, inception=inception)
+    problem = _problem(arm, data, key, measure)
+    start = problem.start(key)
+    rows: Rows = [
+        {
+            "round": 0,
+            "candidates": 0,
+            "kept": 0,
+            **measure(key.fold(0), start.model),
+            "samples": _samples(key, start),
+        }
+    ]
+    state, store = start, RunDir(folder)
+    sizes = [_size(own, problem, arm, kept) for kept in arm.counts]
+    loop = _loop(own, arm, problem, data, key)
+    for state, record in store.run(
+        loop,
+        key,
+        start,
+        sizes,
+        save=save_state,
+        load=lambda at: load_state(at, own.device),
+        name=f"{arm.name}-seed{seed}-model",
+    ):
+        rows.append(row(record))
+    rows[-1]["samples"] = _samples(key, state)
+    return [
+        {"arm": arm.name, "seed": seed, "data": data.name, "model": own.model, **arm.about, **each} for each in rows
+    ]
+
+
+def _quirks(config: Any) -> Any:
+    """Return the settings with what the published code does in place of ours, under `protocol: authors`."""
+    if config.protocol == "corrected":
+        return config
+    last = {"restore": False, "holdout": 0.0}
+    judge = config.judge.model_copy(
+        update={"view": "threshold", "fit": replace(config.judge.fit, shuffle=False, **last)}
+    )
+    update = {"first": replace(config.first, **last), "refit": replace(config.refit, **last), "judge": judge}
+    return config.model_copy(update=update)
+
+
+def _problem(arm: Arm, data: Data, key: Key, measure: Any) -> Problem:
+    config = _quirks(arm.config)
+    initial = data.train if arm.real else balanced(key.fold("initial"), data.train, config.initial)
+    return Problem(
+        initial=initial,
+        first=Refit(model=config.model, training=config.refit if arm.real else config.first, device=config.device),
+        refit=Refit(model=config.model, training=config.refit, warm=config.warm, device=config.device),
+        test=data.test.bernoulli(key.fold("test")),
+        keep=config.keep,
+        **({} if measure is None else {"measure": measure}),
+    )
+
+
+def _retrain(config: Any, data: Data, key: Key, initial: Any) -> Discriminate:
+    judge = config.judge
+    real = initial if judge.real == "initial" else balanced(key.fold("judge"), data.train, judge.real)
+    given = {name: getattr(judge, name) for name in ("view", "conditional", "smoothing", "dropout", "spectral")}
+    return Discriminate(real=real, training=judge.fit, device=config.device, **given)
+
+
+def _size(config: Any, problem: Problem, arm: Arm, kept: int) -> int | Quota:
+    if not arm.verified:
+        return kept
+    if config.filter == "threshold":
+        return Quota(kept // 10, groups=10)
+    if config.protocol == "authors":  # whole draws of 6,000 a digit, as many as it takes
+        draws = -(-kept // round(10 * TopPerDraw.draw * config.keep))
+        return 10 * TopPerDraw.draw * draws
+    return problem.candidates(kept)
+
+
+def _loop(config: Any, arm: Arm, problem: Problem, data: Data, key: Key) -> Callable[[Key, State[CVAE]], Loop]:
+    """Return the arm's loop; a filter of the published kind knows how many images its round keeps."""
+    if not arm.verified:
+        return problem.loop()
+    retrain = _retrain(config, data, key, problem.initial)
+    judge: dict[str, Any] = {"retrain": retrain}
+    if config.verifier is not None:
+        judge = {"verifier": build(config.verifier)}
+    elif arm.judged != "each round":
+        judge = {"verifier": retrain(key.fold("once"), *_others(arm, config, data, key))}
+
+    def this_round(key: Key, state: State[CVAE]) -> Loop:
+        chosen: Any = Threshold(0.0) if config.filter == "threshold" else None
+        if chosen is None and config.protocol == "authors":
+            chosen = TopPerDraw(config.keep, arm.counts[state.round] // 10)
+        return problem.loop(**judge, filter=chosen)(key, state)
+
+    return this_round
+
+
+def _others(arm: Arm, config: Any, data: Data, key: Key) -> list[CVAE]:
+    """Return the models a fixed verifier is trained against: of all real images, or of sets of many sizes."""
+    refit = Refit(model=config.model, training=config.refit, device=config.device)
+    sizes = [len(data.train)]
+    if arm.judged == "on many":
+        sizes += [n for n in (500, 1000, 3000, 4000, 5000, 6000, 10_000) if n < len(data.train) / 2]
+    return [refit(key.fold("others", n), None, balanced(key.fold("others"), data.train, n)) for n in sizes]
+
+
+def _inception(config: Any, data: Data) -> Inception:
+    return Inception(data.test, None if config.inception == "download" else Path(config.inception), config.device)
+
+
+def _samples(key: Key, state: State[CVAE]) -> str:
+    """Return eight decoder images of each digit, (8, 10, 28, 28) bytes, compressed, as text."""
+    pixels = probabilities(key.fold("samples"), state.model, 80).pixels
+    return base64.b64encode(zlib.compress(pixels.tobytes(), 9)).decode()

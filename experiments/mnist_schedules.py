@@ -1,0 +1,21 @@
+"""Kept images by round, fixed or growing: Frechet distances and ELBO, verified and unverified."""
+
+from _mnist import Digits, both, full, prepare, schedules, units
+from _run import Unit, main
+from plots.mnist_schedules import draw, summarise
+
+
+class Schedules(Digits):
+    """Arms are all schedules, each verified and unverified, and a model of all real images."""
+
+
+def arms(config: Schedules) -> list[Unit]:
+    """One unit an arm and seed."""
+    named = schedules(config).items()
+    return units(
+        config, [full(config), *(arm for name, counts in named for arm in both(name, config, counts, size=name))]
+    )
+
+
+if __name__ == "__main__":
+    main(Schedules, arms, draw, summarise, prepare)
