@@ -1,11 +1,12 @@
-"""What the digit experiments share: their configuration, and one arm of one seed from the start to the last round."""
+"""What the digit experiments share: configuration, and one arm of one seed from its start to the last round."""
 
 from __future__ import annotations
 
 import base64
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -88,10 +89,8 @@ class Arm(NamedTuple):
     counts: list[int]
     about: dict[str, Any]
     verified: bool = True
-    judged: Literal["each round", "once", "on many"] = (
-        "each round"  # when, and on whose images, the verifier is trained
-    )
-    real: bool = False  # the first model is fitted to all real images, as every later one would be
+    against: list[int] | None = None  # train the verifier once, against models of so many real images each
+    as_refit: bool = False  # the first model is fitted as every later one would be
 
 
 def _what_is_there() -> str:
@@ -122,8 +121,9 @@ def both(name: str, config: Any, counts: list[int], **about: Any) -> list[Arm]:
 
 
 def full(config: Any) -> Arm:
-    """Return the reference arm: one model fitted to all real images."""
-    return Arm("real", config, [], {"verified": None, "size": None}, verified=False, real=True)
+    """Return the reference: one model fitted to all real images."""
+    everything = config.model_copy(update={"initial": len(load(config.data).train)})
+    return Arm("real", everything, [], {"verified": None, "size": None}, verified=False, as_refit=True)
 
 
 def units(config: Any, arms: Iterable[Arm]) -> list[Unit]:
@@ -134,6 +134,8 @@ def units(config: Any, arms: Iterable[Arm]) -> list[Unit]:
         for arm in arms:
             _problem(arm, data, Key(0), None)
             _retrain(arm.config, data, Key(0), data.train[:0])
+            for n in arm.against or []:
+                balanced(Key(0), data.train, n)
         if config.verifier is not None:
             build(config.verifier)
         if config.inception is not None:
@@ -149,7 +151,7 @@ def units(config: Any, arms: Iterable[Arm]) -> list[Unit]:
 
 
 def prepare(config: Any) -> dict[str, Any]:
-    """Train the network of the metrics, or find it trained; return what it is, and say what will not be measured."""
+    """Train the network of the metrics, or find it trained; say what it is and what will not be measured."""
     data = load(config.data)
     features = feature_net(data, config.feature_steps, device=config.device)
     measures: dict[str, Any] = {"data": f"{data.name}: {len(data.train)} real images, {len(data.test)} to test on"}
@@ -179,18 +181,14 @@ def follow_arm(config: Any, arm: Arm, seed: int, folder: Path) -> Rows:
             "samples": _samples(key, start),
         }
     ]
-    state, store = start, RunDir(folder)
-    sizes = [_size(own, problem, arm, kept) for kept in arm.counts]
+    store, name = RunDir(folder), f"{arm.name}-seed{seed}-model"
     loop = _loop(own, arm, problem, data, key)
-    for state, record in store.run(
-        loop,
-        key,
-        start,
-        sizes,
-        save=save_state,
-        load=lambda at: load_state(at, own.device),
-        name=f"{arm.name}-seed{seed}-model",
-    ):
+    sizes = [_size(own, problem, arm, kept) for kept in arm.counts]
+    state = start
+    rounds = store.run(
+        loop, key, start, sizes, save=save_state, load=partial(load_state, device=own.device), name=name
+    )
+    for state, record in rounds:  # noqa: B007
         rows.append(row(record))
     rows[-1]["samples"] = _samples(key, state)
     return [
@@ -212,10 +210,12 @@ def _quirks(config: Any) -> Any:
 
 def _problem(arm: Arm, data: Data, key: Key, measure: Any) -> Problem:
     config = _quirks(arm.config)
-    initial = data.train if arm.real else balanced(key.fold("initial"), data.train, config.initial)
+    initial = balanced(key.fold("initial"), data.train, config.initial)
     return Problem(
         initial=initial,
-        first=Refit(model=config.model, training=config.refit if arm.real else config.first, device=config.device),
+        first=Refit(
+            model=config.model, training=config.refit if arm.as_refit else config.first, device=config.device
+        ),
         refit=Refit(model=config.model, training=config.refit, warm=config.warm, device=config.device),
         test=data.test.bernoulli(key.fold("test")),
         keep=config.keep,
@@ -249,8 +249,11 @@ def _loop(config: Any, arm: Arm, problem: Problem, data: Data, key: Key) -> Call
     judge: dict[str, Any] = {"retrain": retrain}
     if config.verifier is not None:
         judge = {"verifier": build(config.verifier)}
-    elif arm.judged != "each round":
-        judge = {"verifier": retrain(key.fold("once"), *_others(arm, config, data, key))}
+    elif arm.against is not None:
+        refit = Refit(model=config.model, training=config.refit, device=config.device)
+        sets = {n: balanced(key.fold("others"), data.train, n) for n in arm.against}
+        models = [refit(key.fold("others", n), None, images) for n, images in sets.items()]
+        judge = {"verifier": retrain(key.fold("once"), *models)}
 
     def this_round(key: Key, state: State[CVAE]) -> Loop:
         chosen: Any = Threshold(0.0) if config.filter == "threshold" else None
@@ -259,15 +262,6 @@ def _loop(config: Any, arm: Arm, problem: Problem, data: Data, key: Key) -> Call
         return problem.loop(**judge, filter=chosen)(key, state)
 
     return this_round
-
-
-def _others(arm: Arm, config: Any, data: Data, key: Key) -> list[CVAE]:
-    """Return the models a fixed verifier is trained against: of all real images, or of sets of many sizes."""
-    refit = Refit(model=config.model, training=config.refit, device=config.device)
-    sizes = [len(data.train)]
-    if arm.judged == "on many":
-        sizes += [n for n in (500, 1000, 3000, 4000, 5000, 6000, 10_000) if n < len(data.train) / 2]
-    return [refit(key.fold("others", n), None, balanced(key.fold("others"), data.train, n)) for n in sizes]
 
 
 def _inception(config: Any, data: Data) -> Inception:

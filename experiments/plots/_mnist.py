@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from plots.common import Measured, Rows, column, select, values
+from plots.common import Measured, Rows, column, line, select, values
 
 PUBLISHED = Path(__file__).parents[1] / "published" / "mnist.csv"
 LABELS = {
@@ -23,7 +23,11 @@ LABELS = {
     "coverage": "coverage",
     "recall": "recall",
     "verifier_accuracy": "verifier's accuracy",
+    "passed": "candidates accepted",
+    "reconstruction": "reconstruction, nats",
+    "kl": "KL, nats",
 }
+STYLE = {True: "-", False: "--"}  # verified, unverified
 
 
 def mean(sample: Any) -> tuple[float, float]:
@@ -49,6 +53,22 @@ def curve(panel: Any, rows: Rows, name: str, *, x: str = "round", color: str, **
     xs, means, halves = by(rows, x, name)
     panel.fill_between(xs, means - halves, means + halves, color=color, alpha=0.15, lw=0)
     panel.plot(xs, means, color=color, marker="o", ms=2, **options)
+
+
+def metrics(rows: Rows, names: tuple[str, ...]) -> list[str]:
+    """Return those of the metrics that the run could measure."""
+    return [name for name in names if any(name in row for row in rows)]
+
+
+def legend(figure: Any, rows: Rows, handles: list[Any], *, arms: bool = False, title: str = "") -> None:
+    """Put a legend below, which says what was measured on how many seeds."""
+    if arms:
+        handles = [*handles, line("verified", color="black"), line("unverified", color="black", ls="--")]
+        handles += [line("published", color="black", lw=0.5)]
+    about = f"{rows[0]['data']}, {len(values(rows, 'seed'))} seeds, 95 % intervals"
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=5, title=f"{title}; {about}" if title else about
+    )
 
 
 @cache

@@ -1,37 +1,34 @@
-"""Distances, agreement and ELBO by round, and images of the start, of both arms' ends, and of a model of real data."""
+"""Distances, agreement and ELBO by round; images of the start, of both arms' ends, and of a model of real data."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from plots._mnist import LABELS, curve, difference, ends, gains, mean, show, thin
-from plots.common import COLORS, Figure, Measured, Rows, line, panels, plt, select, values
+from plots._mnist import LABELS, STYLE, curve, difference, ends, gains, legend, mean, metrics, show, thin
+from plots.common import COLORS, Figure, Measured, Rows, line, plt, select
 
 METRICS = ("mnist_fid", "fid", "agreement", "nelbo", "recall")
 
 
 def draw(rows: Rows) -> Figure:
     """Metrics above, images of the first seed below."""
-    names = [name for name in METRICS if name in rows[0]]
+    names = metrics(rows, METRICS)
     figure = plt.figure(figsize=(7.0, 4.6))
-    above, below = figure.subfigures(2, 1, height_ratios=(1, 0.85))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1, 0.85))
+    above, below = parts
     last, sizes = max(row["round"] for row in rows), list(dict.fromkeys(row["size"] for row in rows if row["size"]))
     for panel, name in zip(above.subplots(1, len(names)), names, strict=True):
         for color, size in zip(COLORS, sizes, strict=False):
-            for verified in (True, False):
-                curve(panel, select(rows, size=size, verified=verified), name, color=color, ls=_style(verified))
+            for verified, style in STYLE.items():
+                curve(panel, select(rows, size=size, verified=verified), name, color=color, ls=style)
                 thin(panel, "mnist_schedules", size, name, verified=verified, last=last, color=color)
         best, _ = mean([row[name] for row in select(rows, arm="real")])
         panel.axhline(best, color="black", lw=0.8, ls=":")
         panel.set(title=LABELS[name], xlabel="round $k$")
-    seed, n = rows[0]["seed"], len(values(rows, "seed"))
+    seed = rows[0]["seed"]
     handles = [line(f"{size} kept", color=color) for color, size in zip(COLORS, sizes, strict=False)]
-    handles += [line("verified", color="black"), line("unverified", color="black", ls="--")]
     handles += [line("fitted to all real images", color="black", ls=":", lw=0.8)]
-    handles += [line("published, where on the same scale", color="black", lw=0.5)]
-    above.legend(
-        handles=handles, loc="outside lower center", ncols=6, title=f"{rows[0]['data']}, {n} seeds, 95 % intervals"
-    )
+    legend(above, rows, handles, arms=True)
     chosen = select(rows, seed=seed, size=sizes[-1])
     grids = {
         "round 0": select(chosen, verified=True, round=0)[0],
@@ -42,10 +39,6 @@ def draw(rows: Rows) -> Figure:
     for panel, (title, row) in zip(below.subplots(1, 4), grids.items(), strict=True):
         show(panel, row, title)
     return figure
-
-
-def _style(verified: bool) -> str:
-    return "-" if verified else "--"
 
 
 def summarise(rows: Rows) -> dict[str, Measured]:

@@ -1,7 +1,7 @@
 """Conditional variational autoencoders of digits under trained verifiers; needs the extra [mnist]."""
 
 from veriloop.mnist.backend import Refit, load_state, observe, save_state
-from veriloop.mnist.cvae import CVAE, ConvCVAE, MLPCVAE
+from veriloop.mnist.cvae import CVAE, MLPCVAE, ConvCVAE
 from veriloop.mnist.data import Data, Images, balanced, have_mnist, load
 from veriloop.mnist.features import DigitOracle, FeatureNet, feature_net
 from veriloop.mnist.fit import Fitted, Training, fit, made
@@ -13,6 +13,7 @@ from veriloop.mnist.verifiers import Discriminate, Discriminator, Judge, TopPerD
 
 __all__ = [
     "CVAE",
+    "MLPCVAE",
     "ConvCVAE",
     "Data",
     "DigitOracle",
@@ -24,7 +25,6 @@ __all__ = [
     "Images",
     "Inception",
     "Judge",
-    "MLPCVAE",
     "Measure",
     "Problem",
     "Refit",

@@ -17,7 +17,7 @@ from torch import Tensor
 from veriloop.core import Key, State
 from veriloop.core.candidates import Candidates
 from veriloop.core.pools import as_batches
-from veriloop.mnist.cvae import CVAE, ConvCVAE, MLPCVAE
+from veriloop.mnist.cvae import CVAE, MLPCVAE, ConvCVAE
 from veriloop.mnist.data import DIGITS, Images
 from veriloop.mnist.fit import Fitted, Training, fit, made
 
@@ -60,7 +60,7 @@ class Refit:
 
 
 def observe(key: Key, batch: Any, scores: np.ndarray, mask: np.ndarray) -> Mapping[str, float]:
-    """Return the share of candidates with a score of 0 or more, over all and digit by digit, and the lowest score kept.
+    """Return the share of candidates that score 0 or more, of all and digit by digit, and the lowest score kept.
 
     A filter that ranks keeps its share whatever the verifier says; this is how much of it the verifier accepts.
     """

@@ -83,7 +83,9 @@ class ConvCVAE(CVAE):
         the columns of the linear layer, once, instead of to every image. Hidden values lie pixel by pixel, so that
         the last layer is one product as well.
         """
-        linear, (first, _, last) = self.decoder["fc"], self.decoder["deconv"]
+        linear: Any = self.decoder["fc"]
+        up: Any = self.decoder["deconv"]
+        first, last = up[0], up[2]
         columns = torch.cat([linear.weight.t(), linear.bias[None]]).view(-1, 64, 7, 7)
         matrix = F.conv_transpose2d(columns, first.weight, stride=2, padding=1)  # (latent + 10 + 1, 32, 14, 14)
         matrix = matrix.permute(0, 2, 3, 1).flatten(1)  # (latent + 10 + 1, 14 * 14 * 32)

@@ -72,7 +72,7 @@ class Images(Columns):
         return pixels, torch.from_numpy(self.labels).to(device).long()
 
     @classmethod
-    def concatenate(cls, batches: Sequence[Self]) -> Self:
+    def concatenate(cls, batches: Sequence[Self]) -> Self:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Stack in order; binary and grey together become grey."""
         if len({batch.binary for batch in batches}) > 1:
             batches = [batch.grey() for batch in batches]
@@ -91,9 +91,9 @@ class Data:
 def load(source: str = "digits") -> Data:
     """Return real digits by name or folder.
 
-    source: "digits", the 1,797 digits inside scikit-learn, brought to 28 x 28 and made binary (1,297 train, 500 test);
-        "mnist", the original files in $VERILOOP_DATA/mnist where that is set, else torchvision's copy, which is
-        downloaded when there is none; or a folder that holds the four original .gz files, which are read in place.
+    source: "digits", the 1,797 digits inside scikit-learn, brought to 28 x 28 and made binary (1,297 train, 500
+        test); "mnist", the original files in $VERILOOP_DATA/mnist where that is set, else torchvision's copy, which
+        is downloaded when there is none; or a folder that holds the four original .gz files, read in place.
 
     Raises:
         ValueError: naming the file, if one is missing, truncated, or does not match the others.
@@ -188,11 +188,11 @@ def balanced(key: Key, images: Images, n: int) -> Images:
 def _scikit_digits() -> Data:
     from sklearn.datasets import load_digits
 
-    raw = load_digits()
-    small = torch.from_numpy(raw.images).float()[:, None] / 16
+    values, digits = load_digits(return_X_y=True)
+    small = torch.from_numpy(values).float().view(-1, 1, 8, 8) / 16
     large = torch.nn.functional.interpolate(small, size=(28, 28), mode="bilinear")
     # Binary, because the grey seams of enlarged pixels say nothing and cost a Bernoulli decoder 100 nats.
-    images = Images.pack(large.flatten(1).numpy() >= 0.5, raw.target)
+    images = Images.pack(large.flatten(1).numpy() >= 0.5, np.asarray(digits))
     rows = Key(0).fold("split").numpy().permutation(len(images))
     return Data("digits", train=images[np.sort(rows[500:])], test=images[np.sort(rows[:500])])
 

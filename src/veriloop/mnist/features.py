@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ class Classifier(nn.Module):
         super().__init__()
         widths = (1, 32, 64, 128)
         self.body = nn.Sequential()
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in pairwise(widths):
             self.body += nn.Sequential(nn.Conv2d(before, after, 3, stride=2, padding=1), nn.ReLU())
         self.body += nn.Sequential(nn.Flatten(), nn.Linear(128 * 4 * 4, 128), nn.ReLU())
         self.head = nn.Linear(128, DIGITS)
@@ -79,10 +80,10 @@ class DigitOracle:
 
 
 def feature_net(data: Data, steps: int = 1400, *, folder: Path | None = None, device: str = "cpu") -> FeatureNet:
-    """Return the feature network of `data`: from `folder` if it was trained on the same bytes before, else train it.
+    """Return the feature network of `data`: from `folder` if it was trained on the same bytes before, else trained.
 
-    steps: of 128 grey training images; 1,400, three epochs of MNIST, read 99 % of its test images right.
-    folder: by default `cache_folder()`. The key is always the same, so a network is a function of data and steps.
+    steps: of 128 training images; 1,400, three epochs of MNIST, read 99 % of its test images right.
+    folder: by default `cache_folder()`. The key is always the same: a network is a function of data and steps.
     """
     how = Training(steps=steps, batch=128, rate=1e-3, decay=True)
     digest = hashlib.sha256(

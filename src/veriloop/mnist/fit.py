@@ -16,7 +16,6 @@ from veriloop.core import Batch, Key
 from veriloop.core.batch import check_count
 
 N = TypeVar("N", bound=nn.Module)
-B = TypeVar("B", bound=Batch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +71,7 @@ class Fitted:
 
 
 def fit(
-    key: Key, network: nn.Module, loss: Callable[[Any, torch.Generator], Tensor], rows: B, how: Training
+    key: Key, network: nn.Module, loss: Callable[[Any, torch.Generator], Tensor], rows: Batch, how: Training
 ) -> Fitted:
     """Fit `network` in place to `rows`.
 
@@ -97,10 +96,11 @@ def fit(
     for epoch in range(epochs):
         key_now = key.fold("epoch", epoch)
         order = (key_now if how.shuffle else key).fold("order").numpy().permutation(trained)
+        order = order[: (total - step) * how.batch]
         with _seeded(key_now, device) as generator:
             network.train()
             seen = torch.zeros((), device=device)
-            for start in range(0, min(len(order), (total - step) * how.batch), how.batch):
+            for start in range(0, len(order), how.batch):
                 for group in optimizer.param_groups:
                     group["lr"] = _rate(how, step, total)
                 each = _each(value, rows[order[start : start + how.batch]], generator, how)
@@ -109,7 +109,7 @@ def fit(
                 optimizer.step()
                 seen += each.detach().sum()
                 step += 1
-            mean = float(seen) / min(len(order), start + how.batch)
+            mean = float(seen) / len(order)
             network.eval()
             if len(held):
                 mean = _mean(value, rows, held, generator, how)

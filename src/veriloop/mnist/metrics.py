@@ -22,8 +22,7 @@ def nelbo(model: CVAE, images: Any, labels: Any, key: Key) -> tuple[float, float
     """Return the negative ELBO on real images, its reconstruction part and its KL part, in nats per image.
 
     images: n images in any shape, uint8 in 0 ... 255 or floats in [0, 1]. labels: n digits.
-    One posterior draw an image, from `key`: the standard error of the total on 10,000 images is about 0.3, nearly all
-    of it from the images and common to all models; from the draws alone it is about 0.03.
+    There is one posterior draw an image, from `key`.
     """
     pixels = torch.as_tensor(images).reshape(len(images), PIXELS)
     pixels = pixels.float().div(255) if pixels.dtype == torch.uint8 else pixels.float()
@@ -90,9 +89,9 @@ def _root(covariance: np.ndarray) -> np.ndarray:
 def precision_recall(real: np.ndarray, generated: np.ndarray, k: int = 5) -> tuple[float, float, float]:
     """Return precision, recall and coverage of generated rows, shape (m, d), against real ones, shape (n, d).
 
-    Every row has a ball that reaches to its k-th neighbour in its own set. Precision is the share of generated rows in
-    the ball of a real one, recall the share of real rows in the ball of a generated one (Kynkaanniemi et al., 2019),
-    coverage the share of real rows whose ball holds a generated one (Naeem et al., 2020).
+    Every row has a ball that reaches to its k-th neighbour in its own set. Precision is the share of generated rows
+    in the ball of a real one, recall the share of real rows in the ball of a generated one (Kynkaanniemi et al.,
+    2019), coverage the share of real rows whose ball holds a generated one (Naeem et al., 2020).
 
     Raises:
         ValueError: if a set has no more than `k` rows.
@@ -121,11 +120,11 @@ def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 class Measure:
     """Measure a model: `(key, model) -> named numbers`.
 
-    `nelbo`, `reconstruction`, `kl` on all real images. Then on `images` generated ones: `mnist_fid`, the Frechet distance
-    of the feature network's features to those of the real images; `agreement`, the share the network reads as the digit
-    asked for; `diversity`, the variance of features within digits over that of real images; `entropy` of the digits it
-    reads, in nats (ten equal shares: 2.303); `precision`, `recall`, `coverage` within digits, averaged, and `coverage_0`
-    ... `coverage_9`. `fid` with Inception's features is there only where `inception` is given.
+    `nelbo`, `reconstruction`, `kl` on all real images. Then on `images` generated ones: `mnist_fid`, the Frechet
+    distance of the feature network's features to those of the real images; `agreement`, the share it reads as the
+    digit asked for; `diversity`, the variance of features within digits over that of real images; `entropy` of the
+    digits it reads, in nats (ten equal shares: 2.303); `precision`, `recall`, `coverage` within digits, averaged, and
+    `coverage_0` ... `coverage_9`. `fid`, of Inception's features, is there only where `inception` is given.
 
     view: measure the decoder's probabilities, as the published code does, or binary samples.
     """

@@ -44,7 +44,7 @@ class Problem:
         return State(self.first(key.fold("first"), None, self.initial))
 
     def candidates(self, kept: int) -> int:
-        """Return how many candidates a verified round draws to keep `kept` images; an unverified one draws `kept`."""
+        """Return how many candidates a verified round draws to keep `kept` images; unverified it draws `kept`."""
         return DIGITS * round(kept / self.keep / DIGITS)
 
     def loop(
@@ -56,8 +56,8 @@ class Problem:
     ) -> Callable[[Key, State[CVAE]], Loop]:
         """Return what `veriloop.run` takes: (key, state) -> the round's loop.
 
-        verifier: one for all rounds. retrain: (key, model) -> this round's verifier, as `Discriminate` is. Neither: the
-        unverified arm, which keeps all candidates. With one key the arms share their random numbers.
+        verifier: one for all rounds. retrain: (key, model) -> this round's verifier, as `Discriminate` is. Neither:
+        the unverified arm, which keeps all candidates. With one key the arms share their random numbers.
         filter: by default the top `keep` of each digit.
         """
         if verifier is not None and retrain is not None:

@@ -85,9 +85,9 @@ class Discriminate:
     """Train a discriminator on real images and as many of one or several models: `(key, *models) -> Judge`.
 
     real: the images it learns what is real from.
-    view: how grey real images are shown beside binary synthetic ones: drawn pixel by pixel as the synthetic ones are
-        ("bernoulli"), cut at half brightness as in the published code ("threshold"), or left grey, where the texture
-        alone gives the answer away ("grey").
+    view: how grey real images are shown beside binary synthetic ones: drawn pixel by pixel as the synthetic are
+        ("bernoulli"), cut at half brightness as in the published code ("threshold"), or left grey, so that the
+        texture alone gives the answer away ("grey").
     smoothing: the targets are 1 - smoothing / 2 and smoothing / 2.
     conditional, dropout, spectral: see `Discriminator`.
     """
@@ -121,7 +121,8 @@ class Discriminate:
     def __call__(self, key: Key, *models: CVAE) -> Judge:
         shares = [len(part) for part in np.array_split(np.arange(len(self.real)), len(models))]
         synthetic = [
-            Generate()(key.fold("synthetic", i), model, n) for i, (model, n) in enumerate(zip(models, shares))
+            Generate()(key.fold("synthetic", i), model, n)
+            for i, (model, n) in enumerate(zip(models, shares, strict=True))
         ]
         examples = Examples.of(self.show(key.fold("view"), self.real), Images.concatenate(synthetic))
         network = made(
@@ -149,7 +150,7 @@ class TopPerDraw:
     """Keep, in each group, what reaches the top `fraction` of its own draw of `draw` rows: the published filter.
 
     Its cut moves with every draw and keeps ties, so what is kept depends on how the candidates were cut up; the
-    first `count` rows kept of a group are taken, later ones not. `veriloop.TopFraction` ranks all candidates at once.
+    first `count` rows kept of a group are taken, later ones not. `veriloop.TopFraction` ranks all at once.
     """
 
     fraction: float

@@ -1,0 +1,34 @@
+"""A verifier trained once, against one model of all real images or many, beside one retrained every round."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from _config import Whole
+from _mnist import Arm, Digits, both, prepare, schedules, units
+from _run import Unit, main
+from plots.mnist_fixed_verifier import TRAINED, draw, summarise
+from veriloop.mnist import load
+
+
+class FixedVerifier(Digits):
+    """Arms are the three ways to train a verifier, and no verifier."""
+
+    mixed: Annotated[
+        list[Whole], Field(min_length=1)
+    ]  # real images of each model that one verifier is trained against
+
+
+def arms(config: FixedVerifier) -> list[Unit]:
+    """One unit an arm and seed."""
+    work, everything = [], len(load(config.data).train)
+    for size, counts in schedules(config).items():
+        about = {"size": size, "verified": True}
+        for way, models in zip(TRAINED, (None, [everything], config.mixed), strict=True):
+            work.append(Arm(f"{size}-{way}", config, counts, about | {"trained": way}, against=models))
+        work.append(both(size, config, counts, size=size, trained=None)[1])
+    return units(config, work)
+
+
+if __name__ == "__main__":
+    main(FixedVerifier, arms, draw, summarise, prepare)

@@ -1,0 +1,40 @@
+"""Steps of every refit, with each generator, verified and unverified: a short refit hides what the verifier gains."""
+
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from _config import Whole
+from _mnist import Arm, Digits, both, prepare, schedules, units
+from _run import Unit, main
+from plots.mnist_refit_length import draw, summarise
+
+
+class RefitLength(Digits):
+    """Arms are all generators and refit lengths, each verified, unverified, and refitted to as many real images."""
+
+    steps: Annotated[list[Whole], Field(min_length=1)]
+    models: Annotated[list[Literal["conv", "mlp"]], Field(min_length=1)]
+
+
+def arms(config: RefitLength) -> list[Unit]:
+    """One unit an arm and seed."""
+    work = []
+    for size, counts in schedules(config).items():
+        for model in config.models:
+            for steps in config.steps:
+                refit = replace(config.refit, steps=steps)
+                own = config.model_copy(update={"model": model, "refit": refit})
+                about = {"size": size, "steps": steps}
+                name = f"{size}-{model}-{steps}"
+                work += both(name, own, counts, **about)
+                real = own.model_copy(update={"initial": counts[0]})
+                work.append(
+                    Arm(f"{name}-real", real, [], about | {"verified": None}, verified=False, as_refit=True)
+                )
+    return units(config, work)
+
+
+if __name__ == "__main__":
+    main(RefitLength, arms, draw, summarise, prepare)

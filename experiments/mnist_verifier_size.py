@@ -1,0 +1,33 @@
+"""Verifiers trained on few and on many real images: what the verifier knows is where verified retraining ends."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from _config import Whole
+from _mnist import Arm, Digits, both, prepare, schedules, units
+from _run import Unit, main
+from plots.mnist_verifier_size import draw, summarise
+
+
+class VerifierSize(Digits):
+    """Arms are verifiers of all sizes, the same images as the generator's among them, and no verifier."""
+
+    verifier_sizes: Annotated[list[Whole | Literal["initial"]], Field(min_length=1)]
+
+
+def arms(config: VerifierSize) -> list[Unit]:
+    """One unit an arm and seed."""
+    work = []
+    for size, counts in schedules(config).items():
+        for real in config.verifier_sizes:
+            own = config.model_copy(update={"judge": config.judge.model_copy(update={"real": real})})
+            work.append(
+                Arm(f"{size}-verifier{real}", own, counts, {"size": size, "verifier_size": real, "verified": True})
+            )
+        work.append(both(size, config, counts, size=size, verifier_size=None)[1])
+    return units(config, work)
+
+
+if __name__ == "__main__":
+    main(VerifierSize, arms, draw, summarise, prepare)
