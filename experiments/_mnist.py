@@ -185,9 +185,8 @@ def follow_arm(config: Any, arm: Arm, seed: int, folder: Path) -> Rows:
     loop = _loop(own, arm, problem, data, key)
     sizes = [_size(own, problem, arm, kept) for kept in arm.counts]
     state = start
-    rounds = store.run(
-        loop, key, start, sizes, save=save_state, load=partial(load_state, device=own.device), name=name
-    )
+    load_on = partial(load_state, device=own.device)
+    rounds = store.run(loop, key, start, sizes, save=save_state, load=load_on, name=name)
     for state, record in rounds:  # noqa: B007
         rows.append(row(record))
     rows[-1]["samples"] = _samples(key, state)

@@ -14,9 +14,8 @@ from veriloop.mnist import load
 class FixedVerifier(Digits):
     """Arms are the three ways to train a verifier, and no verifier."""
 
-    mixed: Annotated[
-        list[Whole], Field(min_length=1)
-    ]  # real images of each model that one verifier is trained against
+    # How many real images each model had that the one verifier is trained against.
+    mixed: Annotated[list[Whole], Field(min_length=1)]
 
 
 def arms(config: FixedVerifier) -> list[Unit]:

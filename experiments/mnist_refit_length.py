@@ -1,4 +1,4 @@
-"""Steps of every refit, with each generator, verified and unverified: a short refit hides what the verifier gains."""
+"""Steps of every refit, by generator, verified and unverified: a short refit hides what the verifier gains."""
 
 from dataclasses import replace
 from typing import Annotated, Literal
@@ -30,9 +30,7 @@ def arms(config: RefitLength) -> list[Unit]:
                 name = f"{size}-{model}-{steps}"
                 work += both(name, own, counts, **about)
                 real = own.model_copy(update={"initial": counts[0]})
-                work.append(
-                    Arm(f"{name}-real", real, [], about | {"verified": None}, verified=False, as_refit=True)
-                )
+                work.append(Arm(f"{name}-real", real, [], about | {"verified": None}, False, as_refit=True))
     return units(config, work)
 
 

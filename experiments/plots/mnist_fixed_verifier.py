@@ -6,11 +6,7 @@ from plots._mnist import LABELS, curve, difference, ends, legend, metrics, show
 from plots.common import COLORS, GREY, Figure, Measured, Rows, line, plt, select
 
 TRAINED = ("each round", "once", "on many")
-NAMES = (
-    "retrained every round",
-    "once, against a model of all real images",
-    "once, against models of several sizes",
-)
+NAMES = ("retrained every round", "once, on a model of all real images", "once, on models of several sizes")
 METRICS = ("mnist_fid", "fid", "agreement", "nelbo", "verifier_accuracy", "passed")
 
 

@@ -23,9 +23,7 @@ def draw(rows: Rows) -> Figure:
         row[0].set_ylabel(f"{model}, round {last}")
     for panel in axes[-1]:
         panel.set_xlabel("steps of a refit")
-    handles = [
-        line(label, color=COLORS[0], ls=style) for label, style in zip(("verified", "unverified"), STYLE.values())
-    ]
+    handles = [line("verified", color=COLORS[0]), line("unverified", color=COLORS[0], ls="--")]
     handles += [line("fitted to as many real images", color=COLORS[2]), line("round 0", color="black", ls=":")]
     legend(figure, rows, handles)
     return figure

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from plots._mnist import LABELS, curve, difference, ends, legend, metrics, thin
 from plots.common import GREY, Figure, Measured, Rows, line, panels, plt, select
 
@@ -13,9 +15,8 @@ METRICS = ("mnist_fid", "fid", "agreement", "nelbo", "verifier_accuracy")
 def draw(rows: Rows) -> Figure:
     """One panel a metric, one line a verifier."""
     names, sizes, last = metrics(rows, METRICS), _sizes(rows), max(row["round"] for row in rows)
-    colors = dict(
-        zip(sizes, plt.colormaps["viridis"]([0.95 * i / max(len(sizes) - 1, 1) for i in range(len(sizes))]))
-    )
+    shades = plt.colormaps["viridis"](np.linspace(0, 0.95, len(sizes)))
+    colors = dict(zip(sizes, shades, strict=True))
     figure, axes = panels(1, len(names), height=2.6)
     for panel, name in zip(axes[0], names, strict=True):
         for size, color in colors.items():

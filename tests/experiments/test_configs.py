@@ -46,7 +46,7 @@ def test_the_collectors_find_the_files_and_every_script_has_its_config_and_its_p
     names = {path.stem for path in SCRIPTS}
     assert {"linear_landscape", "linear_rounds", "linear_designs", "linear_policies"} <= names
     assert {path.stem for path in CONFIGS} == names and len(CONFIGS) == len(SCRIPTS)
-    assert {path.stem for path in PLOTS} == names | {"common"}
+    assert {path.stem for path in PLOTS} == names | {"common", "_mnist"}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=stem)

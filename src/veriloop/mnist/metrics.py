@@ -123,8 +123,8 @@ class Measure:
     `nelbo`, `reconstruction`, `kl` on all real images. Then on `images` generated ones: `mnist_fid`, the Frechet
     distance of the feature network's features to those of the real images; `agreement`, the share it reads as the
     digit asked for; `diversity`, the variance of features within digits over that of real images; `entropy` of the
-    digits it reads, in nats (ten equal shares: 2.303); `precision`, `recall`, `coverage` within digits, averaged, and
-    `coverage_0` ... `coverage_9`. `fid`, of Inception's features, is there only where `inception` is given.
+    digits it reads, in nats (ten equal shares: 2.303); `precision`, `recall`, `coverage` within digits, averaged,
+    and `coverage_0` ... `coverage_9`. `fid`, of Inception's features, is there only where `inception` is given.
 
     view: measure the decoder's probabilities, as the published code does, or binary samples.
     """
