@@ -126,7 +126,7 @@ def full(config: Any) -> Arm:
     return Arm("real", everything, [], {"verified": None, "size": None}, verified=False, as_refit=True)
 
 
-def units(config: Any, arms: Iterable[Arm]) -> list[Unit]:
+def per_seed(config: Any, arms: Iterable[Arm]) -> list[Unit]:
     """Return one unit an arm and seed, after refusing what cannot be done."""
     arms = list(arms)
     try:

@@ -1,6 +1,6 @@
 """More images every round and a label-smoothed conditional verifier: the ELBO, its two parts, and the verifier."""
 
-from _mnist import Digits, both, prepare, schedules, units
+from _mnist import Digits, both, per_seed, prepare, schedules
 from _run import Unit, main
 from plots.mnist_elbo import draw, summarise
 
@@ -9,11 +9,11 @@ class Elbo(Digits):
     """Arms are all schedules, each verified and unverified."""
 
 
-def arms(config: Elbo) -> list[Unit]:
+def units(config: Elbo) -> list[Unit]:
     """One unit an arm and seed."""
     named = schedules(config).items()
-    return units(config, [arm for size, counts in named for arm in both(size, config, counts, size=size)])
+    return per_seed(config, [arm for size, counts in named for arm in both(size, config, counts, size=size)])
 
 
 if __name__ == "__main__":
-    main(Elbo, arms, draw, summarise, prepare)
+    main(Elbo, units, draw, summarise, prepare)

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from _config import Whole
-from _mnist import Arm, Digits, both, prepare, schedules, units
+from _mnist import Arm, Digits, both, per_seed, prepare, schedules
 from _run import Unit, main
 from plots.mnist_fixed_verifier import TRAINED, draw, summarise
 from veriloop.mnist import load
@@ -18,7 +18,7 @@ class FixedVerifier(Digits):
     mixed: Annotated[list[Whole], Field(min_length=1)]
 
 
-def arms(config: FixedVerifier) -> list[Unit]:
+def units(config: FixedVerifier) -> list[Unit]:
     """One unit an arm and seed."""
     work, everything = [], len(load(config.data).train)
     for size, counts in schedules(config).items():
@@ -26,8 +26,8 @@ def arms(config: FixedVerifier) -> list[Unit]:
         for way, models in zip(TRAINED, (None, [everything], config.mixed), strict=True):
             work.append(Arm(f"{size}-{way}", config, counts, about | {"trained": way}, against=models))
         work.append(both(size, config, counts, size=size, trained=None)[1])
-    return units(config, work)
+    return per_seed(config, work)
 
 
 if __name__ == "__main__":
-    main(FixedVerifier, arms, draw, summarise, prepare)
+    main(FixedVerifier, units, draw, summarise, prepare)

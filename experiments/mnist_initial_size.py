@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from _config import Whole
-from _mnist import Digits, both, prepare, schedules, units
+from _mnist import Digits, both, per_seed, prepare, schedules
 from _run import Unit, main
 from plots.mnist_initial_size import draw, summarise
 
@@ -16,15 +16,15 @@ class InitialSize(Digits):
     initial_sizes: Annotated[list[Whole], Field(min_length=1)]
 
 
-def arms(config: InitialSize) -> list[Unit]:
+def units(config: InitialSize) -> list[Unit]:
     """One unit an arm and seed."""
     work = []
     for size, counts in schedules(config).items():
         for n in config.initial_sizes:
             own = config.model_copy(update={"initial": n})
             work += both(f"{size}-initial{n}", own, counts, size=size, initial=n)
-    return units(config, work)
+    return per_seed(config, work)
 
 
 if __name__ == "__main__":
-    main(InitialSize, arms, draw, summarise, prepare)
+    main(InitialSize, units, draw, summarise, prepare)

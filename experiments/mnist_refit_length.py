@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from _config import Whole
-from _mnist import Arm, Digits, both, prepare, schedules, units
+from _mnist import Arm, Digits, both, per_seed, prepare, schedules
 from _run import Unit, main
 from plots.mnist_refit_length import draw, summarise
 
@@ -18,7 +18,7 @@ class RefitLength(Digits):
     models: Annotated[list[Literal["conv", "mlp"]], Field(min_length=1)]
 
 
-def arms(config: RefitLength) -> list[Unit]:
+def units(config: RefitLength) -> list[Unit]:
     """One unit an arm and seed."""
     work = []
     for size, counts in schedules(config).items():
@@ -31,8 +31,8 @@ def arms(config: RefitLength) -> list[Unit]:
                 work += both(name, own, counts, **about)
                 real = own.model_copy(update={"initial": counts[0]})
                 work.append(Arm(f"{name}-real", real, [], about | {"verified": None}, False, as_refit=True))
-    return units(config, work)
+    return per_seed(config, work)
 
 
 if __name__ == "__main__":
-    main(RefitLength, arms, draw, summarise, prepare)
+    main(RefitLength, units, draw, summarise, prepare)

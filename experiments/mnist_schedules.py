@@ -1,6 +1,6 @@
 """Kept images by round, fixed or growing: Frechet distances and ELBO, verified and unverified."""
 
-from _mnist import Digits, both, full, prepare, schedules, units
+from _mnist import Digits, both, full, per_seed, prepare, schedules
 from _run import Unit, main
 from plots.mnist_schedules import draw, summarise
 
@@ -9,13 +9,13 @@ class Schedules(Digits):
     """Arms are all schedules, each verified and unverified, and a model of all real images."""
 
 
-def arms(config: Schedules) -> list[Unit]:
+def units(config: Schedules) -> list[Unit]:
     """One unit an arm and seed."""
     named = schedules(config).items()
-    return units(
+    return per_seed(
         config, [full(config), *(arm for name, counts in named for arm in both(name, config, counts, size=name))]
     )
 
 
 if __name__ == "__main__":
-    main(Schedules, arms, draw, summarise, prepare)
+    main(Schedules, units, draw, summarise, prepare)

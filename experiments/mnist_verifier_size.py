@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from _config import Whole
-from _mnist import Arm, Digits, both, prepare, schedules, units
+from _mnist import Arm, Digits, both, per_seed, prepare, schedules
 from _run import Unit, main
 from plots.mnist_verifier_size import draw, summarise
 
@@ -16,7 +16,7 @@ class VerifierSize(Digits):
     verifier_sizes: Annotated[list[Whole | Literal["initial"]], Field(min_length=1)]
 
 
-def arms(config: VerifierSize) -> list[Unit]:
+def units(config: VerifierSize) -> list[Unit]:
     """One unit an arm and seed."""
     work = []
     for size, counts in schedules(config).items():
@@ -26,8 +26,8 @@ def arms(config: VerifierSize) -> list[Unit]:
                 Arm(f"{size}-verifier{real}", own, counts, {"size": size, "verifier_size": real, "verified": True})
             )
         work.append(both(size, config, counts, size=size, verifier_size=None)[1])
-    return units(config, work)
+    return per_seed(config, work)
 
 
 if __name__ == "__main__":
-    main(VerifierSize, arms, draw, summarise, prepare)
+    main(VerifierSize, units, draw, summarise, prepare)

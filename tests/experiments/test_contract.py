@@ -13,7 +13,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-SCRIPTS = sorted(path.stem for path in (Path(__file__).parents[2] / "experiments").glob("[!_]*.py"))
+SCRIPTS = sorted(path.stem for path in (Path(__file__).parents[2] / "experiments").glob("linear_*.py"))
 LANDSCAPE = {"bias", "radius", "exact", "expansion", "mean", "standard_error"}
 ROUNDS = {"arm", "seed", "round", "candidates", "kept"}
 PROVENANCE = {"experiment", "preset", "config", "commit", "dirty", "versions", "device", "seconds", "summary"}

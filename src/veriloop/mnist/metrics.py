@@ -46,7 +46,7 @@ def frechet_distance(features_a: Any, features_b: Any) -> float:
 
     Biased upward for few rows: compare only distances taken with the same numbers of rows.
 
-    >>> frechet_distance([[0.0], [2.0]], [[1.0], [5.0]])  # means 1 and 3, standard deviations sqrt 2 and sqrt 8
+    >>> round(frechet_distance([[0.0], [2.0]], [[1.0], [5.0]]), 9)  # means 1 and 3, variances 2 and 8
     6.0
 
     Raises:

@@ -1,0 +1,139 @@
+"""The digit scripts: each runs at smoke scale; arms are paired; a stopped run resumes; bad input is refused early."""
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted(path.stem for path in (ROOT / "experiments").glob("mnist_*.py"))
+FIRST = SCRIPTS[0]
+METRICS = {"nelbo", "reconstruction", "kl", "mnist_fid", "agreement", "recall", "coverage", "entropy"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """One feature network for all runs, and none of the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VERILOOP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def rows_of(run):
+    return [json.loads(text) for text in run.records.splitlines()]
+
+
+def test_there_are_six():
+    assert len(SCRIPTS) == 6
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_script_runs_at_smoke_scale(name, here):
+    """It ends with 0, a figure, a summary and rows that hold every metric; without weights there is no `fid`."""
+    run = here(name)
+    assert run.code == 0, run.stderr
+    assert (run.out / "figure.png").stat().st_size > 10_000 and (run.out / "figure.pdf").exists()
+    assert "fid          not measured: no Inception weights" in run.stdout
+    rows = rows_of(run)
+    for row in rows:
+        assert set(row) >= METRICS | {"arm", "seed", "round", "candidates", "kept", "model", "data"}
+        assert "fid" not in row
+    arms = {(row["arm"], row["seed"]) for row in rows}
+    assert len(rows) == len({(row["arm"], row["seed"], row["round"]) for row in rows}) and len(arms) >= 4
+    about = json.loads((run.out / "run.json").read_text())
+    assert about["finished"] and "accuracy" in about["measures"]["mnist_fid"]
+    assert about["config"]["data"] == "digits"
+
+
+def test_arms_start_alike_and_verified_ones_keep_a_tenth(here):
+    """Paired by seed: the same round 0, to the last digit."""
+    rows = rows_of(here("mnist_schedules", figure=False))
+    for seed in {row["seed"] for row in rows}:
+        start = [row for row in rows if row["seed"] == seed and row["round"] == 0 and row["size"]]
+        assert len(start) == 2
+        one, other = ({name: row[name] for name in METRICS} | {"samples": row["samples"]} for row in start)
+        assert one == other
+    for row in rows:
+        if row["round"]:
+            assert row["kept"] == 1000 and row["candidates"] == (10_000 if row["verified"] else 1000)
+
+
+def test_a_stopped_run_resumes_to_the_same_bytes(here, tmp_path, monkeypatch):
+    """Stopped inside an arm: the rounds committed are read, the others run, and the records are the same."""
+    import veriloop.core.store as store
+
+    whole = here("mnist_elbo", out=tmp_path / "whole", figure=False)
+    count, commit = [], store.RunDir.commit
+
+    def stopping(self, *arguments):
+        count.append(arguments)
+        if len(count) == 5:
+            raise KeyboardInterrupt
+        return commit(self, *arguments)
+
+    monkeypatch.setattr(store.RunDir, "commit", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        here("mnist_elbo", out=tmp_path / "part", figure=False)
+    monkeypatch.setattr(store.RunDir, "commit", commit)
+    resumed = here("mnist_elbo", "--resume", out=tmp_path / "part", figure=False)
+    assert resumed.code == 0 and resumed.records == whole.records
+
+
+@pytest.mark.parametrize("setting", ["protocol=authors", "filter=threshold", "warm=true", "judge.real=initial"])
+def test_options_change_the_verified_arm_alone(here, tmp_path, setting):
+    """Round 0 and the unverified arm stay as they were, but for warm refits and last weights, which are both arms'."""
+    extra = ["--set", "rounds=1", "--set", "replicates=1"]
+    plain, changed = (
+        rows_of(here("mnist_schedules", *extra, *more, out=tmp_path / f"run{len(more)}", figure=False))
+        for more in ([], ["--set", setting])
+    )
+    pick = {
+        kind: [(a, b) for a, b in zip(plain, changed, strict=True) if a["verified"] is kind]
+        for kind in (True, False)
+    }
+    assert pick[True][0][0] == pick[True][0][1]
+    assert pick[True][1][0] != pick[True][1][1]
+    assert (pick[False][1][0] != pick[False][1][1]) == (setting == "warm=true")
+
+
+def folder(path, labels=12):
+    for part in ("train", "t10k"):
+        for kind, shape in (("images-idx3", (12, 28, 28)), ("labels-idx1", (labels,))):
+            head = bytes([0, 0, 8, len(shape)]) + b"".join(size.to_bytes(4) for size in shape)
+            body = np.zeros(shape, np.uint8).tobytes()
+            (path / f"{part}-{kind}-ubyte.gz").write_bytes(gzip.compress(head + body))
+    return path
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["sizes={odd: 1005}"], "odd keeps 1005 images, must be a multiple of 10"),
+        (["keep=1.5"], "keep: got 1.5, must be less than or equal to 1"),
+        (["judge.real=1290"], "at most 1270, or for all 1297"),
+        (["data=/nowhere"], "no train-images-idx3-ubyte.gz in /nowhere; name the folder"),
+        (["images=55"], "images: got 55"),
+        (["refit.stepz=3"], "refit.stepz"),
+        (["inception=/nowhere.pth"], "no Inception weights at /nowhere.pth"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_nothing_is_done(name, settings, message, here):
+    if name == "mnist_verifier_size" and settings[0].startswith("judge.real"):
+        settings = ["verifier_sizes=[1290]"]
+    run = here(name, *(part for setting in settings for part in ("--set", setting)))
+    assert run.code == 2 and message in run.stderr, run.stderr
+    assert run.stderr.count("\n") == 1 and "Traceback" not in run.stderr
+    assert not run.out.exists()
+
+
+def test_files_that_do_not_match_or_are_cut_short_are_refused(here, tmp_path):
+    wrong = folder(tmp_path, labels=11)
+    run = here(FIRST, "--set", f"data={wrong}")
+    assert run.code == 2 and "must hold 12 labels" in run.stderr
+    file = folder(tmp_path) / "train-images-idx3-ubyte.gz"
+    file.write_bytes(file.read_bytes()[:20])
+    run = here(FIRST, "--set", f"data={wrong}")
+    assert run.code == 2 and "cannot read" in run.stderr
