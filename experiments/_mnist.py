@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from _config import BadInput, Config, Sizes, Whole, per_round
@@ -60,7 +60,8 @@ class Judged(BaseModel):
 class Digits(Config):
     """A loop on digits. `sizes` counts the images kept each round, `initial` the real ones of the first model."""
 
-    data: Annotated[str, AfterValidator(lambda name: _what_is_there() if name == "auto" else name)] = "auto"
+    data: str  # see `veriloop.mnist.load`; "auto": MNIST where it is found, else digits, with `on_digits` instead
+    on_digits: dict[str, Any] | None = None
     protocol: Literal["corrected", "authors"] = "corrected"
     replicates: Whole  # seeds: seed, seed + 1, ...
     rounds: Whole
@@ -80,6 +81,16 @@ class Digits(Config):
     threads: Whole = 1  # of one arm; the records depend on it
     device: str = "cpu"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _what_is_there(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if values.get("data") != "auto":
+            return values
+        if have_mnist():
+            return values | {"data": "mnist"}
+        small = values.get("on_digits")
+        return values | (small if isinstance(small, dict) else {}) | {"data": "digits"}
+
 
 class Arm(NamedTuple):
     """One line of a figure: its own settings, its images kept by round, and what its rows say of it."""
@@ -91,10 +102,6 @@ class Arm(NamedTuple):
     verified: bool = True
     against: list[int] | None = None  # train the verifier once, against models of so many real images each
     as_refit: bool = False  # the first model is fitted as every later one would be
-
-
-def _what_is_there() -> str:
-    return "mnist" if have_mnist() else "digits"
 
 
 def schedules(config: Any) -> dict[str, list[int]]:

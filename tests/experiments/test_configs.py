@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from _config import Config, per_round, read_config
+from veriloop.mnist import have_mnist
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "experiments").glob("[!_]*.py"))
@@ -65,6 +66,8 @@ def test_every_preset_of_every_config_holds_and_yields_units(path, preset, load)
     """The presets that no test has the time to run are at least valid; no two units share a checkpoint."""
     module = load(path.stem)
     config, expected = read_config(kind_of(module), path, preset, [])
+    if getattr(config, "data", None) == "mnist" and not have_mnist():
+        pytest.skip("MNIST is not on this machine")
     units = module.units(config)
     names = [unit.name for unit in units]
     assert len(names) > 1 and len(set(names)) == len(names)

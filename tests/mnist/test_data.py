@@ -1,134 +1,362 @@
-"""Images keep what was put in; files are read as they are or refused in one sentence; sets are balanced."""
+"""Images keep their pixels through every form; files are read as they are or refused with the reason."""
 
 import gzip
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from veriloop import Key
-from veriloop.mnist import Images, balanced, load
-from veriloop.mnist.data import read_folder, read_idx
+from veriloop.mnist import Images, balanced, have_mnist, load
+
+NAMES = {
+    "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
+    "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
+}
 
 
-@given(st.integers(0, 5), st.integers(0, 1000))
-def test_packing_is_lossless_at_98_bytes(n, seed):
-    bits = Key(seed).numpy().random((n, 784)) < 0.3
-    images = Images.pack(bits, np.arange(n) % 10)
-    assert images.binary and images.pixels.shape == (n, 98)
-    np.testing.assert_array_equal(images.grey().pixels == 255, bits)
-    np.testing.assert_array_equal(images.tensors()[0].numpy(), bits)
-    np.testing.assert_array_equal(images.grey().threshold().pixels, images.pixels)
+def random_grey(n, key=0):
+    rng = Key(key).fold("grey").numpy()
+    return Images(rng.integers(0, 256, (n, 784), dtype=np.uint8), np.arange(n, dtype=np.uint8) % 10)
 
 
-def grey(n=200, seed=0):
-    return Images(
-        Key(seed).numpy().integers(0, 256, (n, 784), dtype=np.uint8), (np.arange(n) % 10).astype(np.uint8)
+# Images.
+
+
+@given(st.integers(0, 10**6), st.integers(0, 12), st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+def test_packing_and_unpacking_give_the_same_pixels(seed, n, share):
+    """98 bytes an image; grey, tensors and packing again all agree with the booleans packed."""
+    bits = np.random.default_rng(seed).random((n, 784)) < share
+    images = Images.pack(bits, np.arange(n))
+    assert (
+        images.binary and images.pixels.shape == (n, 98) and images.pixels.dtype == images.labels.dtype == np.uint8
     )
+    grey = images.grey()
+    assert not grey.binary
+    np.testing.assert_array_equal(grey.pixels, np.where(bits, 255, 0))
+    np.testing.assert_array_equal(grey.threshold().pixels, images.pixels)
+    np.testing.assert_array_equal(grey.bernoulli(Key(seed)).pixels, images.pixels)
+    for each in (images, grey):
+        pixels, labels = each.tensors()
+        assert (pixels.dtype, labels.dtype) == (torch.float32, torch.int64)
+        np.testing.assert_array_equal(pixels.numpy(), bits)
+        assert labels.tolist() == list(range(n))
 
 
-def test_bernoulli_keeps_the_mean_brightness_and_the_ends():
-    """The number of ones has the mean and variance of independent pixels, and 0 and 255 are certain."""
-    images = grey()
-    images.pixels[0], images.pixels[1] = 0, 255
-    drawn = images.bernoulli(Key(5))
-    ones, p = drawn.tensors()[0].numpy(), images.pixels / 255.0
-    assert abs(ones.sum() - p.sum()) / np.sqrt((p * (1 - p)).sum()) < 4
-    assert ones[0].sum() == 0 and ones[1].sum() == 784
-    assert drawn.binary and drawn.bernoulli(Key(6)) is drawn
+def test_tensors_of_grey_pixels_are_shares_of_255():
+    images = random_grey(3)
+    np.testing.assert_array_equal(images.tensors()[0].numpy(), images.pixels.astype(np.float32) / np.float32(255))
 
 
-def test_binary_and_grey_together_become_grey():
-    one, other = grey(3), grey(2).threshold()
-    both = Images.concatenate([one, other])
-    np.testing.assert_array_equal(both.pixels, np.concatenate([one.pixels, other.grey().pixels]))
-    assert Images.concatenate([other, other]).binary
+def test_tensors_leave_the_images_as_they_are():
+    images = random_grey(2)
+    before = images.pixels.copy()
+    images.tensors()[0].zero_()
+    np.testing.assert_array_equal(images.pixels, before)
 
 
-@given(st.integers(1, 10), st.integers(1, 10), st.integers(0, 50))
-def test_balanced_sets_are_balanced_and_nested(small, more, seed):
-    images = grey(220)
-    images.pixels[:, :2] = np.stack([np.arange(220), np.arange(220) // 200], 1)
-    few, many = (balanced(Key(seed), images, 10 * n) for n in (small, min(small + more, 20)))
-    assert (np.bincount(few.labels, minlength=10) == small).all()
-    rows = [set(map(bytes, each.pixels)) for each in (few, many)]
-    assert len(rows[0]) == 10 * small and rows[0] <= rows[1]
+def test_threshold_cuts_at_half_brightness():
+    pixels = np.tile(np.array([0, 127, 128, 255], dtype=np.uint8), (1, 196))
+    bits = Images(pixels, np.zeros(1, dtype=np.uint8)).threshold().grey().pixels[0, :4]
+    assert bits.tolist() == [0, 0, 255, 255]
 
 
-def test_balanced_refuses_what_cannot_be_had():
-    images = grey(199)
-    assert balanced(Key(0), images, 199) is images
-    with pytest.raises(ValueError, match="multiple of 10"):
-        balanced(Key(0), images, 55)
-    with pytest.raises(ValueError, match="digit 9 has 19.*at most 190, or for all 199"):
-        balanced(Key(0), images, 200)
+@pytest.mark.parametrize("brightness", [1, 100, 254])
+def test_bernoulli_draws_a_one_with_the_probability_of_its_brightness(brightness):
+    """Out of 255, not 256; by z over 784,000 pixels."""
+    n, p = 1000 * 784, brightness / 255
+    images = Images(np.full((1000, 784), brightness, dtype=np.uint8), np.zeros(1000, dtype=np.uint8))
+    ones = np.unpackbits(images.bernoulli(Key(brightness)).pixels).sum()
+    assert abs((ones - n * p) / np.sqrt(n * p * (1 - p))) < 4
 
 
-def idx(array):
-    header = bytes([0, 0, 8, array.ndim]) + b"".join(int(size).to_bytes(4) for size in array.shape)
-    return gzip.compress(header + array.astype(np.uint8).tobytes())
+def test_bernoulli_draws_follow_the_key_and_pixels_are_independent():
+    """Neighbouring pixels are on together as often as chance makes; the same key gives the same images."""
+    images = Images(np.full((500, 784), 51, dtype=np.uint8), np.zeros(500, dtype=np.uint8))
+    bits = images.bernoulli(Key(0)).grey().pixels.reshape(-1, 2) > 0
+    n, p = len(bits), 0.2**2
+    assert abs((bits.all(axis=1).sum() - n * p) / np.sqrt(n * p * (1 - p))) < 4
+    assert images.bernoulli(Key(0)).pixels.tobytes() == images.bernoulli(Key(0)).pixels.tobytes()
+    assert images.bernoulli(Key(0)).pixels.tobytes() != images.bernoulli(Key(1)).pixels.tobytes()
 
 
-def folder(path, **replaced):
-    images, labels = np.arange(3 * 784).reshape(3, 28, 28) % 256, np.array([3, 1, 9])
-    for part in ("train", "t10k"):
-        (path / f"{part}-images-idx3-ubyte.gz").write_bytes(idx(images))
-        (path / f"{part}-labels-idx1-ubyte.gz").write_bytes(idx(labels))
-    for name, content in replaced.items():
-        (path / f"train-{name}-ubyte.gz").write_bytes(content)
-    return images, labels
+def test_binary_images_are_left_as_they_are():
+    images = random_grey(3).threshold()
+    assert images.threshold() is images and images.bernoulli(Key(0)) is images
+    grey = images.grey()
+    assert grey.grey() is grey
 
 
-def test_files_are_read_as_written(tmp_path):
-    images, labels = folder(tmp_path)
-    data = load(str(tmp_path))
-    np.testing.assert_array_equal(data.train.pixels, images.reshape(3, 784))
-    np.testing.assert_array_equal(data.test.labels, labels)
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".gz"] * 4  # no copy written
+def test_concatenate_keeps_order_and_turns_a_mixture_grey():
+    grey, binary = random_grey(3), random_grey(4, key=1).threshold()
+    mixed = Images.concatenate([grey, binary, grey[[1]]])
+    assert not mixed.binary
+    np.testing.assert_array_equal(
+        mixed.pixels, np.concatenate([grey.pixels, binary.grey().pixels, grey.pixels[1:2]])
+    )
+    assert mixed.labels.tolist() == [0, 1, 2, 0, 1, 2, 3, 1]
+    same = Images.concatenate([binary, binary[[3, 0]]])
+    assert same.binary and same.pixels.tobytes() == binary.pixels[[0, 1, 2, 3, 3, 0]].tobytes()
+
+
+def test_images_refuse_labels_of_another_number():
+    with pytest.raises(ValueError, match=r"Images needs columns of one length, got \{'pixels': 3, 'labels': 2\}"):
+        Images(np.zeros((3, 98), dtype=np.uint8), np.zeros(2, dtype=np.uint8))
+
+
+# Balanced sets.
+
+
+def marked(labels):
+    """Images that carry their own number in the first two bytes."""
+    pixels = np.zeros((len(labels), 98), dtype=np.uint8)
+    pixels[:, 0], pixels[:, 1] = np.divmod(np.arange(len(labels)), 256)
+    return Images(pixels, np.asarray(labels, dtype=np.uint8))
+
+
+def numbers(images):
+    return images.pixels[:, 0].astype(int) * 256 + images.pixels[:, 1]
+
+
+@given(st.integers(0, 10**6), st.lists(st.integers(2, 9), min_size=10, max_size=10), st.data())
+def test_balanced_sets_are_balanced_and_nested(seed, counts, data):
+    """Equally many of each digit, each image once, in the order of the source; a smaller set lies in a larger."""
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(10), counts))
+    images = marked(labels)
+    sizes = st.integers(1, min(counts)).map(lambda each: 10 * each)
+    small, large = sorted([data.draw(sizes), data.draw(sizes)])
+    parts = [balanced(Key(seed), images, n) for n in (small, large)]
+    for part, n in zip(parts, (small, large), strict=True):
+        assert np.bincount(part.labels, minlength=10).tolist() == [n // 10] * 10
+        assert (np.diff(numbers(part)) > 0).all()
+        np.testing.assert_array_equal(labels[numbers(part)], part.labels)
+    assert set(numbers(parts[0])) <= set(numbers(parts[1]))
+
+
+def test_balanced_sets_pick_every_image_equally_often():
+    """Under 2,000 keys, one of four of each digit: each in a quarter of the sets, by z; digits do not agree."""
+    images, keys = marked(np.tile(np.arange(10), 4)), 2000
+    picked = np.zeros((keys, 40), dtype=bool)
+    for i in range(keys):
+        picked[i, numbers(balanced(Key(i), images, 10))] = True
+    z = (picked.mean(axis=0) - 0.25) / np.sqrt(0.25 * 0.75 / keys)
+    assert np.abs(z).max() < 4
+    both = (picked[:, 0] & picked[:, 1]).mean()
+    assert abs(both - 1 / 16) / np.sqrt(1 / 16 * 15 / 16 / keys) < 4
+
+
+def test_all_images_are_had_whatever_their_balance():
+    images = marked([0, 0, 0, 1])
+    assert balanced(Key(0), images, 4) is images
+
+
+@pytest.mark.parametrize("n", [0, -10, 5, 15])
+def test_balanced_refuses_what_ten_does_not_divide(n):
+    with pytest.raises(ValueError, match=f"a balanced set of {n} images cannot be had; ask for a multiple of 10"):
+        balanced(Key(0), marked(np.tile(np.arange(10), 3)), n)
+
+
+def test_balanced_names_the_digit_that_is_short():
+    labels = [label for label in np.tile(np.arange(10), 3) if label != 7] + [7]
+    wanted = "needs 2 of each digit, digit 7 has 1; ask for at most 10, or for all 28"
+    with pytest.raises(ValueError, match=f"a balanced set of 20 images {wanted}"):
+        balanced(Key(0), marked(labels), 20)
+
+
+# Files.
+
+
+def write_idx(path, array, magic=b"\x00\x00\x08", header=None):
+    shape = array.shape if header is None else header
+    content = magic + bytes([len(shape)]) + np.array(shape, ">u4").tobytes() + array.astype(np.uint8).tobytes()
+    with gzip.open(path, "wb") as stream:
+        stream.write(content)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of the four files: 12 images to train, 4 to test."""
+    rng = Key(0).fold("files").numpy()
+    for part, n in (("train", 12), ("test", 4)):
+        images, labels = NAMES[part]
+        write_idx(tmp_path / images, rng.integers(0, 256, (n, 28, 28)))
+        write_idx(tmp_path / labels, np.arange(n) % 10)
+    return tmp_path
+
+
+def test_a_folder_is_read_in_place(folder):
+    """Pixels row by row as written, the labels beside them, nothing added to the folder."""
+    before = sorted(os.listdir(folder))
+    data = load(str(folder))
+    rng = Key(0).fold("files").numpy()
+    assert data.name == str(folder)
+    for part, n in ((data.train, 12), (data.test, 4)):
+        np.testing.assert_array_equal(part.pixels, rng.integers(0, 256, (n, 28, 28)).reshape(n, 784))
+        assert part.labels.tolist() == [i % 10 for i in range(n)]
+        assert not part.binary and part.tensors()[0].shape == (n, 784)
+    assert sorted(os.listdir(folder)) == before
+
+
+def test_a_folder_above_torchvisions_own_is_read(folder):
+    """As torchvision lays them out: MNIST/raw below the folder named."""
+    below = folder / "root" / "MNIST" / "raw"
+    below.mkdir(parents=True)
+    for pair in NAMES.values():
+        for name in pair:
+            shutil.move(folder / name, below / name)
+    assert len(load(str(folder / "root")).train) == 12
+
+
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def garble(path):
+    content = bytearray(path.read_bytes())
+    content[60:90] = bytes(30)
+    path.write_bytes(content)
+
+
+IMAGES = np.zeros((12, 28, 28))
+TRAIN, LABELS = NAMES["train"]
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "message"),
+    "name, spoil, message",
     [
-        ("images-idx3", idx(np.zeros((3, 28, 28)))[:30], "cannot read.*fetch"),
-        ("images-idx3", b"no gzip", "cannot read.*fetch"),
-        ("images-idx3", gzip.compress(b"\x00\x00\x0d\x03"), "no idx file"),
+        (TRAIN, cut_short, "cannot read .*train-images.*; fetch the original file anew"),
+        (TRAIN, garble, "cannot read .*train-images.*; fetch the original file anew"),
+        (TRAIN, lambda path: path.write_bytes(b"<html>"), "cannot read .*train-images.*; fetch the original"),
+        (LABELS, Path.unlink, r"cannot read .*train-labels.* \(No such file or directory\); fetch"),
+        (NAMES["test"][0], Path.unlink, r"cannot read .*t10k-images.* \(No such file or directory\); fetch"),
         (
-            "images-idx3",
-            gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, 9, 1])),
-            "states shape \\(9,\\) and holds 1 bytes",
+            TRAIN,
+            lambda path: write_idx(path, IMAGES, magic=b"\x00\x00\x0d"),
+            "train-images.* is no idx file of unsigned bytes; fetch the original",
         ),
-        ("images-idx3", idx(np.zeros((3, 8, 8))), "28 x 28 images, got shape"),
-        ("labels-idx1", idx(np.zeros(4)), "3 labels from 0 to 9"),
-        ("labels-idx1", idx(np.array([1, 2, 10])), "up to 10"),
+        (
+            TRAIN,
+            lambda path: gzip.open(path, "wb").close(),
+            "train-images.* is no idx file of unsigned bytes; fetch the original",
+        ),
+        (
+            TRAIN,
+            lambda path: write_idx(path, IMAGES[:11], header=(12, 28, 28)),
+            r"train-images.* states shape \(12, 28, 28\) and holds 8624 bytes; fetch the original",
+        ),
+        (
+            TRAIN,
+            lambda path: write_idx(path, np.zeros((12, 27, 28))),
+            r"train-images.* must hold 28 x 28 images, got shape \(12, 27, 28\); fetch",
+        ),
+        (
+            TRAIN,
+            lambda path: write_idx(path, np.zeros((12, 784))),
+            r"train-images.* must hold 28 x 28 images, got shape \(12, 784\); fetch",
+        ),
+        (
+            LABELS,
+            lambda path: write_idx(path, np.zeros(11)),
+            "train-labels.* must hold 12 labels from 0 to 9, as many as train-images.* got 11 up to 0; fetch",
+        ),
+        (
+            LABELS,
+            lambda path: write_idx(path, np.full(12, 10)),
+            "train-labels.* must hold 12 labels from 0 to 9, .* got 12 up to 10; fetch",
+        ),
     ],
 )
-def test_bad_files_are_refused_in_one_sentence(tmp_path, name, content, message):
-    folder(tmp_path, **{name: content})
+def test_a_file_that_is_not_what_it_should_be_is_named(folder, name, spoil, message):
+    spoil(folder / name)
     with pytest.raises(ValueError, match=message) as caught:
-        read_folder(str(tmp_path), "x")
-    assert "\n" not in str(caught.value) and "train-" in str(caught.value)
+        load(str(folder))
+    assert "\n" not in str(caught.value)
 
 
-def test_a_missing_file_or_folder_is_named(tmp_path):
-    with pytest.raises(ValueError, match="no train-images-idx3-ubyte.gz in .*name the folder"):
-        load(str(tmp_path))
-    with pytest.raises(ValueError, match="No such file"):
-        read_idx(tmp_path / "x.gz")
+def test_a_file_cut_within_its_header_is_named(folder):
+    """Cut before it was compressed, so that gzip sees nothing wrong."""
+    with gzip.open(folder / TRAIN, "wb") as stream:
+        stream.write(b"\x00\x00\x08\x03\x00\x00")
+    with pytest.raises(ValueError, match="train-images.*fetch the original file anew"):
+        load(str(folder))
 
 
-def test_the_embedded_digits(digits):
-    assert (len(digits.train), len(digits.test)) == (1297, 500) and digits.train.binary
-    assert len(np.unique(digits.test.labels)) == 10
+def test_a_file_of_no_labels_is_named(folder):
+    write_idx(folder / LABELS, np.zeros(0))
+    with pytest.raises(ValueError, match="train-labels.* must hold 12 labels from 0 to 9"):
+        load(str(folder))
 
 
-def test_the_real_digits():
-    if "VERILOOP_DATA" not in os.environ:
-        pytest.skip("VERILOOP_DATA is not set")
-    assert Path(os.environ["VERILOOP_DATA"], "mnist").is_dir()
+def test_a_missing_folder_is_named(tmp_path):
+    wanted = f"no train-images-idx3-ubyte.gz in {tmp_path / 'nowhere'}; name the folder of the four original"
+    with pytest.raises(ValueError, match=wanted):
+        load(str(tmp_path / "nowhere"))
+
+
+# The sources by name.
+
+
+def test_the_digits_of_scikit_learn(digits):
+    """1,297 and 500 binary images, no image in both parts, all digits in both, the same at every load."""
+    assert (len(digits.train), len(digits.test), digits.name) == (1297, 500, "digits")
+    assert digits.train.binary and digits.test.binary
+    counts = np.bincount(np.concatenate([digits.train.labels, digits.test.labels]))
+    from sklearn.datasets import load_digits
+
+    values, labels = load_digits(return_X_y=True)
+    assert counts.tolist() == np.bincount(labels).tolist()
+    assert min(np.bincount(part.labels, minlength=10).min() for part in (digits.train, digits.test)) >= 30
+    assert load("digits").train.pixels.tobytes() == digits.train.pixels.tobytes()
+    # Enlarged digit by digit: ink and brightness of the original go together, image by image, in the labels' order.
+    ink = digits.train.tensors()[0].mean(1).numpy()
+    by_label = [ink[digits.train.labels == d].mean() for d in range(10)]
+    original = [values[labels == d].mean() for d in range(10)]
+    assert np.corrcoef(by_label, original)[0, 1] > 0.8
+
+
+def test_mnist_is_found_where_veriloop_data_says(folder, monkeypatch):
+    """And missed where one of the four files is missing; `load` then names the folder, it does not download."""
+    raw = folder / "data" / "mnist" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    monkeypatch.setenv("VERILOOP_DATA", str(folder / "data"))
+    assert not have_mnist()
+    with pytest.raises(ValueError, match=f"no train-images-idx3-ubyte.gz in {raw}"):
+        load("mnist")
+    for pair in NAMES.values():
+        for name in pair:
+            shutil.copy(folder / name, raw / name)
+    assert have_mnist()
+    assert load("mnist").name == "mnist" and len(load("mnist").test) == 4
+    (raw / NAMES["test"][1]).unlink()
+    assert not have_mnist()
+
+
+def test_mnist_is_looked_for_in_the_cache_without_veriloop_data(cache, folder, monkeypatch):
+    monkeypatch.delenv("VERILOOP_DATA", raising=False)
+    assert not have_mnist()
+    raw = cache / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for pair in NAMES.values():
+        for name in pair:
+            shutil.copy(folder / name, raw / name)
+    assert have_mnist()
+    assert len(load("mnist").train) == 12
+
+
+@pytest.mark.skipif(
+    not os.environ.get("VERILOOP_DATA") or not have_mnist(), reason="MNIST is not under $VERILOOP_DATA"
+)
+def test_the_original_mnist():
+    """All 70,000 images, and how many of each digit, as published."""
     data = load("mnist")
-    assert np.bincount(data.train.labels)[[1, 5]].tolist() == [6742, 5421] and len(data.test) == 10_000
-    assert abs(data.train.pixels.mean() / 255 - 0.1307) < 5e-5
+    assert (data.name, len(data.train), len(data.test)) == ("mnist", 60_000, 10_000)
+    assert np.bincount(data.train.labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert np.bincount(data.test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    # The mean and deviation of all training pixels that the literature normalises by.
+    pixels = data.train.pixels / 255
+    assert (round(float(pixels.mean()), 4), round(float(pixels.std()), 4)) == (0.1307, 0.3081)

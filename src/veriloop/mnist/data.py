@@ -204,5 +204,10 @@ def _mnist_folder(*, download: bool) -> Path:
     if download and not (folder / FILES["train"][0]).exists():
         from torchvision.datasets import MNIST
 
-        MNIST(str(cache_folder()), download=True)
+        try:
+            MNIST(str(cache_folder()), download=True)
+        except (OSError, RuntimeError) as error:
+            raise ValueError(
+                f"MNIST cannot be downloaded ({error}); name its folder, set VERILOOP_DATA, or take 'digits'"
+            ) from None
     return folder

@@ -20,7 +20,7 @@ class Generate:
     """Draw binary images, the digits 0 to 9 in turn: z ~ N(0, I), then every pixel from its Bernoulli."""
 
     def __call__(self, key: Key, model: CVAE, n: int) -> Images:
-        labels = np.arange(n, dtype=np.uint8) % DIGITS
+        labels = _in_turn(n)
         lots, packed = key.fold("pixels").numpy(), np.empty((n, 98), dtype=np.uint8)
         for start, brightness in _decoded(key, model, labels):
             uniform = lots.random(brightness.shape, dtype=np.float32)
@@ -30,9 +30,13 @@ class Generate:
 
 def probabilities(key: Key, model: CVAE, n: int) -> Images:
     """Return what the decoder says, not a draw from it: grey images, the digits in turn."""
-    labels = np.arange(n, dtype=np.uint8) % DIGITS
+    labels = _in_turn(n)
     parts = [(brightness * 255 + 0.5).astype(np.uint8) for _, brightness in _decoded(key, model, labels)]
     return Images(np.concatenate(parts), labels)
+
+
+def _in_turn(n: int) -> np.ndarray:
+    return (np.arange(n) % DIGITS).astype(np.uint8)
 
 
 @torch.inference_mode()
