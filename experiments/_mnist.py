@@ -127,9 +127,17 @@ def both(name: str, config: Any, counts: list[int], **about: Any) -> list[Arm]:
     return [Arm(arm, config, counts, about | {"verified": verified}, verified) for arm, verified in arms]
 
 
+def real_images(config: Any) -> int:
+    """Return how many real images there are to learn from, or refuse."""
+    try:
+        return len(load(config.data).train)
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+
+
 def full(config: Any) -> Arm:
     """Return the reference: one model fitted to all real images."""
-    everything = config.model_copy(update={"initial": len(load(config.data).train)})
+    everything = config.model_copy(update={"initial": real_images(config)})
     return Arm("real", everything, [], {"verified": None, "size": None}, verified=False, as_refit=True)
 
 

@@ -5,10 +5,9 @@ from typing import Annotated
 from pydantic import Field
 
 from _config import Whole
-from _mnist import Arm, Digits, both, per_seed, prepare, schedules
+from _mnist import Arm, Digits, both, per_seed, prepare, real_images, schedules
 from _run import Unit, main
 from plots.mnist_fixed_verifier import TRAINED, draw, summarise
-from veriloop.mnist import load
 
 
 class FixedVerifier(Digits):
@@ -20,7 +19,7 @@ class FixedVerifier(Digits):
 
 def units(config: FixedVerifier) -> list[Unit]:
     """One unit an arm and seed."""
-    work, everything = [], len(load(config.data).train)
+    work, everything = [], real_images(config)
     for size, counts in schedules(config).items():
         about = {"size": size, "verified": True}
         for way, models in zip(TRAINED, (None, [everything], config.mixed), strict=True):

@@ -1,4 +1,4 @@
-"""Digits of scikit-learn, networks of a few thousand weights, and a cache that no other test sees."""
+"""Small problems on scikit-learn's digits, one feature network for all tests, a cache no other test sees."""
 
 from importlib.util import find_spec
 
@@ -10,7 +10,7 @@ settings.register_profile(
     derandomize=True,
     deadline=None,
     max_examples=40,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("veriloop")
 
@@ -18,6 +18,14 @@ if find_spec("torch") is None:  # the extra [mnist] is not installed
     collect_ignore_glob = ["test_*.py"]
 
 SMALL = {"latent": 4, "hidden": [32]}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Numbers depend on the thread count, and so do the times of small fits."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +47,24 @@ def features(digits, tmp_path_factory):
     """A feature network after 150 steps."""
     from veriloop.mnist import feature_net
 
-    return feature_net(digits, 150, folder=tmp_path_factory.mktemp("features"))
+    return feature_net(digits, steps=150, folder=tmp_path_factory.mktemp("features"))
+
+
+@pytest.fixture(scope="session")
+def problem(digits):
+    from veriloop import Key
+    from veriloop.mnist import Problem, Refit, Training, balanced
+
+    short = Refit(model="mlp", settings={"hidden": [32]}, training=Training(steps=20))
+    return Problem(initial=balanced(Key(1), digits.train, 100), first=short, refit=short, test=digits.test)
+
+
+@pytest.fixture(scope="session")
+def discriminate(digits):
+    from veriloop import Key
+    from veriloop.mnist import Discriminate, Training, balanced
+
+    return Discriminate(real=balanced(Key(2), digits.train, 200), training=Training(epochs=1, patience=None))
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +90,7 @@ def model(digits, refit):
 
 @pytest.fixture(scope="session")
 def decoder():
-    """Makes a CVAE whose logits are `bias + digit part[digit] + z @ latent part`, each of them 0 where not given."""
+    """Makes a CVAE whose logits are `bias + digit part[digit] + z @ latent part`, each 0 where not given."""
     import torch
 
     from veriloop.mnist import MLPCVAE

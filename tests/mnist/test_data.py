@@ -75,6 +75,15 @@ def test_bernoulli_draws_a_one_with_the_probability_of_its_brightness(brightness
     assert abs((ones - n * p) / np.sqrt(n * p * (1 - p))) < 4
 
 
+def test_bernoulli_keeps_the_mean_brightness_and_the_ends():
+    """The number of ones has the mean and variance of independent pixels, and 0 and 255 are certain."""
+    images = random_grey(200)
+    images.pixels[0], images.pixels[1] = 0, 255
+    ones, p = images.bernoulli(Key(5)).tensors()[0].numpy(), images.pixels / 255
+    assert abs(ones.sum() - p.sum()) / np.sqrt((p * (1 - p)).sum()) < 4
+    assert ones[0].sum() == 0 and ones[1].sum() == 784
+
+
 def test_bernoulli_draws_follow_the_key_and_pixels_are_independent():
     """Neighbouring pixels are on together as often as chance makes; the same key gives the same images."""
     images = Images(np.full((500, 784), 51, dtype=np.uint8), np.zeros(500, dtype=np.uint8))

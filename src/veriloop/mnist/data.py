@@ -127,10 +127,10 @@ def read_folder(folder: str, name: str) -> Data:
             raise ValueError(
                 f"{found[0] / images} must hold 28 x 28 images, got shape {pixels.shape}; fetch it anew"
             )
-        if digits.shape != pixels.shape[:1] or digits.max() >= DIGITS:
+        if digits.shape != pixels.shape[:1] or digits.max(initial=0) >= DIGITS:
             raise ValueError(
                 f"{found[0] / labels} must hold {len(pixels)} labels from 0 to 9, as many as {images} has images, "
-                f"got {digits.size} up to {digits.max()}; fetch both anew"
+                f"got {digits.size} up to {digits.max(initial=0)}; fetch both anew"
             )
         parts[part] = Images(pixels.reshape(-1, PIXELS), digits)
     return Data(name, **parts)
@@ -151,7 +151,7 @@ def read_idx(path: Path) -> np.ndarray:
     if len(content) < 4 or content[:3] != b"\x00\x00\x08":
         raise ValueError(f"{path} is no idx file of unsigned bytes; fetch the original file anew")
     start = 4 + 4 * content[3]
-    shape = tuple(int(size) for size in np.frombuffer(content[4:start], ">u4"))
+    shape = tuple(int.from_bytes(content[at : at + 4]) for at in range(4, start, 4))
     if len(content) - start != np.prod(shape):
         raise ValueError(
             f"{path} states shape {shape} and holds {len(content) - start} bytes; fetch the original file anew"

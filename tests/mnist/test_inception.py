@@ -1,0 +1,75 @@
+"""Inception's Frechet distance: its features, resized as published, and real images read once."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from veriloop import Key
+from veriloop.mnist import Inception, frechet_distance, probabilities
+
+
+def test_missing_weights_are_refused_at_construction(digits, tmp_path):
+    wanted = f"no Inception weights at {tmp_path / 'none.pth'}; give their file, or leave them out"
+    with pytest.raises(ValueError, match=wanted):
+        Inception(digits.test, tmp_path / "none.pth")
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """Random weights of torch-fidelity's own architecture, in a file as it reads them.
+
+    Scaled so that activations neither grow nor vanish on their way through the 50 layers.
+    """
+    module = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3")
+    monkeypatch.setattr(torch.nn.Module, "load_state_dict", lambda self, state: None)
+    monkeypatch.setattr(torch, "load", lambda *_, **__: {})
+    extractor = module.FeatureExtractorInceptionV3("random", ["2048"], feature_extractor_weights_path="none")
+    monkeypatch.undo()
+    generator = Key(0).fold("inception").torch()
+    for layer in extractor.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(layer.weight, generator=generator)
+    file = tmp_path / "weights.pth"
+    torch.save(extractor.state_dict(), file)
+    return file
+
+
+def features(metric, images):
+    """The extractor's features of images brought to 299 x 299 by hand, in the bytes that it takes."""
+    pixels = images.tensors()[0].view(-1, 1, 28, 28)
+    large = F.interpolate(pixels, size=(299, 299), mode="bilinear", antialias=True).clamp(0, 1)
+    with torch.no_grad():
+        return metric.inception((large.expand(-1, 3, -1, -1) * 255).byte()).double().numpy()
+
+
+def test_it_is_the_distance_of_the_extractors_features(weights, cache, monkeypatch, digits, model):
+    """The sums over real images are kept by content: a second measure passes none of them through again."""
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    monkeypatch.setenv("VERILOOP_CACHE", str(cache))
+    seen, update = [], FrechetInceptionDistance.update
+
+    def counted(self, images, real):
+        seen.append((real, len(images)))
+        update(self, images, real=real)
+
+    monkeypatch.setattr(FrechetInceptionDistance, "update", counted)
+    real, made = digits.test[:8], probabilities(Key(1), model, 7)
+    first = Inception(real, weights)
+    distance = first(made)
+    assert seen == [(True, 8), (False, 7)]
+    assert np.isfinite(distance) and distance >= 0
+    files = list(cache.glob("inception-*.safetensors"))
+    assert len(files) == 1
+    seen.clear()
+    again = Inception(real, weights)(made)
+    assert seen == [(False, 7)] and list(cache.glob("*")) == files
+    assert again == distance
+
+    a, b = (features(first._metric, images) for images in (real, made))
+    assert ((a.mean(axis=0) - b.mean(axis=0)) ** 2).sum() < 0.9 * distance  # it is more than a distance of means
+    # torchmetrics takes roots of the eigenvalues of a singular product, 1e-16 of its scale for 0, 2,048 times.
+    rounding = 2 * 2048 * 1e-8 * np.sqrt(np.cov(a.T).trace() * np.cov(b.T).trace())
+    assert distance == pytest.approx(frechet_distance(a, b), rel=1e-6, abs=rounding)
+    assert rounding < 0.01 * distance
