@@ -226,3 +226,89 @@ def test_the_pool_of_the_linear_backend():
     draw = linear.Generate(linear.GaussianDesign(3))
     pool = linear.WeightedReal(lambda key, n: draw(key, np.ones(3), n), 20, 0.3)
     check_backend(linear_loop(linear_verifiers()["KnowledgeBall"], pool=pool), State(np.ones(3)), 200)
+
+
+# The MNIST backend, where its extra is installed.
+
+
+def pictures(n=60):
+    """Grey images of noise, from dark to bright."""
+    pixels = Key(0).fold("pictures").numpy().random((n, 784)) * np.linspace(0.2, 1, n)[:, None]
+    return mnist().Images((pixels * 255).astype(np.uint8), (np.arange(n) % 10).astype(np.uint8))
+
+
+def mnist():
+    """The backend, or a skipped test: without its extra the others must still be checked."""
+    pytest.importorskip("torch", reason="the extra [mnist] is not installed")
+    return veriloop.mnist
+
+
+def mnist_verifiers():
+    return {
+        "Judge": lambda: mnist().Judge(
+            mnist().made(Key(1), lambda: mnist().Discriminator(conditional=True)).eval()
+        ),
+        "DigitOracle": lambda: mnist().DigitOracle(small_features()),
+    }
+
+
+def small_features():
+    from veriloop.mnist.features import Classifier
+
+    return mnist().FeatureNet(mnist().made(Key(2), Classifier).eval(), 0.1, "made")
+
+
+def mnist_filters():
+    return {"TopPerDraw": lambda: mnist().TopPerDraw(0.3, count=9, draw=12)}
+
+
+def mnist_refit(**changed):
+    short = mnist().Training(steps=2, batch=20)
+    settings = {"model": "mlp", "settings": {"latent": 2, "hidden": [8]}, "training": short}
+    return mnist().Refit(**settings | changed)
+
+
+def test_every_verifier_and_filter_of_the_mnist_backend_has_an_example_here():
+    """Known by what they are called with: (key, batch), or (key, scores, groups)."""
+    found = {"batch": set(), "scores": set()}
+    for name in mnist().__all__:
+        each = getattr(mnist(), name)
+        if inspect.isclass(each) and "__call__" in vars(each):
+            second = list(inspect.signature(each.__call__).parameters)[2:3]
+            if second and second[0] in found:
+                found[second[0]].add(name)
+    assert found == {"batch": set(mnist_verifiers()), "scores": set(mnist_filters())}
+
+
+@pytest.mark.parametrize("name", mnist_verifiers())
+@pytest.mark.parametrize("binary", [False, True], ids=["grey", "binary"])
+def test_mnist_verifiers(name, binary):
+    images = pictures().threshold() if binary else pictures()
+    check_verifier(mnist_verifiers()[name](), images)
+
+
+@pytest.mark.parametrize("name", mnist_filters())
+def test_mnist_filters(name):
+    check_filter(mnist_filters()[name]())
+    check_filter(mnist_filters()[name](), np.repeat([0.0, 0.25, 1.0], 10))
+
+
+@pytest.mark.parametrize("name", mnist_verifiers())
+@pytest.mark.parametrize("n", [60, Quota(2, groups=10)], ids=["count", "quota"])
+@pytest.mark.parametrize("settings", [{}, {"warm": True}, {"model": "conv", "settings": {"latent": 2}}], ids=str)
+def test_mnist_backend(name, n, settings):
+    """Fresh and warm refits of both models; held and drawn again; with all that `observe` says of them."""
+    refit = mnist_refit(**settings)
+    for chunk, pool in ((None, Accumulate()), (20, Replace())):
+        loop = Loop(
+            generate=mnist().Generate(),
+            refit=refit,
+            verify=Random() if isinstance(n, Quota) else mnist_verifiers()[name](),
+            filter=Threshold(-9.0) if isinstance(n, Quota) else TopFraction(0.5),
+            group=lambda batch: batch.labels,
+            observe=mnist().observe,
+            pool=pool,
+            block=20,
+            chunk=chunk,
+        )
+        check_backend(loop, State(refit(Key(3), None, pictures())), n, rounds=2)

@@ -2,8 +2,10 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,9 @@ HEAVY = [
     "scipy",
     "torch",
     "torchvision",
+    "torchmetrics",
+    "safetensors",
+    "sklearn",
     "transformers",
     "datasets",
     "pandas",
@@ -174,3 +179,36 @@ def test_extras_are_declared_for_every_backend_that_needs_one():
 def test_every_backend_named_is_there():
     """A backend that is not written yet is an unknown name, not a missing dependency."""
     assert veriloop._BACKENDS == tuple(name for name in ("linear", "mnist", "xsum") if (SRC / name).is_dir())
+
+
+@pytest.mark.skipif(find_spec("torch") is None, reason="the extra [mnist] is not installed")
+def test_the_mnist_backend_is_loaded_on_first_touch_and_only_with_what_it_always_needs():
+    """Reading scikit-learn's digits, downloading, and Inception load their packages when they are asked for."""
+    code = "import json, sys, veriloop; veriloop.mnist.Refit; print(json.dumps(sorted(sys.modules)))"
+    loaded = fresh(code)
+    assert {"veriloop.mnist", "torch", "safetensors"} <= set(loaded)
+    assert not {"sklearn", "torchvision", "torchmetrics", "torch_fidelity"} & set(loaded)
+    assert "veriloop.linear" not in loaded
+
+
+def test_what_a_backend_imports_is_declared_in_its_extra():
+    """So that `pip install 'veriloop[NAME]'` is enough."""
+    import tomllib
+
+    project = tomllib.loads((SRC.parents[1] / "pyproject.toml").read_text())["project"]
+    named = {"sklearn": "scikit-learn"}
+    for layer in set(layers()) - {"core"}:
+        needs = [*project["dependencies"], *project["optional-dependencies"].get(layer, [])]
+        declared = {re.split(r"[\[<>=~!; ]", need)[0] for need in needs} | {"veriloop"}
+        for path in sources(SRC / layer):
+            for name in imported(ast.walk(ast.parse(path.read_text()))):
+                top = name.split(".")[0]
+                assert top in sys.stdlib_module_names or named.get(top, top) in declared, f"{path} imports {name}"
+
+
+@pytest.mark.skipif(find_spec("torch") is None, reason="the extra [mnist] is not installed")
+def test_every_public_name_of_the_mnist_backend_resolves():
+    mnist = veriloop.mnist
+    assert sorted(mnist.__all__) == sorted(set(mnist.__all__))
+    for name in mnist.__all__:
+        assert getattr(mnist, name).__doc__, f"{name} says nothing of itself"

@@ -292,3 +292,58 @@ def test_a_refit_that_changes_the_accumulated_past_is_found():
 def test_a_good_backend_passes_with_counts_and_quotas():
     check_backend(loop(), START, 20)
     check_backend(loop(verify=lambda key, batch: batch, filter=Threshold(0.5)), START, Quota(5))
+
+
+# Models that are torch modules, or anything else that says its `state_dict`.
+
+
+class Network:
+    """As much of a torch module as the checks know of: equal to no other, known by its weights."""
+
+    def __init__(self, weight):
+        self.weight = np.array(weight, dtype=float)
+
+    def state_dict(self):
+        return {"weight": self.weight}
+
+
+def network_loop(refit):
+    return Loop(generate=lambda key, model, n: generate(key, model.weight, n), refit=refit)
+
+
+def test_models_are_compared_by_their_state_dict():
+    fresh = network_loop(lambda key, model, batch: Network([batch.mean()]))
+    check_backend(fresh, State(Network([0.0])), 20)
+
+    def in_place(key, model, batch):
+        model.weight[:] = batch.mean()
+        return model
+
+    def chance(key, model, batch):
+        return Network([np.random.default_rng().random()])
+
+    for refit, message in ((in_place, "a round changed the state"), (chance, "the same key gives another run")):
+        with pytest.raises(AssertionError, match=message):
+            check_backend(network_loop(refit), State(Network([0.0])), 20)
+
+
+def test_torch_modules_are_compared_by_their_tensors():
+    """Parameters and buffers, to the last bit."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+
+    def linear(value):
+        made = torch.nn.BatchNorm1d(1)
+        with torch.no_grad():
+            made.weight.fill_(value)
+        return made
+
+    def draw(key, model, n):
+        return generate(key, float(model.weight.detach()[0]), n)
+
+    def in_place(key, model, batch):
+        model.running_mean += 1e-6
+        return linear(batch.mean())
+
+    check_backend(Loop(generate=draw, refit=lambda key, model, batch: linear(batch.mean())), State(linear(0.0)), 20)
+    with pytest.raises(AssertionError, match="a round changed the state it was given"):
+        check_backend(Loop(generate=draw, refit=in_place), State(linear(0.0)), 20)

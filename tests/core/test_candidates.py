@@ -218,6 +218,43 @@ def test_restricted_candidates_index_as_the_rows_that_count(sizes, limit, seed):
         made[np.array([n])]
 
 
+@given(st.integers(0, 10**6), st.integers(1, 9), st.sampled_from([None, 1, 5, 100]), st.booleans())
+def test_labels_are_the_groups_of_the_candidates_that_count(seed, n, chunk, quota):
+    """Known of candidates that are not held without drawing any again, and equal to those of the rows drawn."""
+    calls, seen = [], []
+
+    def generate(key, model, rows):
+        calls.append(rows)
+        return normal(key, model, rows)
+
+    def observe(key, batch, scores, mask):
+        drawn = len(calls)
+        labels = batch.labels() if isinstance(batch, Candidates) else made.group(batch)
+        assert len(calls) == drawn
+        np.testing.assert_array_equal(labels, made.group(batch[np.arange(len(batch))]))
+        assert len(labels) == len(scores) == len(mask)
+        seen.append(type(batch))
+        return {}
+
+    made = loop(observe=observe, chunk=chunk, generate=generate)
+    made.step(Key(seed), State(None), Quota(n, groups=3) if quota else 40 * n)
+    if chunk in (None, 1):
+        assert seen == [np.ndarray if chunk is None else Candidates]
+
+
+@given(SIZES, st.integers(0, 80), st.integers(0, 10**6))
+def test_labels_of_restricted_candidates_are_those_of_the_rows_left(sizes, limit, seed):
+    made = candidates(sizes, limit)
+    made.groups.extend(draws(i, n) % 3 for i, n in enumerate(sizes))
+    plain = np.concatenate([draws(i, n) for i, n in enumerate(sizes)])
+    np.testing.assert_array_equal(made.labels(), plain % 3)
+    counted = np.random.default_rng(seed).random(len(plain)) < 0.6
+    counted[0] = True
+    made.restrict(counted)
+    np.testing.assert_array_equal(made.labels(), plain[counted] % 3)
+    np.testing.assert_array_equal(made.labels(), made[np.arange(len(made))] % 3)
+
+
 def test_quota_stops_drawing_once_it_is_met():
     """The last block is needed: without it some group is short."""
     blocks = []

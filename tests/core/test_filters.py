@@ -149,6 +149,31 @@ def test_ties_are_broken_by_the_key_alike_for_all_rows(filter):
     assert abs(both - joint) <= 4 * np.sqrt(joint * (1 - joint) / len(masks))
 
 
+@every_ranking
+@given(key=KEYS, data=scored())
+def test_groups_may_be_of_any_integers_and_in_any_order(filter, key, data):
+    """Labels of one byte rank as those of eight do; groups one after the other as groups mixed."""
+    scores, groups = data
+    small = np.searchsorted([-3, 0, 7], groups).astype(np.uint8)
+    mask = apply(filter, key, scores, groups)
+    np.testing.assert_array_equal(apply(filter, key, scores, small), mask)
+    np.testing.assert_array_equal(apply(filter, key, scores, small.tolist()), mask)
+
+
+@pytest.mark.parametrize("filter", [TopFraction(0.3), TopFraction(0.5), TopCount(1), TopCount(2)], ids=repr)
+@given(key=KEYS, scores=st.lists(st.floats(-5, 5), min_size=12, max_size=40, unique=True), seed=st.integers(0, 99))
+def test_without_ties_the_mask_is_that_of_sorting_each_group(filter, key, scores, seed):
+    """Redone by hand; also for groups of very different sizes."""
+    scores, groups = np.array(scores), np.random.default_rng(seed).choice(3, len(scores), p=[0.7, 0.2, 0.1])
+    kept = []
+    for group in np.unique(groups):
+        rows = sorted(np.flatnonzero(groups == group), key=lambda row: -scores[row])
+        if wanted(filter, len(rows)) > len(rows):
+            assume(False)
+        kept += rows[: wanted(filter, len(rows))]
+    assert np.flatnonzero(filter(key, scores, groups)).tolist() == sorted(kept)
+
+
 def test_a_tie_at_the_cut_never_costs_a_better_row():
     scores = np.array([1.0, 0.5, 0.5, 0.5, 0.0, 2.0])
     masks = np.stack([TopCount(3)(Key(key), scores) for key in range(50)])
@@ -215,7 +240,14 @@ def test_threshold_keeps_the_cut_itself_and_negative_zero():
 
 
 @pytest.mark.parametrize(
-    "scores", [np.arange(6), np.arange(6, dtype=np.float32), np.arange(6) > 2, [0, 1, 2, 3, 4, 5]]
+    "scores",
+    [
+        np.arange(6),
+        np.arange(6, dtype=np.uint8),  # whose negative is no order
+        np.arange(6, dtype=np.float32),
+        np.arange(6) > 2,
+        [0, 1, 2, 3, 4, 5],
+    ],
 )
 @pytest.mark.parametrize("filter", [KeepAll(), Threshold(0.5), TopFraction(0.5), RandomFraction(0.5), TopCount(2)])
 def test_scores_of_any_real_type_are_taken(filter, scores):

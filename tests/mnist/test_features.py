@@ -1,12 +1,14 @@
 """The feature network is trained once for the same bytes, and found again by them."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from veriloop import Key
-from veriloop.mnist import DigitOracle, Inception, feature_net
+from veriloop.mnist import DigitOracle, Images, Inception, feature_net
 from veriloop.mnist import features as module
 
 
@@ -39,3 +41,68 @@ def test_the_oracle_accepts_what_is_more_likely_than_not_the_digit_asked_for(fea
 def test_inception_without_its_weights_is_refused_at_once(digits, tmp_path):
     with pytest.raises(ValueError, match="no Inception weights at .*give their file"):
         Inception(digits.test, tmp_path / "none.pth")
+
+
+def test_log_odds_by_hand(features, digits):
+    """ln p - ln(1 - p) of the softmax of the network's own ten numbers, for the right and for any other label."""
+    images = digits.test[:60]
+    values, read = features.read(images)
+    logits = features.network.head(torch.from_numpy(values)).detach().numpy().astype(float)
+    np.testing.assert_array_equal(read, logits.argmax(axis=1))
+    for shift in range(10):
+        labels = (images.labels + shift) % 10
+        own = logits[np.arange(60), labels]
+        others = np.where(np.arange(10) == labels[:, None], -np.inf, logits)
+        wanted = own - np.log(np.exp(others).sum(axis=1))
+        got = features.log_odds(Images(images.pixels, labels))
+        np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_log_odds_of_a_certain_network_are_finite(features, digits):
+    """Logits a thousand apart: the loop takes no infinite score."""
+    network = copy.deepcopy(features.network)
+    with torch.no_grad():
+        network.head.weight *= 1000
+    scores = replace(features, network=network).log_odds(digits.test)
+    assert np.isfinite(scores).all() and np.abs(scores).max() > 500
+
+
+def test_the_oracle_accepts_most_real_digits_and_refuses_them_under_another_label(features, digits):
+    """As well as it reads: by z against a coin."""
+    n, oracle = len(digits.test), DigitOracle(features)
+    moved = Images(digits.test.pixels, (digits.test.labels + 3) % 10)
+    right, wrong = ((oracle(Key(0), each) >= 0).mean() for each in (digits.test, moved))
+    assert (right - 0.5) / np.sqrt(0.25 / n) > 4 and (0.5 - wrong) / np.sqrt(0.25 / n) > 4
+
+
+def test_features_do_not_depend_on_the_batch(features, digits):
+    """Beyond 1,000 images, which are read apart; in order; non-negative, as documented."""
+    values, read = features.read(digits.train)
+    assert values.shape == (1297, 128) and values.dtype == np.float32 and (values >= 0).all()
+    some = np.array([1200, 3, 999, 1000])
+    part, part_read = features.read(digits.train[some])
+    np.testing.assert_allclose(values[some], part, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(read[some], part_read)
+
+
+def test_networks_lie_in_the_cache_and_other_content_has_another_name(digits, cache):
+    """Other pixels, labels, test images or steps; the same content in another array is the same."""
+    small = replace(digits, train=digits.train[:100], test=digits.test[:30])
+    swapped = Images(small.train.pixels, (small.train.labels + 1) % 10)
+    others = [
+        replace(small, train=small.train[:90]),
+        replace(small, train=swapped),
+        replace(small, test=small.train),
+    ]
+    nets = [feature_net(each, steps=1) for each in (small, *others)] + [feature_net(small, steps=2)]
+    assert len({net.digest for net in nets}) == len(nets)
+    assert {file.name for file in cache.iterdir()} == {f"features-{net.digest}.safetensors" for net in nets}
+    copied = replace(small, name="other", train=small.train[np.arange(100)])
+    assert feature_net(copied, steps=1).digest == nets[0].digest
+    assert len(list(cache.iterdir())) == len(nets)
+
+
+def test_training_leaves_the_global_generator_alone(digits):
+    state = torch.get_rng_state()
+    feature_net(replace(digits, train=digits.train[:50]), steps=1)
+    assert torch.equal(state, torch.get_rng_state())

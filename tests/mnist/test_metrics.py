@@ -1,11 +1,15 @@
 """Distances against closed forms and torchmetrics; precision, recall and coverage on sets made by hand."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from veriloop import Key
-from veriloop.mnist import MLPCVAE, Measure, frechet_distance, made, precision_recall
+from veriloop.mnist import MLPCVAE, Measure, frechet_distance, made, nelbo, precision_recall
 from veriloop.mnist.metrics import Gaussian
 
 
@@ -77,3 +81,196 @@ def test_measure_names_what_it_says_and_repeats(digits, features):
         Measure(digits.test, features, images=55)
     with pytest.raises(ValueError, match="probabilities or samples, got 'x'"):
         Measure(digits.test, features, view="x")
+
+
+# Frechet distance.
+
+
+def z_free(n, d, key):
+    return Key(key).fold("sample").numpy().standard_normal((n, d))
+
+
+@pytest.mark.parametrize("n", [2, 30])
+def test_the_distance_in_one_dimension(n):
+    """(m - m')^2 + (s - s')^2 of the samples' own means and deviations."""
+    a, b = z_free(n, 1, 0), 3 * z_free(n + 5, 1, 1) + 2
+    wanted = (a.mean() - b.mean()) ** 2 + (a.std(ddof=1) - b.std(ddof=1)) ** 2
+    assert frechet_distance(a, b) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("n, m, d", [(50, 60, 4), (6, 9, 40), (3, 200, 20)])
+def test_the_distance_against_the_root_of_the_product(n, m, d):
+    """tr (A B)^(1/2) as the sum of roots of eigenvalues; also for fewer rows than features, where A is singular."""
+    a, b = z_free(n, d, 0) * np.linspace(0.1, 3, d), z_free(m, d, 1) @ z_free(d, d, 2) + 1
+    roots = np.sqrt(np.maximum(np.linalg.eigvals(np.cov(a.T) @ np.cov(b.T)).real, 0)).sum()
+    traces = np.cov(a.T).trace() + np.cov(b.T).trace()
+    wanted = ((a.mean(0) - b.mean(0)) ** 2).sum() + traces - 2 * roots
+    # A zero eigenvalue is 1e-16 of the scale, and its root 1e-8: d of them are the rounding of `wanted`.
+    rounding = 4 * d * 1e-8 * np.sqrt(np.cov(a.T).trace() * np.cov(b.T).trace())
+    assert frechet_distance(a, b) == pytest.approx(wanted, rel=1e-9, abs=rounding)
+    assert frechet_distance(b, a) == pytest.approx(frechet_distance(a, b), rel=1e-9)
+    assert rounding < 1e-3 * wanted
+
+
+@pytest.mark.parametrize("n, d, scale", [(10, 3, 1.0), (5, 30, 1.0), (40, 8, 1e4), (40, 8, 1e-4)])
+def test_identical_samples_are_at_distance_zero(n, d, scale):
+    """Up to rounding, relative to the trace; also for samples in another order and of integers."""
+    a = scale * z_free(n, d, 3)
+    for other in (a, a[::-1]):
+        assert abs(frechet_distance(a, other)) < 1e-7 * np.cov(a.T).trace()
+    assert abs(frechet_distance([[0, 1], [2, 5], [4, 4]], [[4, 4], [0, 1], [2, 5]])) < 1e-7
+
+
+def test_the_distance_does_not_know_the_axes():
+    """Rotating both samples changes nothing; shifting one adds the squared length of the shift to 0."""
+    a, b = z_free(40, 6, 4), z_free(40, 6, 5) * np.arange(1, 7)
+    turn, shift = np.linalg.qr(z_free(6, 6, 6))[0], np.arange(6.0)
+    assert frechet_distance(a @ turn, b @ turn) == pytest.approx(frechet_distance(a, b), rel=1e-9)
+    assert frechet_distance(a, a + shift) == pytest.approx((shift**2).sum(), rel=1e-9)
+
+
+# Precision, recall, coverage.
+
+
+@given(st.integers(0, 10**6), st.integers(4, 14), st.integers(4, 14), st.integers(1, 3))
+def test_balls_by_hand(seed, n, m, k):
+    """Integers, whose squared distances are exact: every pair in turn, ties and copies of a row included."""
+    rng = np.random.default_rng(seed)
+    real, generated = rng.integers(0, 6, (n, 2)), rng.integers(0, 8, (m, 2))
+
+    def far(a, b):
+        return int(((a - b) ** 2).sum())
+
+    def reach(rows, i):
+        return sorted(far(rows[i], row) for j, row in enumerate(rows) if j != i)[k - 1]
+
+    real_reach, made_reach = [reach(real, i) for i in range(n)], [reach(generated, j) for j in range(m)]
+    precision = np.mean([any(far(real[i], each) <= real_reach[i] for i in range(n)) for each in generated])
+    recall = np.mean([any(far(each, generated[j]) <= made_reach[j] for j in range(m)) for each in real])
+    coverage = np.mean([any(far(real[i], each) <= real_reach[i] for each in generated) for i in range(n)])
+    assert precision_recall(real, generated, k) == pytest.approx((precision, recall, coverage))
+
+
+def test_an_invented_mode_costs_precision_alone():
+    noise = Key(0).numpy().standard_normal((2, 100, 2))
+    real, generated = noise[0], np.concatenate([noise[0], noise[1] + 100])
+    assert precision_recall(real, generated) == (0.5, 1, 1)
+
+
+@pytest.mark.parametrize("n, m, k", [(5, 9, 5), (9, 5, 5), (2, 2, 2), (1, 9, 1)])
+def test_more_neighbours_than_rows_are_refused(n, m, k):
+    with pytest.raises(ValueError, match=f"neighbour {k} need more rows, got {n} and {m}"):
+        precision_recall(np.zeros((n, 2)), np.zeros((m, 2)), k)
+
+
+# The ELBO on real images.
+
+
+def test_nelbo_is_the_mean_of_both_parts_over_all_images(model, digits):
+    """1,297 images, more than are scored at once: as in one go, up to rounding; its sum; its key."""
+    pixels, labels = digits.train.tensors()
+    total, reconstruction, kl = nelbo(model, pixels, labels, Key(0))
+    generator = Key(0).torch()
+    parts = [
+        model.negative_elbo(pixels[rows], labels[rows], generator) for rows in (slice(1000), slice(1000, None))
+    ]
+    wanted = [torch.cat(each).double().mean().item() for each in zip(*parts, strict=True)]
+    assert (reconstruction, kl) == pytest.approx(wanted, rel=1e-5)
+    assert total == reconstruction + kl
+    assert nelbo(model, pixels, labels, Key(0)) == (total, reconstruction, kl)
+    other = nelbo(model, pixels, labels, Key(1))
+    assert other[1] != reconstruction and other[2] == kl  # the divergence has no chance in it
+
+
+def test_nelbo_takes_images_in_any_shape_and_type(model, digits):
+    grey, labels = digits.test[:30].grey().pixels // 2, digits.test[:30].labels
+    wanted = nelbo(model, grey, labels, Key(0))
+    assert nelbo(model, grey.reshape(30, 28, 28), labels, Key(0)) == wanted
+    assert nelbo(model, torch.from_numpy(grey).view(30, 1, 28, 28), labels.tolist(), Key(0)) == wanted
+    for dtype in (np.float32, np.float64):
+        assert nelbo(model, grey.astype(dtype) / dtype(255), labels, Key(0)) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_nelbo_leaves_the_model_and_the_generator_alone(model, digits, same_bytes):
+    state, before = torch.get_rng_state(), copy.deepcopy(model)
+    nelbo(model, *digits.test.tensors(), Key(0))
+    assert torch.equal(state, torch.get_rng_state()) and same_bytes(model, before)
+
+
+# Measure, on a reader of digits made by hand.
+
+
+class Reader:
+    """Seven features of an image, by stripes; reads the digit that `says` makes of the label."""
+
+    def __init__(self, says=lambda labels: labels):
+        self.says, self.seen = says, []
+
+    def read(self, images):
+        self.seen.append(images)
+        stripes = images.tensors()[0].view(-1, 7, 112).mean(dim=2).numpy()
+        return stripes, self.says(images.labels.astype(int))
+
+
+@pytest.mark.parametrize("view", ["probabilities", "samples"])
+def test_measure_by_hand(model, digits, view):
+    """Every number from the images that the reader was shown, real ones once for two measurements."""
+    reader = Reader(lambda labels: np.where(labels < 4, labels, 0))
+    measure = Measure(digits.test, reader, images=200, view=view)
+    numbers = measure(Key(0), model)
+    measure(Key(1), model)
+    real = digits.test
+    assert sum(each is real for each in reader.seen) == 1
+    made, other = (each for each in reader.seen if each is not real)
+    assert len(made) == len(other) == 200
+    assert made.binary == other.binary == (view == "samples")
+    assert made.pixels.tobytes() != other.pixels.tobytes()
+    assert np.bincount(made.labels).tolist() == [20] * 10
+
+    (a, _), (b, _) = (Reader().read(images) for images in (real, made))
+    assert numbers["mnist_fid"] == pytest.approx(frechet_distance(b, a), rel=1e-6)
+    assert numbers["agreement"] == 0.4
+    assert numbers["entropy"] == pytest.approx(-(0.7 * np.log(0.7) + 0.3 * np.log(0.1)))
+    spread = [
+        np.mean([((f[of == d] - f[of == d].mean(0)) ** 2).mean(0).sum() for d in range(10)])
+        for f, of in ((b, made.labels), (a, real.labels))
+    ]
+    assert numbers["diversity"] == pytest.approx(spread[0] / spread[1], rel=1e-4)
+    table = np.array([precision_recall(a[real.labels == d], b[made.labels == d]) for d in range(10)])
+    for name, column in zip(("precision", "recall", "coverage"), table.T, strict=True):
+        assert numbers[name] == pytest.approx(column.mean())
+    assert [numbers[f"coverage_{d}"] for d in range(10)] == pytest.approx(table[:, 2])
+    assert numbers["nelbo"] == numbers["reconstruction"] + numbers["kl"]
+
+
+def test_a_perfect_reader_agrees_and_sees_ten_equal_shares(model, digits):
+    numbers = Measure(digits.test, Reader(), images=100)(Key(0), model)
+    assert numbers["agreement"] == 1 and numbers["entropy"] == pytest.approx(np.log(10))
+    one = Measure(digits.test, Reader(lambda labels: 0 * labels + 3), images=100)(Key(0), model)
+    assert one["agreement"] == 0.1 and one["entropy"] == 0
+
+
+def test_inception_measures_the_same_generated_images(model, digits):
+    """Its distance is `fid`, beside all other names; nothing else changes."""
+    reader, seen = Reader(), []
+    plain = Measure(digits.test, reader, images=100)(Key(0), model)
+    numbers = Measure(digits.test, reader, images=100, inception=lambda made: seen.append(made) or 7.5)(
+        Key(0), model
+    )
+    assert numbers == {**plain, "fid": 7.5}
+    assert len(seen) == 1 and any(each is seen[0] for each in reader.seen)
+
+
+def test_the_better_model_measures_better(model, refit, digits, features):
+    """200 steps against 1: lower NELBO and distance, more digits read as asked for."""
+    measure = Measure(digits.test, features, images=500)
+    good, bad = measure(Key(0), model), measure(Key(0), refit(1)(Key(0), None, digits.train))
+    assert good["nelbo"] < bad["nelbo"] and good["mnist_fid"] < bad["mnist_fid"]
+    se = np.sqrt(0.25 / 500)
+    assert (good["agreement"] - bad["agreement"]) / se > 4
+
+
+@pytest.mark.parametrize("images", [0, 90, 105, -100])
+def test_a_number_of_images_that_ten_does_not_divide_is_refused(digits, features, images):
+    with pytest.raises(ValueError, match=rf"Measure\.images must be a multiple of 10, at least 100, got {images}"):
+        Measure(digits.test, features, images=images)

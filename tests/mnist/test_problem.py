@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from veriloop import Accumulate, Key, MixReal, RunDir, State, run
+from veriloop import Accumulate, Constant, KeepAll, Key, MixReal, Replace, RunDir, State, TopFraction, run
 from veriloop.mnist import Generate, Images, Refit, Training, load_state, observe, probabilities, save_state
 from veriloop.mnist import problem as module
 from veriloop.testing import check_backend, check_verifier
@@ -134,3 +134,119 @@ def test_a_run_resumes_to_the_same_records(problem, discriminate, tmp_path):
     resumed = [record for _, record in RunDir(tmp_path).run(loop, Key(0), start, [500] * 3, **options)]
     assert resumed == straight
     assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.3, 0.7, 1.0])
+@pytest.mark.parametrize("kept", [10, 50, 120])
+def test_as_many_candidates_are_drawn_as_keep_the_number_asked_for(problem, keep, kept):
+    """Equally many of each digit, and `TopFraction` leaves `kept` of them."""
+    n = replace(problem, keep=keep).candidates(kept)
+    assert n % 10 == 0 and kept <= n
+    scores = Key(0).numpy().standard_normal(n)
+    assert TopFraction(keep)(Key(0), scores, np.arange(n) % 10).sum() == kept
+
+
+def remembering(problem):
+    """The same problem, whose states keep the images that were kept."""
+    return replace(problem, pool=Accumulate())
+
+
+def images_of(state):
+    """The kept images of the last round, as bytes with their digit, in order."""
+    last = state.past[-1]
+    return [(pixels.tobytes(), int(digit)) for pixels, digit in zip(last.pixels, last.labels, strict=True)]
+
+
+def test_the_arms_of_one_key_share_their_images(problem):
+    """The unverified arm's images are the first candidates of the verified one, which keeps some of all."""
+    problem, start = remembering(problem), remembering(problem).start(Key(0))
+    unverified, _ = next(run(problem.loop(), Key(0), start, [1000]))
+    everything, _ = next(run(problem.loop(verifier=Constant(), filter=KeepAll()), Key(0), start, [2000]))
+    verified, record = next(run(problem.loop(verifier=Ink(0.2)), Key(0), start, [2000]))
+    assert images_of(unverified) == images_of(everything)[:1000]
+    assert len(images_of(verified)) == record.kept == 200
+    assert set(images_of(verified)) <= set(images_of(everything))
+
+
+def test_the_verified_arm_keeps_the_best_of_each_digit(problem):
+    """By ink, digit by digit: the highest scores dropped are no better than the lowest kept."""
+    problem, start = remembering(problem), remembering(problem).start(Key(0))
+    everything, _ = next(run(problem.loop(verifier=Constant(), filter=KeepAll()), Key(0), start, [1000]))
+    verified, record = next(run(problem.loop(verifier=Ink(0.2)), Key(0), start, [1000]))
+    (drawn,), (kept,) = everything.past, verified.past
+    assert np.bincount(kept.labels).tolist() == [10] * 10
+    for digit in range(10):
+        scores = [np.sort(Ink(0.2)(Key(0), each[each.labels == digit])) for each in (kept, drawn)]
+        np.testing.assert_array_equal(scores[0], scores[1][-10:])
+    scores = Ink(0.2)(Key(0), drawn)
+    assert record.metrics["passed"] == (scores >= 0).mean()
+    assert record.metrics["lowest_kept"] == pytest.approx(Ink(0.2)(Key(0), kept).min())
+
+
+def test_the_next_model_is_fitted_to_what_was_kept(problem):
+    """To the kept images and nothing else, by the key and from the model of its round."""
+    calls = []
+
+    class Spy:
+        def __call__(self, key, model, images):
+            calls.append((model, images))
+            return problem.refit(key, model, images)
+
+    start = problem.start(Key(0))
+    watched = replace(remembering(problem), pool=Replace(), refit=Spy())
+    (one, _), (two, record) = run(watched.loop(verifier=Ink(0.2)), Key(0), start, [500, 300])
+    assert calls[0][0] is start.model and calls[1][0] is one.model
+    assert [len(images) for _, images in calls] == [50, 30] and record.kept == 30
+    assert one.round == 1 and two.round == 2
+
+
+def test_the_accuracy_in_the_record_is_of_real_and_synthetic_images(problem):
+    """One that accepts all is right half the time, one that knows the test images always, its opposite never."""
+    known = {pixels.tobytes() for pixels in problem.test.pixels}
+
+    def knows(sign):
+        return lambda key, batch: np.array([sign if row.tobytes() in known else -sign for row in batch.pixels])
+
+    start = problem.start(Key(0))
+    for verifier, wanted in ((Constant(), 0.5), (knows(1.0), 1.0), (knows(-1.0), 0.0)):
+        _, record = next(run(problem.loop(verifier=verifier), Key(0), start, [100]))
+        assert record.metrics["verifier_accuracy"] == wanted
+    _, record = next(run(problem.loop(), Key(0), start, [100]))
+    assert record.kept == record.candidates == 100 and set(record.metrics) == {"no_verdict"}
+
+
+def test_a_verifier_is_retrained_every_round_on_the_model_of_that_round(problem):
+    """Once a round, under a key of its own."""
+    calls = []
+
+    def retrain(key, model):
+        calls.append((key, model))
+        return Ink(0.2)
+
+    start = problem.start(Key(0))
+    states = [state for state, _ in run(problem.loop(retrain=retrain), Key(0), start, [100] * 3)]
+    assert [model for _, model in calls] == [start.model, states[0].model, states[1].model]
+    assert len({key for key, _ in calls}) == 3
+
+
+def test_the_first_model_is_fitted_to_the_initial_images(problem):
+    """By `first`, not by `refit`; round 0, nothing in the past; the same for the same key."""
+    other = replace(problem, refit=None).start(Key(0))
+    assert other.round == 0 and other.past is None
+    same(other.model, problem.start(Key(0)).model)
+    changed = replace(problem, initial=problem.test).start(Key(0)).model
+    assert any((value != weights(other.model)[name]).any() for name, value in weights(changed).items())
+
+
+def test_measurements_of_a_problem_are_in_its_records(problem):
+    measured = replace(problem, measure=lambda key, model: {"latent": model.latent})
+    _, record = next(run(measured.loop(), Key(0), problem.start(Key(0)), [50]))
+    assert record.metrics["latent"] == 20
+
+
+def test_a_verified_loop_is_a_backend(problem):
+    """Also of a verifier that needs all candidates drawn again."""
+    start = problem.start(Key(0))
+    for chunk in (None, 30):
+        loop = replace(problem, chunk=chunk).loop(verifier=Ink(0.2))(Key(0), start)
+        check_backend(loop, State(start.model), 100, rounds=2)

@@ -13,6 +13,7 @@ from veriloop.mnist import (
     Images,
     Judge,
     TopPerDraw,
+    Training,
     accuracy,
     made,
 )
@@ -115,3 +116,148 @@ def test_the_published_filter_keeps_ties_and_the_first_of_its_count():
     assert np.flatnonzero(TopPerDraw(0.25, count=4, draw=4)(Key(0), scores, groups)).tolist() == [0, 1, 2, 4]
     with pytest.raises(ValueError, match="fraction must be in"):
         TopPerDraw(0.0, count=1)
+
+
+# Discriminators.
+
+
+@pytest.mark.parametrize("conditional, count", [(False, 574_465), (True, 574_465 + 10 * 512)])
+def test_parameter_counts(conditional, count):
+    """Dropout adds none; spectral normalisation moves one, and adds none."""
+    for settings in ({}, {"dropout": 0.3}, {"spectral": True}):
+        network = Discriminator(conditional=conditional, **settings)
+        assert sum(parameter.numel() for parameter in network.parameters()) == count
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_only_a_conditional_discriminator_sees_the_label(digits, conditional):
+    network = made(Key(0), lambda: Discriminator(conditional=conditional)).eval()
+    images = digits.test[:20]
+    moved = Images(images.pixels, (images.labels + 1) % 10)
+    one, other = (Judge(network)(Key(0), each) for each in (images, moved))
+    assert (one == other).all() != conditional
+
+
+def test_the_layers_are_the_published_ones(digits):
+    """784 - 512 - 256 - 128 - 64 - 1 with slope 0.2 below 0, computed by hand; dropout is off when judging."""
+    network = made(Key(1), lambda: Discriminator(dropout=0.5)).eval()
+    weights = list(network.parameters())
+    hidden = digits.test[:30].tensors()[0].numpy()
+    for i in range(0, 10, 2):
+        hidden = hidden @ weights[i].detach().numpy().T + weights[i + 1].detach().numpy()
+        hidden = hidden if i == 8 else np.where(hidden > 0, hidden, 0.2 * hidden)
+    scores = Judge(network)(Key(0), digits.test[:30])
+    assert scores.shape == (30,)
+    np.testing.assert_allclose(scores, hidden[:, 0], rtol=1e-4, atol=1e-6)
+
+
+def test_spectral_normalisation_bounds_the_last_layer():
+    """Its one row has length 1 once power iteration has run, which for one row takes one step."""
+    network = made(Key(2), lambda: Discriminator(spectral=True)).eval()
+    assert network.layers[-1].weight.norm().item() == pytest.approx(1, rel=1e-5)
+
+
+def test_one_of_three_models_of_known_brightness(monkeypatch, digits, decoder):
+    """Seven real images against three models: 3, 2 and 2 of theirs, however they differ."""
+    seen = []
+    monkeypatch.setattr(module, "fit", lambda key, network, loss, rows, how: seen.append(rows))
+    lit = np.zeros((3, 784))
+    for i in range(3):
+        lit[i, i] = 1
+    models = [decoder(400 * row - 200) for row in lit]
+    Discriminate(real=digits.train[:7])(Key(0), *models)
+    bits = seen[0].images.tensors()[0].numpy()[seen[0].real == 0]
+    assert bits.sum(axis=0)[:3].tolist() == [3, 2, 2] and bits.sum() == 7
+    np.testing.assert_array_equal(seen[0].images[seen[0].real == 1].grey().pixels, digits.train[:7].grey().pixels)
+
+
+def test_the_cue_of_texture_is_what_the_views_are_about(decoder):
+    """Grey real images of even brightness against binary samples of the same brightness.
+
+    Left grey they are told apart; drawn pixel by pixel they are the same distribution, so that no
+    accuracy beyond chance can be had: by z over 400 images never seen.
+    """
+    real = Images(np.full((400, 784), 102, dtype=np.uint8), (np.arange(400) % 10).astype(np.uint8))
+    model = decoder(np.full(784, np.log(0.4 / 0.6)))
+    shares = {}
+    for view in ("grey", "bernoulli"):
+        training = Training(epochs=3, batch=64, patience=None)
+        make = Discriminate(real=real, view=view, training=training)
+        shown = make.show(Key(5), real[:200])
+        shares[view] = accuracy(Key(0), make(Key(1), model), shown, Generate()(Key(6), model, 200))
+    z = {view: (share - 0.5) / np.sqrt(0.25 / 400) for view, share in shares.items()}
+    assert z["grey"] > 4 and abs(z["bernoulli"]) < 4
+
+
+def test_accuracy_is_the_mean_of_both_shares(digits):
+    """Unequal numbers weigh the same; a score of 0 accepts."""
+
+    def judge(key, batch):
+        return batch.labels.astype(float) - 5
+
+    real, synthetic = digits.test[:40], digits.test[40:50]
+    wanted = ((real.labels >= 5).mean() + (synthetic.labels < 5).mean()) / 2
+    assert accuracy(Key(0), judge, real, synthetic) == pytest.approx(wanted)
+    assert accuracy(Key(0), lambda key, batch: np.zeros(len(batch)), real, synthetic) == 0.5
+
+
+def test_a_discriminator_changes_no_model_and_no_global_state(model, digits, discriminate, same_bytes):
+    import copy
+
+    import torch
+
+    before, state = copy.deepcopy(model), torch.get_rng_state()
+    one, again, other = (discriminate(Key(seed), model) for seed in (0, 0, 1))
+    assert same_bytes(model, before) and torch.equal(state, torch.get_rng_state())
+    assert same_bytes(one.network, again.network) and not same_bytes(one.network, other.network)
+    assert not one.network.training
+
+
+@pytest.mark.parametrize("name", ["smoothing", "dropout"])
+@pytest.mark.parametrize("value", [-0.1, 1.0, np.nan])
+def test_shares_out_of_range_are_refused(digits, name, value):
+    with pytest.raises(ValueError, match=rf"Discriminate\.{name} must be in \[0, 1\), got {value}"):
+        Discriminate(real=digits.train, **{name: value})
+
+
+# The published filter, redone by hand.
+
+
+@given(
+    st.integers(0, 10**6),
+    st.integers(1, 90),
+    st.integers(1, 40),
+    st.integers(1, 30),
+    st.sampled_from([0.1, 0.4, 1.0]),
+)
+def test_the_published_filter_by_hand(seed, n, draw, count, fraction):
+    """Row by row: in its draw of its group no more than the rows asked for may score higher; then the first."""
+    rng = np.random.default_rng(seed)
+    scores, groups = rng.integers(0, 12, n).astype(float), rng.integers(0, 3, n)
+    mask = TopPerDraw(fraction, count=count, draw=draw)(Key(0), scores, groups)
+    for group in range(3):
+        rows, kept = np.flatnonzero(groups == group), []
+        for start in range(0, len(rows), draw):
+            part = rows[start : start + draw]
+            cut = np.quantile(scores[part], 1 - fraction)
+            reached = [row for row in part if scores[row] >= cut]
+            assert len(reached) >= fraction * (len(part) - 1)  # the share asked for, ties and all
+            kept += reached
+        assert np.flatnonzero(mask & (groups == group)).tolist() == kept[:count]
+
+
+def test_the_published_filter_depends_on_the_draw_where_ranking_does_not():
+    """Ten rising scores: the best two of all, or the best one of each half."""
+    scores, groups = np.arange(10.0), np.zeros(10, dtype=int)
+    kept = {draw: np.flatnonzero(TopPerDraw(0.2, count=10, draw=draw)(Key(0), scores, groups)) for draw in (5, 10)}
+    assert {draw: rows.tolist() for draw, rows in kept.items()} == {5: [4, 9], 10: [8, 9]}
+    assert np.flatnonzero(TopFraction(0.2)(Key(0), scores, groups)).tolist() == [8, 9]
+
+
+@pytest.mark.parametrize("wrong", [{"count": 0}, {"count": -1}, {"count": 2.5}, {"count": 5, "draw": 0}])
+def test_counts_of_the_published_filter_are_refused(wrong):
+    name = "draw" if "draw" in wrong else "count"
+    with pytest.raises(
+        ValueError, match=rf"TopPerDraw\.{name} must be an integer of at least 1, got {wrong[name]}"
+    ):
+        TopPerDraw(0.1, **wrong)

@@ -52,11 +52,13 @@ class Training:
         for name in ("epochs", "steps", "batch", "patience"):
             if getattr(self, name) is not None:
                 check_count(f"Training.{name}", getattr(self, name))
-        for name, low, high in (("rate", 0, float("inf")), ("warmup", -1, float("inf")), ("holdout", -1e-9, 1)):
-            if not low < getattr(self, name) < high:
-                raise ValueError(
-                    f"Training.{name} must be above {max(low, 0):g} and below {high:g}, got {getattr(self, name)}"
-                )
+        for name, fits, range in (
+            ("rate", 0 < self.rate < float("inf"), "above 0 and finite"),
+            ("warmup", self.warmup >= 0, "at least 0"),
+            ("holdout", 0 <= self.holdout < 1, "in [0, 1)"),
+        ):
+            if not fits:
+                raise ValueError(f"Training.{name} must be {range}, got {getattr(self, name)}")
         if self.precision not in ("float32", "bf16"):
             raise ValueError(f"Training.precision must be float32 or bf16, got {self.precision!r}")
 

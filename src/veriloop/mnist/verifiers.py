@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from veriloop.core import Columns, Key
+from veriloop.core.batch import check_count
 from veriloop.core.filters import check_fraction
 from veriloop.mnist.cvae import CVAE
 from veriloop.mnist.data import DIGITS, PIXELS, Images
@@ -159,6 +160,8 @@ class TopPerDraw:
 
     def __post_init__(self) -> None:
         check_fraction(self)
+        check_count("TopPerDraw.count", self.count)
+        check_count("TopPerDraw.draw", self.draw)
 
     def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
         mask = np.zeros(len(scores), dtype=bool)
