@@ -64,7 +64,7 @@ def legend(figure: Any, rows: Rows, handles: list[Any], *, arms: bool = False, t
     """Put a legend below, which says what was measured on how many seeds."""
     if arms:
         handles = [*handles, line("verified", color="black"), line("unverified", color="black", ls="--")]
-        handles += [line("published", color="black", lw=0.5)]
+        handles += [line("published, where on this scale", color="black", lw=0.5)]
     about = f"{rows[0]['data']}, {len(values(rows, 'seed'))} seeds, 95 % intervals"
     figure.legend(
         handles=handles, loc="outside lower center", ncols=5, title=f"{title}; {about}" if title else about
@@ -82,14 +82,13 @@ def published(experiment: str) -> Rows:
     ]
 
 
-def thin(panel: Any, experiment: str, line: str, metric: str, *, verified: bool, last: int, color: str) -> bool:
-    """Draw the authors' curve up to our last round, and say whether there is one."""
+def thin(panel: Any, experiment: str, line: str, metric: str, *, verified: bool, last: int, color: str) -> None:
+    """Draw the authors' curve up to our last round, if they published one on the same scale."""
     if metric == "mnist_fid":  # theirs is of another network's features
-        return False
+        return
     rows = select(published(experiment), line=line, metric=metric, verified=verified)
     rows = [row for row in rows if row["round"] <= last]
     panel.plot(column(rows, "round"), column(rows, "value"), color=color, lw=0.5, ls="-" if verified else "--")
-    return bool(rows)
 
 
 def images(row: dict[str, Any]) -> np.ndarray:

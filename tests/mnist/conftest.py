@@ -3,16 +3,6 @@
 from importlib.util import find_spec
 
 import pytest
-from hypothesis import HealthCheck, settings
-
-settings.register_profile(
-    "veriloop",
-    derandomize=True,
-    deadline=None,
-    max_examples=40,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-settings.load_profile("veriloop")
 
 if find_spec("torch") is None:  # the extra [mnist] is not installed
     collect_ignore_glob = ["test_*.py"]

@@ -141,3 +141,20 @@ def test_settings_are_plain_so_that_they_can_be_saved():
     import json
 
     assert json.loads(json.dumps(MLPCVAE(3, hidden=(5,)).settings)) == {"latent": 3, "hidden": [5]}
+
+
+def test_a_model_of_ones_own_cannot_be_saved_and_is_named(tmp_path):
+    """Its kind is not among those that `load_state` can make again."""
+
+    class Own(MLPCVAE):
+        pass
+
+    with pytest.raises(ValueError, match="Own"):
+        save_state(State(Own(2, hidden=(4,))), tmp_path)
+
+
+def test_a_digit_without_candidates_has_no_share():
+    """NaN, which the record takes, and no warning."""
+    batch = Images(np.zeros((3, 98), dtype=np.uint8), np.array([0, 1, 1], dtype=np.uint8))
+    numbers = observe(Key(0), batch, np.array([1.0, -1.0, 1.0]), np.array([True, False, True]))
+    assert (numbers["passed_0"], numbers["passed_1"]) == (1.0, 0.5) and np.isnan(numbers["passed_2"])

@@ -369,3 +369,11 @@ def test_the_original_mnist():
     # The mean and deviation of all training pixels that the literature normalises by.
     pixels = data.train.pixels / 255
     assert (round(float(pixels.mean()), 4), round(float(pixels.std()), 4)) == (0.1307, 0.3081)
+
+
+def test_tensors_of_a_reversed_slice_are_its_pixels():
+    """A batch is picked from as an array is; torch takes no negative strides."""
+    images = random_grey(4)
+    pixels, labels = images[::-1].tensors()
+    np.testing.assert_array_equal(pixels.numpy(), images.tensors()[0].numpy()[::-1])
+    assert labels.tolist() == [3, 2, 1, 0]

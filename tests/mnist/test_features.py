@@ -106,3 +106,8 @@ def test_training_leaves_the_global_generator_alone(digits):
     state = torch.get_rng_state()
     feature_net(replace(digits, train=digits.train[:50]), steps=1)
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_no_images_have_no_scores(features, digits):
+    """As a discriminator's judge says: an empty batch is a batch."""
+    assert DigitOracle(features)(Key(0), digits.test[:0]).shape == (0,)

@@ -304,7 +304,7 @@ BAD = {
     "batch": NO_COUNT,
     "patience": NO_COUNT,
     "rate": st.floats(max_value=0) | st.sampled_from([np.nan, np.inf]),
-    "warmup": st.integers(-(10**6), -1),
+    "warmup": st.integers(-(10**6), -1) | st.floats(),
     "holdout": st.floats(max_value=-1e-6) | st.floats(min_value=1) | st.just(np.nan),
     "precision": st.sampled_from(["bf32", "float16", "", None]),
 }

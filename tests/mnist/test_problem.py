@@ -250,3 +250,15 @@ def test_a_verified_loop_is_a_backend(problem):
     for chunk in (None, 30):
         loop = replace(problem, chunk=chunk).loop(verifier=Ink(0.2))(Key(0), start)
         check_backend(loop, State(start.model), 100, rounds=2)
+
+
+@pytest.mark.parametrize("keep", [0.0, -0.1, 1.5, np.nan])
+def test_a_share_to_keep_out_of_range_is_refused_at_construction(problem, keep):
+    with pytest.raises(ValueError, match=rf"Problem\.keep must be in \(0, 1\], got {keep}"):
+        replace(problem, keep=keep)
+
+
+@pytest.mark.parametrize("kept", [55, 0])
+def test_a_size_that_is_not_the_same_of_each_digit_is_refused(problem, kept):
+    with pytest.raises(ValueError, match=f"multiple of 10 images.*got {kept}"):
+        problem.candidates(kept)

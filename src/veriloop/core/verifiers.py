@@ -64,16 +64,17 @@ class Verdict:
         what it accepts; NaN where the oracle rejects (accepts) nothing. A row without a verdict counts as rejected.
         """
         named = {f"_{name}": scores >= 0 for name, scores in self.parts.items()}
-        rates = {f"acceptance{name}": _share(accepted) for name, accepted in named.items()}
+        rates = {f"acceptance{name}": share(accepted) for name, accepted in named.items()}
         if self.oracle is not None:
             truth = self.oracle >= 0
             for name, accepted in {"": mask, **named}.items():
-                rates[f"false_accept{name}"] = _share(accepted[~truth])
-                rates[f"false_reject{name}"] = _share(~accepted[truth])
+                rates[f"false_accept{name}"] = share(accepted[~truth])
+                rates[f"false_reject{name}"] = share(~accepted[truth])
         return rates
 
 
-def _share(flags: np.ndarray) -> float:
+def share(flags: np.ndarray) -> float:
+    """Return the share of flags that are set, NaN of none."""
     return float(np.mean(flags)) if len(flags) else float("nan")
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from veriloop.core import Key, State
 from veriloop.core.candidates import Candidates
 from veriloop.core.pools import as_batches
+from veriloop.core.verifiers import share
 from veriloop.mnist.cvae import CVAE, MLPCVAE, ConvCVAE
 from veriloop.mnist.data import DIGITS, Images
 from veriloop.mnist.fit import Fitted, Training, fit, made
@@ -65,26 +66,35 @@ def observe(key: Key, batch: Any, scores: np.ndarray, mask: np.ndarray) -> Mappi
     A filter that ranks keeps its share whatever the verifier says; this is how much of it the verifier accepts.
     """
     labels = batch.labels() if isinstance(batch, Candidates) else batch.labels
-    passed = {f"passed_{digit}": float((scores[labels == digit] >= 0).mean()) for digit in range(DIGITS)}
-    return {"passed": float((scores >= 0).mean()), **passed, "lowest_kept": float(scores[mask].min())}
+    passed = {f"passed_{digit}": share(scores[labels == digit] >= 0) for digit in range(DIGITS)}
+    return {"passed": share(scores >= 0), **passed, "lowest_kept": float(scores[mask].min())}
 
 
 def save_state(state: State[CVAE], folder: Path) -> None:
-    """Write a state: weights as safetensors, what makes the model as JSON, the pool's past as arrays."""
+    """Write a state: weights as safetensors, what makes the model as JSON, the pool's past as arrays.
+
+    Raises:
+        ValueError: if the model is of a class that `load_state` cannot make.
+    """
     model = state.model
+    kind = next((name for name, each in MODELS.items() if each is type(model)), None)
+    if kind is None:
+        raise ValueError(
+            f"save_state knows models of {', '.join(each.__name__ for each in MODELS.values())}, "
+            f"got {type(model).__name__}; save it by a function of your own"
+        )
     save_file(
         {name: value.contiguous() for name, value in model.state_dict().items()}, folder / "model.safetensors"
     )
     past = as_batches(state.past)
     for i, images in enumerate(past):
         np.savez(folder / f"past_{i:04d}.npz", pixels=images.pixels, labels=images.labels)
-    kind = next(name for name, each in MODELS.items() if each is type(model))
     about = {"round": state.round, "past": len(past), "model": kind, "settings": model.settings}
     (folder / "state.json").write_text(json.dumps(about))
 
 
 def load_state(folder: Path, device: str = "cpu") -> State[CVAE]:
-    """Read back what `save` wrote."""
+    """Read back what `save_state` wrote."""
     about = json.loads((folder / "state.json").read_text())
     model = MODELS[about["model"]](**about["settings"])
     model.load_state_dict(load_file(folder / "model.safetensors"))

@@ -79,7 +79,7 @@ class ConvCVAE(CVAE):
     def decoding(self) -> Callable[[Tensor, Tensor], Tensor]:
         """Return the decoder with its first two layers, which have no activation between them, as one matrix.
 
-        The same function as layer by layer with a tenth of the arithmetic: the transposed convolution is applied to
+        The same function as layer by layer with a sixth of the arithmetic: the transposed convolution is applied to
         the columns of the linear layer, once, instead of to every image. Hidden values lie pixel by pixel, so that
         the last layer is one product as well.
         """
@@ -93,9 +93,7 @@ class ConvCVAE(CVAE):
 
         def decode(z: Tensor, labels: Tensor) -> Tensor:
             hidden = F.gelu(torch.addmm(bias, _with_label(z, labels), matrix[:-1]))
-            strokes = (
-                hidden.view(-1, 32) @ kernels
-            )  # (n * 14 * 14, 4 * 4): what each hidden pixel adds to the image
+            strokes = hidden.view(-1, 32) @ kernels  # (n * 14 * 14, 4 * 4): each hidden pixel's part of the image
             strokes = strokes.view(len(z), 14 * 14, 16).transpose(1, 2)
             return F.fold(strokes, (28, 28), kernel_size=4, stride=2, padding=1).flatten(1) + last.bias
 
@@ -103,10 +101,10 @@ class ConvCVAE(CVAE):
 
 
 class MLPCVAE(CVAE):
-    """Fully connected layers each way: five times as fast as `ConvCVAE` on a CPU.
+    """Fully connected layers each way.
 
     hidden: units of each layer, mirrored in the decoder. The published code has two such models, (400,) and
-    (512, 512); (512,) is the one that showed the paper's effects with the fewest steps.
+    (512, 512).
     """
 
     def __init__(self, latent: int = 20, hidden: Sequence[int] = (512,)) -> None:
@@ -120,9 +118,6 @@ class MLPCVAE(CVAE):
 
     def decoding(self) -> Callable[[Tensor, Tensor], Tensor]:
         return lambda z, labels: self.decoder(_with_label(z, labels))
-
-
-ARCHITECTURES = {"conv": ConvCVAE, "mlp": MLPCVAE}
 
 
 def _layers(widths: Sequence[int]) -> nn.Sequential:

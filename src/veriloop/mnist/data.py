@@ -65,11 +65,10 @@ class Images(Columns):
 
     def tensors(self, device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
         """Return pixels as float32 in [0, 1], shape (n, 784), and labels as int64, shape (n,)."""
-        if self.binary:
-            pixels = torch.from_numpy(np.unpackbits(self.pixels, axis=1)).to(device).float()
-        else:
-            pixels = torch.from_numpy(self.pixels).to(device).float().div_(255)
-        return pixels, torch.from_numpy(self.labels).to(device).long()
+        pixels = np.unpackbits(self.pixels, axis=1) if self.binary else np.ascontiguousarray(self.pixels)
+        values = torch.from_numpy(pixels).to(device).float()
+        labels = torch.from_numpy(np.ascontiguousarray(self.labels)).to(device).long()
+        return values if self.binary else values.div_(255), labels
 
     @classmethod
     def concatenate(cls, batches: Sequence[Self]) -> Self:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -191,7 +190,7 @@ def _scikit_digits() -> Data:
     values, digits = load_digits(return_X_y=True)
     small = torch.from_numpy(values).float().view(-1, 1, 8, 8) / 16
     large = torch.nn.functional.interpolate(small, size=(28, 28), mode="bilinear")
-    # Binary, because the grey seams of enlarged pixels say nothing and cost a Bernoulli decoder 100 nats.
+    # Binary, because the grey seams of enlarged pixels say nothing of digits.
     images = Images.pack(large.flatten(1).numpy() >= 0.5, np.asarray(digits))
     rows = Key(0).fold("split").numpy().permutation(len(images))
     return Data("digits", train=images[np.sort(rows[500:])], test=images[np.sort(rows[:500])])

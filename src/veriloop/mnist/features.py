@@ -64,7 +64,9 @@ class FeatureNet:
 
     def _outputs(self, images: Images) -> tuple[Tensor, Tensor]:
         device = next(self.network.parameters()).device
-        parts = [images[start : start + 1000].tensors(device)[0] for start in range(0, len(images), 1000)]
+        # At least one part, so that no images have no outputs of the right width.
+        starts = range(0, max(len(images), 1), 1000)
+        parts = [images[start : start + 1000].tensors(device)[0] for start in starts]
         features = torch.cat([self.network.features(pixels).cpu() for pixels in parts])
         return features, self.network.head(features.to(device)).cpu()
 
@@ -82,7 +84,7 @@ class DigitOracle:
 def feature_net(data: Data, steps: int = 1400, *, folder: Path | None = None, device: str = "cpu") -> FeatureNet:
     """Return the feature network of `data`: from `folder` if it was trained on the same bytes before, else trained.
 
-    steps: of 128 training images; 1,400, three epochs of MNIST, read 99 % of its test images right.
+    steps: of 128 training images; 1,400, three epochs of MNIST, read 98.9 % of its test images right.
     folder: by default `cache_folder()`. The key is always the same: a network is a function of data and steps.
     """
     how = Training(steps=steps, batch=128, rate=1e-3, decay=True)

@@ -54,7 +54,7 @@ class Training:
                 check_count(f"Training.{name}", getattr(self, name))
         for name, fits, range in (
             ("rate", 0 < self.rate < float("inf"), "above 0 and finite"),
-            ("warmup", self.warmup >= 0, "at least 0"),
+            ("warmup", type(self.warmup) is int and self.warmup >= 0, "an integer of at least 0"),
             ("holdout", 0 <= self.holdout < 1, "in [0, 1)"),
         ):
             if not fits:

@@ -12,7 +12,7 @@ from veriloop.core import Key
 from veriloop.mnist.cvae import CVAE
 from veriloop.mnist.data import DIGITS, Images
 
-CHUNK = 1000  # images decoded at once: their hidden layer fits the cache; part of the random stream's meaning
+CHUNK = 1000  # images decoded at once; rounding may depend on it, so it is fixed
 
 
 @dataclass(frozen=True)

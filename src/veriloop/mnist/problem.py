@@ -39,12 +39,18 @@ class Problem:
     pool: Any = Replace()
     chunk: int | None = 2_000_000
 
+    def __post_init__(self) -> None:
+        if not 0 < self.keep <= 1:
+            raise ValueError(f"Problem.keep must be in (0, 1], got {self.keep}")
+
     def start(self, key: Key) -> State[CVAE]:
         """Return the state before round 1: a model fitted to the initial images."""
         return State(self.first(key.fold("first"), None, self.initial))
 
     def candidates(self, kept: int) -> int:
         """Return how many candidates a verified round draws to keep `kept` images; unverified it draws `kept`."""
+        if kept < DIGITS or kept % DIGITS:
+            raise ValueError(f"a round keeps a multiple of {DIGITS} images, equally many of each digit, got {kept}")
         return DIGITS * round(kept / self.keep / DIGITS)
 
     def loop(

@@ -111,13 +111,9 @@ class Discriminate:
 
     def show(self, key: Key, real: Images) -> Images:
         """Return real images as the discriminator sees them."""
-        return (
-            real.bernoulli(key)
-            if self.view == "bernoulli"
-            else real.threshold()
-            if self.view == "threshold"
-            else real
-        )
+        if self.view == "grey":
+            return real
+        return real.bernoulli(key) if self.view == "bernoulli" else real.threshold()
 
     def __call__(self, key: Key, *models: CVAE) -> Judge:
         shares = [len(part) for part in np.array_split(np.arange(len(self.real)), len(models))]
