@@ -237,9 +237,23 @@ def _provenance() -> dict[str, Any]:
         "commit": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain")),
         "versions": {"python": platform.python_version(), "veriloop": veriloop.__version__}
-        | {name: version(name) for name in ("numpy", "scipy", "joblib", "matplotlib")},
-        "device": {"machine": platform.machine(), "cpus": os.cpu_count(), "system": platform.system()},
+        | {name: version(name) for name in ("numpy", "scipy", "joblib", "matplotlib")}
+        | ({"torch": version("torch")} if "torch" in sys.modules else {}),
+        "device": {
+            "machine": platform.machine(),
+            "processor": processor(),
+            "cpus": os.cpu_count(),
+            "system": platform.system(),
+        },
     }
+
+
+def processor() -> str:
+    """Name the processor where the system tells."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
 
 
 def _git(*arguments: str) -> str | None:

@@ -126,7 +126,7 @@ def _parts(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _parts(item) for key, item in value.items()}
     if hasattr(value, "state_dict"):  # a torch module, known by its weights
-        return {key: np.asarray(item) for key, item in value.state_dict().items()}
+        return {key: np.asarray(item.detach().cpu().double()) for key, item in value.state_dict().items()}
     if hasattr(value, "__dataclass_fields__"):
         return {name: _parts(getattr(value, name)) for name in value.__dataclass_fields__}
     return value

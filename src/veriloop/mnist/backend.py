@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -41,6 +42,10 @@ class Refit:
     def __post_init__(self) -> None:
         if self.model not in MODELS:
             raise ValueError(f"Refit.model must be one of {', '.join(MODELS)}, got {self.model!r}")
+        try:
+            inspect.signature(MODELS[self.model]).bind(**self.settings)
+        except TypeError as error:
+            raise ValueError(f"Refit.settings do not fit {MODELS[self.model].__name__}: {error}") from None
 
     def __call__(self, key: Key, model: CVAE | None, images: Images) -> CVAE:
         return self.fit(key, model, images)[0]

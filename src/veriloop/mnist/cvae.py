@@ -52,8 +52,30 @@ class CVAE(nn.Module):
         mean, log_var = (part.float() for part in self.encode(pixels, labels))  # under autocast they are bf16
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         logits = (decode or self.decode)(mean + noise * torch.exp(0.5 * log_var), labels).float()
-        reconstruction = F.binary_cross_entropy_with_logits(logits, pixels, reduction="none").sum(1)
+        reconstruction: Any = BernoulliNLL.apply(logits, pixels)
         return reconstruction, 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(1)
+
+
+class BernoulliNLL(torch.autograd.Function):
+    r"""The cross-entropy of pixels x in [0, 1], shape (n, d), under logits l, summed over pixels: shape (n,).
+
+    .. math:: \sum_i \max(l_i, 0) - l_i x_i + \log(1 + e^{-|l_i|}), \qquad
+              \frac{\partial}{\partial l_i} = s(l_i) - x_i
+
+    PyTorch's own is a step's costliest part after the matrix products: its log1p takes ten times as long as log.
+    Here log(1 + u) is exact to 6e-8 nats a pixel, and the gradient is not affected.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, pixels: Tensor) -> Tensor:
+        ctx.save_for_backward(logits, pixels)
+        linear = F.relu(logits).addcmul_(logits, pixels, value=-1)
+        return linear.add_(logits.abs().neg_().exp_().add_(1).log_()).sum(1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        logits, pixels = ctx.saved_tensors
+        return torch.sigmoid(logits).sub_(pixels).mul_(gradient[:, None]), None
 
 
 class ConvCVAE(CVAE):

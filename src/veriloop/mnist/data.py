@@ -206,7 +206,8 @@ def _mnist_folder(*, download: bool) -> Path:
         try:
             MNIST(str(cache_folder()), download=True)
         except (OSError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
             raise ValueError(
-                f"MNIST cannot be downloaded ({error}); name its folder, set VERILOOP_DATA, or take 'digits'"
+                f"MNIST cannot be downloaded ({reason}); name its folder, set VERILOOP_DATA, or take 'digits'"
             ) from None
     return folder

@@ -10,9 +10,9 @@ import torch
 
 from veriloop.core import Key
 from veriloop.mnist.cvae import CVAE
-from veriloop.mnist.data import DIGITS, Images
+from veriloop.mnist.data import DIGITS, PIXELS, Images
 
-CHUNK = 1000  # images decoded at once; rounding may depend on it, so it is fixed
+CHUNK = 1000  # images decoded at once, also of the last ones: rounding depends on it, and no image may depend on n
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,10 @@ class Generate:
 
 def probabilities(key: Key, model: CVAE, n: int) -> Images:
     """Return what the decoder says, not a draw from it: grey images, the digits in turn."""
-    labels = _in_turn(n)
-    parts = [(brightness * 255 + 0.5).astype(np.uint8) for _, brightness in _decoded(key, model, labels)]
-    return Images(np.concatenate(parts), labels)
+    labels, pixels = _in_turn(n), np.empty((n, PIXELS), dtype=np.uint8)
+    for start, brightness in _decoded(key, model, labels):
+        pixels[start : start + len(brightness)] = brightness * 255 + 0.5
+    return Images(pixels, labels)
 
 
 def _in_turn(n: int) -> np.ndarray:
@@ -42,9 +43,10 @@ def _in_turn(n: int) -> np.ndarray:
 @torch.inference_mode()
 def _decoded(key: Key, model: CVAE, labels: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (first row, probabilities of its pixels) chunk by chunk."""
-    device = next(model.parameters()).device
-    z = torch.from_numpy(key.fold("z").numpy().standard_normal((len(labels), model.latent), dtype=np.float32))
-    decode, wanted = model.decoding(), torch.from_numpy(labels).long()
-    for start in range(0, len(labels), CHUNK):
-        rows = slice(start, start + CHUNK)
-        yield start, torch.sigmoid(decode(z[rows].to(device), wanted[rows].to(device))).cpu().numpy()
+    device, n = next(model.parameters()).device, len(labels)
+    z = key.fold("z").numpy().standard_normal((n, model.latent), dtype=np.float32)
+    decode = model.decoding()
+    for start in range(0, n, CHUNK):
+        rows = np.minimum(np.arange(start, start + CHUNK), n - 1)
+        latent, wanted = (torch.from_numpy(part[rows]).to(device) for part in (z, labels))
+        yield start, torch.sigmoid(decode(latent, wanted.long())[: n - start]).cpu().numpy()

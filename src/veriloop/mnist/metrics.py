@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from veriloop.core import Key
+from veriloop.core.batch import check_count
 from veriloop.mnist.cvae import CVAE
 from veriloop.mnist.data import DIGITS, PIXELS, Images
 from veriloop.mnist.features import FeatureNet
@@ -96,6 +97,7 @@ def precision_recall(real: np.ndarray, generated: np.ndarray, k: int = 5) -> tup
     Raises:
         ValueError: if a set has no more than `k` rows.
     """
+    check_count("precision_recall: k", k)
     if min(len(real), len(generated)) <= k:
         raise ValueError(f"balls that reach to neighbour {k} need more rows, got {len(real)} and {len(generated)}")
     apart = _squared_distances(real, generated)

@@ -116,6 +116,8 @@ class Discriminate:
         return real.bernoulli(key) if self.view == "bernoulli" else real.threshold()
 
     def __call__(self, key: Key, *models: CVAE) -> Judge:
+        if not models:
+            raise ValueError("Discriminate needs at least one model whose images to tell from real ones, got none")
         shares = [len(part) for part in np.array_split(np.arange(len(self.real)), len(models))]
         synthetic = [
             Generate()(key.fold("synthetic", i), model, n)
@@ -164,8 +166,10 @@ class TopPerDraw:
         for group in np.unique(groups):
             rows = np.flatnonzero(groups == group)
             draws = [rows[start : start + self.draw] for start in range(0, len(rows), self.draw)]
-            kept = np.concatenate(
-                [draw[scores[draw] >= np.nanquantile(scores[draw], 1 - self.fraction)] for draw in draws]
-            )
+            kept = np.concatenate([self._best(draw, scores[draw]) for draw in draws])
             mask[kept[: self.count]] = True
         return mask
+
+    def _best(self, rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        judged = scores[~np.isnan(scores)]
+        return rows[scores >= np.quantile(judged, 1 - self.fraction)] if len(judged) else rows[:0]
