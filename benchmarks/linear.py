@@ -8,16 +8,15 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 
 import joblib  # noqa: E402
 import numpy as np  # noqa: E402
+from _timing import processor, seconds  # noqa: E402
 
 from veriloop import Key, run  # noqa: E402
 from veriloop.linear import Problem, simulate, theory  # noqa: E402
@@ -53,17 +52,6 @@ def monte_carlo_strip(problem: Problem, directions: np.ndarray, radius: float, b
         simulate(mu, bias * directions, width, [KEPT], 100, key) for bias, key in zip(biases, keys, strict=True)
     )
     return np.array([np.sum(cell[1] ** 2, axis=1).mean() for cell in cells])
-
-
-def seconds(*works: Callable[[], object], repeats: int = 7) -> np.ndarray:
-    """Return wall times, shape (repeats, works), the works taken in turn after one round that is not counted."""
-    times = np.empty((repeats + 1, len(works)))
-    for row in times:
-        for i, work in enumerate(works):
-            start = time.perf_counter()
-            work()
-            row[i] = time.perf_counter() - start
-    return times[1:]
 
 
 def replicates_table(count: int) -> None:
@@ -111,13 +99,6 @@ def landscape_table(side: int) -> None:
         for name, tasks, repeats in (("exact", exact, 3), ("Monte Carlo, 100 replicates a cell", carlo, 1)):
             times = seconds(partial(parallel, tasks), repeats=repeats)
             print(f"| {side} x {side} x 8, {name} | {np.median(times):.2f} | {times.min():.2f}-{times.max():.2f} |")
-
-
-def processor() -> str:
-    """Name the processor where the system tells."""
-    file = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in file.read_text().splitlines() if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

@@ -116,6 +116,10 @@ class Discriminate:
         return real.bernoulli(key) if self.view == "bernoulli" else real.threshold()
 
     def __call__(self, key: Key, *models: CVAE) -> Judge:
+        return self.fit(key, self.examples(key, *models))
+
+    def examples(self, key: Key, *models: CVAE) -> Examples:
+        """Return what the discriminator is trained on: all real images, and as many of the models together."""
         if not models:
             raise ValueError("Discriminate needs at least one model whose images to tell from real ones, got none")
         shares = [len(part) for part in np.array_split(np.arange(len(self.real)), len(models))]
@@ -123,7 +127,10 @@ class Discriminate:
             Generate()(key.fold("synthetic", i), model, n)
             for i, (model, n) in enumerate(zip(models, shares, strict=True))
         ]
-        examples = Examples.of(self.show(key.fold("view"), self.real), Images.concatenate(synthetic))
+        return Examples.of(self.show(key.fold("view"), self.real), Images.concatenate(synthetic))
+
+    def fit(self, key: Key, examples: Examples) -> Judge:
+        """Train a new discriminator on examples."""
         network = made(
             key.fold("weights"),
             lambda: Discriminator(conditional=self.conditional, dropout=self.dropout, spectral=self.spectral),

@@ -1,0 +1,316 @@
+"""Time whole stages of the digits' loop against the plain way, in turn, on two threads; print Markdown tables.
+
+python benchmarks/mnist.py [--quick] [--memory]
+
+The plain way is what one writes first: layer by layer in float32, images as float tensors, a DataLoader that
+fetches sample by sample, PyTorch's own losses and optimiser, batches of 128. The work is the same in both columns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import resource
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from _timing import processor, seconds
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from veriloop import Key, Loop, State, TopFraction
+from veriloop.mnist import (
+    MLPCVAE,
+    Discriminate,
+    Discriminator,
+    Generate,
+    Judge,
+    Measure,
+    Refit,
+    Training,
+    balanced,
+    feature_net,
+    have_mnist,
+    load,
+    nelbo,
+)
+
+KEY = Key(0).fold("bench")
+LATENT, HIDDEN = 20, (512, 256, 128, 64)
+# Multiply-adds an image: the convolutional model's encoder, its decoder as one writes it and as one matrix, the
+# making of that matrix a step, and the discriminator.
+ENCODE = 196 * 16 * 32 + 49 * 16 * 32 * 64 + 3146 * 40
+DECODE_PLAIN = 30 * 3136 + 49 * 64 * 16 * 32 + 196 * 32 * 16
+DECODE, MATRIX = 30 * 6272 + 196 * 32 * 16, 31 * 49 * 64 * 16 * 32
+JUDGE = 784 * 512 + 512 * 256 + 256 * 128 + 128 * 64 + 64
+
+
+class Stage(NamedTuple):
+    """One row of the table; `operations` are the multiply-adds that ours cannot do without, in 10^9."""
+
+    name: str
+    plain: Callable[[], object]
+    ours: Callable[[], object]
+    operations: float
+    bf16: bool
+
+
+class PlainCVAE(nn.Module):
+    """The convolutional model layer by layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.Sequential(nn.Conv2d(1, 32, 4, 2, 1), nn.GELU(), nn.Conv2d(32, 64, 4, 2, 1), nn.GELU())
+        self.posterior = nn.Linear(64 * 49 + 10, 2 * LATENT)
+        self.start = nn.Linear(LATENT + 10, 64 * 49)
+        self.up = nn.Sequential(nn.ConvTranspose2d(64, 32, 4, 2, 1), nn.GELU(), nn.ConvTranspose2d(32, 1, 4, 2, 1))
+
+    def decode(self, z: Tensor, labels: Tensor) -> Tensor:
+        """Return logits, shape (n, 1, 28, 28)."""
+        hidden = self.start(torch.cat([z, F.one_hot(labels, 10).float()], 1))
+        return self.up(hidden.view(-1, 64, 7, 7))
+
+    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the negative ELBO, summed over images."""
+        features = self.down(images).flatten(1)
+        mean, log_var = self.posterior(torch.cat([features, F.one_hot(labels, 10).float()], 1)).chunk(2, 1)
+        logits = self.decode(mean + torch.randn_like(mean) * (0.5 * log_var).exp(), labels)
+        cross_entropy = F.binary_cross_entropy_with_logits(logits, images, reduction="sum")
+        return cross_entropy - 0.5 * (1 + log_var - mean.square() - log_var.exp()).sum()
+
+
+def plain_epochs(network: nn.Module, loss: Callable[..., Tensor], data: TensorDataset, epochs: int) -> None:
+    """Fit by Adam in batches of 128."""
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    for _ in range(epochs):
+        for batch in DataLoader(data, batch_size=128, shuffle=True):
+            optimizer.zero_grad()
+            loss(*batch).backward()
+            optimizer.step()
+
+
+@torch.no_grad()
+def plain_images(model: PlainCVAE, digit: int, n: int) -> Tensor:
+    """Draw float images of one digit, shape (n, 784)."""
+    parts = []
+    for start in range(0, n, 1000):
+        rows = min(1000, n - start)
+        logits = model.decode(torch.randn(rows, LATENT), torch.full((rows,), digit))
+        parts.append(torch.bernoulli(torch.sigmoid(logits)).flatten(1))
+    return torch.cat(parts)
+
+
+def plain_examples(model: PlainCVAE, real: TensorDataset, n: int) -> TensorDataset:
+    """Put real images, cut at half brightness one by one, and as many synthetic ones together."""
+    shown = torch.stack([(image > 0.5).float().flatten() for image, _ in real])
+    synthetic = torch.cat([plain_images(model, digit, n // 10) for digit in range(10)])
+    flags = torch.cat([torch.ones(len(shown)), torch.zeros(len(synthetic))])
+    return TensorDataset(torch.cat([shown, synthetic]), flags)
+
+
+@torch.no_grad()
+def plain_selection(model: PlainCVAE, network: nn.Module, n: int, draw: int = 6000) -> Tensor:
+    """Draw, score and keep the best tenth of every draw, digit by digit, until there are `n` images."""
+    kept = []
+    for digit in range(10):
+        own: list[Tensor] = []
+        while sum(map(len, own)) < n // 10:
+            images = plain_images(model, digit, min(draw, n))
+            scores = torch.sigmoid(network(images)).squeeze(1)
+            own.append(images[scores >= torch.quantile(scores, 0.9)])
+        kept.append(torch.cat(own)[: n // 10])
+    return torch.cat(kept)
+
+
+@torch.no_grad()
+def plain_measure(model: PlainCVAE, test: TensorDataset, features: Any, real: np.ndarray) -> tuple[float, float]:
+    """Return the NELBO of the test images and the Frechet distance of as many generated ones."""
+    from scipy.linalg import sqrtm
+
+    total = sum(float(model.loss(*batch)) for batch in DataLoader(test, batch_size=128))
+    images = torch.cat(
+        [torch.sigmoid(model.decode(torch.randn(len(test) // 10, LATENT), torch.full((len(test) // 10,), d)))
+         for d in range(10)]
+    )  # fmt: skip
+    values = features.network.features(images.flatten(1)).numpy()
+    a, b = np.cov(real, rowvar=False), np.cov(values, rowvar=False)
+    root = np.real(sqrtm(a @ b))
+    apart = ((real.mean(0) - values.mean(0)) ** 2).sum()
+    return total / len(test), float(apart + np.trace(a + b - 2 * root))
+
+
+def tensors(images: Any) -> TensorDataset:
+    """Return float images, shape (n, 1, 28, 28), and labels."""
+    pixels, labels = images.grey().tensors()
+    return TensorDataset(pixels.view(-1, 1, 28, 28), labels)
+
+
+def selection(judge: Judge, chunk: int | None = None) -> Loop:
+    """Return the loop that generates, scores and keeps the best tenth of each digit, and fits nothing."""
+    return Loop(
+        generate=Generate(),
+        verify=judge,
+        filter=TopFraction(0.1),
+        refit=lambda key, model, images: model,
+        group=lambda images: images.labels,
+        block=60_000,
+        chunk=chunk,
+    )
+
+
+def stages(data: Any, scale: int) -> list[Stage]:
+    """Return the stages, each with `1 / scale` of its images."""
+    first, epochs = balanced(KEY, data.train, 500 if scale == 1 else 100), 154 // scale
+    real, n = data.train[: 60_000 // scale], 60_000 // scale
+    kept = 20_000 // scale
+    plain = PlainCVAE()
+    plain_epochs(plain, plain.loss, tensors(first), 2)
+    model = Refit(training=Training(steps=8))(KEY, None, first)
+    made = Generate()(KEY, model, kept)
+    made_tensors, real_tensors = tensors(made), tensors(real)
+    layers: list[nn.Module] = [nn.Flatten()]
+    for before, after in zip((784, *HIDDEN[:-1]), HIDDEN, strict=True):
+        layers += [nn.Linear(before, after), nn.LeakyReLU(0.2)]
+    plain_judge = nn.Sequential(*layers, nn.Linear(64, 1))
+    examples = plain_examples(plain, real_tensors, n)
+    training = Training(epochs=1, patience=None, batch=512, precision="bf16")
+    train = Discriminate(real=real, conditional=False, training=training)
+    loop = selection(Judge(Discriminator()))
+    features = feature_net(data)
+    test, real_values = tensors(data.test), features.read(data.test)[0]
+    measure = Measure(data.test, features, len(data.test) // 10 * 10)
+    measure(KEY, model)  # what is worked out once a run
+    once = Training(epochs=1, patience=None, precision="bf16")
+    images = len(first) * epochs
+
+    def judge_loss(pixels: Tensor, flags: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(plain_judge(pixels).squeeze(1), flags, reduction="sum")
+
+    prepared = train.examples(KEY, model)
+    fit_operations = 3 * (ENCODE + DECODE + MATRIX / 128)
+    return [
+        Stage(
+            f"first model: {len(first)} images, {epochs} epochs",
+            lambda: plain_epochs(new := PlainCVAE(), new.loss, tensors(first), epochs),
+            lambda: Refit(training=replace(once, epochs=epochs))(KEY, None, first),
+            images * fit_operations / 1e9,
+            True,
+        ),
+        Stage(
+            f"verifier's set: {n:,} real, {n:,} synthetic",
+            lambda: plain_examples(plain, real_tensors, n),
+            lambda: train.examples(KEY, model),
+            n * DECODE / 1e9,
+            False,
+        ),
+        Stage(
+            f"verifier's epoch over {2 * n:,} (batch 128; 512)",
+            lambda: plain_epochs(plain_judge, judge_loss, examples, 1),
+            lambda: train.fit(KEY, prepared),
+            2 * n * (3 * JUDGE - 784 * 512) / 1e9,
+            True,
+        ),
+        Stage(
+            f"generate {10 * kept:,}, keep {kept:,}",
+            lambda: plain_selection(plain, plain_judge, kept),
+            lambda: loop.step(KEY, State(model), 10 * kept),
+            10 * kept * (DECODE + JUDGE) / 1e9,
+            False,
+        ),
+        Stage(
+            f"CVAE's epoch over {kept:,}",
+            lambda: plain_epochs(plain, plain.loss, made_tensors, 1),
+            lambda: Refit(training=once, warm=True)(KEY, model, made),
+            kept * fit_operations / 1e9,
+            True,
+        ),
+        Stage(
+            f"NELBO and MNIST-FID on {len(test):,}",
+            lambda: plain_measure(plain, test, features, real_values),
+            lambda: measure(KEY, model),
+            len(test) * (ENCODE + 2 * DECODE) / 1e9,
+            False,
+        ),
+    ]
+
+
+def products(dtype: torch.dtype) -> float:
+    """Return how many thousand million multiply-adds a second matrix products of a batch's shape reach."""
+    a, b = torch.randn(512, 784).to(dtype), torch.randn(784, 512).to(dtype)
+
+    def work() -> None:
+        for _ in range(50):
+            a @ b
+
+    return 50 * a.numel() * 512 / seconds(work).min() / 1e9
+
+
+def stage_table(data: Any, scale: int, repeats: int) -> None:
+    """Print each stage's times, their ratio, and how long its multiply-adds alone would take."""
+    rates = {"bf16": products(torch.bfloat16), "float32": products(torch.float32)}
+    print("matrix products: " + ", ".join(f"{2 * rate:.0f} GFLOP/s in {name}" for name, rate in rates.items()))
+    print("\n| stage | plain, s | range | veriloop, s | range | times faster | arithmetic alone, s | x that |")
+    print("|---|--:|--:|--:|--:|--:|--:|--:|")
+    for stage in stages(data, scale):
+        times = seconds(stage.plain, stage.ours, repeats=repeats)
+        (plain, ours), ratio = np.median(times, axis=0), np.median(times[:, 0] / times[:, 1])
+        floor = stage.operations / rates["bf16" if stage.bf16 else "float32"]
+        spans = [f"{own.min():.2f}-{own.max():.2f}" for own in times.T]
+        print(
+            f"| {stage.name} | {plain:.2f} | {spans[0]} | {ours:.2f} | {spans[1]} | {ratio:.1f} "
+            f"| {floor:.2f} | {ours / floor:.1f} |",
+            flush=True,
+        )
+
+
+def precision_table(data: Any, scale: int, seeds: int) -> None:
+    """Print the NELBO after the same steps on the same images in either precision, by seed paired."""
+    images, test = data.train[: 20_000 // scale], data.test
+    print("\n| fit to 20,000 real images | NELBO, float32 | sd of seeds | bf16 - float32 | standard error |")
+    print("|---|--:|--:|--:|--:|")
+    for model, steps in (("conv", 300), ("mlp", 1000)):
+        found = np.empty((seeds, 2))
+        for seed in range(seeds):
+            for i, precision in enumerate(("float32", "bf16")):
+                how = Training(steps=steps // scale, rate=2e-3, decay=True, precision=precision)
+                fitted = Refit(model=model, training=how)(KEY.fold(seed), None, images)
+                found[seed, i] = nelbo(fitted, test.pixels, test.labels, KEY.fold(seed))[0]
+        apart = found[:, 1] - found[:, 0]
+        error = apart.std(ddof=1) / np.sqrt(seeds)
+        spread = found[:, 0].std(ddof=1)
+        print(
+            f"| {model}, {steps // scale} steps | {found[:, 0].mean():.2f} | {spread:.2f} "
+            f"| {apart.mean():+.3f} | {error:.3f} |",
+            flush=True,
+        )
+
+
+def memory(candidates: int) -> None:
+    """Run one round that keeps a tenth of so many candidates, in this process, and print what it took."""
+    model = MLPCVAE(hidden=(32,)).eval()  # what is held does not depend on the model, and time does
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    loop = selection(Judge(Discriminator()), chunk=2_000_000)
+    (took,) = seconds(lambda: print(loop.step(KEY, State(model), candidates)[1].kept), repeats=1)[:, 0]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(f"{candidates:,} candidates, {took:.0f} s: {peak / 2**20:.2f} GiB at most, {before / 2**20:.2f} before")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
+    parser.add_argument("--memory", action="store_true", help="one round of 10 million candidates instead")
+    arguments = parser.parse_args()
+    torch.set_num_threads(2)
+    print(f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}")
+    if arguments.memory:
+        memory(100_000 if arguments.quick else 10_000_000)
+    else:
+        digits = load("mnist" if have_mnist() else "digits")
+        scale = 20 if arguments.quick else 1
+        stage_table(digits, scale, 1 if arguments.quick else 3)
+        precision_table(digits, scale, 2 if arguments.quick else 5)
