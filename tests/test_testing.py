@@ -1,6 +1,7 @@
 """The contract checks fail, by the rule's name, on components that break it; and pass on ones that do not."""
 
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -347,3 +348,24 @@ def test_torch_modules_are_compared_by_their_tensors():
     check_backend(Loop(generate=draw, refit=lambda key, model, batch: linear(batch.mean())), State(linear(0.0)), 20)
     with pytest.raises(AssertionError, match="a round changed the state it was given"):
         check_backend(Loop(generate=draw, refit=in_place), State(linear(0.0)), 20)
+
+
+def test_models_in_bfloat16_are_compared():
+    """NumPy has no such type; a difference of one bit is found all the same."""
+    torch = pytest.importorskip("torch")
+    model = torch.nn.Linear(2, 2).bfloat16()
+
+    def nudged(key, model, batch):
+        new = deepcopy(model)
+        new.weight.data += 1 / 16
+        return new
+
+    loop = Loop(generate=lambda key, model, n: key.numpy().random(n), refit=nudged)
+    check_backend(loop, State(model), 5)
+
+    def in_place(key, model, batch):
+        model.weight.data += 1 / 16
+        return model
+
+    with pytest.raises(AssertionError, match="a round changed the state it was given"):
+        check_backend(replace(loop, refit=in_place), State(model), 5)

@@ -126,7 +126,12 @@ def _parts(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _parts(item) for key, item in value.items()}
     if hasattr(value, "state_dict"):  # a torch module, known by its weights
-        return {key: np.asarray(item.detach().cpu().double()) for key, item in value.state_dict().items()}
+        return {key: _array(item) for key, item in value.state_dict().items()}
     if hasattr(value, "__dataclass_fields__"):
         return {name: _parts(getattr(value, name)) for name in value.__dataclass_fields__}
     return value
+
+
+def _array(value: Any) -> np.ndarray:
+    """Bring a tensor of any device and precision, bfloat16 among them, to NumPy."""
+    return np.asarray(value.detach().cpu().double() if hasattr(value, "detach") else value)

@@ -158,3 +158,10 @@ def test_a_digit_without_candidates_has_no_share():
     batch = Images(np.zeros((3, 98), dtype=np.uint8), np.array([0, 1, 1], dtype=np.uint8))
     numbers = observe(Key(0), batch, np.array([1.0, -1.0, 1.0]), np.array([True, False, True]))
     assert (numbers["passed_0"], numbers["passed_1"]) == (1.0, 0.5) and np.isnan(numbers["passed_2"])
+
+
+def test_settings_that_no_model_takes_are_refused_at_construction():
+    with pytest.raises(ValueError, match=r"Refit\.settings do not fit MLPCVAE: .*'laten'"):
+        Refit(model="mlp", settings={"laten": 3})
+    with pytest.raises(ValueError, match=r"Refit\.settings do not fit ConvCVAE: .*'hidden'"):
+        Refit(model="conv", settings={"hidden": [3]})

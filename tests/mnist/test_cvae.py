@@ -13,6 +13,7 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from veriloop import Key
 from veriloop.mnist import CVAE, MLPCVAE, ConvCVAE, load, made, nelbo
+from veriloop.mnist.cvae import BernoulliNLL
 
 LABELS = torch.arange(24) % 10
 REFERENCE = {
@@ -238,3 +239,21 @@ def test_the_published_models_score_what_was_recorded(name, recorded):
     model.load_state_dict(load_file(file))
     total, reconstruction, kl = nelbo(model.eval(), test.pixels, test.labels, Key(0))
     assert abs(total - recorded) < 0.3 and total == pytest.approx(reconstruction + kl)
+
+
+def test_the_cross_entropy_is_torchs_own_in_value_and_gradient():
+    """To float rounding, for logits of any size and pixels of any brightness; by finite differences too."""
+    draws = Key(0).fold("logits").numpy()
+    logits = torch.from_numpy(draws.normal(0, 12, (50, 784)))
+    pixels = torch.from_numpy(draws.random((50, 784)))
+    logits[0, :5] = torch.tensor([0.0, -0.0, 90.0, -90.0, 1e-30])
+    for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-6)):
+        ours, theirs = (logits.detach().clone().to(dtype).requires_grad_() for _ in range(2))
+        got = BernoulliNLL.apply(ours, pixels.to(dtype))
+        wanted = F.binary_cross_entropy_with_logits(theirs, pixels.to(dtype), reduction="none").sum(1)
+        torch.testing.assert_close(got, wanted, rtol=tolerance, atol=0)
+        (got * torch.arange(50)).sum().backward()
+        (wanted * torch.arange(50)).sum().backward()
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=tolerance, atol=50 * tolerance)
+    small = logits[:3, :20].clone().requires_grad_()
+    assert torch.autograd.gradcheck(lambda each: BernoulliNLL.apply(each, pixels[:3, :20]), small)

@@ -377,3 +377,17 @@ def test_tensors_of_a_reversed_slice_are_its_pixels():
     pixels, labels = images[::-1].tensors()
     np.testing.assert_array_equal(pixels.numpy(), images.tensors()[0].numpy()[::-1])
     assert labels.tolist() == [3, 2, 1, 0]
+
+
+def test_a_download_that_fails_is_one_sentence(cache, monkeypatch):
+    """torchvision says why over several lines, one a mirror."""
+    import torchvision.datasets
+
+    def fail(*_, **__):
+        raise RuntimeError("no route:\nTried one\nTried two\n")
+
+    monkeypatch.delenv("VERILOOP_DATA", raising=False)
+    monkeypatch.setattr(torchvision.datasets, "MNIST", fail)
+    with pytest.raises(ValueError, match=r"\(no route: Tried one Tried two\); name its folder") as error:
+        load("mnist")
+    assert "\n" not in str(error.value)

@@ -81,3 +81,15 @@ def test_samples_and_probabilities_of_one_key_are_of_the_same_images(decoder):
     np.testing.assert_array_equal(
         Generate()(Key(2), made, 50).grey().pixels, probabilities(Key(2), made, 50).threshold().grey().pixels
     )
+
+
+@pytest.mark.parametrize("draw", [Generate(), probabilities], ids=["samples", "probabilities"])
+def test_an_image_does_not_depend_on_how_many_are_drawn_with_it(model, draw):
+    """To the byte, whatever the last chunk holds: arms that draw more share the images of those that do not."""
+    all_of_them = draw(Key(3), model, 2600)
+    for n in (1, 10, 999, 1001, 2590):
+        np.testing.assert_array_equal(draw(Key(3), model, n).pixels, all_of_them.pixels[:n])
+
+
+def test_no_images_are_no_images(model):
+    assert len(Generate()(Key(0), model, 0)) == len(probabilities(Key(0), model, 0)) == 0

@@ -274,3 +274,9 @@ def test_the_better_model_measures_better(model, refit, digits, features):
 def test_a_number_of_images_that_ten_does_not_divide_is_refused(digits, features, images):
     with pytest.raises(ValueError, match=rf"Measure\.images must be a multiple of 10, at least 100, got {images}"):
         Measure(digits.test, features, images=images)
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_balls_that_reach_to_no_neighbour_are_refused(k):
+    with pytest.raises(ValueError, match=f"k must be an integer of at least 1, got {k}"):
+        precision_recall(np.zeros((9, 2)), np.zeros((9, 2)), k)

@@ -261,3 +261,15 @@ def test_counts_of_the_published_filter_are_refused(wrong):
         ValueError, match=rf"TopPerDraw\.{name} must be an integer of at least 1, got {wrong[name]}"
     ):
         TopPerDraw(0.1, **wrong)
+
+
+def test_a_draw_without_a_verdict_keeps_nothing():
+    """The other draws of its group are not touched; no warning, which here would be an error."""
+    scores = np.array([np.nan, np.nan, 0.1, 0.9, np.nan, 0.5])
+    mask = TopPerDraw(0.5, count=9, draw=2)(Key(0), scores, np.zeros(6, dtype=int))
+    assert np.flatnonzero(mask).tolist() == [3, 5]
+
+
+def test_a_discriminator_without_a_model_to_learn_from_is_refused(discriminate):
+    with pytest.raises(ValueError, match="needs at least one model"):
+        discriminate(Key(0))
