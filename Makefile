@@ -22,6 +22,8 @@ lint: .venv/ready
 
 bench: .venv/ready  ## the speed tables; let nothing else run
 	$(BIN)/python benchmarks/linear.py
+	$(BIN)/python benchmarks/mnist.py
+	$(BIN)/python benchmarks/mnist.py --memory
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

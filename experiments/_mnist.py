@@ -36,6 +36,7 @@ from veriloop.mnist import (
     probabilities,
     save_state,
 )
+from veriloop.mnist.features import DEVIATION, MEAN
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", strict=True))
@@ -170,7 +171,8 @@ def prepare(config: Any) -> dict[str, Any]:
     data = load(config.data)
     features = feature_net(data, config.feature_steps, device=config.device)
     measures: dict[str, Any] = {"data": f"{data.name}: {len(data.train)} real images, {len(data.test)} to test on"}
-    measures["mnist_fid"] = f"feature network {features.digest}, accuracy {features.accuracy:.4f}"
+    scaled = f"pixels normalised by {MEAN}, {DEVIATION}"
+    measures["mnist_fid"] = f"feature network {features.digest}, accuracy {features.accuracy:.4f}, {scaled}"
     if config.inception is None:
         measures["fid"] = "not measured: no Inception weights; give inception=FILE, or inception=download"
     else:
@@ -179,7 +181,7 @@ def prepare(config: Any) -> dict[str, Any]:
 
 
 def follow_arm(config: Any, arm: Arm, seed: int, folder: Path) -> Rows:
-    """Run one arm from its start, committing every round; the first and the last row hold images."""
+    """Run one arm from its start, committing every round; of the first seed, the first and last row hold images."""
     torch.set_num_threads(config.threads)
     own, data, key = _quirks(arm.config), load(config.data), Key(seed)
     features = feature_net(data, own.feature_steps, device=own.device)
@@ -187,15 +189,7 @@ def follow_arm(config: Any, arm: Arm, seed: int, folder: Path) -> Rows:
     measure = Measure(data.test, features, own.images, inception=inception)
     problem = _problem(arm, data, key, measure)
     start = problem.start(key)
-    rows: Rows = [
-        {
-            "round": 0,
-            "candidates": 0,
-            "kept": 0,
-            **measure(key.fold(0), start.model),
-            "samples": _samples(key, start),
-        }
-    ]
+    rows: Rows = [{"round": 0, "candidates": 0, "kept": 0, **measure(key.fold(0), start.model)}]
     store, name = RunDir(folder), f"{arm.name}-seed{seed}-model"
     loop = _loop(own, arm, problem, data, key)
     sizes = [_size(own, problem, arm, kept) for kept in arm.counts]
@@ -204,7 +198,8 @@ def follow_arm(config: Any, arm: Arm, seed: int, folder: Path) -> Rows:
     rounds = store.run(loop, key, start, sizes, save=save_state, load=load_on, name=name)
     for state, record in rounds:  # noqa: B007
         rows.append(row(record))
-    rows[-1]["samples"] = _samples(key, state)
+    if seed == config.seed:
+        rows[0]["samples"], rows[-1]["samples"] = _samples(key, start), _samples(key, state)
     return [
         {"arm": arm.name, "seed": seed, "data": data.name, "model": own.model, **arm.about, **each} for each in rows
     ]

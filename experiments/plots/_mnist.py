@@ -64,7 +64,8 @@ def legend(figure: Any, rows: Rows, handles: list[Any], *, arms: bool = False, t
     """Put a legend below, which says what was measured on how many seeds."""
     if arms:
         handles = [*handles, line("verified", color="black"), line("unverified", color="black", ls="--")]
-        handles += [line("published, where on this scale", color="black", lw=0.5)]
+    if any(drawn.get_gid() == "published" for panel in figure.axes for drawn in panel.lines):
+        handles = [*handles, line("published", color="black", lw=0.5)]
     about = f"{rows[0]['data']}, {len(values(rows, 'seed'))} seeds, 95 % intervals"
     figure.legend(
         handles=handles, loc="outside lower center", ncols=5, title=f"{title}; {about}" if title else about
@@ -88,7 +89,9 @@ def thin(panel: Any, experiment: str, line: str, metric: str, *, verified: bool,
         return
     rows = select(published(experiment), line=line, metric=metric, verified=verified)
     rows = [row for row in rows if row["round"] <= last]
-    panel.plot(column(rows, "round"), column(rows, "value"), color=color, lw=0.5, ls="-" if verified else "--")
+    if rows:
+        style = "-" if verified else "--"
+        panel.plot(column(rows, "round"), column(rows, "value"), color=color, lw=0.5, ls=style, gid="published")
 
 
 def images(row: dict[str, Any]) -> np.ndarray:

@@ -13,8 +13,8 @@ METRICS = ("mnist_fid", "fid", "agreement", "nelbo", "recall")
 def draw(rows: Rows) -> Figure:
     """Metrics above, images of the first seed below."""
     names = metrics(rows, METRICS)
-    figure = plt.figure(figsize=(7.0, 4.6))
-    parts: Any = figure.subfigures(2, 1, height_ratios=(1, 0.85))
+    figure = plt.figure(figsize=(7.0, 4.2))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1, 0.72))
     above, below = parts
     last, sizes = max(row["round"] for row in rows), list(dict.fromkeys(row["size"] for row in rows if row["size"]))
     for panel, name in zip(above.subplots(1, len(names)), names, strict=True):

@@ -1,0 +1,61 @@
+"""What the committed digit records show, as intervals over seeds: the claims of docs/results/mnist.md can fail."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from plots._mnist import ends, mean
+from plots.common import select, values
+
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
+FOLDERS = sorted(path.parent for path in RESULTS.glob("mnist_*/records.jsonl"))
+
+
+def rows_of(folder):
+    return [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+
+
+def interval(sample):
+    middle, half = mean(sample)
+    return middle - half, middle + half
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_a_committed_run_is_finished_and_says_where_it_ran(folder):
+    """On real MNIST, at a clean commit, with at least three seeds, every arm and seed to its last round."""
+    about, rows = json.loads((folder / "run.json").read_text()), rows_of(folder)
+    assert about["finished"] and about["commit"] and not about["dirty"]
+    assert about["config"]["data"] == "mnist" and about["device"]["processor"] and about["versions"]["torch"]
+    assert (folder / "figure.png").exists()
+    seeds = values(rows, "seed")
+    assert len(seeds) == about["config"]["replicates"] >= 3 and 0 not in seeds
+    for arm in {row["arm"] for row in rows}:
+        rounds = {seed: [row["round"] for row in select(rows, arm=arm, seed=seed)] for seed in seeds}
+        assert len({tuple(each) for each in rounds.values()}) == 1, arm
+        assert rounds[seeds[0]] == list(range(len(rounds[seeds[0]])))
+
+
+@pytest.mark.parametrize("name", ["mnist_schedules", "mnist_schedules-laptop"])
+def test_verified_improves_on_round_0_and_unverified_degrades(name):
+    """By distance and by label agreement at the last round; the gain in NELBO is against the unverified arm."""
+    rows = rows_of(RESULTS / name)
+    for metric, better in (("mnist_fid", -1), ("agreement", 1)):
+        first, last = ends(rows, metric, size="20k", verified=True)
+        assert interval(better * (last - first))[0] > 0, metric
+        first, last = ends(rows, metric, size="20k", verified=False)
+        assert interval(better * (last - first))[1] < 0, metric
+    for k in {1, max(row["round"] for row in rows)}:
+        arms = [
+            [
+                select(rows, size="20k", verified=kind, round=k, seed=seed)[0]["nelbo"]
+                for seed in values(rows, "seed")
+            ]
+            for kind in (True, False)
+        ]
+        assert interval([one - other for one, other in zip(*arms, strict=True)])[1] < 0, k
+
+
+def test_the_evidence_has_ten_seeds_and_ten_rounds():
+    rows = rows_of(RESULTS / "mnist_schedules")
+    assert values(rows, "seed") == list(range(11, 21)) and max(row["round"] for row in rows) == 10
