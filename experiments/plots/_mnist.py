@@ -1,4 +1,4 @@
-"""What the digit figures share: means over seeds with intervals, published curves, and grids of images."""
+"""What the digit figures share: labels, legends, published curves, and grids of images."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
-from plots.common import Measured, Rows, column, line, select, values
+from plots.common import Rows, column, line, select, values
 
 PUBLISHED = Path(__file__).parents[1] / "published" / "mnist.csv"
 LABELS = {
@@ -27,37 +26,6 @@ LABELS = {
     "reconstruction": "reconstruction, nats",
     "kl": "KL, nats",
 }
-STYLE = {True: "-", False: "--"}  # verified, unverified
-
-
-def mean(sample: Any) -> tuple[float, float]:
-    """Return the mean over seeds and half the width of its 95 % interval (Student's t; NaN for one seed)."""
-    sample = np.asarray(sample, dtype=float)
-    n = len(sample)
-    half = student.ppf(0.975, n - 1) * sample.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
-    return float(sample.mean()), float(half)
-
-
-def by(rows: Rows, x: str, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the different x of the rows, and mean and half width of a column at each."""
-    xs = [
-        value for value in values(rows, x) if any(row.get(name) is not None for row in select(rows, **{x: value}))
-    ]
-    points = [mean([row[name] for row in select(rows, **{x: value}) if row.get(name) is not None]) for value in xs]
-    means, halves = np.array(points).reshape(-1, 2).T
-    return np.array(xs), means, halves
-
-
-def curve(panel: Any, rows: Rows, name: str, *, x: str = "round", color: str, **options: Any) -> None:
-    """Draw a column's mean over seeds with its 95 % interval."""
-    xs, means, halves = by(rows, x, name)
-    panel.fill_between(xs, means - halves, means + halves, color=color, alpha=0.15, lw=0)
-    panel.plot(xs, means, color=color, marker="o", ms=2, **options)
-
-
-def metrics(rows: Rows, names: tuple[str, ...]) -> list[str]:
-    """Return those of the metrics that the run could measure."""
-    return [name for name in names if any(name in row for row in rows)]
 
 
 def legend(figure: Any, rows: Rows, handles: list[Any], *, arms: bool = False, title: str = "") -> None:
@@ -105,32 +73,3 @@ def show(panel: Any, row: dict[str, Any], title: str) -> None:
     panel.imshow(255 - images(row), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     panel.set(title=title, xticks=[], yticks=[])
     panel.spines[:].set_visible(False)
-
-
-def ends(rows: Rows, name: str, **arm: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return a column at the first and at the last round of an arm, seed by seed."""
-    rows = select(rows, **arm)
-    last = max(row["round"] for row in rows)
-    pairs = [[select(rows, seed=seed, round=k)[0][name] for k in (0, last)] for seed in values(rows, "seed")]
-    first, final = np.array(pairs, dtype=float).T
-    return first, final
-
-
-def difference(sample: np.ndarray) -> Measured:
-    """Return the mean of paired differences and its standard error over seeds."""
-    error = float(sample.std(ddof=1) / np.sqrt(len(sample))) if len(sample) > 1 else None
-    return Measured(float(sample.mean()), error)
-
-
-def gains(
-    rows: Rows, prefix: str, names: tuple[str, ...] = ("mnist_fid", "agreement", "nelbo"), **arm: Any
-) -> dict[str, Measured]:
-    """Return how far both arms of a setting moved from round 0 to the last, and how far apart they ended."""
-    numbers: dict[str, Measured] = {}
-    for name in names:
-        (first, verified), (_, unverified) = (ends(rows, name, verified=kind, **arm) for kind in (True, False))
-        numbers[f"{prefix}{name}: round 0"] = difference(first)
-        numbers[f"{prefix}{name}: verified - round 0"] = difference(verified - first)
-        numbers[f"{prefix}{name}: unverified - round 0"] = difference(unverified - first)
-        numbers[f"{prefix}{name}: verified - unverified"] = difference(verified - unverified)
-    return numbers

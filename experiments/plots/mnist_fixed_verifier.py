@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from plots._mnist import LABELS, curve, difference, ends, legend, metrics, show
+from plots._mnist import LABELS, legend, show
+from plots._seeds import curve, difference, ends, metrics
 from plots.common import COLORS, GREY, Figure, Measured, Rows, line, plt, select
 
 TRAINED = ("each round", "once", "on many")

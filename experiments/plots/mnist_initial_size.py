@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from plots._mnist import LABELS, STYLE, curve, gains, legend, metrics, thin
+from plots._mnist import LABELS, legend, thin
+from plots._seeds import STYLE, curve, gains, metrics
 from plots.common import COLORS, Figure, Measured, Rows, line, panels, select, values
 
 METRICS = ("mnist_fid", "fid", "agreement", "nelbo", "recall")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from plots._mnist import LABELS, STYLE, curve, difference, ends, legend, metrics
+from plots._mnist import LABELS, legend
+from plots._seeds import STYLE, curve, difference, ends, metrics
 from plots.common import COLORS, Figure, Measured, Rows, line, panels, select, values
 
 METRICS = ("mnist_fid", "fid", "agreement", "nelbo")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from plots._mnist import LABELS, STYLE, curve, difference, ends, gains, legend, mean, metrics, show, thin
+from plots._mnist import LABELS, legend, show, thin
+from plots._seeds import STYLE, curve, difference, ends, gains, mean, metrics
 from plots.common import COLORS, Figure, Measured, Rows, line, plt, select
 
 METRICS = ("mnist_fid", "fid", "agreement", "nelbo", "recall")

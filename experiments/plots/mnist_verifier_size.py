@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from plots._mnist import LABELS, curve, difference, ends, legend, metrics, thin
+from plots._mnist import LABELS, legend, thin
+from plots._seeds import curve, difference, ends, metrics
 from plots.common import GREY, Figure, Measured, Rows, line, panels, plt, select
 
 METRICS = ("mnist_fid", "fid", "agreement", "nelbo", "verifier_accuracy")

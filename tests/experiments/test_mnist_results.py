@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from plots._mnist import ends, mean
+from plots._seeds import ends, mean
 from plots.common import select, values
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"

@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +106,24 @@ class RunDir:
         for new, record in run(loop, key, state, sizes):
             self.commit(record.round, name, [row(record)], lambda folder, new=new: save(new, folder))
             yield new, record
+
+
+def cache_folder() -> Path:
+    """Return where downloads and what is trained once are kept: $VERILOOP_CACHE, or ~/.cache/veriloop."""
+    return Path(os.environ.get("VERILOOP_CACHE") or Path.home() / ".cache" / "veriloop")
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Yield a new folder that is called `path` once all is in it, unless another process has made one meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent))
+    try:
+        yield temporary
+        with suppress(OSError):  # there is one, and it is not empty
+            os.rename(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def line(values: Row) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from veriloop.core import Columns, Key
+from veriloop.core.store import cache_folder
 
 PIXELS, DIGITS = 784, 10
 FILES = {
@@ -106,11 +107,6 @@ def load(source: str = "digits") -> Data:
 def have_mnist() -> bool:
     """Whether the original files are on this machine, so that `load("mnist")` need not download."""
     return all((_mnist_folder(download=False) / file).exists() for pair in FILES.values() for file in pair)
-
-
-def cache_folder() -> Path:
-    """Return where downloads and trained feature networks are kept: $VERILOOP_CACHE, or ~/.cache/veriloop."""
-    return Path(os.environ.get("VERILOOP_CACHE") or Path.home() / ".cache" / "veriloop")
 
 
 @cache

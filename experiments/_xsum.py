@@ -1,0 +1,197 @@
+"""What experiments on summaries share: configuration, and one arm of one seed from its start to the last round."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from transformers.utils import logging
+
+from _config import BadInput, Config, Positive, Whole
+from _run import Rows
+from veriloop import Key, Loop, RunDir, State, build
+from veriloop.core.store import row
+from veriloop.xsum import (
+    Data,
+    FineTune,
+    Generate,
+    Measure,
+    Pretraining,
+    Problem,
+    Prompt,
+    RougeVerifier,
+    corpus,
+    load,
+    load_base,
+    load_state,
+    pretrained,
+    save_state,
+)
+
+STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
+PUBLISHED = ("right_truncation", "string_replace", "loss_on_prompt", "loss_on_padding")
+
+
+class Fit(BaseModel):
+    """Settings of `FineTune`."""
+
+    model_config = STRICT
+
+    rate: Positive
+    batch: Whole
+    epochs: Whole = 1
+    warmup: float = 0.0
+    clip: float | None = None
+    micro: Whole = 8
+    bf16: bool = False
+
+
+class Base(BaseModel):
+    """Settings of `Pretraining`, but for its seed."""
+
+    model_config = STRICT
+
+    steps: Whole
+    batch: Whole = 8
+    vocabulary: Whole = 1280
+
+
+class Texts(Config):
+    """A loop on summaries."""
+
+    data: str  # see `veriloop.xsum.load`; of "reports" every seed has its own
+    train: Whole | None
+    test: Whole | None
+    model: str  # "pretrained": a small one, made on the spot; else a folder, or a name on the hub
+    pretraining: Base
+    replicates: Whole  # seeds: seed, seed + 1, ...
+    rounds: Whole
+    initial: Annotated[float, Field(gt=0, le=1)]  # share of the pairs that the first model is fitted to
+    keep: Annotated[float, Field(gt=0, le=1)]  # share of the candidates kept
+    tokens: Whole
+    summary_tokens: Whole
+    batch: Whole  # of generation
+    first: Fit
+    refit: Fit
+    least_place: Annotated[float, Field(ge=0, le=1)] = 0.0  # refuse a first model that copies fewer places
+    published: tuple[str, ...] = ()  # which of the published code's ways to take, by name
+    verifier: dict[str, Any] | None = None  # {call: module:name, ...} in place of ROUGE-1
+    bf16: bool = False
+    threads: Whole = 1
+    device: str = "cpu"
+
+
+class Arm(NamedTuple):
+    """One line of the figure."""
+
+    base: int  # the seed of its pre-training
+    seed: int
+    growth: float  # round k keeps the share keep (1 + growth k)
+    verified: bool
+
+    @property
+    def name(self) -> str:
+        """Tell this arm from all others."""
+        rule, kind = self.rule.replace(" ", "-"), "filtered" if self.verified else "unfiltered"
+        return f"{rule}-{kind}-base{self.base}-seed{self.seed}"
+
+    @property
+    def rule(self) -> str:
+        """What the figure calls how many are kept."""
+        return f"growing by {self.growth:g}" if self.growth else "constant"
+
+
+def check(config: Texts) -> None:
+    """Refuse what cannot be done, before any work."""
+    if unknown := set(config.published) - set(PUBLISHED):
+        raise BadInput(f"published: got {min(unknown)!r}, must be among {', '.join(PUBLISHED)}")
+    try:
+        data = _data(config, config.seed)
+        if config.model != "pretrained":
+            _prompt(config, load_base(config.model)[1])
+        if config.verifier is not None:
+            build(config.verifier)
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+    if round(config.initial * len(data.train)) < 1:
+        raise BadInput(f"initial: got {config.initial:g}, which is no pair of the {len(data.train)}")
+
+
+def prepare(config: Any) -> dict[str, Any]:
+    """Pre-train the bases, or find them pre-trained."""
+    logging.disable_progress_bar()
+    if config.model != "pretrained":
+        return {"model": config.model}
+    models = [pretrained(_pretraining(config, base))[0] for base in config.bases]
+    count = sum(parameter.numel() for parameter in models[0].parameters())
+    return {"model": f"pre-trained on reports, {count:,} parameters, {config.pretraining.steps} steps"}
+
+
+def follow_arm(config: Texts, arm: Arm, folder: Path) -> Rows:
+    """Run one arm from its start, committing every round; the last row is measured on the test articles too."""
+    logging.disable_progress_bar()
+    torch.set_num_threads(config.threads)
+    key, data = Key(arm.seed), _data(config, arm.seed)
+    base, tokenizer = (
+        pretrained(_pretraining(config, arm.base), device=config.device)
+        if config.model == "pretrained"
+        else load_base(config.model, device=config.device)
+    )
+    prompt = _prompt(config, tokenizer)
+    write = partial(Generate, prompt=prompt, batch=config.batch, bf16=config.bf16)
+    measure, final = (
+        Measure(generate=write(articles=part), facts=data.name == "reports")
+        for part in (data.validation, data.test)
+    )
+    tune = partial(FineTune, prompt=prompt, **{name: name in config.published for name in PUBLISHED[2:]})
+    picked = key.fold("initial").numpy().permutation(len(data.train))[: round(config.initial * len(data.train))]
+    problem = Problem(
+        base=base,
+        initial=data.train[np.sort(picked)],
+        generate=write(articles=data.train),
+        first=tune(**config.first.model_dump()),
+        refit=tune(**config.refit.model_dump()),
+        measure=measure,
+    )
+    start = problem.start(key)
+    rows: Rows = [{"round": 0, "candidates": 0, "kept": 0, **measure(key.fold(0), start.model)}]
+    if rows[0].get("place", 1.0) < config.least_place:
+        raise RuntimeError(
+            f"the first model of base {arm.base} has the right place in {rows[0]['place']:.0%} of its summaries, "
+            f"least_place is {config.least_place:.0%}: it has not learnt to copy; pre-train it for more steps"
+        )
+    verifier = (RougeVerifier() if config.verifier is None else build(config.verifier)) if arm.verified else None
+
+    def this_round(key: Key, state: State) -> Loop:
+        return problem.loop(config.keep * (1 + arm.growth * (state.round + 1)), verifier=verifier)
+
+    sizes, state = [len(problem.generate)] * config.rounds, start
+    store = RunDir(folder)
+    rounds = store.run(
+        this_round, key, start, sizes, save=save_state,
+        load=partial(load_state, device=config.device), name=f"{arm.name}-model",
+    )  # fmt: skip
+    for state, record in rounds:  # noqa: B007
+        rows.append(row(record))
+    rows[-1] |= {f"test_{name}": value for name, value in final(key.fold("test"), state.model).items()}
+    about = {"arm": arm.name, "seed": arm.seed, "base": arm.base, "rule": arm.rule, "verified": arm.verified}
+    return [{**about, "data": data.name, **each} for each in rows]
+
+
+def _data(config: Texts, seed: int) -> Data:
+    if config.data == "reports":
+        return corpus(Key(seed).fold("reports"), config.train or 1200, config.test or 300)
+    return load(config.data, train=config.train, test=config.test)
+
+
+def _prompt(config: Texts, tokenizer: Any) -> Prompt:
+    quirks: dict[str, Any] = {name: name in config.published for name in PUBLISHED[:2]}
+    return Prompt(tokenizer, tokens=config.tokens, summary_tokens=config.summary_tokens, **quirks)
+
+
+def _pretraining(config: Texts, seed: int) -> Pretraining:
+    return Pretraining(seed=seed, **config.pretraining.model_dump())

@@ -1,0 +1,57 @@
+"""Causal language models that summarise, under verifiers of text; needs the extra [xsum]."""
+
+from veriloop.xsum.backend import Problem, load_state, observe, save_state
+from veriloop.xsum.base import Pretraining, load_base, pretrained, train_tokenizer
+from veriloop.xsum.corpus import corpus, documents, facts_right, reports
+from veriloop.xsum.data import Data, Summaries, load
+from veriloop.xsum.finetune import FineTune
+from veriloop.xsum.generate import Generate
+from veriloop.xsum.metrics import Measure, bootstrap
+from veriloop.xsum.prompt import Prompt
+from veriloop.xsum.verifiers import (
+    Brevity,
+    Endpoint,
+    LittleCopying,
+    LittleRepetition,
+    LogLikelihood,
+    PartialReference,
+    RougeVerifier,
+    ScoreNoise,
+    copying,
+    repetition,
+    rouge,
+)
+
+__all__ = [
+    "Brevity",
+    "Data",
+    "Endpoint",
+    "FineTune",
+    "Generate",
+    "LittleCopying",
+    "LittleRepetition",
+    "LogLikelihood",
+    "Measure",
+    "PartialReference",
+    "Pretraining",
+    "Problem",
+    "Prompt",
+    "RougeVerifier",
+    "ScoreNoise",
+    "Summaries",
+    "bootstrap",
+    "copying",
+    "corpus",
+    "documents",
+    "facts_right",
+    "load",
+    "load_base",
+    "load_state",
+    "observe",
+    "pretrained",
+    "repetition",
+    "reports",
+    "rouge",
+    "save_state",
+    "train_tokenizer",
+]

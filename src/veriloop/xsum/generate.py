@@ -1,0 +1,113 @@
+"""Summaries written by a model: greedy or sampled, by key, the same whatever the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from veriloop.core import Key
+from veriloop.core.batch import check_count
+from veriloop.xsum.data import Summaries
+from veriloop.xsum.prompt import Prompt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generate:
+    """Write summaries of `articles`, `candidates` for each: `(key, model, n) -> Summaries`, the first n of them.
+
+    temperature: None writes the likeliest token (greedy); else tokens are drawn from the model's distribution,
+        sharpened below 1. top_p: draw among the likeliest tokens that make up this share.
+    batch: prompts decoded at once, sorted by length. In float32 no summary depends on it: every row has random
+        numbers of its own.
+    bf16: run the network in bfloat16.
+
+    Raises:
+        ValueError: if several greedy candidates are asked for, which would all be the same, or a `top_p` that
+            greedy decoding would ignore.
+    """
+
+    articles: Summaries
+    prompt: Prompt
+    candidates: int = 1
+    temperature: float | None = None
+    top_p: float = 1.0
+    batch: int = 32
+    bf16: bool = False
+
+    def __post_init__(self) -> None:
+        check_count("Generate.candidates", self.candidates)
+        check_count("Generate.batch", self.batch)
+        if self.temperature is None and (self.candidates > 1 or self.top_p != 1):
+            what = "several candidates would be the same" if self.candidates > 1 else "top_p has no effect"
+            raise ValueError(f"Generate decodes greedily, so {what}; give a temperature, or leave that out")
+        if self.temperature is not None and not 0 < self.temperature < float("inf"):
+            raise ValueError(f"Generate.temperature must be above 0 and finite, or None, got {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"Generate.top_p must be in (0, 1], got {self.top_p}")
+
+    def __len__(self) -> int:
+        return self.candidates * len(self.articles)
+
+    def __call__(self, key: Key, model: Any, n: int) -> Summaries:
+        if n > len(self):
+            raise ValueError(f"{len(self)} candidates can be had, {self.candidates} of each article, {n} asked for")
+        rows = self.articles[np.arange(n) // self.candidates]
+        prompts = self.prompt.prompts(rows.articles)
+        # One uniform number a token and row: what a row draws depends on no other row.
+        uniform = key.numpy().random((n, self.prompt.summary_tokens))
+        written = np.empty(n, dtype=object)
+        order = np.argsort([len(prompt) for prompt in prompts], kind="stable")[::-1]
+        for start in range(0, n, self.batch):
+            these = order[start : start + self.batch]
+            written_here = self._write(model, [prompts[i] for i in these], uniform[these])
+            for row, new in zip(these, written_here, strict=True):
+                written[row] = self.prompt.read(prompts[row], new)
+        return Summaries(rows.articles, rows.references, written, rows.prompts)
+
+    @torch.inference_mode()
+    def _write(self, model: Any, prompts: Sequence[Sequence[int]], uniform: np.ndarray) -> list[list[int]]:
+        """Return the new tokens of each prompt; a row that has ended leaves the batch."""
+        device, end = model.device, self.prompt.tokenizer.eos_token_id
+        longest = max(map(len, prompts))
+        ids = torch.full((len(prompts), longest), end)
+        seen = torch.zeros((len(prompts), longest), dtype=torch.long)
+        for row, prompt in enumerate(prompts):  # padded on the left, so that all go on at the same place
+            ids[row, longest - len(prompt) :] = torch.tensor(prompt)
+            seen[row, longest - len(prompt) :] = 1
+        ids, seen = ids.to(device), seen.to(device)
+        places = (seen.cumsum(1) - 1).clamp(min=0)
+        new: list[list[int]] = [[] for _ in prompts]
+        alive, cache = np.arange(len(prompts)), None
+        for step in range(self.prompt.summary_tokens):
+            with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
+                output = model(
+                    input_ids=ids, attention_mask=seen, position_ids=places, past_key_values=cache, logits_to_keep=1
+                )
+            tokens = self._choose(output.logits[:, -1].float(), uniform[alive, step])
+            for row, token in zip(alive, tokens.tolist(), strict=True):
+                new[row].append(token)
+            going = tokens != end
+            if not going.any():
+                break
+            cache, tokens, seen, places = output.past_key_values, tokens[going], seen[going], places[going, -1:] + 1
+            if not going.all():
+                cache.batch_select_indices(going.nonzero().squeeze(1))
+                alive = alive[going.cpu().numpy()]
+            ids, seen = tokens[:, None], torch.cat([seen, torch.ones_like(places)], dim=1)
+        return new
+
+    def _choose(self, logits: Tensor, uniform: np.ndarray) -> Tensor:
+        if self.temperature is None:
+            return logits.argmax(1)
+        shares, tokens = torch.softmax(logits.double() / self.temperature, dim=1).sort(dim=1, descending=True)
+        upto = shares.cumsum(1)
+        # A token counts if those before it make up less than `top_p`: the likeliest always does.
+        total = torch.where(upto - shares < self.top_p, upto, 0).max(1, keepdim=True).values
+        target = torch.from_numpy(uniform).to(logits.device)[:, None] * total
+        place = torch.searchsorted(upto, target, right=True).clamp(max=logits.shape[1] - 1)
+        return tokens.gather(1, place).squeeze(1)

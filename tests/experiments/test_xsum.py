@@ -1,0 +1,106 @@
+"""The script on summaries: it runs at smoke scale, its arms are paired, it resumes, and refuses bad input."""
+
+import json
+
+import pytest
+
+NAME = "xsum_rouge"
+METRICS = {
+    "rouge1",
+    "rouge1_low",
+    "rouge2",
+    "rougeL",
+    "words",
+    "types",
+    "distinct2",
+    "copying",
+    "perplexity",
+    "place",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """One pre-trained base for all runs, and none of the user's; no hub."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VERILOOP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr("veriloop.xsum.data.hub_answers", lambda: False)
+        patch.setattr("veriloop.xsum.base.hub_answers", lambda: False)
+        yield
+
+
+def rows_of(run):
+    assert run.code == 0, run.stderr
+    return [json.loads(line) for line in run.records.splitlines()]
+
+
+def test_it_runs_at_smoke_scale(here):
+    """A figure, and rows with every metric; the test articles are measured once, at the end; arms start alike."""
+    run = here(NAME)
+    rows = rows_of(run)
+    assert (run.out / "figure.png").stat().st_size > 10_000
+    assert len(rows) == 2 * 2 * 3 and {row["seed"] for row in rows} == {1, 2}
+    for row in rows:
+        assert set(row) >= METRICS and ("test_rouge1" in row) == (row["round"] == 2)
+        assert row["round"] == 0 or (row["candidates"], row["kept"]) == (40, 5)
+    for seed in (1, 2):
+        one, other = (
+            {name: row[name] for name in METRICS} for row in rows if row["seed"] == seed and row["round"] == 0
+        )
+        assert one == other
+    measures = json.loads((run.out / "run.json").read_text())["measures"]
+    assert measures["model"].startswith("pre-trained on reports")
+
+
+def test_a_stopped_run_resumes_to_the_same_bytes(here, tmp_path, monkeypatch):
+    import veriloop.core.store as store
+
+    whole = here(NAME, out=tmp_path / "whole", figure=False)
+    count, commit = [], store.RunDir.commit
+
+    def stopping(self, *arguments):
+        count.append(arguments)
+        if len(count) == 5:
+            raise KeyboardInterrupt
+        return commit(self, *arguments)
+
+    monkeypatch.setattr(store.RunDir, "commit", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        here(NAME, out=tmp_path / "part", figure=False)
+    monkeypatch.setattr(store.RunDir, "commit", commit)
+    resumed = here(NAME, "--resume", out=tmp_path / "part", figure=False)
+    assert resumed.code == 0 and resumed.records == whole.records
+
+
+def test_growing_shares_and_a_verifier_of_ones_own(here):
+    """Round k keeps keep (1 + growth k); the shortest summaries are kept by a verifier that likes them short."""
+    settings = ["growth=[0.5]", "replicates=1", "verifier={call: 'veriloop.xsum:Brevity', limit: 5}"]
+    rows = rows_of(here(NAME, *(part for each in settings for part in ("--set", each)), figure=False))
+    assert [row["kept"] for row in rows if row["verified"]] == [0, round(40 * 0.1875), 40 // 4]
+
+
+def test_a_base_that_has_not_learnt_to_copy_is_refused(here):
+    with pytest.raises(
+        RuntimeError, match=r"has the right place in \d+% of its summaries.*it has not learnt to copy"
+    ):
+        here(NAME, "--set", "least_place=0.9", figure=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["data=/nowhere"], "no train.jsonl or train.jsonl.gz in /nowhere; name a folder with all three parts"),
+        (["model=/nowhere/at/all"], "no config.json in /nowhere/at/all; name the folder of a model"),
+        (["model=nobody/none"], "the model nobody/none cannot be had"),
+        (["published=[left]"], "published: got 'left', must be among right_truncation"),
+        (["growth=[5]"], "growth: got 5, which keeps more than all by round 2"),
+        (["model=nobody/none", "bases=[0, 1]"], "bases: got 2 seeds, must be one"),
+        (["initial=0.001"], "initial: got 0.001, which is no pair of the 40"),
+        (["keep=1.5"], "keep: got 1.5, must be less than or equal to 1"),
+        (["verifier={call: 'veriloop.xsum:Brevitty'}"], "did you mean 'Brevity'?"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_nothing_is_done(settings, message, here):
+    run = here(NAME, *(part for setting in settings for part in ("--set", setting)))
+    assert run.code == 2 and message in run.stderr, run.stderr
+    assert run.stderr.count("\n") == 1 and "Traceback" not in run.stderr and not run.out.exists()

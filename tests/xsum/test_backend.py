@@ -1,0 +1,112 @@
+"""The loop on summaries: arms share their candidates, the best are kept, states come back from disk."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from veriloop import Accumulate, Key, RunDir, State, TopCount, run
+from veriloop.testing import check_backend
+from veriloop.xsum import FineTune, Generate, Problem, Prompt, RougeVerifier, load, load_state, rouge, save_state
+
+
+@pytest.fixture(scope="module")
+def problem(prompt, pairs, model):
+    tune = FineTune(prompt=prompt, rate=1e-3, batch=4)
+    generate = Generate(articles=pairs, prompt=prompt)
+    return Problem(base=model, initial=pairs[:6], generate=generate, first=tune, refit=tune, pool=Accumulate())
+
+
+def weights(model):
+    return {name: value.numpy() for name, value in model.state_dict().items()}
+
+
+def test_the_first_model_is_fitted_to_the_initial_pairs(problem, model, pairs):
+    start = problem.start(Key(0))
+    assert start.round == 0
+    np.testing.assert_equal(weights(start.model), weights(problem.first(Key(0).fold("first"), model, pairs[:6])))
+
+
+def test_filtered_rounds_keep_the_best_and_unfiltered_as_many_of_the_same(problem):
+    """Both arms see the same candidates; `Accumulate` hands out what each has kept."""
+    start = problem.start(Key(0))
+    best, record = next(run(problem.loop(0.25, verifier=RougeVerifier()), Key(1), start, [24]))
+    random, other = next(run(problem.loop(0.25), Key(1), start, [24]))
+    rows = problem.generate(Key(1).fold(1, "generate", 0), start.model, 24)
+    scores = rouge("rouge1", rows.references, rows.summaries)
+    kept = best.past[0]
+    assert record.kept == other.kept == len(kept) == len(random.past[0]) == 6
+    np.testing.assert_array_equal(np.sort(rouge("rouge1", kept.references, kept.summaries)), np.sort(scores)[-6:])
+    assert set(random.past[0].summaries) <= set(rows.summaries)
+    assert record.metrics["candidates_rouge1"] == other.metrics["candidates_rouge1"] == scores.mean()
+    assert record.metrics["kept_rouge1"] >= other.metrics["kept_rouge1"]
+    assert record.metrics["kept_words"] == np.mean([len(text.split()) for text in kept.summaries])
+
+
+def test_the_best_of_each_article(problem, pairs, prompt):
+    """Several sampled candidates, one kept of each article: none scores below another of its own article."""
+    several = replace(problem, generate=Generate(articles=pairs[:8], prompt=prompt, temperature=1.0, candidates=3))
+    loop = several.loop(1.0, verifier=RougeVerifier(), filter=TopCount(1))
+    state, record = next(run(loop, Key(2), several.start(Key(0)), [24]))
+    kept = state.past[0]
+    assert record.kept == 8 and sorted(kept.prompts) == list(range(8))
+    rows = several.generate(Key(2).fold(1, "generate", 0), several.start(Key(0)).model, 24)
+    scores = rouge("rouge1", rows.references, rows.summaries).reshape(8, 3).max(axis=1)
+    got = rouge("rouge1", kept.references, kept.summaries)[np.argsort(kept.prompts)]
+    np.testing.assert_array_equal(got, scores)
+
+
+def test_a_loop_is_a_backend(problem):
+    check_backend(problem.loop(0.5, verifier=RougeVerifier()), State(problem.base), 24, rounds=2)
+
+
+def test_states_come_back_and_a_stopped_run_goes_on_as_it_would_have(problem, tmp_path):
+    """Model and past; records after resuming are those of a run that was never stopped."""
+    loop, start = problem.loop(0.25, verifier=RougeVerifier()), problem.start(Key(0))
+    whole = [record for _, record in run(loop, Key(3), start, [24] * 3)]
+    store = RunDir(tmp_path)
+    steps = store.run(loop, Key(3), start, [24] * 3, save=save_state, load=load_state)
+    for _, record in steps:
+        if record.round == 2:
+            break
+    rounds = list(store.run(loop, Key(3), start, [24] * 3, save=save_state, load=load_state))
+    assert [record for _, record in rounds] == whole
+    state = rounds[-1][0]
+    save_state(state, tmp_path)
+    back = load_state(tmp_path)
+    np.testing.assert_equal(weights(back.model), weights(state.model))
+    assert back.round == 3 and len(back.past) == 3
+    for one, other in zip(back.past, state.past, strict=True):
+        assert one.summaries.tolist() == other.summaries.tolist() and one.prompts.tolist() == other.prompts.tolist()
+    assert not [path for path in Path(tmp_path).rglob("*.bin")]
+
+
+@pytest.mark.skipif("VERILOOP_DATA" not in os.environ, reason="VERILOOP_DATA is not set: real XSum is not there")
+def test_real_articles_go_through_a_model_of_the_true_shape():
+    """SmolLM2's tokenizer and its 135 million parameters, at random: eight articles, one round."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    folder = str(Path(os.environ["VERILOOP_DATA"], "smollm2-135m"))
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder)).float().eval()
+    assert sum(parameter.numel() for parameter in model.parameters()) == 134_515_008
+    data = load("xsum", train=8, test=1)
+    prompt = Prompt(tokenizer, tokens=96, summary_tokens=8)
+    tune = FineTune(prompt=prompt, micro=4)
+    problem = Problem(
+        base=model,
+        initial=data.train[:2],
+        generate=Generate(articles=data.train, prompt=prompt, batch=8),
+        first=tune,
+        refit=tune,
+    )
+    cue = tokenizer("\n\nSummary:")["input_ids"]
+    for ids in prompt.prompts(data.train.articles):
+        assert len(ids) == 96 and ids[-len(cue) :] == cue  # every article is longer, and none has lost its cue
+    _, record = next(run(problem.loop(0.25, verifier=RougeVerifier()), Key(0), problem.start(Key(0)), [8]))
+    assert (record.candidates, record.kept) == (8, 2) and record.metrics["no_verdict"] == 0

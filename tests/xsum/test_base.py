@@ -1,0 +1,59 @@
+"""Bases: pre-trained on the spot once and then found again; loaded from a folder; each mistake one sentence."""
+
+import numpy as np
+import pytest
+
+from veriloop.xsum import Pretraining, load_base, pretrained
+
+TINY = Pretraining(steps=3, batch=2, vocabulary=400, hidden=16, layers=1, heads=2, inner=16)
+
+
+def test_a_base_is_trained_once_and_found_again(tmp_path, monkeypatch):
+    """By its settings: the same gives the same weights without training, others are another base."""
+    import veriloop.xsum.base as base
+
+    model, tokenizer = pretrained(TINY, folder=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1 and tokenizer.eos_token == "<|end|>"
+    monkeypatch.setattr(base, "_pretrain", lambda *_: pytest.fail("trained again"))
+    again, _ = pretrained(TINY, folder=tmp_path)
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(again.state_dict()[name].numpy(), value.numpy())
+    monkeypatch.undo()
+    other, _ = pretrained(Pretraining(**{**TINY.__dict__, "seed": 1}), folder=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert any((other.state_dict()[name] != value).any() for name, value in model.state_dict().items())
+
+
+def test_pretraining_lowers_the_loss(tmp_path):
+    """On texts it has not seen, below what a uniform guess costs."""
+    import torch
+
+    from veriloop import Key
+    from veriloop.xsum import documents
+    from veriloop.xsum.finetune import token_losses, tokens_and_targets
+
+    model, tokenizer = pretrained(Pretraining(**{**TINY.__dict__, "steps": 60, "batch": 4}), folder=tmp_path)
+    examples = [(ids, 1) for ids in tokenizer(documents(Key(9), 8))["input_ids"]]
+    with torch.no_grad():
+        losses = token_losses(model, *tokens_and_targets(examples, tokenizer.eos_token_id))
+    assert losses.mean() < 0.9 * np.log(len(tokenizer))
+
+
+def test_a_folder_is_loaded_in_float32(tmp_path):
+    import torch
+
+    model, _ = pretrained(TINY, folder=tmp_path)
+    model.bfloat16().save_pretrained(tmp_path / "half")
+    _, tokenizer = pretrained(TINY, folder=tmp_path)
+    tokenizer.save_pretrained(tmp_path / "half")
+    loaded, _ = load_base(str(tmp_path / "half"))
+    assert next(loaded.parameters()).dtype == torch.float32 and not loaded.training
+
+
+def test_what_cannot_be_had_is_one_sentence(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"no config\.json in .*empty; name the folder of a model"):
+        load_base(str(tmp_path / "empty"))
+    with pytest.raises(ValueError, match="the model nobody/none cannot be had") as error:
+        load_base("nobody/none")
+    assert "\n" not in str(error.value)

@@ -1,0 +1,106 @@
+"""The loss is of the summary's tokens and no others; passes and padding do not change it; published ways do."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from veriloop import Key
+from veriloop.xsum import FineTune
+from veriloop.xsum.finetune import token_losses, tokens_and_targets
+
+
+def weights(model):
+    return {name: value.numpy() for name, value in model.state_dict().items()}
+
+
+def test_the_loss_is_transformers_own_on_the_summarys_tokens(prompt, pairs, model, tokenizer):
+    """Token by token, against logits of the whole text; padding is not read."""
+    examples = prompt.examples(pairs.articles[:5], pairs.summaries[:5])
+    tokens, seen, scored = tokens_and_targets(examples, tokenizer.eos_token_id)
+    assert int(scored.sum()) == sum(len(ids) - start for ids, start in examples)
+    with torch.no_grad():
+        got = token_losses(model, tokens, seen, scored)
+        wanted = []
+        for ids, start in examples:
+            logits = model(torch.tensor([ids])).logits[0, start - 1 : -1]
+            wanted.append(F.cross_entropy(logits, torch.tensor(ids[start:]), reduction="none"))
+    torch.testing.assert_close(got, torch.cat(wanted), rtol=1e-4, atol=1e-5)
+
+
+def test_published_ways_add_the_prompt_and_the_padding(prompt, pairs, tokenizer):
+    examples = prompt.examples(pairs.articles[:5], pairs.summaries[:5])
+    end, longest = tokenizer.eos_token_id, max(len(ids) for ids, _ in examples)
+    how = FineTune(prompt=prompt)
+    counts = {
+        name: int(tokens_and_targets(examples, end, replace(how, **{name: True}))[2].sum())
+        for name in ("loss_on_prompt", "loss_on_padding")
+    }
+    assert counts["loss_on_prompt"] == sum(len(ids) - 1 for ids, _ in examples)
+    assert counts["loss_on_padding"] == sum(longest - start for _, start in examples)
+
+
+def test_passes_of_any_size_take_the_same_step(prompt, pairs, model):
+    """The gradient of a batch is summed over passes; only rounding differs."""
+    tuned = [
+        FineTune(prompt=prompt, rate=1e-3, batch=12, micro=micro)(Key(0), model, pairs[:12]) for micro in (1, 5, 12)
+    ]
+    for other in tuned[1:]:
+        for name, value in weights(tuned[0]).items():
+            np.testing.assert_allclose(weights(other)[name], value, atol=2e-4, err_msg=name)
+
+
+def test_fine_tuning_lowers_the_loss_and_leaves_its_argument_alone(prompt, pairs, model, tokenizer):
+    before = weights(model)
+    before = {name: value.copy() for name, value in before.items()}
+    examples = tokens_and_targets(prompt.examples(pairs.articles, pairs.summaries), tokenizer.eos_token_id)
+    tune = FineTune(prompt=prompt, rate=3e-3, batch=8, epochs=5, warmup=0.1, clip=1.0)
+    new = tune(Key(0), model, pairs)
+    np.testing.assert_equal(weights(model), before)
+    with torch.no_grad():
+        assert token_losses(new, *examples).mean() < 0.7 * token_losses(model, *examples).mean()
+    np.testing.assert_equal(weights(tune(Key(0), model, pairs)), weights(new))
+    assert not new.training and next(new.parameters()).dtype == torch.float32
+
+
+def test_a_base_is_fitted_anew_every_round(prompt, pairs, model, network):
+    """`base` starts again from the same model, whatever the last round's was."""
+    reset, on = FineTune(prompt=prompt, rate=1e-3, base=model), FineTune(prompt=prompt, rate=1e-3)
+    np.testing.assert_equal(
+        weights(reset(Key(0), network(1), pairs[:4])), weights(on(Key(0), model, pairs[:4]))
+    )  # fmt: skip
+
+
+def test_the_rate_rises_and_falls_as_half_a_cosine(prompt):
+    how = FineTune(prompt=prompt, warmup=0.1)
+    shares = [how._share(step, 20) for step in range(20)]
+    assert shares[:3] == pytest.approx([1 / 3, 2 / 3, 1])
+    assert shares[11] == pytest.approx(0.5) and shares[-1] < 0.01
+    assert FineTune(prompt=prompt)._share(0, 20) == 1
+
+
+def test_every_example_is_seen_once_an_epoch(prompt):
+    how = FineTune(prompt=prompt, batch=5, epochs=2)
+    batches = how._batches(Key(0), 12)
+    assert [len(batch) for batch in batches] == [5, 5, 2] * 2
+    for epoch in (batches[:3], batches[3:]):
+        assert sorted(np.concatenate(epoch)) == list(range(12))
+    assert np.concatenate(batches[:3]).tolist() != np.concatenate(batches[3:]).tolist()
+
+
+@pytest.mark.parametrize(
+    ("setting", "allowed"),
+    [
+        ({"rate": 0.0}, "above 0 and finite"),
+        ({"weight_decay": -1.0}, "at least 0 and finite"),
+        ({"warmup": 1.0}, r"in \[0, 1\)"),
+        ({"clip": 0.0}, "above 0, or None"),
+        ({"batch": 0}, "an integer of at least 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(prompt, setting, allowed):
+    (name, value), = setting.items()  # fmt: skip
+    with pytest.raises(ValueError, match=rf"FineTune\.{name} must be {allowed}, got {value}"):
+        FineTune(prompt=prompt, **setting)

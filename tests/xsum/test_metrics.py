@@ -1,0 +1,47 @@
+"""Metrics by hand, intervals that cover, perplexities that are those of the loss."""
+
+import math
+
+import numpy as np
+import pytest
+
+from veriloop import Key
+from veriloop.xsum import Generate, LogLikelihood, Measure, Summaries, bootstrap, rouge
+from veriloop.xsum.metrics import language
+
+
+def test_the_metrics_of_a_model_are_those_of_its_summaries(prompt, pairs, model):
+    generate = Generate(articles=pairs, prompt=prompt)
+    named = Measure(generate=generate, facts=True)(Key(0), model)
+    rows = generate(Key(0).fold("generate"), model, len(pairs))
+    for kind in ("rouge1", "rouge2", "rougeL"):
+        assert named[kind] == rouge(kind, rows.references, rows.summaries).mean()
+        assert named[f"{kind}_low"] <= named[kind] <= named[f"{kind}_high"]
+    likelihood = LogLikelihood(model, prompt, cut=0.0)
+    assert named["perplexity"] == pytest.approx(math.exp(-likelihood(Key(0), pairs).mean()))
+    assert named["perplexity_own"] == pytest.approx(math.exp(-likelihood(Key(0), rows).mean()))
+    assert named["perplexity_own"] < named["perplexity"]  # what it wrote is likelier to it than what others did
+    assert {"event", "place", "number"} < set(named)
+    assert "event" not in Measure(generate=generate)(Key(0), model)
+    assert named == Measure(generate=generate, facts=True)(Key(0), model)
+
+
+def test_language_by_hand(prompt, tokenizer):
+    rows = Summaries.of(["rain fell in york"] * 3, ["-"] * 3, ["rain fell", "rain rain rain rain", ""])
+    named = language(rows, prompt)
+    assert named["words"] == 2 and named["types"] == 2 and named["distinct1"] == 2 / 6
+    assert named["distinct2"] == 2 / 4 and named["empty"] == 1 / 3
+    assert named["repetition"] == pytest.approx(2 / 9) and named["copying"] == 0
+    long = "word " * 40
+    assert language(Summaries.of(["a"], ["b"], [long]), prompt)["truncated"] == 1
+
+
+def test_bootstrap_intervals_cover_the_mean():
+    """Of 400 samples of 50 about 95 %, a little less as percentile intervals do; by z against 94 %."""
+    draws = Key(0).numpy()
+    hits = 0
+    for i in range(400):
+        low, high = bootstrap(Key(i), draws.exponential(size=50), 400)
+        hits += low <= 1 <= high
+    assert abs(hits - 0.93 * 400) / np.sqrt(400 * 0.93 * 0.07) < 4
+    assert bootstrap(Key(0), np.ones(5)) == (1.0, 1.0)

@@ -1,0 +1,214 @@
+"""Each verifier scores what it says; ROUGE is the package's to the bit; a judge that fails does no harm."""
+
+import json
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
+
+from veriloop import Key
+from veriloop.testing import check_verifier
+from veriloop.xsum import (
+    Brevity,
+    Endpoint,
+    LittleCopying,
+    LittleRepetition,
+    LogLikelihood,
+    PartialReference,
+    RougeVerifier,
+    ScoreNoise,
+    Summaries,
+    copying,
+    repetition,
+    rouge,
+    verifiers,
+)
+
+KINDS = ("rouge1", "rouge2", "rougeL")
+words = st.lists(
+    st.sampled_from(["fire", "Fires", "running", "ran", "the", "Leeds,", "a-b", "10", "", "é", "\n"]), max_size=9
+)
+ORACLE = RougeScorer(list(KINDS), use_stemmer=True)
+
+
+@pytest.fixture
+def written(pairs):
+    """Summaries of other articles in place of half of the right ones."""
+    mixed = pairs.summaries.copy()
+    mixed[::2] = pairs.summaries[::2][::-1]
+    return replace(pairs, summaries=mixed)
+
+
+@settings(max_examples=200, deadline=None)
+@given(reference=words.map(" ".join), summary=words.map(" ".join))
+def test_rouge_is_the_packages_to_the_bit(reference, summary):
+    wanted = ORACLE.score(reference, summary)
+    for kind in KINDS:
+        assert rouge(kind, [reference], [summary])[0] == wanted[kind].fmeasure
+
+
+def test_both_engines_agree_on_reports(written, monkeypatch):
+    """The fast one where it is installed, the plain one where it is not: the same bits."""
+    pytest.importorskip("rouge_score_rs")
+    import sys
+
+    for kind in KINDS:
+        fast = rouge(kind, written.references, written.summaries)
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, "rouge_score_rs", None)
+            patch.setitem(sys.modules, "rouge_score_rs.rouge_scorer", None)
+            verifiers._scorer.cache_clear()
+            np.testing.assert_array_equal(rouge(kind, written.references, written.summaries), fast)
+        verifiers._scorer.cache_clear()
+
+
+def test_the_rouge_verifier_scores_row_by_row(written):
+    for kind in KINDS:
+        scores = RougeVerifier(kind)(Key(0), written)
+        assert (scores[1::2] == 1).all() and (scores[::2] < 1).any()
+        check_verifier(RougeVerifier(kind), written)
+    with pytest.raises(ValueError, match="rouge1, rouge2, rougeL, got 'rouge3'"):
+        RougeVerifier("rouge3")
+    with pytest.raises(ValueError, match="rouge knows rouge1"):
+        rouge("bleu", [], [])
+
+
+def test_rules_by_hand():
+    rows = Summaries.of(
+        ["the old bridge is shut for repairs"] * 3, ["-"] * 3, ["old bridge is shut", "a a a a", ""]
+    )
+    assert Brevity(3)(Key(0), rows).tolist() == [-1, -1, 3]
+    assert LittleRepetition(0.5, 2)(Key(0), rows) == pytest.approx([0.5, 0.5 - 2 / 3, 0.5])
+    assert LittleCopying(0.5, 2)(Key(0), rows) == pytest.approx([-0.5, 0.5, 0.5])
+    assert repetition("one", 2) == copying("a b", "one", 2) == 0.0
+    for verifier in (Brevity(3), LittleRepetition(), LittleCopying()):
+        check_verifier(verifier, rows)
+
+
+def test_partial_references_leave_the_same_articles_without_a_verdict(written):
+    verifier = PartialReference(RougeVerifier(), 0.5)
+    scores = verifier(Key(0), written)
+    known = ~np.isnan(scores)
+    assert 0 < known.sum() < len(written)
+    np.testing.assert_array_equal(scores[known], RougeVerifier()(Key(0), written)[known])
+    np.testing.assert_array_equal(np.isnan(verifier(Key(1), written[::-1])), ~known[::-1])
+    with pytest.raises(ValueError, match=r"PartialReference\.share must be in \(0, 1\], got 0"):
+        PartialReference(RougeVerifier(), 0)
+
+
+def test_noise_has_its_scale_and_follows_the_key(pairs):
+    rows = pairs[np.zeros(4000, dtype=int)]
+    noise = ScoreNoise(Brevity(0), 0.3)(Key(0), rows) - Brevity(0)(Key(0), rows)
+    assert abs(noise.mean()) / (0.3 / np.sqrt(4000)) < 4
+    assert abs(noise.std() / 0.3 - 1) / np.sqrt(1 / 8000) < 4
+    assert (ScoreNoise(Brevity(0), 0.0)(Key(0), pairs) == Brevity(0)(Key(0), pairs)).all()
+    with pytest.raises(ValueError, match=r"ScoreNoise\.scale must be at least 0 and finite, got -1"):
+        ScoreNoise(Brevity(0), -1)
+
+
+def test_a_likelihood_is_the_mean_of_its_tokens(written, prompt, model):
+    """Whatever the batch; against logits of one row at a time."""
+    scores = LogLikelihood(model, prompt, cut=-3.0, batch=7)(Key(0), written)
+    np.testing.assert_allclose(scores, LogLikelihood(model, prompt, cut=-3.0, batch=1)(Key(0), written), rtol=1e-4)
+    (ids, start), *_ = prompt.examples(written.articles, written.summaries)
+    with torch.no_grad():
+        logs = model(torch.tensor([ids])).logits[0].log_softmax(1)
+    wanted = np.mean([float(logs[i - 1, ids[i]]) for i in range(start, len(ids))])
+    assert scores[0] == pytest.approx(wanted + 3.0, rel=1e-4)
+    check_verifier(LogLikelihood(model, prompt), written)
+
+
+@contextmanager
+def judge(*answers):
+    """A server that gives one answer after another, the last one for ever; yields its URL and what it was asked."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+            status, body = answers[min(len(asked), len(answers)) - 1]
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1", asked
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def says(text):
+    return 200, json.dumps({"choices": [{"message": {"content": text}}]})
+
+
+def test_a_judge_is_asked_and_its_number_read(pairs):
+    with judge(says("7"), says(" 9.5 of 10"), says("3.")) as (url, asked):
+        scores = Endpoint(url, "small", limit=5.0)(Key(0), pairs[:3])
+    assert scores.tolist() == [2.0, 4.5, -2.0]
+    path, body = asked[0]
+    assert path == "/v1/chat/completions" and body["model"] == "small"
+    assert (
+        pairs.articles[0] in body["messages"][0]["content"] and pairs.summaries[0] in body["messages"][0]["content"]
+    )
+
+
+@pytest.mark.parametrize("answer", ["good", "", "11", "-1", "nan"])
+def test_an_answer_that_is_no_number_in_range_is_no_verdict(pairs, answer):
+    """Asked once: asking again would not be the same question."""
+    with judge(says(answer)) as (url, asked):
+        scores = Endpoint(url, "small", wait=0.0)(Key(0), pairs[:1])
+    assert np.isnan(scores).all() and len(asked) == 1
+
+
+@pytest.mark.parametrize("failure", [(500, "busy"), (200, "not json"), (200, '{"choices": []}'), (200, "[]")])
+def test_a_failing_judge_is_asked_again_a_bounded_number_of_times(pairs, failure):
+    with judge(failure, failure, says("8")) as (url, asked):
+        assert Endpoint(url, "small", retries=2, wait=0.0)(Key(0), pairs[:1]).tolist() == [3.0]
+        assert len(asked) == 3
+    with judge(failure) as (url, asked):
+        scores = Endpoint(url, "small", retries=1, wait=0.0)(Key(0), pairs[:2])
+        assert np.isnan(scores).all() and len(asked) == 4
+
+
+def test_a_judge_that_is_down_or_too_slow_gives_no_verdict(pairs):
+    with judge(says("5")) as (url, _):
+        pass
+    assert np.isnan(Endpoint(url, "small", retries=1, wait=0.0)(Key(0), pairs[:1])).all()
+    release = threading.Event()
+
+    class Slow(BaseHTTPRequestHandler):
+        def do_POST(self):
+            release.wait(10)
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Slow)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}"
+        assert np.isnan(Endpoint(url, "small", retries=0, timeout=0.2)(Key(0), pairs[:1])).all()
+    finally:
+        release.set()
+        server.shutdown()
+        server.server_close()
+
+
+def test_what_is_no_url_is_refused():
+    with pytest.raises(ValueError, match=r"Endpoint\.url must begin with http:// or https://, got 'localhost'"):
+        Endpoint("localhost", "small")
