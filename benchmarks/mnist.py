@@ -312,5 +312,5 @@ if __name__ == "__main__":
     else:
         digits = load("mnist" if have_mnist() else "digits")
         scale = 20 if arguments.quick else 1
-        stage_table(digits, scale, 1 if arguments.quick else 3)
+        stage_table(digits, scale, 1 if arguments.quick else 2)
         precision_table(digits, scale, 2 if arguments.quick else 5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -78,7 +78,8 @@ class Texts(Config):
     first: Fit
     refit: Fit
     least_place: Annotated[float, Field(ge=0, le=1)] = 0.0  # refuse a first model that copies fewer places
-    published: tuple[str, ...] = ()  # which of the published code's ways to take, by name
+    protocol: Literal["corrected", "authors"] = "corrected"  # authors: all of the published code's ways at once
+    published: tuple[str, ...] = ()  # or some of them, by name
     verifier: dict[str, Any] | None = None  # {call: module:name, ...} in place of ROUGE-1
     bf16: bool = False
     threads: Whole = 1
@@ -109,6 +110,8 @@ def check(config: Texts) -> None:
     """Refuse what cannot be done, before any work."""
     if unknown := set(config.published) - set(PUBLISHED):
         raise BadInput(f"published: got {min(unknown)!r}, must be among {', '.join(PUBLISHED)}")
+    if config.published and config.protocol == "authors":
+        raise BadInput("published: protocol authors takes all of them; leave published out")
     try:
         data = _data(config, config.seed)
         if config.model != "pretrained":
@@ -147,7 +150,7 @@ def follow_arm(config: Texts, arm: Arm, folder: Path) -> Rows:
         Measure(generate=write(articles=part), facts=data.name == "reports")
         for part in (data.validation, data.test)
     )
-    tune = partial(FineTune, prompt=prompt, **{name: name in config.published for name in PUBLISHED[2:]})
+    tune = partial(FineTune, prompt=prompt, **_ways(config, PUBLISHED[2:]))
     picked = key.fold("initial").numpy().permutation(len(data.train))[: round(config.initial * len(data.train))]
     problem = Problem(
         base=base,
@@ -189,8 +192,12 @@ def _data(config: Texts, seed: int) -> Data:
 
 
 def _prompt(config: Texts, tokenizer: Any) -> Prompt:
-    quirks: dict[str, Any] = {name: name in config.published for name in PUBLISHED[:2]}
-    return Prompt(tokenizer, tokens=config.tokens, summary_tokens=config.summary_tokens, **quirks)
+    ways = _ways(config, PUBLISHED[:2])
+    return Prompt(tokenizer, tokens=config.tokens, summary_tokens=config.summary_tokens, **ways)
+
+
+def _ways(config: Texts, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: config.protocol == "authors" or name in config.published for name in names}
 
 
 def _pretraining(config: Texts, seed: int) -> Pretraining:

@@ -79,6 +79,26 @@ def test_growing_shares_and_a_verifier_of_ones_own(here):
     assert [row["kept"] for row in rows if row["verified"]] == [0, round(40 * 0.1875), 40 // 4]
 
 
+@pytest.mark.parametrize(
+    "setting", ["protocol=authors", "published=[right_truncation]", "published=[loss_on_prompt, loss_on_padding]"]
+)
+def test_published_ways_change_the_run(here, tmp_path, setting):
+    """Each runs, and none gives what the corrected protocol gives."""
+    short = ["rounds=1", "replicates=1", "tokens=40"]
+    plain, changed = (
+        rows_of(
+            here(
+                NAME,
+                *(part for each in more for part in ("--set", each)),
+                out=tmp_path / f"{len(more)}",
+                figure=False,
+            )
+        )
+        for more in (short, [*short, setting])
+    )
+    assert [row["perplexity"] for row in plain] != [row["perplexity"] for row in changed]
+
+
 def test_a_base_that_has_not_learnt_to_copy_is_refused(here):
     with pytest.raises(
         RuntimeError, match=r"has the right place in \d+% of its summaries.*it has not learnt to copy"
@@ -93,6 +113,7 @@ def test_a_base_that_has_not_learnt_to_copy_is_refused(here):
         (["model=/nowhere/at/all"], "no config.json in /nowhere/at/all; name the folder of a model"),
         (["model=nobody/none"], "the model nobody/none cannot be had"),
         (["published=[left]"], "published: got 'left', must be among right_truncation"),
+        (["protocol=authors", "published=[string_replace]"], "published: protocol authors takes all of them"),
         (["growth=[5]"], "growth: got 5, which keeps more than all by round 2"),
         (["model=nobody/none", "bases=[0, 1]"], "bases: got 2 seeds, must be one"),
         (["initial=0.001"], "initial: got 0.001, which is no pair of the 40"),
