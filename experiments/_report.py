@@ -21,13 +21,17 @@ def report(folder: Path) -> str:
         f"## {name}",
         "",
         f"`python experiments/{name}.py --preset {run['preset']}{_engine(run)}`, seed {run['config']['seed']}: "
-        f"{run['seconds']['work']:.0f} s on a machine of {device['cpus']} cores ({device['machine']}), "
+        f"{run['seconds']['work']:.0f} s on a machine of {device['cpus']} cores ({device.get('processor', device['machine'])}), "
         f"commit {run['commit'][:10]}{' with changes' if run['dirty'] else ''}.",
         "",
-        "| quantity | expected | measured | standard error | z |",
-        "|---|--:|--:|--:|--:|",
     ]
-    return "\n".join([*lines, *(_row(name, number) for name, number in run["summary"].items()), ""])
+    numbers = run["summary"]
+    if any(number["expected"] is not None for number in numbers.values()):
+        lines += ["| quantity | expected | measured | standard error | z |", "|---|--:|--:|--:|--:|"]
+        return "\n".join([*lines, *(_row(name, number) for name, number in numbers.items()), ""])
+    lines += ["| quantity | measured | standard error |", "|---|--:|--:|"]
+    cells = [(name, number["value"], number["standard_error"]) for name, number in numbers.items()]
+    return "\n".join([*lines, *(f"| {name} | {value:.4g} | {error:.2g} |" for name, value, error in cells), ""])
 
 
 def _engine(run: dict[str, Any]) -> str:
