@@ -3,8 +3,8 @@
 python benchmarks/xsum.py [--quick]
 
 A model of the shape of SmolLM2-135M, its weights random, and real articles where VERILOOP_DATA has them; else a
-small one and the embedded reports. The plain way is float32, whole texts padded to one length with logits and loss for
-every token, transformers' own `generate`, and a ROUGE scorer built for every pair.
+small one and the embedded reports. The plain way is float32, whole texts padded to one length with logits and loss
+for every token, transformers' own `generate`, and a ROUGE scorer built for every pair.
 """
 
 from __future__ import annotations

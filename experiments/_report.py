@@ -21,7 +21,7 @@ def report(folder: Path) -> str:
         f"## {name}",
         "",
         f"`python experiments/{name}.py --preset {run['preset']}{_engine(run)}`, seed {run['config']['seed']}: "
-        f"{run['seconds']['work']:.0f} s on a machine of {device['cpus']} cores ({device.get('processor', device['machine'])}), "
+        f"{run['seconds']['work']:.0f} s on {device['cpus']} cores ({device.get('processor', device['machine'])}), "
         f"commit {run['commit'][:10]}{' with changes' if run['dirty'] else ''}.",
         "",
     ]
