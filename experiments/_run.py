@@ -55,6 +55,12 @@ def follow(loop: Loop, key: Key, start: State, sizes: Sequence[int | Quota]) -> 
     return [first, *(row(record) for _, record in veriloop.run(loop, key, start, sizes))]
 
 
+def tell(name: str, row: dict[str, Any], rounds: int, shown: Sequence[str]) -> None:
+    """Print some numbers of a round as soon as it ends, for whoever waits for the others."""
+    numbers = ", ".join(f"{each} {row[each]:.4g}" for each in shown if each in row)
+    print(f"{name}: round {row['round']} of {rounds}: {numbers}", file=sys.stderr, flush=True)
+
+
 def main(
     kind: type[C],
     units: Callable[[C], Sequence[Unit]],

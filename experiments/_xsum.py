@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from transformers.utils import logging
 
 from _config import BadInput, Config, Positive, Whole
-from _run import Rows
+from _run import Rows, tell
 from veriloop import Key, Loop, RunDir, State, build
 from veriloop.core.store import row
 from veriloop.xsum import (
@@ -33,6 +33,7 @@ from veriloop.xsum import (
 )
 
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
+SHOWN = ("rouge1", "place", "types", "kept_rouge1")
 PUBLISHED = ("right_truncation", "string_replace", "loss_on_prompt", "loss_on_padding")
 
 
@@ -162,6 +163,7 @@ def follow_arm(config: Texts, arm: Arm, folder: Path) -> Rows:
     )
     start = problem.start(key)
     rows: Rows = [{"round": 0, "candidates": 0, "kept": 0, **measure(key.fold(0), start.model)}]
+    tell(arm.name, rows[0], config.rounds, SHOWN)
     if rows[0].get("place", 1.0) < config.least_place:
         raise RuntimeError(
             f"the first model of base {arm.base} has the right place in {rows[0]['place']:.0%} of its summaries, "
@@ -180,6 +182,7 @@ def follow_arm(config: Texts, arm: Arm, folder: Path) -> Rows:
     )  # fmt: skip
     for state, record in rounds:  # noqa: B007
         rows.append(row(record))
+        tell(arm.name, rows[-1], config.rounds, SHOWN)
     rows[-1] |= {f"test_{name}": value for name, value in final(key.fold("test"), state.model).items()}
     about = {"arm": arm.name, "seed": arm.seed, "base": arm.base, "rule": arm.rule, "verified": arm.verified}
     return [{**about, "data": data.name, **each} for each in rows]

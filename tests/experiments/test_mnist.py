@@ -36,6 +36,7 @@ def test_every_script_runs_at_smoke_scale(name, here):
     assert run.code == 0, run.stderr
     assert (run.out / "figure.png").stat().st_size > 10_000 and (run.out / "figure.pdf").exists()
     assert "fid          not measured: no Inception weights" in run.stdout
+    assert "-seed1: round 0 of " in run.stderr and ", nelbo " in run.stderr  # who waits sees every round
     rows = rows_of(run)
     for row in rows:
         assert set(row) >= METRICS | {"arm", "seed", "round", "candidates", "kept", "model", "data"}
