@@ -12,7 +12,7 @@ from veriloop.core import Key
 from veriloop.mnist.cvae import CVAE
 from veriloop.mnist.data import DIGITS, PIXELS, Images
 
-CHUNK = 1000  # images decoded at once, also of the last ones: rounding depends on it, and no image may depend on n
+CHUNK = 250  # images decoded at once, also of the last ones: rounding depends on it, and no image may depend on n
 
 
 @dataclass(frozen=True)
