@@ -21,6 +21,8 @@ def draw(rows: Rows) -> Figure:
             curve(panel, select(own, verified=None), name, x="steps", color=COLORS[2])
             curve(panel, select(own, verified=True, round=0), name, x="steps", color="black", ls=":")
             panel.set(xscale="log", title=LABELS[name])
+            panel.set_xticks(values(own, "steps"), [f"{steps:,}" for steps in values(own, "steps")], minor=False)
+            panel.minorticks_off()
         row[0].set_ylabel(f"{model}, round {last}")
     for panel in axes[-1]:
         panel.set_xlabel("steps of a refit")
