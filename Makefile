@@ -24,6 +24,7 @@ bench: .venv/ready  ## the speed tables; let nothing else run
 	$(BIN)/python benchmarks/linear.py
 	$(BIN)/python benchmarks/mnist.py
 	$(BIN)/python benchmarks/mnist.py --memory
+	$(BIN)/python benchmarks/xsum.py
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from _config import BadInput, Config, Sizes, Whole, per_round
 from _run import Rows, Unit, tell
+from plots._mnist import MAIN
 from veriloop import Key, Loop, Quota, RunDir, State, Threshold, build
 from veriloop.core.store import row
 from veriloop.mnist import (
@@ -37,8 +38,6 @@ from veriloop.mnist import (
     save_state,
 )
 from veriloop.mnist.features import DEVIATION, MEAN
-
-SHOWN = ("mnist_fid", "agreement", "nelbo")
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", strict=True))
@@ -192,7 +191,7 @@ def follow_arm(config: Any, arm: Arm, seed: int, folder: Path) -> Rows:
     problem = _problem(arm, data, key, measure)
     start = problem.start(key)
     rows: Rows = [{"round": 0, "candidates": 0, "kept": 0, **measure(key.fold(0), start.model)}]
-    tell(f"{arm.name}-seed{seed}", rows[0], len(arm.counts), SHOWN)
+    tell(f"{arm.name}-seed{seed}", rows[0], len(arm.counts), MAIN)
     store, name = RunDir(folder), f"{arm.name}-seed{seed}-model"
     loop = _loop(own, arm, problem, data, key)
     sizes = [_size(own, problem, arm, kept) for kept in arm.counts]
@@ -201,7 +200,7 @@ def follow_arm(config: Any, arm: Arm, seed: int, folder: Path) -> Rows:
     rounds = store.run(loop, key, start, sizes, save=save_state, load=load_on, name=name)
     for state, record in rounds:  # noqa: B007
         rows.append(row(record))
-        tell(f"{arm.name}-seed{seed}", rows[-1], len(arm.counts), SHOWN)
+        tell(f"{arm.name}-seed{seed}", rows[-1], len(arm.counts), MAIN)
     if seed == config.seed:
         rows[0]["samples"], rows[-1]["samples"] = _samples(key, start), _samples(key, state)
     return [

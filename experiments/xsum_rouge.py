@@ -14,12 +14,10 @@ from plots.xsum_rouge import draw, summarise
 class XsumRouge(Texts):
     """Arms are all rules, each filtered and unfiltered, for every base and seed."""
 
-    bases: Annotated[
-        list[Seed], Field(min_length=1)
-    ]  # seeds of the pre-training; one, where nothing is pre-trained
-    growth: Annotated[
-        list[Annotated[float, Field(ge=0)]], Field(min_length=1)
-    ]  # 0 keeps the same share every round
+    # Seeds of the pre-training; one, where nothing is pre-trained.
+    bases: Annotated[list[Seed], Field(min_length=1)]
+    # Round k keeps the share keep (1 + growth k).
+    growth: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)]
 
 
 def units(config: XsumRouge) -> list[Unit]:

@@ -14,6 +14,7 @@ import numpy as np
 from plots.common import Rows, column, line, select, values
 
 PUBLISHED = Path(__file__).parents[1] / "published" / "mnist.csv"
+MAIN = ("mnist_fid", "agreement", "nelbo")
 LABELS = {
     "mnist_fid": "MNIST-FID",
     "fid": "FID (Inception)",

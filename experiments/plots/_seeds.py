@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def curve(panel: Any, rows: Rows, name: str, *, x: str = "round", color: str, **
     panel.plot(xs, means, color=color, marker="o", ms=2, **options)
 
 
-def metrics(rows: Rows, names: tuple[str, ...]) -> list[str]:
+def metrics(rows: Rows, names: Sequence[str]) -> list[str]:
     """Return those of the metrics that the run could measure."""
     return [name for name in names if any(name in row for row in rows)]
 
@@ -57,9 +58,7 @@ def difference(sample: np.ndarray) -> Measured:
     return Measured(float(sample.mean()), error)
 
 
-def gains(
-    rows: Rows, prefix: str, names: tuple[str, ...] = ("mnist_fid", "agreement", "nelbo"), **arm: Any
-) -> dict[str, Measured]:
+def gains(rows: Rows, prefix: str, names: Sequence[str], **arm: Any) -> dict[str, Measured]:
     """Return how far both arms of a setting moved from round 0 to the last, and how far apart they ended."""
     numbers: dict[str, Measured] = {}
     for name in names:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plots._mnist import LABELS, legend, show
+from plots._mnist import LABELS, MAIN, legend, show
 from plots._seeds import curve, difference, ends, metrics
 from plots.common import COLORS, GREY, Figure, Measured, Rows, line, plt, select
 
@@ -34,7 +34,7 @@ def summarise(rows: Rows) -> dict[str, Measured]:
     """How far each verifier's arm moved, and how far it ended from no verifier."""
     numbers: dict[str, Measured] = {}
     for way in TRAINED:
-        for name in ("mnist_fid", "agreement", "nelbo"):
+        for name in MAIN:
             first, last = ends(rows, name, trained=way)
             numbers[f"{way}, {name}: last - round 0"] = difference(last - first)
             numbers[f"{way}, {name}: last - unverified"] = difference(last - ends(rows, name, verified=False)[1])

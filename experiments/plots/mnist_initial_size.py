@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plots._mnist import LABELS, legend, thin
+from plots._mnist import LABELS, MAIN, legend, thin
 from plots._seeds import STYLE, curve, gains, metrics
 from plots.common import COLORS, Figure, Measured, Rows, line, panels, select, values
 
@@ -29,5 +29,5 @@ def summarise(rows: Rows) -> dict[str, Measured]:
     return {
         name: number
         for size in values(rows, "initial")
-        for name, number in gains(rows, f"first model of {size}, ", initial=size).items()
+        for name, number in gains(rows, f"first model of {size}, ", MAIN, initial=size).items()
     }

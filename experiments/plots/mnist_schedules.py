@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from plots._mnist import LABELS, legend, show, thin
+from plots._mnist import LABELS, MAIN, legend, show, thin
 from plots._seeds import STYLE, curve, difference, ends, gains, mean, metrics
 from plots.common import COLORS, Figure, Measured, Rows, line, plt, select
 
@@ -46,7 +46,7 @@ def summarise(rows: Rows) -> dict[str, Measured]:
     """How far each arm moved by the last round, and the model of real data."""
     numbers: dict[str, Any] = {}
     for size in dict.fromkeys(row["size"] for row in rows if row["size"]):
-        numbers |= gains(rows, f"{size}, ", size=size)
-    for name in ("mnist_fid", "agreement", "nelbo"):
+        numbers |= gains(rows, f"{size}, ", MAIN, size=size)
+    for name in MAIN:
         numbers[f"real data, {name}"] = difference(ends(rows, name, arm="real")[0])
     return numbers

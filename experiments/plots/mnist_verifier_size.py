@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from plots._mnist import LABELS, legend, thin
+from plots._mnist import LABELS, MAIN, legend, thin
 from plots._seeds import curve, difference, ends, metrics
 from plots.common import GREY, Figure, Measured, Rows, line, panels, plt, select
 
@@ -44,7 +44,7 @@ def summarise(rows: Rows) -> dict[str, Measured]:
     """How far each verifier's arm moved, and how far it ended from no verifier."""
     numbers: dict[str, Measured] = {}
     for size in _sizes(rows):
-        for name in ("mnist_fid", "agreement", "nelbo"):
+        for name in MAIN:
             first, last = ends(rows, name, verifier_size=size)
             numbers[f"verifier of {size}, {name}: last - round 0"] = difference(last - first)
             numbers[f"verifier of {size}, {name}: last - unverified"] = difference(

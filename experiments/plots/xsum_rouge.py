@@ -22,7 +22,7 @@ MOVED = ("rouge1", "event", "place", "number", "types")
 
 def draw(rows: Rows) -> Figure:
     """One panel a metric, one colour a rule."""
-    names, rules = metrics(rows, tuple(LABELS)), list(dict.fromkeys(row["rule"] for row in rows))
+    names, rules = metrics(rows, [*LABELS]), list(dict.fromkeys(row["rule"] for row in rows))
     figure, axes = panels(-(-len(names) // 3), 3, height=1.9, sharex=True)
     for panel, name in zip(axes.flat, names, strict=False):
         for color, rule in zip(COLORS, rules, strict=False):
@@ -45,7 +45,7 @@ def summarise(rows: Rows) -> dict[str, Measured]:
     """How far each arm moved by the last round, and how far apart they ended."""
     rows, numbers = _by_start(rows), {}
     for rule in dict.fromkeys(row["rule"] for row in rows):
-        numbers |= gains(rows, f"{rule}, ", tuple(metrics(rows, MOVED)), rule=rule)
+        numbers |= gains(rows, f"{rule}, ", metrics(rows, MOVED), rule=rule)
     return numbers
 
 

@@ -6,11 +6,8 @@ from types import ModuleType
 from veriloop.core import *  # noqa: F403  # pyright: ignore[reportWildcardImportFromLibrary]
 from veriloop.core import __all__ as __all__
 
-_BACKENDS = (
-    "linear",
-    "mnist",
-    "xsum",
-)  # each loads on first touch; one that needs more than NumPy and SciPy has an extra
+# Each loads on first touch; one that needs more than NumPy and SciPy has an extra.
+_BACKENDS = ("linear", "mnist", "xsum")
 
 __version__ = "0.1.0"
 

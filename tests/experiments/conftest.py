@@ -66,6 +66,32 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     return start
 
 
+@pytest.fixture
+def stopped_and_resumed(
+    here: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], tuple[Ran, Ran]]:
+    """Run a script whole, and again stopped at its fifth commit, inside an arm, and resumed."""
+    import veriloop.core.store as store
+
+    def both(name: str) -> tuple[Ran, Ran]:
+        whole = here(name, out=tmp_path / "whole", figure=False)
+        count, commit = [], store.RunDir.commit
+
+        def stopping(self: store.RunDir, *arguments: object) -> None:
+            count.append(arguments)
+            if len(count) == 5:
+                raise KeyboardInterrupt
+            commit(self, *arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store.RunDir, "commit", stopping)
+            with pytest.raises(KeyboardInterrupt):
+                here(name, out=tmp_path / "part", figure=False)
+        return whole, here(name, "--resume", out=tmp_path / "part", figure=False)
+
+    return both
+
+
 def environment() -> dict[str, str]:
     """Return the environment without what would help a script find its modules."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}

@@ -61,24 +61,9 @@ def test_arms_start_alike_and_verified_ones_keep_a_tenth(here):
             assert row["kept"] == 1000 and row["candidates"] == (10_000 if row["verified"] else 1000)
 
 
-def test_a_stopped_run_resumes_to_the_same_bytes(here, tmp_path, monkeypatch):
+def test_a_stopped_run_resumes_to_the_same_bytes(stopped_and_resumed):
     """Stopped inside an arm: the rounds committed are read, the others run, and the records are the same."""
-    import veriloop.core.store as store
-
-    whole = here("mnist_elbo", out=tmp_path / "whole", figure=False)
-    count, commit = [], store.RunDir.commit
-
-    def stopping(self, *arguments):
-        count.append(arguments)
-        if len(count) == 5:
-            raise KeyboardInterrupt
-        return commit(self, *arguments)
-
-    monkeypatch.setattr(store.RunDir, "commit", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        here("mnist_elbo", out=tmp_path / "part", figure=False)
-    monkeypatch.setattr(store.RunDir, "commit", commit)
-    resumed = here("mnist_elbo", "--resume", out=tmp_path / "part", figure=False)
+    whole, resumed = stopped_and_resumed("mnist_elbo")
     assert resumed.code == 0 and resumed.records == whole.records
 
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from plots._seeds import ends, mean
@@ -66,3 +67,24 @@ def test_verified_improves_on_round_0_and_unverified_degrades(name):
 def test_the_evidence_has_ten_seeds_and_ten_rounds():
     rows = rows_of(RESULTS / "mnist_schedules")
     assert values(rows, "seed") == list(range(11, 21)) and max(row["round"] for row in rows) == 10
+
+
+def test_nelbo_turns_back_after_its_first_gain():
+    """Verified: below its start after round 1, and from there up to round 10."""
+    rows = rows_of(RESULTS / "mnist_schedules")
+    nelbo = np.array([[row["nelbo"] for row in select(rows, verified=True, seed=seed)] for seed in range(11, 21)])
+    assert nelbo.shape == (10, 11)
+    assert interval(nelbo[:, 1] - nelbo[:, 0])[1] < 0 < interval(nelbo[:, 10] - nelbo[:, 1])[0]
+
+
+def test_a_short_refit_loses_more_than_a_verifier_gives():
+    """500 steps lose to round 0 even on real images; verified beats unverified, but for conv's shortest refit."""
+    rows = rows_of(RESULTS / "mnist_refit_length")
+    for model in ("conv", "mlp"):
+        first, _ = ends(rows, "mnist_fid", model=model, steps=500, verified=True)
+        real, _ = ends(rows, "mnist_fid", model=model, steps=500, verified=None)
+        assert interval(real - first)[0] > 0, model
+        for steps in (500, 1500, 4000):
+            arms = (ends(rows, "mnist_fid", model=model, steps=steps, verified=kind)[1] for kind in (True, False))
+            verified, unverified = arms
+            assert (interval(verified - unverified)[1] < 0) == ((model, steps) != ("conv", 500)), (model, steps)

@@ -52,23 +52,8 @@ def test_it_runs_at_smoke_scale(here):
     assert measures["model"].startswith("pre-trained on reports")
 
 
-def test_a_stopped_run_resumes_to_the_same_bytes(here, tmp_path, monkeypatch):
-    import veriloop.core.store as store
-
-    whole = here(NAME, out=tmp_path / "whole", figure=False)
-    count, commit = [], store.RunDir.commit
-
-    def stopping(self, *arguments):
-        count.append(arguments)
-        if len(count) == 5:
-            raise KeyboardInterrupt
-        return commit(self, *arguments)
-
-    monkeypatch.setattr(store.RunDir, "commit", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        here(NAME, out=tmp_path / "part", figure=False)
-    monkeypatch.setattr(store.RunDir, "commit", commit)
-    resumed = here(NAME, "--resume", out=tmp_path / "part", figure=False)
+def test_a_stopped_run_resumes_to_the_same_bytes(stopped_and_resumed):
+    whole, resumed = stopped_and_resumed(NAME)
     assert resumed.code == 0 and resumed.records == whole.records
 
 

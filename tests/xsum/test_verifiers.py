@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from veriloop import Key
+from veriloop import Key, all_of
 from veriloop.testing import check_verifier
 from veriloop.xsum import (
     Brevity,
@@ -111,6 +111,14 @@ def test_noise_has_its_scale_and_follows_the_key(pairs):
     assert (ScoreNoise(Brevity(0), 0.0)(Key(0), pairs) == Brevity(0)(Key(0), pairs)).all()
     with pytest.raises(ValueError, match=r"ScoreNoise\.scale must be at least 0 and finite, got -1"):
         ScoreNoise(Brevity(0), -1)
+
+
+def test_noise_and_partial_knowledge_take_composed_verifiers(written):
+    """What `all_of` returns has parts; its scores are what counts."""
+    both = all_of(RougeVerifier(), Brevity(9))
+    wanted = both(Key(0), written).scores
+    np.testing.assert_array_equal(ScoreNoise(both, 0.0)(Key(0), written), wanted)
+    np.testing.assert_array_equal(PartialReference(both, 1.0)(Key(0), written), wanted)
 
 
 def test_a_likelihood_is_the_mean_of_its_tokens(written, prompt, model):
