@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -23,7 +23,6 @@ from veriloop.xsum import (
     Pretraining,
     Problem,
     Prompt,
-    RougeVerifier,
     corpus,
     load,
     load_base,
@@ -34,6 +33,8 @@ from veriloop.xsum import (
 
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 SHOWN = ("rouge1", "place", "types", "kept_rouge1")
+ROUGE = {"call": "veriloop.xsum:RougeVerifier"}
+UNFILTERED = "unfiltered"
 PUBLISHED = ("right_truncation", "string_replace", "loss_on_prompt", "loss_on_padding")
 
 
@@ -79,9 +80,13 @@ class Texts(Config):
     first: Fit
     refit: Fit
     least_place: Annotated[float, Field(ge=0, le=1)] = 0.0  # refuse a first model that copies fewer places
+    candidates: Whole = 1  # of each article
+    temperature: Positive | None = None  # None: the likeliest token, so one candidate
+    filter: dict[str, Any] | None = None  # within each article, in place of keep: {call: module:name, ...}
     protocol: Literal["corrected", "authors"] = "corrected"  # authors: all of the published code's ways at once
     published: tuple[str, ...] = ()  # or some of them, by name
-    verifier: dict[str, Any] | None = None  # {call: module:name, ...} in place of ROUGE-1
+    verifier: dict[str, Any] | None = None  # of the arm "filtered", in place of ROUGE-1: {call: module:name, ...}
+    others: dict[str, dict[str, Any]] | None = None  # of further arms, by name, under the first rule
     bf16: bool = False
     threads: Whole = 1
     device: str = "cpu"
@@ -93,13 +98,12 @@ class Arm(NamedTuple):
     base: int  # the seed of its pre-training
     seed: int
     growth: float  # round k keeps the share keep (1 + growth k)
-    verified: bool
+    filtering: str  # "filtered", "unfiltered", or the name of another verifier
 
     @property
     def name(self) -> str:
         """Tell this arm from all others."""
-        rule, kind = self.rule.replace(" ", "-"), "filtered" if self.verified else "unfiltered"
-        return f"{rule}-{kind}-base{self.base}-seed{self.seed}"
+        return f"{self.rule.replace(' ', '-')}-{self.filtering}-base{self.base}-seed{self.seed}"
 
     @property
     def rule(self) -> str:
@@ -117,10 +121,15 @@ def check(config: Texts) -> None:
         data = _data(config, config.seed)
         if config.model != "pretrained":
             _prompt(config, load_base(config.model)[1])
-        if config.verifier is not None:
-            build(config.verifier)
+        for spec in _verifiers(config).values():
+            build(spec)
+        if config.filter is not None:
+            build(config.filter)
+        Generate(articles=data.train, prompt=cast(Any, None), **_decoding(config))
     except ValueError as error:
         raise BadInput(str(error)) from None
+    if taken := set(config.others or ()) & {"filtered", UNFILTERED}:
+        raise BadInput(f"others: got {min(taken)!r}, which is an arm already; give it another name")
     if round(config.initial * len(data.train)) < 1:
         raise BadInput(f"initial: got {config.initial:g}, which is no pair of the {len(data.train)}")
 
@@ -156,7 +165,7 @@ def follow_arm(config: Texts, arm: Arm, folder: Path) -> Rows:
     problem = Problem(
         base=base,
         initial=data.train[np.sort(picked)],
-        generate=write(articles=data.train),
+        generate=write(articles=data.train, **_decoding(config)),
         first=tune(**config.first.model_dump()),
         refit=tune(**config.refit.model_dump()),
         measure=measure,
@@ -169,10 +178,11 @@ def follow_arm(config: Texts, arm: Arm, folder: Path) -> Rows:
             f"the first model of base {arm.base} has the right place in {rows[0]['place']:.0%} of its summaries, "
             f"least_place is {config.least_place:.0%}: it has not learnt to copy; pre-train it for more steps"
         )
-    verifier = (RougeVerifier() if config.verifier is None else build(config.verifier)) if arm.verified else None
+    verifier = None if arm.filtering == UNFILTERED else build(_verifiers(config)[arm.filtering])
+    best = None if config.filter is None else build(config.filter)
 
     def this_round(key: Key, state: State) -> Loop:
-        return problem.loop(config.keep * (1 + arm.growth * (state.round + 1)), verifier=verifier)
+        return problem.loop(config.keep * (1 + arm.growth * (state.round + 1)), verifier=verifier, filter=best)
 
     sizes, state = [len(problem.generate)] * config.rounds, start
     store = RunDir(folder)
@@ -184,7 +194,7 @@ def follow_arm(config: Texts, arm: Arm, folder: Path) -> Rows:
         rows.append(row(record))
         tell(arm.name, rows[-1], config.rounds, SHOWN)
     rows[-1] |= {f"test_{name}": value for name, value in final(key.fold("test"), state.model).items()}
-    about = {"arm": arm.name, "seed": arm.seed, "base": arm.base, "rule": arm.rule, "verified": arm.verified}
+    about = {"arm": arm.name, "seed": arm.seed, "base": arm.base, "rule": arm.rule, "filtering": arm.filtering}
     return [{**about, "data": data.name, **each} for each in rows]
 
 
@@ -201,6 +211,14 @@ def _prompt(config: Texts, tokenizer: Any) -> Prompt:
 
 def _ways(config: Texts, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: config.protocol == "authors" or name in config.published for name in names}
+
+
+def _verifiers(config: Texts) -> dict[str, dict[str, Any]]:
+    return {"filtered": config.verifier or ROUGE, **(config.others or {})}
+
+
+def _decoding(config: Texts) -> dict[str, Any]:
+    return {"candidates": config.candidates, "temperature": config.temperature}
 
 
 def _pretraining(config: Texts, seed: int) -> Pretraining:

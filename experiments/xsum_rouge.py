@@ -7,12 +7,12 @@ from pydantic import Field
 
 from _config import BadInput, Seed
 from _run import Unit, main
-from _xsum import Arm, Texts, check, follow_arm, prepare
+from _xsum import UNFILTERED, Arm, Texts, check, follow_arm, prepare
 from plots.xsum_rouge import draw, summarise
 
 
 class XsumRouge(Texts):
-    """Arms are all rules, each filtered and unfiltered, for every base and seed."""
+    """Arms: each rule, filtered and unfiltered, and other verifiers under the first; for every base and seed."""
 
     # Seeds of the pre-training; one, where nothing is pre-trained.
     bases: Annotated[list[Seed], Field(min_length=1)]
@@ -26,9 +26,12 @@ def units(config: XsumRouge) -> list[Unit]:
         raise BadInput(f"bases: got {len(config.bases)} seeds, must be one: {config.model} is not pre-trained here")
     if config.keep * (1 + max(config.growth) * config.rounds) > 1:
         raise BadInput(f"growth: got {max(config.growth):g}, which keeps more than all by round {config.rounds}")
+    if config.filter is not None and config.growth != [0]:
+        raise BadInput(f"growth: got {config.growth}, must be [0]: the filter says how many are kept, not a share")
     check(config)
     seeds = range(config.seed, config.seed + config.replicates)
-    arms = [Arm(*each) for each in product(config.bases, seeds, config.growth, (True, False))]
+    ways = [*product(config.growth, ("filtered", UNFILTERED)), *product(config.growth[:1], config.others or ())]
+    arms = [Arm(base, seed, *way) for base, seed, way in product(config.bases, seeds, ways)]
     return [Unit(arm.name, config.rounds, follow_arm, (arm,), saves=True) for arm in arms]
 
 

@@ -16,6 +16,8 @@ METRICS = {
     "copying",
     "perplexity",
     "place",
+    "wording",
+    "kinds",
 }
 
 
@@ -61,7 +63,25 @@ def test_growing_shares_and_a_verifier_of_ones_own(here):
     """Round k keeps keep (1 + growth k); the shortest summaries are kept by a verifier that likes them short."""
     settings = ["growth=[0.5]", "replicates=1", "verifier={call: 'veriloop.xsum:Brevity', limit: 5}"]
     rows = rows_of(here(NAME, *(part for each in settings for part in ("--set", each)), figure=False))
-    assert [row["kept"] for row in rows if row["verified"]] == [0, round(40 * 0.1875), 40 // 4]
+    assert [row["kept"] for row in rows if row["filtering"] == "filtered"] == [0, round(40 * 0.1875), 40 // 4]
+
+
+def test_the_best_of_several_candidates_and_other_verifiers(here):
+    """Every arm keeps one of three of each article; who likes brevity has shorter ones than a random pick."""
+    settings = [
+        "candidates=3",
+        "temperature=1.0",
+        "filter={call: 'veriloop:TopCount', count: 1}",
+        "others={brief: {call: 'veriloop.xsum:Brevity', limit: 5}}",
+        "replicates=1",
+        "rounds=1",
+    ]
+    rows = rows_of(here(NAME, *(part for each in settings for part in ("--set", each))))
+    last = {row["filtering"]: row for row in rows if row["round"] == 1}
+    assert list(last) == ["filtered", "unfiltered", "brief"]
+    assert {(row["candidates"], row["kept"]) for row in last.values()} == {(120, 40)}
+    assert last["brief"]["kept_words"] < last["unfiltered"]["kept_words"]
+    assert last["filtered"]["kept_rouge1"] > last["unfiltered"]["kept_rouge1"]
 
 
 @pytest.mark.parametrize(
@@ -102,6 +122,15 @@ def test_a_base_that_has_not_learnt_to_copy_is_refused(here):
         (["growth=[5]"], "growth: got 5, which keeps more than all by round 2"),
         (["model=nobody/none", "bases=[0, 1]"], "bases: got 2 seeds, must be one"),
         (["initial=0.001"], "initial: got 0.001, which is no pair of the 40"),
+        (
+            ["candidates=2"],
+            "Generate decodes greedily, so several candidates would be the same; give a temperature",
+        ),
+        (
+            ["filter={call: 'veriloop:TopCount', count: 1}", "growth=[0.1]"],
+            "growth: got [0.1], must be [0]: the filter says how many are kept",
+        ),
+        (["others={filtered: {call: 'veriloop:Random'}}"], "others: got 'filtered', which is an arm already"),
         (["keep=1.5"], "keep: got 1.5, must be less than or equal to 1"),
         (["verifier={call: 'veriloop.xsum:Brevitty'}"], "did you mean 'Brevity'?"),
     ],

@@ -37,6 +37,9 @@ def test_names_are_of_one_word_and_different():
     assert not {word.lower() for word in PLACES} & set(NUMBERS)
 
 
+ALL_RIGHT = {"event": 1.0, "place": 1.0, "number": 1.0, "wording": 1.0, "kinds": 1}
+
+
 def test_an_article_holds_the_facts_of_its_summary():
     """Place and number stand in the article; the summary's event, place and number are those it was made from."""
     rng = Key(0).numpy()
@@ -45,7 +48,7 @@ def test_an_article_holds_the_facts_of_its_summary():
         article, summary = tell(rng, facts), sum_up(rng, facts)
         for text in (article, summary):
             assert facts.place in text and facts.number in text and "{" not in text
-        assert facts_right([summary], [sum_up(rng, facts)]) == {"event": 1.0, "place": 1.0, "number": 1.0}
+        assert facts_right([summary], [sum_up(rng, facts)]) == ALL_RIGHT
 
 
 def test_wrong_facts_are_told_from_right_ones():
@@ -56,8 +59,24 @@ def test_wrong_facts_are_told_from_right_ones():
     for which, wrong in (wrongs | {"number": facts._replace(number="ten")}).items():
         shares = facts_right([sum_up(rng, wrong)], [reference])
         assert [name for name, share in shares.items() if share == 0] == [which]
-    assert facts_right(["Nothing at all."], [reference]) == {"event": 0.0, "place": 0.0, "number": 0.0}
-    assert all(np.isnan(share) for share in facts_right([], []).values())
+    assert facts_right(["Nothing at all."], [reference]) == dict.fromkeys(ALL_RIGHT, 0.0)
+    nothing = facts_right([], [])
+    assert nothing.pop("kinds") == 0 and all(np.isnan(share) for share in nothing.values())
+
+
+def test_a_broken_sentence_is_told_from_a_wording_of_the_corpus():
+    """Whatever the facts, right or wrong; kinds are counted once, however often they are told of."""
+    rng = Key(3).numpy()
+    references = [sum_up(rng, Facts(kind, "Leeds", "Ann", "Hall", "two")) for kind in (0, 0, 1, 2)]
+    assert facts_right(references, references[::-1])["wording"] == 1
+    assert facts_right(references, references)["kinds"] == 3
+    broken = [
+        references[0].replace("Leeds", "Leeds Leeds"),
+        references[1][:-1],
+        f"{references[2]} It",
+        references[3],
+    ]
+    assert facts_right(broken, references)["wording"] == 0.25
 
 
 def test_all_kinds_come_equally_often():

@@ -90,16 +90,35 @@ def corpus(key: Key, train: int, test: int) -> Data:
 
 
 def facts_right(summaries: Strings, references: Strings) -> dict[str, float]:
-    """Return the shares of summaries that hold the event's word, the place and the number of their reference.
+    """Return what summaries get right, and how much of the corpus they still tell of.
+
+    `event`, `place`, `number`: the shares that hold the event's word, the place and the number of their reference.
+    `wording`: the share that is one of the corpus's sentences, whatever the facts in it. `kinds`: how many kinds of
+    event they tell of.
 
     >>> facts_right(["A fire in Leeds."], ["Two people were saved from a fire in Leeds."])
-    {'event': 1.0, 'place': 1.0, 'number': 0.0}
+    {'event': 1.0, 'place': 1.0, 'number': 0.0, 'wording': 0.0, 'kinds': 1}
     """
-    shares = {}
+    shares: dict[str, float] = {}
     for name, known in (("event", EVENTS), ("place", PLACES), ("number", NUMBERS)):
         right = [_found(s, known) == _found(r, known) for s, r in zip(summaries, references, strict=True)]
-        shares[name] = float(np.mean(right)) if right else float("nan")
-    return shares
+        shares[name] = _share(right)
+    told = {_found(summary, EVENTS) for summary in summaries} - {None}
+    return {**shares, "wording": _share([bool(_SENTENCE.fullmatch(s)) for s in summaries]), "kinds": len(told)}
+
+
+def _share(flags: Sequence[bool]) -> float:
+    return float(np.mean(flags)) if flags else float("nan")
+
+
+def _pattern(wording: str) -> str:
+    """Return the regular expression of a wording, with any of the listed words in place of every fact."""
+    pieces = re.split(r"\{(\w+)\}", wording)
+    listed = {"place": PLACES, "number": NUMBERS, "first": WORDINGS["first"], "last": WORDINGS["last"]}
+    return "".join("(?:" + "|".join(listed[p]) + ")" if i % 2 else re.escape(p) for i, p in enumerate(pieces))
+
+
+_SENTENCE = re.compile("|".join(_pattern(wording) for kind in KINDS for wording in kind["summaries"]))
 
 
 def _found(text: str, known: Sequence[str]) -> str | None:

@@ -25,8 +25,8 @@ class Measure:
     `rouge1_low`, `rouge1_high`, ... Then of its summaries: `words`, the mean length; `types`, how many different
     words they use; `distinct1` and `distinct2`, different over all n-grams; `repetition` and `copying`, see the
     verifiers; `empty` and `truncated`, the shares without a word and without an end. `perplexity` of the references
-    and `perplexity_own` of its own summaries, by token. `event`, `place`, `number`, the shares of facts that are
-    right, only where the articles are the embedded reports (`facts`).
+    and `perplexity_own` of its own summaries, by token. Where the articles are the embedded reports (`facts`), also
+    what is right and how much of the corpus is left, see `facts_right`.
 
     generate: how summaries are written; its articles are those measured on.
     """
