@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,13 +44,38 @@ def _in_turn(n: int) -> np.ndarray:
     return (np.arange(n) % DIGITS).astype(np.uint8)
 
 
-@torch.inference_mode()
 def _decoded(key: Key, model: CVAE, labels: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (first row, probabilities of its pixels) chunk by chunk."""
+    """Yield (first row, probabilities of its pixels) chunk by chunk, while others are decoded ahead."""
     device, n = next(model.parameters()).device, len(labels)
     z = key.fold("z").numpy().standard_normal((n, model.latent), dtype=np.float32)
-    decode = model.decoding()
-    for start in range(0, n, CHUNK):
+
+    @torch.inference_mode()
+    def brightness(start: int) -> np.ndarray:
         rows = np.minimum(np.arange(start, start + CHUNK), n - 1)
         latent, wanted = (torch.from_numpy(part[rows]).to(device) for part in (z, labels))
-        yield start, torch.sigmoid(decode(latent, wanted.long())[: n - start]).cpu().numpy()
+        return torch.sigmoid(decode(latent, wanted.long())[: n - start]).cpu().numpy()
+
+    with _one_thread_each() as threads, ThreadPoolExecutor(threads) as pool:
+        with torch.inference_mode():
+            decode = model.decoding()
+        ahead: deque[tuple[int, Any]] = deque()
+        for start in range(0, n, CHUNK):
+            ahead.append((start, pool.submit(brightness, start)))
+            if len(ahead) > 2 * threads:
+                start, done = ahead.popleft()
+                yield start, done.result()
+        yield from ((start, done.result()) for start, done in ahead)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[int]:
+    """Let PyTorch use one thread in every thread, and yield how many it used before.
+
+    Small products gain little from a second thread, and whole chunks side by side nearly double the pace.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
