@@ -13,7 +13,7 @@
 # %% [markdown]
 # # A language model that learns from its own summaries
 #
-# A small language model has seen 150 articles with summaries. It writes summaries of 400 articles itself, a verifier
+# A small language model has seen 150 articles with summaries. It writes summaries of 400 articles, a verifier
 # scores them, the best eighth is kept, and the model goes on learning from what was kept. Does it get better at
 # articles that it has never seen? And with what verifier?
 #

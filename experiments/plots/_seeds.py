@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 from scipy.stats import t as student
 
 from plots.common import Measured, Rows, select, values
@@ -36,6 +37,8 @@ def curve(panel: Any, rows: Rows, name: str, *, x: str = "round", color: str, **
     xs, means, halves = by(rows, x, name)
     panel.fill_between(xs, means - halves, means + halves, color=color, alpha=0.15, lw=0)
     panel.plot(xs, means, color=color, marker="o", ms=2, **options)
+    if x == "round":
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def metrics(rows: Rows, names: Sequence[str]) -> list[str]:

@@ -88,3 +88,52 @@ def test_a_short_refit_loses_more_than_a_verifier_gives():
             arms = (ends(rows, "mnist_fid", model=model, steps=steps, verified=kind)[1] for kind in (True, False))
             verified, unverified = arms
             assert (interval(verified - unverified)[1] < 0) == ((model, steps) != ("conv", 500)), (model, steps)
+
+
+def change(name, metric, **arm):
+    """From round 0 to the last round, seed by seed, in a run at laptop scale."""
+    first, last = ends(rows_of(RESULTS / f"mnist_{name}-laptop"), metric, **arm)
+    return last - first
+
+
+def test_the_more_the_verifier_knows_the_better_the_end():
+    """In agreement and NELBO; one that knows the generator's own 500 images only loses agreement."""
+    by_size = {
+        size: {name: change("verifier_size", name, verifier_size=size) for name in ("agreement", "nelbo")}
+        for size in ("initial", 2000, 20000)
+    }
+    for less, more in (("initial", 2000), (2000, 20000)):
+        assert interval(by_size[more]["agreement"] - by_size[less]["agreement"])[0] > 0
+    assert interval(by_size[20000]["nelbo"] - by_size[2000]["nelbo"])[1] < 0
+    assert interval(by_size["initial"]["agreement"])[1] < 0 < interval(by_size[20000]["agreement"])[0]
+
+
+def test_a_better_start_has_less_to_gain():
+    """NELBO: two rounds gain on a model of 1,000 images and lose on one of 4,000; unverified loses on both."""
+    small, large = (change("initial_size", "nelbo", initial=size, verified=True) for size in (1000, 4000))
+    assert interval(small)[1] < 0 < interval(large)[0]
+    for size in (1000, 4000):
+        assert interval(change("initial_size", "nelbo", initial=size, verified=False))[0] > 0
+
+
+def test_verified_nelbo_falls_and_unverified_rises_as_more_is_kept():
+    for metric in ("nelbo", "reconstruction", "mnist_fid"):
+        assert (
+            interval(change("elbo", metric, verified=True))[1]
+            < 0
+            < interval(change("elbo", metric, verified=False))[0]
+        )
+
+
+def test_a_verifier_trained_once_is_overtaken():
+    """The generator learns what it overlooks: its accuracy falls, and label agreement with it or from the start."""
+    rows = rows_of(RESULTS / "mnist_fixed_verifier-laptop")
+    for way in ("once", "on many"):
+        seen = [
+            [row["verifier_accuracy"] for row in select(rows, trained=way, seed=seed)[1:]] for seed in (1, 2, 3)
+        ]
+        assert interval([last - first for first, last in seen])[1] < 0, way
+        lost = change("fixed_verifier", "agreement", trained="each round") - change(
+            "fixed_verifier", "agreement", trained=way
+        )
+        assert interval(lost)[0] > 0, way
