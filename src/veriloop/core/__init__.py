@@ -17,6 +17,7 @@ from veriloop.core.key import Key
 from veriloop.core.loop import Loop, Record, State, run
 from veriloop.core.pools import Accumulate, AccumulateSubsample, FreshReal, MixReal, Replace, Window
 from veriloop.core.store import RunDir
+from veriloop.core.verdict import Verdict
 from veriloop.core.verifiers import (
     Audited,
     Constant,
@@ -24,7 +25,6 @@ from veriloop.core.verifiers import (
     Oracle,
     Random,
     Shifted,
-    Verdict,
     all_of,
     any_of,
     vote,
