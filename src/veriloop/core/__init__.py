@@ -2,6 +2,7 @@
 
 from veriloop.core import schedules
 from veriloop.core.batch import Batch, Columns, concatenate
+from veriloop.core.calibration import Calibrated, calibrated
 from veriloop.core.candidates import Candidates, Quota
 from veriloop.core.components import build
 from veriloop.core.filters import (
@@ -30,13 +31,17 @@ from veriloop.core.verifiers import (
     vote,
     weighted,
 )
+from veriloop.core.wrappers import Batched, Cached, Retry
 
 __all__ = [
     "Accumulate",
     "AccumulateSubsample",
     "Audited",
     "Batch",
+    "Batched",
     "Bernoulli",
+    "Cached",
+    "Calibrated",
     "Candidates",
     "Columns",
     "Constant",
@@ -52,6 +57,7 @@ __all__ = [
     "RandomFraction",
     "Record",
     "Replace",
+    "Retry",
     "RoundError",
     "RunDir",
     "Shifted",
@@ -64,6 +70,7 @@ __all__ = [
     "all_of",
     "any_of",
     "build",
+    "calibrated",
     "concatenate",
     "run",
     "schedules",
