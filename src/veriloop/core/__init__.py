@@ -4,6 +4,7 @@ from veriloop.core import schedules
 from veriloop.core.batch import Batch, Columns, concatenate
 from veriloop.core.calibration import Calibrated, calibrated
 from veriloop.core.candidates import Candidates, Quota
+from veriloop.core.choices import Alternatives, BestOf, Luce, Margin, Then
 from veriloop.core.components import build
 from veriloop.core.filters import (
     Bernoulli,
@@ -36,10 +37,12 @@ from veriloop.core.wrappers import Batched, Cached, Retry
 __all__ = [
     "Accumulate",
     "AccumulateSubsample",
+    "Alternatives",
     "Audited",
     "Batch",
     "Batched",
     "Bernoulli",
+    "BestOf",
     "Cached",
     "Calibrated",
     "Candidates",
@@ -49,6 +52,8 @@ __all__ = [
     "KeepAll",
     "Key",
     "Loop",
+    "Luce",
+    "Margin",
     "MixReal",
     "Noisy",
     "Oracle",
@@ -62,6 +67,7 @@ __all__ = [
     "RunDir",
     "Shifted",
     "State",
+    "Then",
     "Threshold",
     "TopCount",
     "TopFraction",
