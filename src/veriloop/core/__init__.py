@@ -17,6 +17,7 @@ from veriloop.core.filters import (
 )
 from veriloop.core.key import Key
 from veriloop.core.loop import Loop, Record, State, run
+from veriloop.core.matching import CovarianceMatch
 from veriloop.core.pools import Accumulate, AccumulateSubsample, FreshReal, MixReal, Replace, Window
 from veriloop.core.store import RunDir
 from veriloop.core.verdict import Verdict
@@ -48,6 +49,7 @@ __all__ = [
     "Candidates",
     "Columns",
     "Constant",
+    "CovarianceMatch",
     "FreshReal",
     "KeepAll",
     "Key",
