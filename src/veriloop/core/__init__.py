@@ -18,6 +18,7 @@ from veriloop.core.filters import (
 from veriloop.core.key import Key
 from veriloop.core.loop import Loop, Record, State, run
 from veriloop.core.matching import CovarianceMatch
+from veriloop.core.observe import AcceptanceByGroup, SelectionBias, together
 from veriloop.core.pools import Accumulate, AccumulateSubsample, FreshReal, MixReal, Replace, Window
 from veriloop.core.store import RunDir
 from veriloop.core.verdict import Verdict
@@ -36,6 +37,7 @@ from veriloop.core.verifiers import (
 from veriloop.core.wrappers import Batched, Cached, Retry
 
 __all__ = [
+    "AcceptanceByGroup",
     "Accumulate",
     "AccumulateSubsample",
     "Alternatives",
@@ -67,6 +69,7 @@ __all__ = [
     "Retry",
     "RoundError",
     "RunDir",
+    "SelectionBias",
     "Shifted",
     "State",
     "Then",
@@ -82,6 +85,7 @@ __all__ = [
     "concatenate",
     "run",
     "schedules",
+    "together",
     "vote",
     "weighted",
 ]
