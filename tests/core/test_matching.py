@@ -73,13 +73,28 @@ def test_rows_without_features_have_no_verdict_and_are_left_out():
     scores, known = match(Key(0), holes), ~np.isnan(holes).any(axis=1)
     np.testing.assert_array_equal(np.isnan(scores), ~known)
     np.testing.assert_array_equal(scores[known], match(Key(0), x[known]))
-    with pytest.raises(RoundError, match="20 rows have features, 21 are to be matched to a covariance"):
+    with pytest.raises(RoundError, match="group 0 has 20 rows with features, 21 are to match a covariance"):
         CovarianceMatch(itself, np.eye(2), 21)(Key(0), holes)
 
 
 def test_all_rows_can_be_taken():
     scores = CovarianceMatch(itself, np.eye(2), 12)(Key(0), sample(12, 2))
     assert sorted(scores) == list(range(12))
+
+
+def test_each_group_is_matched_by_itself_to_its_own_target():
+    """As if there were no others; with one target for all, that one."""
+    x, kinds = sample(90, 2), np.arange(90) % 3
+    targets = {0: np.eye(2), 1: 0.3 * np.eye(2), 2: np.array([[1.0, 0.9], [0.9, 1.0]])}
+    for target in (targets, targets[2]):
+        scores = CovarianceMatch(itself, target, 8, group=lambda batch: kinds)(Key(0), x)
+        for kind in range(3):
+            own = target[kind] if isinstance(target, dict) else target
+            alone = CovarianceMatch(itself, own, 8)(Key(0), x[kinds == kind])
+            np.testing.assert_array_equal(scores[kinds == kind], alone)
+    np.testing.assert_array_equal(TopCount(8)(Key(0), scores, kinds), scores >= 0)
+    with pytest.raises(ValueError, match="CovarianceMatch.target must name every group, it lacks group 2"):
+        CovarianceMatch(itself, {0: np.eye(2), 1: np.eye(2)}, 8, group=lambda batch: kinds)(Key(0), x)
 
 
 def test_the_checks_refuse_it_unless_told_and_then_pass():
@@ -113,6 +128,7 @@ def test_in_the_loop_it_judges_a_whole_round_or_is_refused():
         (np.ones((2, 3)), r"symmetric matrix of finite numbers, got shape \(2, 3\)"),
         (np.array([[1.0, 0.5], [0.4, 1.0]]), r"symmetric matrix of finite numbers, got shape \(2, 2\)"),
         (np.full((2, 2), np.nan), "symmetric matrix of finite numbers"),
+        ({0: np.eye(2), 1: np.ones(2)}, r"symmetric matrix of finite numbers, got shape \(2,\)"),
     ],
 )
 def test_targets_that_are_no_covariance_are_refused(target, message):

@@ -54,6 +54,7 @@ class Loop(Generic[M, B]):
 
     generate: (key, model, n) -> batch of n candidates.
     verify: (key, batch) -> scores, shape (n,), or a `Verdict`; higher is better, NaN is no verdict. Default: none.
+        One that judges rows together says `rowwise = False`, and needs the round in one block.
     filter: (key, scores, groups) -> boolean mask, shape (n,).
     refit: (key, model, batch) -> new model; must not modify its argument.
     measure: (key, model) -> named numbers for the record.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -26,7 +26,8 @@ class CovarianceMatch:
     features this is the selection of "High-dimensional Analysis of Synthetic Data Selection" (2026).
 
     features: batch -> shape (n, d); a row with a NaN has no verdict.
-    target: shape (d, d), a covariance divided by the number of rows.
+    target: shape (d, d), a covariance divided by the number of rows; or label -> such a matrix, for each group.
+    group: batch -> labels, shape (n,); each group is matched by itself, with `count` rows. Default: one group.
 
     Time grows as count * n * d. Scores depend on all rows of a call: `rowwise = False` says so, and the loop
     refuses a round of more than one `Loop.block`.
@@ -36,35 +37,51 @@ class CovarianceMatch:
     array([ 0., -1.,  2., -1.,  1.])
 
     Raises:
-        ValueError: if `count` is no positive integer, the target no covariance, or the features not of its size.
-        RoundError: if fewer than `count` rows have features.
+        ValueError: if `count` is no positive integer, a target no covariance, the features not of its size, or a
+            group has no target.
+        RoundError: if fewer than `count` rows of a group have features.
     """
 
     features: Callable[[Any], np.ndarray]
-    target: np.ndarray
+    target: np.ndarray | Mapping[int, np.ndarray]
     count: int
+    group: Callable[[Any], np.ndarray] | None = None
     rowwise: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_count("CovarianceMatch.count", self.count)
-        target = np.asarray(self.target)
-        if target.ndim != 2 or not np.isfinite(target).all() or not np.array_equal(target, target.T):
-            raise ValueError(
-                f"CovarianceMatch.target must be a symmetric matrix of finite numbers, got shape {target.shape}"
-            )
+        for target in self.target.values() if isinstance(self.target, Mapping) else [self.target]:
+            target = np.asarray(target)
+            if target.ndim != 2 or not np.isfinite(target).all() or not np.array_equal(target, target.T):
+                raise ValueError(
+                    f"CovarianceMatch.target must be a symmetric matrix of finite numbers, got shape {target.shape}"
+                )
 
     def __call__(self, key: Key, batch: Any) -> np.ndarray:
-        x, d = np.asarray(self.features(batch), dtype=float), len(self.target)
-        if x.shape != (len(batch), d):
-            raise ValueError(f"CovarianceMatch.features must be of shape ({len(batch)}, {d}), got {x.shape}")
-        known = np.flatnonzero(~np.isnan(x).any(axis=1))
-        if len(known) < self.count:
-            raise RoundError(f"{len(known)} rows have features, {self.count} are to be matched to a covariance")
-        scores = np.where(np.isnan(x).any(axis=1), np.nan, -1.0)
-        scores[known[greedy(x[known], np.asarray(self.target, dtype=float), self.count)]] = np.arange(self.count)[
-            ::-1
-        ]
-        return scores
+        x = np.asarray(self.features(batch), dtype=float)
+        groups = np.zeros(len(batch), dtype=int) if self.group is None else np.asarray(self.group(batch))
+        scores = np.full(len(batch), -1.0)
+        for label in np.unique(groups).tolist():
+            target = self._target(label)
+            if x.shape != (len(batch), len(target)):
+                raise ValueError(
+                    f"CovarianceMatch.features must be of shape ({len(batch)}, {len(target)}), got {x.shape}"
+                )
+            rows = np.flatnonzero(groups == label)
+            known = rows[~np.isnan(x[rows]).any(axis=1)]
+            if len(known) < self.count:
+                raise RoundError(
+                    f"group {label} has {len(known)} rows with features, {self.count} are to match a covariance"
+                )
+            scores[known[greedy(x[known], target, self.count)]] = np.arange(self.count)[::-1]
+        return np.where(np.isnan(x).any(axis=1), np.nan, scores)
+
+    def _target(self, label: Any) -> np.ndarray:
+        if not isinstance(self.target, Mapping):
+            return np.asarray(self.target, dtype=float)
+        if label not in self.target:
+            raise ValueError(f"CovarianceMatch.target must name every group, it lacks group {label}")
+        return np.asarray(self.target[label], dtype=float)
 
 
 def greedy(x: np.ndarray, target: np.ndarray, count: int) -> np.ndarray:
