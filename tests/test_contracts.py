@@ -10,13 +10,21 @@ import veriloop
 from veriloop import (
     Accumulate,
     AccumulateSubsample,
+    Alternatives,
     Audited,
+    Batched,
     Bernoulli,
+    BestOf,
+    Cached,
+    Calibrated,
     Constant,
+    CovarianceMatch,
     FreshReal,
     KeepAll,
     Key,
     Loop,
+    Luce,
+    Margin,
     MixReal,
     Noisy,
     Oracle,
@@ -24,8 +32,10 @@ from veriloop import (
     Random,
     RandomFraction,
     Replace,
+    Retry,
     Shifted,
     State,
+    Then,
     Threshold,
     TopCount,
     TopFraction,
@@ -55,8 +65,15 @@ FILTERS = [
     TopFraction(0.6),
     RandomFraction(0.1),
     RandomFraction(0.6),
-    TopCount(1),
+    BestOf(),
     TopCount(5),
+    Luce(),
+    Luce(0.01),
+    Margin(0.2),
+    Alternatives(4, Luce()),
+    Alternatives(3, RandomFraction(0.5)),
+    Then(Threshold(0.3), Bernoulli()),
+    Then(Margin(0.5), Luce()),
 ]
 DETERMINISTIC = [
     Constant(),
@@ -71,6 +88,10 @@ DETERMINISTIC = [
     vote(2, value, slack, Constant()),
     weighted([0.25, -2.0], value, slack),
     all_of(inner=any_of(value, slack), audited=Audited(slack, value)),
+    Batched(value, 7),
+    Cached(all_of(value, slack), list),
+    Retry(Audited(value, slack)),
+    Calibrated(value, lambda scores: 1 / (1 + np.exp(-scores))),
 ]
 STOCHASTIC = [
     Random(),
@@ -83,7 +104,10 @@ STOCHASTIC = [
     any_of(Random(), Random()),
     vote(1, value, Random()),
     weighted([1, 1], Random(), value),
+    Batched(Random(), 7),
+    Retry(Noisy(value, 0.3)),
 ]
+TOGETHER = [CovarianceMatch(lambda batch: batch[:, None], np.array([[0.5]]), 10)]
 POOLS = [
     Replace(),
     Accumulate(),
@@ -106,11 +130,12 @@ def kinds(examples):
 
 
 def test_every_exported_component_has_an_example_here():
-    assert exported("filters") - {"RoundError"} == kinds(FILTERS)
+    assert exported("filters") | exported("choices") == kinds(FILTERS) | {"RoundError", "BestOf"}
     assert exported("pools") == kinds(POOLS)
-    combiners = {"all_of", "any_of", "vote", "weighted"}
-    assert exported("verifiers") - {"Verdict"} - combiners == kinds(DETERMINISTIC + STOCHASTIC) - {"Composed"}
-    assert {name for name in exported("verifiers") if inspect.isfunction(getattr(veriloop, name))} == combiners
+    named = {name for module in ("verifiers", "wrappers", "calibration", "matching") for name in exported(module)}
+    functions = {name for name in named if inspect.isfunction(getattr(veriloop, name))}
+    assert functions == {"all_of", "any_of", "vote", "weighted", "calibrated"}
+    assert named - functions == kinds(DETERMINISTIC + STOCHASTIC + TOGETHER) - {"Composed"}
 
 
 @pytest.mark.parametrize("filter", FILTERS, ids=repr)
@@ -127,6 +152,12 @@ def test_deterministic_verifiers(verify):
 @pytest.mark.parametrize("verify", STOCHASTIC, ids=lambda verify: type(verify).__name__)
 def test_stochastic_verifiers(verify):
     check_verifier(verify, BATCH, stochastic=True)
+
+
+@pytest.mark.parametrize("verify", TOGETHER, ids=lambda verify: type(verify).__name__)
+def test_verifiers_that_judge_rows_together(verify):
+    check_verifier(verify, BATCH, rowwise=False)
+    check_backend(replace(GAUSSIAN, verify=verify, filter=Threshold(0.0)), START, 50)
 
 
 # A backend of three lines: the mean of a normal sample.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from veriloop import Accumulate, Columns, Key, Loop, Quota, State, Threshold, TopFraction, Verdict
+from veriloop import Accumulate, Columns, Key, Loop, Quota, Shifted, State, Threshold, TopFraction, Verdict
 from veriloop.testing import check_backend, check_filter, check_verifier
 
 BATCH = np.array([0.3, -1.2, 2.0, 0.7, -0.4, 1.1])
@@ -52,6 +52,19 @@ class Counter:
         (lambda key, batch: batch.astype(object), "scores must be numbers, got dtype object"),
         (lambda key, batch: batch > 0, "got dtype bool; a score of 0 or more accepts, and False is 0"),
         (lambda key, batch: Verdict(z_score(key, batch)), "a score depends on other rows"),
+        (
+            lambda key, batch: Verdict(batch, {"size": batch[1:]}),
+            r"one score a row, shape \(6,\), got \(5,\), of part 'size'",
+        ),
+        (
+            lambda key, batch: Verdict(batch, {"size": batch.astype(str)}),
+            "scores must be numbers, got dtype <U32, of part 'size'",
+        ),
+        (lambda key, batch: Verdict(batch, oracle=batch * np.inf), "a score is infinite, of the oracle"),
+        (
+            lambda key, batch: Verdict(batch, {"size": batch}, oracles={"size": batch > 0}),
+            "got dtype bool, of the oracle of part 'size'",
+        ),
     ],
 )
 def test_bad_verifiers_are_found(verify, message):
@@ -67,6 +80,24 @@ def test_a_score_that_depends_on_the_order_alone_is_found():
 
     with pytest.raises(AssertionError, match="a score depends on the order of rows"):
         check_verifier(position, np.arange(6.0))
+
+
+def test_verifiers_that_judge_rows_together_must_say_so_and_then_may():
+    @dataclass(frozen=True)
+    class Rank:
+        rowwise = False
+
+        def __call__(self, key, batch):
+            return rank(key, batch)
+
+    check_verifier(Rank(), BATCH, rowwise=False)
+    check_verifier(Shifted(Rank(), -2.0), BATCH, rowwise=False)
+    with pytest.raises(AssertionError, match="says that its scores depend on other rows; pass rowwise=False if"):
+        check_verifier(Rank(), BATCH)
+    with pytest.raises(
+        AssertionError, match="does not say rowwise = False, so the loop would let it judge a round"
+    ):
+        check_verifier(rank, BATCH, rowwise=False)
 
 
 def test_stochastic_verifiers_must_still_repeat_themselves():

@@ -9,29 +9,44 @@ from typing import Any
 import numpy as np
 
 from veriloop.core import Key, Loop, Quota, State, Verdict, run
+from veriloop.core.verdict import rowwise as says_rowwise
 
 
-def check_verifier(verify: Callable[[Key, Any], Any], batch: Any, *, stochastic: bool = False) -> None:
+def check_verifier(
+    verify: Callable[[Key, Any], Any], batch: Any, *, stochastic: bool = False, rowwise: bool = True
+) -> None:
     """Assert what the loop relies on: one real number a row, repeatable, and blind to the other rows.
 
     stochastic: the scores depend on the key, so picking rows may change them; only repeatability is asked.
+    rowwise: pass False for a verifier that selects rows together, and says so itself by `rowwise = False`.
 
     >>> check_verifier(lambda key, batch: -abs(batch), np.arange(6.0))
 
     Raises:
         AssertionError: naming the rule that is broken.
     """
-    key, n = Key(0).fold("check"), len(batch)
-    scores = _scores(verify, key, batch)
-    assert scores.shape == (n,), f"expected one score a row, shape ({n},), got {scores.shape}"
-    assert scores.dtype.kind in "fiu", (
-        f"scores must be numbers, got dtype {scores.dtype}; a score of 0 or more accepts, and False is 0"
+    assert says_rowwise(verify) == rowwise, (
+        "the verifier says that its scores depend on other rows; pass rowwise=False if they may"
+        if rowwise
+        else "the verifier does not say rowwise = False, so the loop would let it judge a round in blocks"
     )
-    assert not np.isinf(scores).any(), "a score is infinite; return NaN for no verdict, or a large finite number"
+    key, n = Key(0).fold("check"), len(batch)
+    answer = _named(verify(key, batch))
+    for what, scores in answer.items():
+        assert scores.shape == (n,), f"expected one score a row, shape ({n},), got {scores.shape}{what}"
+        assert scores.dtype.kind in "fiu", (
+            f"scores must be numbers, got dtype {scores.dtype}{what}; a score of 0 or more accepts, and False is 0"
+        )
+        assert not np.isinf(scores).any(), (
+            f"a score is infinite{what}; return NaN for no verdict, or a large finite number"
+        )
+    scores = answer[""]
     np.testing.assert_array_equal(_scores(verify, key, batch), scores, err_msg="same key, other scores")
     if stochastic:
         return
     np.testing.assert_array_equal(_scores(verify, key.fold(1), batch), scores, err_msg="the key changes the scores")
+    if not rowwise:
+        return
     odd = np.arange(n) % 2 == 1
     for rows, what in ((odd, "other rows"), (np.arange(n)[::-1], "the order of rows")):
         part = _scores(verify, key, batch[rows])
@@ -105,6 +120,16 @@ def check_backend(loop: Loop, state: State, n: int | Quota, *, rounds: int = 3) 
 def _scores(verify: Callable[[Key, Any], Any], key: Key, batch: Any) -> np.ndarray:
     scores = verify(key, batch)
     return scores.scores if isinstance(scores, Verdict) else np.asarray(scores)
+
+
+def _named(verdict: Any) -> dict[str, np.ndarray]:
+    """All scores that an answer holds, by what to say of them in an error."""
+    if not isinstance(verdict, Verdict):
+        return {"": np.asarray(verdict)}
+    oracles = {f", of the oracle of part {name!r}": scores for name, scores in verdict.oracles.items()}
+    parts = {f", of part {name!r}": scores for name, scores in verdict.parts.items()}
+    oracle = {} if verdict.oracle is None else {", of the oracle": verdict.oracle}
+    return {"": verdict.scores, **parts, **oracle, **oracles}
 
 
 def _check_rowwise(filter: Callable[..., np.ndarray], key: Key, scores: np.ndarray) -> None:

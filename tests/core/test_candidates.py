@@ -87,6 +87,25 @@ def test_at_most_limit_rows_are_held(sizes, limit):
     assert (made.whole() is made) == (not held)
 
 
+@given(SIZES, st.integers(0, 80), st.integers(0, 10**6), st.sampled_from([0.1, 0.5, 1.0]))
+def test_blocks_are_the_rows_that_count_in_order_each_drawn_once(sizes, limit, seed, share):
+    calls = []
+
+    def generate(block, rows):
+        calls.append(block)
+        return draws(block, rows)
+
+    made, counted = candidates(sizes, limit, generate), np.random.default_rng(seed).random(sum(sizes)) < share
+    counted[-1] = True
+    for rows in (np.ones(sum(sizes), dtype=bool), counted):
+        made.restrict(rows)
+        calls.clear()
+        blocks = list(made.blocks())
+        np.testing.assert_array_equal(np.concatenate(blocks), made[np.arange(len(made))])
+        assert all(len(block) for block in blocks) and len(blocks) <= len(sizes)
+        assert len(calls) == (0 if sum(sizes) <= limit else 2 * len(blocks))  # once by `blocks`, once picked
+
+
 def test_redrawing_holds_one_block_at_a_time():
     """Beside the rows picked, no more than two blocks are alive at once: the one made and the one before it."""
     alive, most = 0, 0

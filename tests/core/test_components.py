@@ -1,12 +1,29 @@
 """Components by name: what a config file says is what is built, and a wrong name is answered with a near one."""
 
 import importlib.metadata
+import sys
 import textwrap
 
 import numpy as np
 import pytest
 
-from veriloop import Audited, Key, Noisy, Random, Shifted, Threshold, all_of, build
+from veriloop import (
+    Alternatives,
+    Audited,
+    Key,
+    Loop,
+    Luce,
+    Noisy,
+    Random,
+    Retry,
+    Shifted,
+    State,
+    Threshold,
+    TopCount,
+    all_of,
+    build,
+)
+from veriloop.testing import check_filter, check_verifier
 
 
 def test_a_component_itself_passes_through():
@@ -83,17 +100,87 @@ def installed(tmp_path, monkeypatch):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: strangers\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
         "[veriloop.verifiers]\nshort_text = strangers_of_veriloop:Short\nlong_text = strangers_of_veriloop:Long\n"
+        "plain = strangers_of_veriloop:up_to_four\nbroken = strangers_of_veriloop:Shrt\n"
+        "gone = strangers_gone:Short\n"
+        "[veriloop.others]\nnot_ours = strangers_of_veriloop:Short\n"
     )
     (tmp_path / "strangers_of_veriloop.py").write_text(
         textwrap.dedent("""
+            import numpy as np
+
             class Short:
                 def __init__(self, limit=10):
                     self.limit = limit
                 def __call__(self, key, batch):
                     return self.limit - batch
+
+            four = Short(4)
+
+            def up_to_four(key, batch):
+                return 4 - batch
+
+            def Column(key, batch):
+                return batch[:, None]
+
+            def Text(key, batch):
+                return batch.astype(str)
+
+            def Infinite(key, batch):
+                return np.where(batch > 2, np.inf, 0.0)
+
+            def Accepts(key, batch):
+                return batch > 2
+
+            def Place(key, batch):
+                return batch + 0.1 * np.arange(len(batch))
+
+            def Reversed(key, batch):
+                return batch + (len(batch) > 1 and batch[0] > batch[-1])
         """)
     )
     monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("strangers_of_veriloop", None)
+
+
+WAYS = {
+    "by entry point": "{call: short_text, limit: 4}",
+    "by module": "{call: 'strangers_of_veriloop:Short', limit: 4}",
+    "ready made": "{call: 'strangers_of_veriloop:four'}",
+    "a function": "{call: 'strangers_of_veriloop:up_to_four'}",
+    "a function, by entry point": "{call: plain}",
+    "inside others": (
+        "{call: 'veriloop:Batched', rows: 2, "
+        "verifier: {call: 'veriloop:Retry', verifier: {call: short_text, limit: 4}}}"
+    ),
+}
+
+
+@pytest.mark.parametrize("written", WAYS.values(), ids=WAYS)
+def test_one_verifier_however_it_is_named_in_a_file_does_the_same_in_a_round(installed, written):
+    """As YAML has it, and as the object in a notebook."""
+    yaml = pytest.importorskip("yaml")
+    rows = np.arange(6.0)
+    check = build(yaml.safe_load(f"verifier: {written}")["verifier"])
+    check_verifier(check, rows)
+    loop = Loop(
+        generate=lambda key, model, n: rows,
+        verify=check,
+        filter=Threshold(0.0),
+        refit=lambda key, model, batch: batch.tolist(),
+    )
+    assert loop.step(Key(0), State(None), 6)[0].model == [0, 1, 2, 3, 4]
+
+
+def test_filters_and_wrappers_are_built_by_name_as_verifiers_are():
+    yaml = pytest.importorskip("yaml")
+    filter = build(yaml.safe_load("{call: 'veriloop:Alternatives', k: 4, filter: {call: 'veriloop:Luce'}}"))
+    assert filter == Alternatives(4, Luce())
+    check_filter(filter)
+    assert build(yaml.safe_load("{call: 'veriloop:TopCount', count: {0: 5, 1: 10}}")) == TopCount({0: 5, 1: 10})
+    assert build(yaml.safe_load("{call: 'veriloop:BestOf'}")) == TopCount(1)
+    spec = "{call: 'veriloop:Retry', times: 5, verifier: {call: 'veriloop:Random'}}"
+    assert build(yaml.safe_load(spec)) == Retry(Random(), 5)
 
 
 def test_verifiers_of_other_packages_are_found_by_entry_point(installed):
@@ -101,11 +188,64 @@ def test_verifiers_of_other_packages_are_found_by_entry_point(installed):
     np.testing.assert_array_equal(check(Key(0), np.arange(3)), [4, 3, 2])
 
 
-def test_an_unknown_entry_point_is_answered_with_the_nearest(installed):
+def test_a_function_takes_no_settings_of_a_file(installed):
+    with pytest.raises(ValueError, match="up_to_four does not take the arguments given"):
+        build({"call": "strangers_of_veriloop:up_to_four", "limit": 3})
+
+
+def test_an_unknown_entry_point_is_answered_with_all_there_are_and_the_nearest(installed):
+    known = "broken, gone, long_text, plain, short_text"
     with pytest.raises(
-        ValueError, match=r"no verifier is called 'short_txt'; did you mean 'short_text'\?; or write"
+        ValueError,
+        match=rf"no verifier is called 'short_txt'; known: {known}; or write module:attribute; "
+        r"did you mean 'short_text'\?$",
     ):
         build({"call": "short_txt"})
+    with pytest.raises(ValueError, match=f"'qqq'; known: {known}; or write module:attribute$"):
+        build({"call": "qqq"})
+
+
+def test_an_entry_point_that_leads_nowhere_is_named(installed):
+    with pytest.raises(ValueError, match="module 'strangers_of_veriloop' has no 'Shrt'; did you mean 'Short'"):
+        build({"call": "broken"})
+    with pytest.raises(ValueError, match="'strangers_gone:Short' needs the module 'strangers_gone', which is not"):
+        build({"call": "gone"})
+
+
+def test_a_name_that_two_packages_offer_is_refused(installed, tmp_path):
+    other = tmp_path / "others-1.0.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
+    (other / "entry_points.txt").write_text("[veriloop.verifiers]\nshort_text = others:Short\n")
+    with pytest.raises(
+        ValueError,
+        match="2 verifiers are called 'short_text'; write one of others:Short, strangers_of_veriloop:Short",
+    ):
+        build({"call": "short_text"})
+
+
+@pytest.mark.parametrize(
+    "name, checked, at_run_time",
+    [
+        ("Column", r"expected one score a row, shape \(6,\), got \(6, 1\)", r"one value a row, shape \(6,\), got"),
+        ("Text", "scores must be numbers, got dtype <U", "verify must return numbers, got dtype <U"),
+        ("Infinite", "a score is infinite", "verify must return finite numbers, or NaN for no verdict, got inf"),
+        ("Accepts", "got dtype bool; a score of 0 or more accepts", "verify returned booleans"),
+        ("Place", "a score depends on other rows", None),
+        ("Reversed", "a score depends on the order of rows", None),
+    ],
+)
+def test_a_strangers_verifier_that_is_none_is_refused_by_the_check_and_in_the_round(
+    installed, name, checked, at_run_time
+):
+    """What no single round can see, that a score depends on other rows, the check finds."""
+    verify, rows = build({"call": f"strangers_of_veriloop:{name}"}), np.arange(6.0)
+    with pytest.raises(AssertionError, match=checked):
+        check_verifier(verify, rows)
+    loop = Loop(generate=lambda key, model, n: rows, verify=verify, refit=lambda key, model, batch: len(batch))
+    if at_run_time is not None:
+        with pytest.raises(ValueError, match=at_run_time):
+            loop.step(Key(0), State(None), 6)
 
 
 def test_without_any_entry_point_the_error_says_none(monkeypatch):

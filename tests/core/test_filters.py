@@ -7,7 +7,22 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from veriloop import Bernoulli, KeepAll, Key, RandomFraction, RoundError, Threshold, TopCount, TopFraction
+from veriloop import (
+    Alternatives,
+    Bernoulli,
+    BestOf,
+    KeepAll,
+    Key,
+    Luce,
+    Margin,
+    RandomFraction,
+    RoundError,
+    Then,
+    Threshold,
+    TopCount,
+    TopFraction,
+)
+from veriloop.core import filters
 from veriloop.testing import check_filter
 
 FILTERS = [
@@ -18,10 +33,18 @@ FILTERS = [
     TopFraction(0.3),
     TopFraction(1.0),
     RandomFraction(0.3),
-    TopCount(1),
+    BestOf(),
     TopCount(2),
+    Luce(),
+    Luce(0.1),
+    Margin(0.0),
+    Margin(0.3),
+    Alternatives(3, TopCount(2)),
+    Alternatives(1, KeepAll()),
+    Then(Threshold(0.5), Bernoulli()),
+    Then(Margin(0.5), Luce()),
 ]
-RANKING = [TopFraction(0.3), TopFraction(0.5), RandomFraction(0.3), TopCount(1), TopCount(2)]
+RANKING = [TopFraction(0.3), TopFraction(0.5), RandomFraction(0.3), BestOf(), TopCount(2), Luce()]
 KEYS = st.integers(0, 2**32).map(Key)
 # Five values only, so ties are everywhere, and any float of [0, 1] between them.
 SCORE = st.one_of(st.sampled_from([0.0, -0.0, 0.25, 0.5, 1.0]), st.floats(0, 1))
@@ -45,7 +68,9 @@ def scored(draw, nan=True, min_size=1):
 
 def wanted(filter, size):
     """The number of rows to keep of a group of `size`."""
-    return filter.count if isinstance(filter, TopCount) else int(np.floor(filter.fraction * size + 0.5))
+    if isinstance(filter, TopCount | Luce):
+        return getattr(filter, "count", 1)
+    return int(np.floor(filter.fraction * size + 0.5))
 
 
 def apply(filter, key, scores, groups):
@@ -116,7 +141,7 @@ def test_count_is_exact_in_every_group(filter, key, data):
     for label, size in sizes.items():
         kept = mask[groups == label].sum()
         assert kept == wanted(filter, size)
-        if not isinstance(filter, TopCount):
+        if not isinstance(filter, TopCount | Luce):
             assert abs(kept - filter.fraction * size) <= 0.5 + 1e-9
 
 
@@ -264,7 +289,77 @@ def test_fractions_outside_0_to_1_are_refused(make, fraction):
         make(fraction)
 
 
-@pytest.mark.parametrize("count", [0, -1, 1.5, np.nan, 2.0, True])
+@pytest.mark.parametrize(
+    "filter",
+    [KeepAll(), Threshold(0.5), TopFraction(0.3), TopCount(2), TopCount({-3: 1, 0: 0, 7: 2}), Margin(0.3)],
+    ids=repr,
+)
+@given(key=KEYS, seed=st.integers(0, 99), n=st.integers(12, 60))
+def test_another_order_of_the_rows_is_another_order_of_the_mask(filter, key, seed, n):
+    """Where no two scores tie; choices by lot, and sets of consecutive rows, are another matter."""
+    draw = np.random.default_rng(seed)
+    scores, groups, order = draw.permutation(n) / n, draw.choice([-3, 0, 7], n), draw.permutation(n)
+    mask = apply(filter, key, scores, groups)
+    np.testing.assert_array_equal(apply(filter, key, scores[order], groups[order]), mask[order])
+
+
+@every_ranking
+@given(key=KEYS, data=scored(), together=st.integers(1, 40))
+def test_how_many_small_groups_are_ranked_at_once_changes_nothing(filter, key, data, together):
+    """The same mask, or the same refusal."""
+    scores, groups = data
+    groups = groups * np.random.default_rng(len(scores)).integers(1, 3, len(scores))
+
+    def outcome():
+        try:
+            return filter(key, scores, groups).tolist()
+        except RoundError as error:
+            return str(error)
+
+    at_once = outcome()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(filters, "_TOGETHER", together)
+        assert outcome() == at_once
+
+
+# A count for each group.
+
+
+@given(key=KEYS, data=scored(nan=False), counts=st.tuples(*[st.integers(0, 6)] * 3))
+def test_counts_by_group_keep_of_each_group_what_its_own_count_keeps(key, data, counts):
+    scores, groups = data
+    count = {label: min(n, (groups == label).sum()) for label, n in zip([-3, 0, 7], counts, strict=True)}
+    mask = TopCount(count)(key, scores, groups)
+    for label, n in count.items():
+        rows = groups == label
+        assert mask[rows].sum() == n
+        others_too = TopCount({other: n * (other == label) for other in count})(key, scores, groups)
+        np.testing.assert_array_equal(mask[rows], others_too[rows])
+        if 0 < n <= min((groups == other).sum() for other in np.unique(groups)):
+            np.testing.assert_array_equal(mask[rows], TopCount(int(n))(key, scores, groups)[rows])
+
+
+def test_counts_by_group_refuse_groups_without_a_count_or_without_rows():
+    scores, groups = np.array([1.0, 2.0, np.nan]), np.array([0, 1, 1])
+    with pytest.raises(ValueError, match="must name every group, 0 for none of it; it lacks group 1"):
+        TopCount({0: 1})(Key(0), scores, groups)
+    with pytest.raises(RoundError, match="group 5 has 0 rows with a verdict, 2 are to be kept"):
+        TopCount({0: 1, 1: 1, 5: 2})(Key(0), scores, groups)
+    with pytest.raises(RoundError, match="group 1 has 1 rows with a verdict, 2 are to be kept"):
+        TopCount({0: 1, 1: 2})(Key(0), scores, groups)
+    np.testing.assert_array_equal(TopCount({0: 0, 1: 1, 5: 0})(Key(0), scores, groups), [False, True, False])
+
+
+@pytest.mark.parametrize("count", [{}, {0: -1}, {0: 1, 1: 1.5}, {0: True}, {0: None}])
+def test_counts_by_group_that_are_no_counts_are_refused(count):
+    with pytest.raises(
+        ValueError,
+        match=rf"TopCount.count must give each group an integer of at least 0, got {re.escape(str(count))}",
+    ):
+        TopCount(count)
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.5, np.nan, 2.0, True, None, "3"])
 def test_counts_that_are_not_positive_integers_are_refused(count):
     with pytest.raises(ValueError, match=rf"TopCount\.count must be an integer of at least 1, got {count}"):
         TopCount(count)

@@ -2,7 +2,9 @@
 
 from veriloop.core import schedules
 from veriloop.core.batch import Batch, Columns, concatenate
+from veriloop.core.calibration import Calibrated, calibrated
 from veriloop.core.candidates import Candidates, Quota
+from veriloop.core.choices import Alternatives, BestOf, Luce, Margin, Then
 from veriloop.core.components import build
 from veriloop.core.filters import (
     Bernoulli,
@@ -15,8 +17,11 @@ from veriloop.core.filters import (
 )
 from veriloop.core.key import Key
 from veriloop.core.loop import Loop, Record, State, run
+from veriloop.core.matching import CovarianceMatch
+from veriloop.core.observe import AcceptanceByGroup, SelectionBias, together
 from veriloop.core.pools import Accumulate, AccumulateSubsample, FreshReal, MixReal, Replace, Window
 from veriloop.core.store import RunDir
+from veriloop.core.verdict import Verdict
 from veriloop.core.verifiers import (
     Audited,
     Constant,
@@ -24,26 +29,35 @@ from veriloop.core.verifiers import (
     Oracle,
     Random,
     Shifted,
-    Verdict,
     all_of,
     any_of,
     vote,
     weighted,
 )
+from veriloop.core.wrappers import Batched, Cached, Retry
 
 __all__ = [
+    "AcceptanceByGroup",
     "Accumulate",
     "AccumulateSubsample",
+    "Alternatives",
     "Audited",
     "Batch",
+    "Batched",
     "Bernoulli",
+    "BestOf",
+    "Cached",
+    "Calibrated",
     "Candidates",
     "Columns",
     "Constant",
+    "CovarianceMatch",
     "FreshReal",
     "KeepAll",
     "Key",
     "Loop",
+    "Luce",
+    "Margin",
     "MixReal",
     "Noisy",
     "Oracle",
@@ -52,10 +66,13 @@ __all__ = [
     "RandomFraction",
     "Record",
     "Replace",
+    "Retry",
     "RoundError",
     "RunDir",
+    "SelectionBias",
     "Shifted",
     "State",
+    "Then",
     "Threshold",
     "TopCount",
     "TopFraction",
@@ -64,9 +81,11 @@ __all__ = [
     "all_of",
     "any_of",
     "build",
+    "calibrated",
     "concatenate",
     "run",
     "schedules",
+    "together",
     "vote",
     "weighted",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic
 
@@ -58,6 +58,15 @@ class Candidates(Generic[B]):
             return self
         drawn = concatenate(self._held)
         return drawn if self._rows is None else drawn[self._rows]
+
+    def blocks(self) -> Iterator[B]:
+        """Yield the rows block by block, in order, each block drawn once: for what is asked of all of them."""
+        ends = np.cumsum(self._sizes)
+        for i, (start, end) in enumerate(zip(ends - self._sizes, ends, strict=True)):
+            if self._rows is None:
+                yield self._at(i)
+            elif len(rows := self._rows[(self._rows >= start) & (self._rows < end)]):
+                yield self._at(i)[rows - start]
 
     def __len__(self) -> int:
         return sum(self._sizes) if self._rows is None else len(self._rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 GROUP = "veriloop.verifiers"
@@ -14,14 +15,15 @@ def build(spec: Any, **context: Any) -> Any:
     """Return the component that `spec` describes.
 
     spec: the component itself, or `{"call": NAME, **arguments}` with NAME either "module:attribute" or an entry
-        point of the group `veriloop.verifiers`. Arguments that are such mappings themselves are loaded first.
+        point of the group `veriloop.verifiers`. Arguments that are such mappings themselves are loaded first. What
+        is called may be a class, a function that makes a component, or, without arguments, a component.
     context: arguments given beside those of the spec.
 
     >>> build({"call": "veriloop:Noisy", "verifier": {"call": "veriloop:Random"}, "false_accept": 0.1})
     Noisy(verifier=Random(), false_accept=0.1, false_reject=0.0)
 
     Raises:
-        ValueError: if the name is unknown (the nearest match is named) or the arguments do not fit.
+        ValueError: if the name is unknown (what is known and the nearest are named) or the arguments do not fit.
     """
     if callable(spec):
         return spec
@@ -30,9 +32,11 @@ def build(spec: Any, **context: Any) -> Any:
         raise ValueError(f"a component is a callable or a mapping with a name under 'call', got {spec!r}")
     nested = {key: build(v) if isinstance(v, Mapping) and "call" in v else v for key, v in spec.items()}
     del nested["call"]
-    make = _find(name)
+    found = _find(name)
+    if not nested and not context and _is_component(found):
+        return found
     try:
-        return make(**nested, **context)
+        return found(**nested, **context)
     except TypeError as error:
         raise ValueError(f"{name} does not take the arguments given: {error}") from None
 
@@ -40,21 +44,39 @@ def build(spec: Any, **context: Any) -> Any:
 def _find(name: str) -> Any:
     module, colon, attribute = name.partition(":")
     if not colon:
-        from importlib.metadata import entry_points  # slow to import, seldom needed
-
-        known = {point.name: point for point in entry_points(group=GROUP)}
-        if name not in known:
-            raise ValueError(f"no verifier is called {name!r}{_hint(name, list(known))}; or write module:attribute")
-        return known[name].load()
+        return _offered(name)
     try:
         found = import_module(module)
     except ModuleNotFoundError as error:
         raise ValueError(f"{name!r} needs the module {error.name!r}, which is not there; check the path") from None
     if not hasattr(found, attribute):
-        raise ValueError(f"module {module!r} has no {attribute!r}{_hint(attribute, dir(found))}")
+        close = difflib.get_close_matches(attribute, dir(found), n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(dir(found))}"
+        raise ValueError(f"module {module!r} has no {attribute!r}; {hint}")
     return getattr(found, attribute)
 
 
-def _hint(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known) or 'none'}"
+def _offered(name: str) -> Any:
+    """Find what the one package that offers a verifier of this name means by it."""
+    from importlib.metadata import entry_points  # slow to import, seldom needed
+
+    points = entry_points(group=GROUP)
+    values = sorted({f"{point.module}:{point.attr}" for point in points if point.name == name})
+    if not values:
+        known = sorted({point.name for point in points})
+        close = difflib.get_close_matches(name, known, n=1)
+        meant = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(
+            f"no verifier is called {name!r}; known: {', '.join(known) or 'none'}; or write module:attribute{meant}"
+        )
+    if len(values) > 1:
+        raise ValueError(f"{len(values)} verifiers are called {name!r}; write one of {', '.join(values)}")
+    return _find(values[0])
+
+
+def _is_component(found: Any) -> bool:
+    """Tell a verifier from what makes one: like all of the loop's parts, it takes a `key` first."""
+    try:
+        return next(iter(signature(found).parameters), None) == "key"
+    except (TypeError, ValueError):  # not callable, or a builtin that does not say what it takes
+        return False

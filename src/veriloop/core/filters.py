@@ -6,7 +6,7 @@ A filter is any callable `(key, scores, groups) -> mask`. One that judges each r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,6 +14,9 @@ import numpy as np
 
 from veriloop.core.batch import check_count
 from veriloop.core.key import Key
+
+Filter = Callable[[Key, np.ndarray, np.ndarray | None], np.ndarray]
+_TOGETHER = 1 << 20  # rows that are ranked at once, where groups are small
 
 
 class RoundError(RuntimeError):
@@ -93,7 +96,7 @@ class TopFraction:
         check_fraction(self)
 
     def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
-        return _top(key, scores, groups, lambda size: np.floor(self.fraction * size + 0.5).astype(int))
+        return _top(key, scores, groups, lambda _, sizes: np.floor(self.fraction * sizes + 0.5).astype(int))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,20 +121,40 @@ class RandomFraction:
 class TopCount:
     """Keep the `count` best rows of each group; ties are broken by the key.
 
+    count: one number for all groups, or group -> number, which names every group there is; 0 keeps none of it.
+
     >>> TopCount(1)(Key(0), np.array([3.0, 1.0, 2.0]))
     array([ True, False, False])
+    >>> TopCount({7: 2, 8: 0})(Key(0), np.array([3.0, 1.0, 2.0, 4.0]), np.array([7, 7, 7, 8]))
+    array([ True, False,  True, False])
 
     Raises:
-        RoundError: if a group has fewer than `count` rows with a verdict.
+        ValueError: if a group is not named.
+        RoundError: if a group has fewer rows with a verdict than are to be kept.
     """
 
-    count: int
+    count: int | Mapping[int, int]
 
     def __post_init__(self) -> None:
-        check_count("TopCount.count", self.count)
+        if not isinstance(self.count, Mapping):
+            check_count("TopCount.count", self.count)
+        elif not self.count or any(not _is_count(n) for n in self.count.values()):
+            raise ValueError(
+                f"TopCount.count must give each group an integer of at least 0, got {dict(self.count)}"
+            )
 
     def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
-        return _top(key, scores, groups, lambda size: np.full_like(size, self.count))
+        return _top(key, scores, groups, self._wanted)
+
+    def _wanted(self, labels: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        if not isinstance(self.count, Mapping):
+            return np.full_like(sizes, self.count)
+        if unnamed := sorted(set(labels.tolist()) - set(self.count)):
+            raise ValueError(f"TopCount.count must name every group, 0 for none of it; it lacks group {unnamed[0]}")
+        if missing := sorted({label for label, n in self.count.items() if n} - set(labels.tolist())):
+            wanted = self.count[missing[0]]
+            raise RoundError(f"group {missing[0]} has 0 rows with a verdict, {wanted} are to be kept")
+        return np.array([self.count[label] for label in labels.tolist()], dtype=int)
 
 
 def check_fraction(filter: Any) -> None:
@@ -140,20 +163,47 @@ def check_fraction(filter: Any) -> None:
         raise ValueError(f"{type(filter).__name__}.fraction must be in (0, 1], got {filter.fraction}")
 
 
-def _top(
-    key: Key, scores: np.ndarray, groups: np.ndarray | None, wanted_of: Callable[[np.ndarray], np.ndarray]
-) -> np.ndarray:
-    """Mask of the `wanted_of(size)` best rows of each group; a group at a time, for rounds of many million rows."""
-    scores = np.asarray(scores)
-    groups = np.zeros(len(scores), dtype=np.uint8) if groups is None else np.asarray(groups)
+def _is_count(n: Any) -> bool:
+    return isinstance(n, int | np.integer) and not isinstance(n, bool) and bool(n >= 0)
+
+
+def by_group(groups: np.ndarray | None, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the rows sorted by group, in their order within each, and the groups' labels and sizes."""
+    groups = np.zeros(n, dtype=np.uint8) if groups is None else np.asarray(groups)
     labels, sizes = np.unique(groups, return_counts=True)
-    members = np.split(np.argsort(groups, kind="stable"), np.cumsum(sizes)[:-1])
+    return np.argsort(groups, kind="stable"), labels, sizes
+
+
+def _top(
+    key: Key,
+    scores: np.ndarray,
+    groups: np.ndarray | None,
+    wanted_of: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """Mask of the best rows of each group, as many as `wanted_of(labels, sizes)` says.
+
+    Large groups are ranked one at a time, for rounds of many million rows, small ones a million rows at once.
+    """
+    scores = np.asarray(scores)
+    order, labels, sizes = by_group(groups, len(scores))
+    ends, wanted = np.cumsum(sizes), wanted_of(labels, sizes)
     lots, mask = key.numpy().random(len(scores)), np.zeros(len(scores), dtype=bool)
-    for label, rows, wanted in zip(labels, members, wanted_of(sizes), strict=True):
+    cuts = np.flatnonzero(np.diff(ends // _TOGETHER)) + 1
+    for first, last in zip([0, *cuts], [*cuts, len(sizes)], strict=True):
+        part, starts = slice(first, last), ends[first:last] - sizes[first:last]
+        if not len(starts):
+            continue
+        rows, starts = order[starts[0] : ends[last - 1]], starts - starts[0]
         own = scores[rows].astype(float)
-        judged = np.count_nonzero(~np.isnan(own))
-        if judged < wanted:
-            raise RoundError(f"group {label} has {judged} rows with a verdict, {wanted} are to be kept")
-        # NaN sorts last, so the best `wanted` never reach it.
-        mask[rows[np.lexsort((lots[rows], -own))[:wanted]]] = True
+        judged = np.add.reduceat(~np.isnan(own), starts, dtype=int)
+        for short in np.flatnonzero(judged < wanted[part])[:1]:
+            raise RoundError(
+                f"group {labels[part][short]} has {judged[short]} rows with a verdict, "
+                f"{wanted[part][short]} are to be kept"
+            )
+        place = np.repeat(np.arange(len(starts), dtype=np.min_scalar_type(len(starts))), sizes[part])
+        # NaN sorts last in its group, so the best rows wanted never reach it.
+        best = rows[np.lexsort((lots[rows], -own, place))]
+        skipped = starts - (np.cumsum(wanted[part]) - wanted[part])
+        mask[best[np.arange(wanted[part].sum()) + np.repeat(skipped, wanted[part])]] = True
     return mask

@@ -13,7 +13,8 @@ from veriloop.core.candidates import Candidates, Quota
 from veriloop.core.filters import KeepAll, RoundError
 from veriloop.core.key import Key
 from veriloop.core.pools import Replace
-from veriloop.core.verifiers import Constant, Verdict
+from veriloop.core.verdict import Verdict, called, judged, rowwise
+from veriloop.core.verifiers import Constant
 
 M = TypeVar("M")  # a model: opaque to the loop
 
@@ -53,6 +54,7 @@ class Loop(Generic[M, B]):
 
     generate: (key, model, n) -> batch of n candidates.
     verify: (key, batch) -> scores, shape (n,), or a `Verdict`; higher is better, NaN is no verdict. Default: none.
+        One that judges rows together says `rowwise = False`, and needs the round in one block.
     filter: (key, scores, groups) -> boolean mask, shape (n,).
     refit: (key, model, batch) -> new model; must not modify its argument.
     measure: (key, model) -> named numbers for the record.
@@ -102,7 +104,7 @@ class Loop(Generic[M, B]):
         seen: Mapping[str, float] = {}
         if self.observe is not None:
             seen = self.observe(key.fold("observe"), candidates.whole(), verdict.scores, mask)
-        metrics = _merge(
+        metrics = merge(
             {"no_verdict": int(np.isnan(verdict.scores).sum())},
             verdict.metrics(mask),
             seen,
@@ -117,13 +119,17 @@ class Loop(Generic[M, B]):
 
         def judge(rows: int) -> tuple[np.ndarray, np.ndarray]:
             batch = candidates.draw(rows)
-            verdicts.append(Verdict.of(self.verify(key.fold("verify", len(verdicts)), batch)))
+            verdicts.append(judged(self.verify, key.fold("verify", len(verdicts)), batch))
             groups = np.zeros(rows, dtype=int) if self.group is None else np.asarray(self.group(batch))
-            _check_shape("verify", verdicts[-1].scores, rows)
             _check_shape("group", groups, rows)
             candidates.groups.append(groups)
             return verdicts[-1].scores, groups
 
+        if not rowwise(self.verify) and (isinstance(n, Quota) or n > self.block):
+            raise ValueError(
+                f"a verifier that depends on other rows needs all candidates in one block, got {n} in blocks of "
+                f"{self.block}; raise Loop.block, or check {called(self.verify)}"
+            )
         if isinstance(n, Quota):
             if not getattr(self.filter, "rowwise", False):
                 raise ValueError(f"a quota needs a filter that judges rows one by one, got {self.filter!r}")
@@ -182,7 +188,8 @@ def _check_shape(what: str, got: np.ndarray, rows: int) -> None:
         raise ValueError(f"{what} must return one value a row, shape ({rows},), got shape {got.shape}")
 
 
-def _merge(*parts: Mapping[str, float]) -> dict[str, float]:
+def merge(*parts: Mapping[str, float]) -> dict[str, float]:
+    """Return the named numbers of all parts, and refuse two of one name, or that of a count."""
     merged: dict[str, float] = {}
     for part in parts:
         for name, value in part.items():

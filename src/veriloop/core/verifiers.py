@@ -6,76 +6,14 @@ Composed verifiers return a `Verdict`, which carries every part's scores into th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from itertools import chain, count
 from typing import Any
 
 import numpy as np
 
 from veriloop.core.key import Key
-
-Verifier = Callable[[Key, Any], Any]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Scores with the scores of the parts they were made of, and of an oracle where there is one.
-
-    scores: shape (n,), higher is better, NaN is "no verdict".
-    parts: name -> scores, shape (n,) each.
-    oracle: the truth's scores, shape (n,), or None.
-    """
-
-    scores: np.ndarray
-    parts: Mapping[str, np.ndarray] = field(default_factory=dict)
-    oracle: np.ndarray | None = None
-
-    @staticmethod
-    def of(scores: Any) -> Verdict:
-        """Wrap bare scores; leave a verdict as it is."""
-        if isinstance(scores, Verdict):
-            return scores
-        scores = np.asarray(scores)
-        if scores.dtype == bool:
-            raise ValueError(
-                "verify returned booleans, and False as a score, 0, accepts; return numbers of either sign"
-            )
-        return Verdict(scores)
-
-    def __getitem__(self, rows: np.ndarray) -> Verdict:
-        """Pick rows, as from a batch."""
-        parts = {name: scores[rows] for name, scores in self.parts.items()}
-        return Verdict(self.scores[rows], parts, None if self.oracle is None else self.oracle[rows])
-
-    @staticmethod
-    def concatenate(verdicts: list[Verdict]) -> Verdict:
-        """Stack the verdicts on consecutive blocks of rows."""
-        first = verdicts[0]
-        return Verdict(
-            np.concatenate([v.scores for v in verdicts]),
-            {name: np.concatenate([v.parts[name] for v in verdicts]) for name in first.parts},
-            None if first.oracle is None else np.concatenate([np.asarray(v.oracle) for v in verdicts]),
-        )
-
-    def metrics(self, mask: np.ndarray) -> dict[str, float]:
-        """Return each part's acceptance and, where there is an oracle, the error rates of parts and kept set.
-
-        `false_accept` is the share accepted of what the oracle rejects, `false_reject` the share rejected of
-        what it accepts; NaN where the oracle rejects (accepts) nothing. A row without a verdict counts as rejected.
-        """
-        named = {f"_{name}": scores >= 0 for name, scores in self.parts.items()}
-        rates = {f"acceptance{name}": share(accepted) for name, accepted in named.items()}
-        if self.oracle is not None:
-            truth = self.oracle >= 0
-            for name, accepted in {"": mask, **named}.items():
-                rates[f"false_accept{name}"] = share(accepted[~truth])
-                rates[f"false_reject{name}"] = share(~accepted[truth])
-        return rates
-
-
-def share(flags: np.ndarray) -> float:
-    """Return the share of flags that are set, NaN of none."""
-    return float(np.mean(flags)) if len(flags) else float("nan")
+from veriloop.core.verdict import Verdict, Verifier, called, judged
 
 
 @dataclass(frozen=True)
@@ -114,8 +52,8 @@ class Audited:
     oracle: Verifier
 
     def __call__(self, key: Key, batch: Any) -> Verdict:
-        verdict = Verdict.of(self.verifier(key, batch))
-        return Verdict(verdict.scores, verdict.parts, Verdict.of(self.oracle(key.fold("oracle"), batch)).scores)
+        verdict = judged(self.verifier, key, batch)
+        return Verdict(verdict.scores, verdict.parts, judged(self.oracle, key.fold("oracle"), batch).scores)
 
 
 @dataclass(frozen=True)
@@ -126,8 +64,8 @@ class Shifted:
     by: float
 
     def __call__(self, key: Key, batch: Any) -> Verdict:
-        verdict = Verdict.of(self.verifier(key, batch))
-        return Verdict(verdict.scores + self.by, verdict.parts, verdict.oracle)
+        verdict = judged(self.verifier, key, batch)
+        return replace(verdict, scores=verdict.scores + self.by)
 
 
 @dataclass(frozen=True)
@@ -148,7 +86,7 @@ class Noisy:
                 raise ValueError(f"Noisy.{name} must be in [0, 1], got {getattr(self, name)}")
 
     def __call__(self, key: Key, batch: Any) -> Verdict:
-        clean = Verdict.of(self.verifier(key, batch))
+        clean = judged(self.verifier, key, batch)
         accepted = clean.scores >= 0
         flip = key.fold("flip").numpy().random(len(batch)) < np.where(
             accepted, self.false_reject, self.false_accept
@@ -156,25 +94,32 @@ class Noisy:
         # A score of exactly 0 is an acceptance, and -0.0 would still be one.
         size = np.maximum(np.abs(clean.scores), np.finfo(float).tiny)
         scores = np.where(flip, np.where(accepted, -size, size), clean.scores)
-        return Verdict(scores, clean.parts, clean.scores if clean.oracle is None else clean.oracle)
+        return replace(clean, scores=scores, oracle=clean.scores if clean.oracle is None else clean.oracle)
 
 
 @dataclass(frozen=True)
 class Composed:
-    """Score by `combine(scores of all parts)`, shape (parts, n) to (n,); built by `all_of`, `vote`, ..."""
+    """Score by `combine(scores of all parts)`, shape (parts, n) to (n,); built by `all_of`, `vote`, ...
+
+    A part that brings an oracle is measured against it; `Audited` round the whole measures the whole and all parts.
+    """
 
     combine: Callable[[np.ndarray], np.ndarray]
     parts: Mapping[str, Verifier]
 
     def __call__(self, key: Key, batch: Any) -> Verdict:
+        verdicts = {name: judged(verifier, key.fold(name), batch) for name, verifier in self.parts.items()}
         parts: dict[str, np.ndarray] = {}
-        oracle = None
-        for name, verifier in self.parts.items():
-            verdict = Verdict.of(verifier(key.fold(name), batch))
-            parts[name] = verdict.scores
-            parts.update({f"{name}.{inner}": scores for inner, scores in verdict.parts.items()})
-            oracle = verdict.oracle if oracle is None else oracle
-        return Verdict(self.combine(np.stack([parts[name] for name in self.parts])), parts, oracle)
+        oracles: dict[str, np.ndarray] = {}
+        for name, verdict in verdicts.items():
+            for inner, scores in {"": verdict.scores, **verdict.parts}.items():
+                path = f"{name}.{inner}" if inner else name
+                parts[path] = scores
+                oracle = verdict.oracles.get(inner, verdict.oracle)
+                if oracle is not None:
+                    oracles[path] = oracle
+        scores = self.combine(np.stack([verdict.scores for verdict in verdicts.values()]))
+        return Verdict(scores, parts, oracles=oracles)
 
 
 def all_of(*parts: Verifier, **named: Verifier) -> Composed:
@@ -214,7 +159,7 @@ def _named(what: str, parts: tuple[Verifier, ...], named: Mapping[str, Verifier]
         raise ValueError(f"{what} needs at least one verifier, got none")
     together: dict[str, Verifier] = {}
     for part in parts:
-        name = getattr(part, "__name__", type(part).__name__).strip("<>")
+        name = called(part)
         numbered = chain([name], (f"{name}_{i}" for i in count(2)))
         together[next(free for free in numbered if free not in together and free not in named)] = part
     return {**together, **named}

@@ -12,7 +12,7 @@ and the score is what is left of the inequality: a row is accepted iff its score
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -144,4 +144,4 @@ class Soft:
 
     def __call__(self, key: Key, batch: Data) -> Verdict:
         verdict = Verdict.of(self.verifier(key, batch))
-        return Verdict(expit(verdict.scores / self.temperature), verdict.parts, verdict.oracle)
+        return replace(verdict, scores=expit(verdict.scores / self.temperature))

@@ -18,7 +18,7 @@ from torch import Tensor
 from veriloop.core import Key, State
 from veriloop.core.candidates import Candidates
 from veriloop.core.pools import as_batches
-from veriloop.core.verifiers import share
+from veriloop.core.verdict import share
 from veriloop.mnist.cvae import CVAE, MLPCVAE, ConvCVAE
 from veriloop.mnist.data import DIGITS, Images
 from veriloop.mnist.fit import Fitted, Training, fit, made

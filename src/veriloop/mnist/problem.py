@@ -10,7 +10,7 @@ import numpy as np
 
 from veriloop.core import Constant, KeepAll, Key, Loop, Replace, State, TopFraction
 from veriloop.core.loop import nothing
-from veriloop.core.verifiers import Verifier
+from veriloop.core.verdict import Verifier
 from veriloop.mnist.backend import Refit, observe
 from veriloop.mnist.cvae import CVAE
 from veriloop.mnist.data import DIGITS, Images

@@ -13,7 +13,7 @@ import numpy as np
 from veriloop.core import Constant, Key, Loop, RandomFraction, Replace, State, TopFraction
 from veriloop.core.loop import nothing
 from veriloop.core.pools import as_batches
-from veriloop.core.verifiers import Verifier
+from veriloop.core.verdict import Verifier
 from veriloop.xsum.data import Summaries
 from veriloop.xsum.finetune import FineTune
 from veriloop.xsum.generate import Generate

@@ -1,0 +1,161 @@
+"""Wrappers: a verifier round another one, which asks it less, in smaller parts, or again.
+
+Each hands on the parts and the oracle of the verifier inside, and returns what that one would have.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from veriloop.core.batch import check_count
+from veriloop.core.key import Key
+from veriloop.core.verdict import Verdict, Verifier, called, judged, rowwise
+
+
+@dataclass(frozen=True)
+class Batched:
+    """Ask `verifier` about at most `rows` rows at a time.
+
+    A random verifier draws anew for every part, so `rows` is then a part of the random stream, as `Loop.block` is.
+
+    >>> Batched(lambda key, batch: np.full(len(batch), len(batch)), rows=2)(Key(0), np.zeros(5)).scores
+    array([2, 2, 2, 2, 1])
+
+    Raises:
+        ValueError: if `rows` is no positive integer, or the verifier's scores depend on other rows.
+    """
+
+    verifier: Verifier
+    rows: int
+
+    def __post_init__(self) -> None:
+        check_count("Batched.rows", self.rows)
+        _check_rowwise(self)
+
+    def __call__(self, key: Key, batch: Any) -> Verdict:
+        parts = np.split(np.arange(len(batch)), range(self.rows, len(batch), self.rows))
+        return Verdict.concatenate(
+            [judged(self.verifier, key.fold(i), batch[part]) for i, part in enumerate(parts)]
+        )
+
+
+@dataclass(frozen=True)
+class Cached:
+    """Ask `verifier` only about rows it has not judged before, known by their content.
+
+    content: batch -> one hashable value a row, such as its text; rows of equal content get one score.
+
+    Scores are those of the verifier itself as long as each depends on the content alone. A verifier that draws at
+    random is refused when it does; put the randomness outside, as in `Noisy(Cached(...))`. Scores are kept for as
+    long as the object lives; a row that got no verdict (NaN) is asked about again.
+
+    >>> cached = Cached(lambda key, batch: print(f"judging {batch}") or 1.0 * batch, content=list)
+    >>> for batch in ([1, 2, 1], [2, 3]):
+    ...     print(cached(Key(0), np.array(batch)).scores)
+    judging [1 2]
+    [1. 2. 1.]
+    judging [3]
+    [2. 3.]
+
+    Raises:
+        ValueError: if the verifier uses its key, says that its scores depend on other rows, or `content` does not
+            give one hashable value a row.
+    """
+
+    verifier: Verifier
+    content: Callable[[Any], Iterable[Hashable]]
+    _place: dict[Hashable, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _known: list[Verdict] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _check_rowwise(self)
+
+    def __call__(self, key: Key, batch: Any) -> Verdict:
+        contents = list(self.content(batch))
+        try:
+            first = {each: row for row, each in reversed(list(enumerate(contents))) if each not in self._place}
+        except TypeError as error:
+            raise ValueError(f"Cached.content must give one hashable value a row, got an {error}") from None
+        if len(contents) != len(batch):
+            raise ValueError(
+                f"Cached.content must give one hashable value a row, got {len(contents)} for {len(batch)} rows"
+            )
+        new = np.array(sorted(first.values()), dtype=int)
+        if len(new) or not self._known:
+            verdict = judged(self.verifier, _Unused(0), batch[new])
+            known = Verdict.concatenate([*self._known, verdict])
+            self._place.update({contents[row]: len(known.scores) - len(new) + i for i, row in enumerate(new)})
+            self._known[:] = [known]
+        answer = self._known[0][np.array([self._place[each] for each in contents], dtype=int)]
+        for row in new[np.isnan(answer.scores[new])]:
+            del self._place[contents[row]]
+        return answer
+
+
+class _Unused(Key):
+    """A key that refuses to give random numbers."""
+
+    def fold(self, *labels: int | str) -> Key:
+        return self
+
+    def _digest(self, size: int) -> bytes:
+        raise ValueError(
+            "Cached needs a verifier that draws nothing at random, got one that uses its key; put the random part "
+            "outside, as in Noisy(Cached(...))"
+        )
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Ask `verifier` again when it fails: up to `times` more times, after `wait`, 2 `wait`, 4 `wait`, ... seconds.
+
+    errors: the exceptions that count as failing; network errors are OSErrors. Any other comes through.
+
+    When all tries have failed, no row of the call has a verdict (NaN): none is kept, the record counts them under
+    `no_verdict`, and a warning states the last error. `Batched(Retry(...), rows)` loses no more than `rows` rows.
+
+    Raises:
+        ValueError: if `times` is no positive integer, `wait` negative or not finite, or an error no exception.
+    """
+
+    verifier: Verifier
+    times: int = 3
+    wait: float = 1.0
+    errors: tuple[type[Exception], ...] = (OSError,)
+
+    def __post_init__(self) -> None:
+        check_count("Retry.times", self.times)
+        if not 0 <= self.wait < float("inf"):
+            raise ValueError(f"Retry.wait must be at least 0 and finite, got {self.wait}")
+        kinds = self.errors if isinstance(self.errors, tuple) else (None,)
+        if not kinds or not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
+            raise ValueError(f"Retry.errors must be a tuple of exceptions, got {self.errors!r}")
+
+    def __call__(self, key: Key, batch: Any) -> Verdict:
+        reason = ""
+        for attempt in range(self.times + 1):
+            if attempt:
+                time.sleep(self.wait * 2 ** (attempt - 1))
+            try:
+                return judged(self.verifier, key, batch)
+            except self.errors as error:
+                reason = f"{type(error).__name__}: {error}"
+        warnings.warn(
+            f"{called(self.verifier)} failed {self.times + 1} times, {len(batch)} rows get no verdict; {reason}",
+            stacklevel=2,
+        )
+        return Verdict(np.full(len(batch), np.nan))
+
+
+def _check_rowwise(wrapper: Any) -> None:
+    if not rowwise(wrapper.verifier):
+        raise ValueError(
+            f"{type(wrapper).__name__} needs a verifier that judges each row by itself, "
+            f"got {called(wrapper.verifier)}"
+        )
