@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic
 
@@ -42,6 +42,10 @@ class Candidates(Generic[B]):
         if self._held is not None:
             self._held.append(batch)
         return batch
+
+    def blocks(self) -> Iterator[B]:
+        """Yield the blocks drawn, in order and whole, also of rows that do not count."""
+        return (self._at(i) for i in range(len(self._sizes)))
 
     def restrict(self, rows: np.ndarray) -> None:
         """Let only the rows of this mask, over all rows drawn, count as candidates from now on."""
@@ -141,7 +145,7 @@ class Quota:
             self._check_groups(groups)
             best = np.fmax.reduce(scores, dtype=float, initial=best)
             mask = select(len(kept), scores, groups)
-            counted.append(_until_full(mask, groups, missing))
+            counted.append(until_full(mask, groups, missing))
             kept.append(mask & counted[-1])
             seen += np.bincount(groups, minlength=self.groups)
             accepted += np.bincount(groups[mask], minlength=self.groups)
@@ -165,7 +169,7 @@ class Quota:
         )
 
 
-def _until_full(mask: np.ndarray, groups: np.ndarray, limits: np.ndarray) -> np.ndarray:
+def until_full(mask: np.ndarray, groups: np.ndarray, limits: np.ndarray) -> np.ndarray:
     """Mask of the rows of every group `g` up to and with its `limits[g]`-th accepted one."""
     order = np.argsort(groups, kind="stable")
     accepted, of = mask[order], groups[order]

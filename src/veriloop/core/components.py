@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from importlib import import_module
 from typing import Any
 
@@ -37,6 +38,36 @@ def build(spec: Any, **context: Any) -> Any:
         raise ValueError(f"{name} does not take the arguments given: {error}") from None
 
 
+def describe(component: Any) -> dict[str, Any] | str:
+    """Return the spec that `build` makes an equal component from, or only its name where none can be written.
+
+    A spec can be written of a dataclass whose fields are numbers, strings, lists of them, or such dataclasses.
+
+    >>> from veriloop import Noisy, Random
+    >>> build(describe(Noisy(Random(), false_accept=0.1)))
+    Noisy(verifier=Random(), false_accept=0.1, false_reject=0.0)
+    """
+    kind = component if hasattr(component, "__qualname__") else type(component)
+    name = f"{kind.__module__}:{kind.__qualname__}"
+    if not is_dataclass(component) or isinstance(component, type):
+        return name
+    arguments = {each.name: _written(getattr(component, each.name)) for each in fields(component) if each.init}
+    return name if any(value is _UNWRITABLE for value in arguments.values()) else {"call": name, **arguments}
+
+
+_UNWRITABLE = object()
+
+
+def _written(value: Any) -> Any:
+    if is_dataclass(value):
+        spec = describe(value)
+        return _UNWRITABLE if isinstance(spec, str) else spec
+    if isinstance(value, list):
+        items = [_written(item) for item in value]
+        return _UNWRITABLE if any(item is _UNWRITABLE for item in items) else items
+    return value if value is None or isinstance(value, bool | int | float | str) else _UNWRITABLE
+
+
 def _find(name: str) -> Any:
     module, colon, attribute = name.partition(":")
     if not colon:
@@ -44,17 +75,18 @@ def _find(name: str) -> Any:
 
         known = {point.name: point for point in entry_points(group=GROUP)}
         if name not in known:
-            raise ValueError(f"no verifier is called {name!r}{_hint(name, list(known))}; or write module:attribute")
+            raise ValueError(f"no verifier is called {name!r}{hint(name, list(known))}; or write module:attribute")
         return known[name].load()
     try:
         found = import_module(module)
     except ModuleNotFoundError as error:
         raise ValueError(f"{name!r} needs the module {error.name!r}, which is not there; check the path") from None
     if not hasattr(found, attribute):
-        raise ValueError(f"module {module!r} has no {attribute!r}{_hint(attribute, dir(found))}")
+        raise ValueError(f"module {module!r} has no {attribute!r}{hint(attribute, dir(found))}")
     return getattr(found, attribute)
 
 
-def _hint(name: str, known: list[str]) -> str:
+def hint(name: str, known: list[str]) -> str:
+    """Name the nearest of the known names, or all of them."""
     close = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known) or 'none'}"
