@@ -56,7 +56,7 @@ def refilter(
         RoundError: if the filter finds fewer rows with a verdict than it is to keep.
     """
     stored = find(run, round, arm)
-    chosen = _filter(stored.about["filter"] if filter is None else filter)
+    chosen = _filter(_own_filter(stored) if filter is None else filter)
     judge = None if verifier is None else _verifier(verifier)
     verdict = stored.verdict if judge is None else _judged(stored, judge)
     mask, counted = _select(stored, chosen, verdict.scores)
@@ -79,9 +79,14 @@ def find(run: str | Path, round: int | None = None, arm: str | None = None) -> S
     return StoredRound(rounds[max(rounds) if round is None else round])
 
 
-def _filter(spec: Any) -> Any:
+def _own_filter(stored: StoredRound) -> dict[str, Any]:
+    spec = stored.about["filter"]
     if isinstance(spec, str):
         raise ValueError(f"the settings of the round's own filter, {spec}, are not stored; give a filter")
+    return spec
+
+
+def _filter(spec: Any) -> Any:
     if isinstance(spec, dict) and isinstance(name := spec.get("call"), str) and ":" not in name:
         spec = {**spec, "call": f"veriloop.core.filters:{name}"}
     return _callable("filter", build(spec))
