@@ -51,6 +51,17 @@ def refilter(
     Of a round with a quota, a filter that judges rows one by one keeps the first n of each group, as many as were
     drawn; one that ranks, ranks the round's candidates.
 
+    >>> import tempfile
+    >>> from veriloop import Key, Loop, Random, RunDir, State, TopFraction
+    >>> from veriloop.core.store import load_arrays, save_arrays
+    >>> write = lambda key, model, n: key.numpy().random((n, 2))
+    >>> loop = Loop(generate=write, verify=Random(), filter=TopFraction(0.1), refit=lambda key, model, rows: model)
+    >>> folder, options = tempfile.mkdtemp(), {"save": save_arrays, "load": load_arrays, "candidates": True}
+    >>> _ = list(RunDir(folder).run(loop, Key(0), State(np.zeros(2)), [100], **options))
+    >>> again = refilter(folder, filter={"call": "TopFraction", "fraction": 0.25})
+    >>> [again.numbers[name] for name in ("kept", "kept_then", "both")], again.stored[again.mask].shape
+    ([25, 10, 10], (25, 2))
+
     Raises:
         ValueError: if there is no such round, it is damaged, or a component is unknown or `stateful`.
         RoundError: if the filter finds fewer rows with a verdict than it is to keep.
@@ -65,7 +76,7 @@ def refilter(
 
 def find(run: str | Path, round: int | None = None, arm: str | None = None) -> StoredRound:
     """Return the round of the arm that is stored in a run's folder; see `refilter`."""
-    found = sorted(path.parent for path in Path(run).glob(f"round_*/[!.]*/{FILE}"))
+    found = sorted(path.parent for path in Path(run).glob(f"round_[0-9]*/[!.]*/{FILE}"))
     arms = sorted({folder.name for folder in found})
     if not found:
         raise ValueError(f"{run} holds no stored candidates; run it with store=candidates")
@@ -172,11 +183,12 @@ def main() -> None:
     given = parser.parse_args()
     try:
         specs = {name: _spec(name, getattr(given, name)) for name in ("filter", "verifier")}
-        done = refilter(given.run, round=given.round, arm=given.arm, **specs)
+        numbers = refilter(given.run, round=given.round, arm=given.arm, **specs).numbers
+        text = line(numbers) if given.json else _told(numbers)
     except (ValueError, RoundError, ImportError) as error:
         print(f"veriloop.refilter: {error}", file=sys.stderr)
         sys.exit(2)
-    print(line(done.numbers) if given.json else _told(done.numbers), end="")
+    print(text, end="")
 
 
 def _spec(name: str, text: str | None) -> Any:
