@@ -133,7 +133,7 @@ def test_other_settings_keep_what_the_loop_would_have_kept(seed, then, now, judg
 def test_of_a_quota_a_laxer_filter_keeps_the_first_n_and_a_stricter_one_what_there_is(tmp_path):
     store(tmp_path, linear(filter=Threshold(0.0)), [Quota(5, groups=4)])
     stored = refilter(tmp_path).stored
-    scores, groups = stored.columns["score"], stored.columns["group"]
+    scores, groups = stored.columns["verdict.scores"], stored.columns["group"]
     for cut in (-1.0, 0.5):
         again = refilter(tmp_path, filter=Threshold(cut))
         wanted = np.zeros(len(scores), dtype=bool)
@@ -156,7 +156,7 @@ def test_of_a_quota_a_ranking_filter_ranks_the_rounds_candidates(tmp_path):
     columns = again.stored.columns
     for group in range(4):
         rows = np.flatnonzero(columns["counted"] & (columns["group"] == group))
-        best = rows[np.argsort(-columns["score"][rows])[:2]]
+        best = rows[np.argsort(-columns["verdict.scores"][rows])[:2]]
         assert set(np.flatnonzero(again.mask & (columns["group"] == group))) == set(best)
     assert again.numbers["candidates"] == record.candidates and again.numbers["kept"] == 8
 
@@ -375,7 +375,7 @@ def test_a_batch_whose_package_is_not_installed_can_be_filtered_and_not_judged(t
 
 def test_a_verifier_that_returns_another_number_of_scores_is_refused(tmp_path):
     store(tmp_path, linear(), [40])
-    with pytest.raises(ValueError, match=r"verify must return one value a row, shape \(16,\), got shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"a verifier must score every row, 16, got \(3,\)"):
         refilter(tmp_path, verifier=lambda key, batch: np.zeros(3))
     with pytest.raises(ValueError, match="filter must keep no row without a verdict"):
         nowhere = lambda key, scores, groups: np.ones(len(scores), dtype=bool)  # noqa: E731

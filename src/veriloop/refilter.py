@@ -6,6 +6,7 @@ python -m veriloop.refilter RUN [--arm NAME] [--round K] [--filter SPEC] [--veri
 from __future__ import annotations
 
 import argparse
+import difflib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,11 @@ import numpy as np
 
 from veriloop.core.candidate_store import FILE, StoredRound, needed, stateful
 from veriloop.core.candidates import until_full
-from veriloop.core.components import build, hint
+from veriloop.core.components import build
 from veriloop.core.filters import RoundError
-from veriloop.core.loop import check_shape, select
+from veriloop.core.loop import select
 from veriloop.core.store import line
-from veriloop.core.verifiers import Verdict, share
+from veriloop.core.verifiers import Verdict
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,9 @@ def find(run: str | Path, round: int | None = None, arm: str | None = None) -> S
     if arm is None and len(arms) > 1:
         raise ValueError(f"{run} holds several arms; name one as arm: {', '.join(arms)}")
     if arm is not None and arm not in arms:
-        raise ValueError(f"{run} holds no candidates of an arm {arm!r}{hint(arm, arms)}")
+        close = difflib.get_close_matches(arm, arms, n=1)
+        meant = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(arms)}"
+        raise ValueError(f"{run} holds no candidates of an arm {arm!r}; {meant}")
     rounds = {int(path.parent.name[6:]): path for path in found if path.name == (arm or arms[0])}
     if round is not None and round not in rounds:
         raise ValueError(f"round {round} of {arm or arms[0]} is not stored; stored: {', '.join(map(str, rounds))}")
@@ -123,7 +126,8 @@ def _judged(stored: StoredRound, verifier: Any) -> Verdict:
     verdicts = []
     for i, batch in enumerate(stored.blocks()):
         verdicts.append(Verdict.of(verifier(stored.key.fold("verify", i), batch)))
-        check_shape("verify", verdicts[-1].scores, len(batch))
+        if verdicts[-1].scores.shape != (len(batch),):
+            raise ValueError(f"a verifier must score every row, {len(batch)}, got {verdicts[-1].scores.shape}")
     return Verdict.concatenate(verdicts)
 
 
@@ -159,7 +163,7 @@ def _numbers(stored: StoredRound, verdict: Verdict, mask: np.ndarray, counted: n
         "lowest_kept": _least(scores[mask]),
         "no_verdict": int(np.isnan(scores[counted]).sum()),
         **verdict[counted].metrics(mask[counted]),
-        "acceptance": {str(g): share(mask[counted & (groups == g)]) for g in np.unique(groups[counted])},
+        "acceptance": {str(g): float(mask[counted & (groups == g)].mean()) for g in np.unique(groups[counted])},
     }
 
 

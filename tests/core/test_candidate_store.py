@@ -124,7 +124,7 @@ def test_bytes_are_held_as_bytes_and_numbers_as_numbers(tmp_path):
     kinds = {field.name: str(field.type) for field in schema}
     assert kinds["batch.bits"] == "fixed_size_binary[98]" and kinds["batch.text"] == "large_string"
     assert kinds["batch.value"] == "fixed_size_list<element: double>[3]"
-    assert kinds["score"] == "double" and kinds["kept"] == "bool"
+    assert kinds["verdict.scores"] == "double" and kinds["kept"] == "bool"
 
 
 @pytest.mark.parametrize("n", [40, Quota(5, groups=3)])

@@ -36,8 +36,9 @@ def needed(module: str) -> Any:
 def write_candidates(file: Path, drawn: Drawn) -> None:
     """Write all that a round drew: one row group a block, so the bytes do not depend on what is held in memory.
 
-    Columns: `batch` of an array, or `batch.NAME` of each column of a `Columns`; score, part.NAME, oracle, group;
-    kept; and, of a quota, counted. Text is text, rows of bytes are binary, other rows are lists of their numbers.
+    Columns: `batch` of an array, or `batch.NAME` of each column of a `Columns`; verdict.scores, verdict.parts.NAME,
+    verdict.oracle; group; kept; and, of a quota, counted. Text is text, rows of bytes are binary, other rows are
+    lists of their numbers.
 
     Raises:
         ValueError: if the batch is neither an array nor a `Columns`, or a column has no place in Parquet.
@@ -48,9 +49,7 @@ def write_candidates(file: Path, drawn: Drawn) -> None:
         for batch in drawn.candidates.blocks():
             rows = np.arange(done, done + len(batch))
             verdict, done = drawn.verdict[rows], done + len(batch)
-            columns = {**_columns(batch), "score": verdict.scores}
-            columns |= {f"part.{name}": scores for name, scores in verdict.parts.items()}
-            columns |= {} if verdict.oracle is None else {"oracle": verdict.oracle}
+            columns = _columns("batch", batch) | _columns("verdict", verdict)
             columns |= {"group": labels[rows], "kept": drawn.mask[rows]}
             columns |= {} if drawn.counted is None else {"counted": drawn.counted[rows]}
             table = pa.table({name: _to_arrow(pa, name, column) for name, column in columns.items()})
@@ -123,8 +122,13 @@ class StoredRound:
     @property
     def verdict(self) -> Verdict:
         """The scores that the round's verifier gave."""
-        parts = {name[5:]: scores for name, scores in self.columns.items() if name.startswith("part.")}
-        return Verdict(self.columns["score"], parts, self.columns.get("oracle"))
+        given: dict[str, Any] = {}
+        for name, scores in self.columns.items():
+            prefix, _, own = name.partition(".")
+            slot, _, part = own.partition(".")
+            if prefix == "verdict":
+                given |= {slot: {**given.get(slot, {}), part: scores} if part else scores}
+        return Verdict(**given)
 
     def blocks(self) -> Iterator[Any]:
         """Yield the batch block by block, as it was drawn.
@@ -176,12 +180,19 @@ def stateful(verifier: Any) -> bool:
     return getattr(verifier, "stateful", False) is True or any(map(stateful, inside))
 
 
-def _columns(batch: Any) -> dict[str, np.ndarray]:
-    if isinstance(batch, np.ndarray):
-        return {"batch": batch}
-    if isinstance(batch, Columns):
-        return {f"batch.{each.name}": getattr(batch, each.name) for each in fields(batch)}
-    raise ValueError(f"candidates can be stored that are an array or a Columns, got {type(batch).__name__}")
+def _columns(name: str, rows: Any) -> dict[str, np.ndarray]:
+    """Name the arrays of a batch or a verdict, those of a mapping too."""
+    if isinstance(rows, np.ndarray):
+        return {name: rows}
+    if rows is None:
+        return {}
+    if isinstance(rows, Mapping):
+        inside = rows
+    elif isinstance(rows, Columns | Verdict):
+        inside = {each.name: getattr(rows, each.name) for each in fields(rows)}
+    else:
+        raise ValueError(f"candidates can be stored that are an array or a Columns, got {type(rows).__name__}")
+    return {at: array for part, own in inside.items() for at, array in _columns(f"{name}.{part}", own).items()}
 
 
 def _to_arrow(pa: Any, name: str, column: np.ndarray) -> Any:

@@ -43,10 +43,6 @@ class Candidates(Generic[B]):
             self._held.append(batch)
         return batch
 
-    def blocks(self) -> Iterator[B]:
-        """Yield the blocks drawn, in order and whole, also of rows that do not count."""
-        return (self._at(i) for i in range(len(self._sizes)))
-
     def restrict(self, rows: np.ndarray) -> None:
         """Let only the rows of this mask, over all rows drawn, count as candidates from now on."""
         self._rows = None if rows.all() else np.flatnonzero(rows)
@@ -62,6 +58,15 @@ class Candidates(Generic[B]):
             return self
         drawn = concatenate(self._held)
         return drawn if self._rows is None else drawn[self._rows]
+
+    def blocks(self) -> Iterator[B]:
+        """Yield the rows block by block, in order, each block drawn once: for what is asked of all of them."""
+        ends = np.cumsum(self._sizes)
+        for i, (start, end) in enumerate(zip(ends - self._sizes, ends, strict=True)):
+            if self._rows is None:
+                yield self._at(i)
+            elif len(rows := self._rows[(self._rows >= start) & (self._rows < end)]):
+                yield self._at(i)[rows - start]
 
     def __len__(self) -> int:
         return sum(self._sizes) if self._rows is None else len(self._rows)

@@ -11,33 +11,6 @@ from typing import Any
 GROUP = "veriloop.verifiers"
 
 
-def build(spec: Any, **context: Any) -> Any:
-    """Return the component that `spec` describes.
-
-    spec: the component itself, or `{"call": NAME, **arguments}` with NAME either "module:attribute" or an entry
-        point of the group `veriloop.verifiers`. Arguments that are such mappings themselves are loaded first.
-    context: arguments given beside those of the spec.
-
-    >>> build({"call": "veriloop:Noisy", "verifier": {"call": "veriloop:Random"}, "false_accept": 0.1})
-    Noisy(verifier=Random(), false_accept=0.1, false_reject=0.0)
-
-    Raises:
-        ValueError: if the name is unknown (the nearest match is named) or the arguments do not fit.
-    """
-    if callable(spec):
-        return spec
-    name = spec.get("call") if isinstance(spec, Mapping) else None
-    if not isinstance(name, str):
-        raise ValueError(f"a component is a callable or a mapping with a name under 'call', got {spec!r}")
-    nested = {key: build(v) if isinstance(v, Mapping) and "call" in v else v for key, v in spec.items()}
-    del nested["call"]
-    make = _find(name)
-    try:
-        return make(**nested, **context)
-    except TypeError as error:
-        raise ValueError(f"{name} does not take the arguments given: {error}") from None
-
-
 def describe(component: Any) -> dict[str, Any] | str:
     """Return the spec that `build` makes an equal component from, or only its name where none can be written.
 
@@ -68,6 +41,33 @@ def _written(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else _UNWRITABLE
 
 
+def build(spec: Any, **context: Any) -> Any:
+    """Return the component that `spec` describes.
+
+    spec: the component itself, or `{"call": NAME, **arguments}` with NAME either "module:attribute" or an entry
+        point of the group `veriloop.verifiers`. Arguments that are such mappings themselves are loaded first.
+    context: arguments given beside those of the spec.
+
+    >>> build({"call": "veriloop:Noisy", "verifier": {"call": "veriloop:Random"}, "false_accept": 0.1})
+    Noisy(verifier=Random(), false_accept=0.1, false_reject=0.0)
+
+    Raises:
+        ValueError: if the name is unknown (the nearest match is named) or the arguments do not fit.
+    """
+    if callable(spec):
+        return spec
+    name = spec.get("call") if isinstance(spec, Mapping) else None
+    if not isinstance(name, str):
+        raise ValueError(f"a component is a callable or a mapping with a name under 'call', got {spec!r}")
+    nested = {key: build(v) if isinstance(v, Mapping) and "call" in v else v for key, v in spec.items()}
+    del nested["call"]
+    make = _find(name)
+    try:
+        return make(**nested, **context)
+    except TypeError as error:
+        raise ValueError(f"{name} does not take the arguments given: {error}") from None
+
+
 def _find(name: str) -> Any:
     module, colon, attribute = name.partition(":")
     if not colon:
@@ -75,18 +75,17 @@ def _find(name: str) -> Any:
 
         known = {point.name: point for point in entry_points(group=GROUP)}
         if name not in known:
-            raise ValueError(f"no verifier is called {name!r}{hint(name, list(known))}; or write module:attribute")
+            raise ValueError(f"no verifier is called {name!r}{_hint(name, list(known))}; or write module:attribute")
         return known[name].load()
     try:
         found = import_module(module)
     except ModuleNotFoundError as error:
         raise ValueError(f"{name!r} needs the module {error.name!r}, which is not there; check the path") from None
     if not hasattr(found, attribute):
-        raise ValueError(f"module {module!r} has no {attribute!r}{hint(attribute, dir(found))}")
+        raise ValueError(f"module {module!r} has no {attribute!r}{_hint(attribute, dir(found))}")
     return getattr(found, attribute)
 
 
-def hint(name: str, known: list[str]) -> str:
-    """Name the nearest of the known names, or all of them."""
+def _hint(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known) or 'none'}"

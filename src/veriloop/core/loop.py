@@ -126,8 +126,8 @@ class Loop(Generic[M, B]):
             batch = candidates.draw(rows)
             verdicts.append(Verdict.of(self.verify(key.fold("verify", len(verdicts)), batch)))
             groups = np.zeros(rows, dtype=int) if self.group is None else np.asarray(self.group(batch))
-            check_shape("verify", verdicts[-1].scores, rows)
-            check_shape("group", groups, rows)
+            _check_shape("verify", verdicts[-1].scores, rows)
+            _check_shape("group", groups, rows)
             candidates.groups.append(groups)
             return verdicts[-1].scores, groups
 
@@ -175,7 +175,7 @@ class Drawn:
 def select(filter: Callable[..., Any], key: Key, scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Return the filter's mask, or refuse one that is none or keeps a row without a verdict."""
     mask = np.asarray(filter(key, scores, groups))
-    check_shape("filter", mask, len(scores))
+    _check_shape("filter", mask, len(scores))
     if mask.dtype != bool:
         raise ValueError(f"filter must return a boolean mask, got dtype {mask.dtype}; check {filter!r}")
     if wrong := (mask & np.isnan(scores)).sum():
@@ -216,8 +216,7 @@ def _check_kept(scores: np.ndarray, mask: np.ndarray) -> None:
         raise RoundError(f"acceptance 0, none of {len(scores)} candidates kept; {best}")
 
 
-def check_shape(what: str, got: np.ndarray, rows: int) -> None:
-    """Refuse what is not one value a row."""
+def _check_shape(what: str, got: np.ndarray, rows: int) -> None:
     if got.shape != (rows,):
         raise ValueError(f"{what} must return one value a row, shape ({rows},), got shape {got.shape}")
 

@@ -116,7 +116,9 @@ class RunDir:
             if candidates:
                 os.replace(drawn, folder / FILE)
 
-        for new, record in run(loop, key, state, sizes, partial(write_candidates, drawn) if candidates else None):
+        rounds = run(loop, key, state, sizes, partial(write_candidates, drawn) if candidates else None)
+        del state  # it is the loop's: held here too, a model would be in memory that nobody needs
+        for new, record in rounds:
             self.commit(record.round, name, [row(record)], partial(write, new))
             yield new, record
 
