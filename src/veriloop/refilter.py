@@ -102,7 +102,7 @@ def _own_filter(stored: StoredRound) -> dict[str, Any]:
 
 def _filter(spec: Any) -> Any:
     if isinstance(spec, dict) and isinstance(name := spec.get("call"), str) and ":" not in name:
-        spec = {**spec, "call": f"veriloop.core.filters:{name}"}
+        spec = {**spec, "call": f"veriloop.core:{name}"}
     return _callable("filter", build(spec))
 
 
