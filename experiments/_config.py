@@ -6,7 +6,7 @@ import difflib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import numpy as np
 import yaml
@@ -31,6 +31,7 @@ class Config(BaseModel):
 
     seed: int = 0
     engine: Annotated[str, Field(pattern=r"^(serial|processes(:[1-9]\d*)?|dask://[^/]+:\d+)$")] = "processes"
+    store: Literal["candidates"] | None = None  # of every round, to be filtered again by `veriloop.refilter`
 
 
 def _numbers(value: Any) -> Any:

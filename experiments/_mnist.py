@@ -197,7 +197,8 @@ def follow_arm(config: Any, arm: Arm, seed: int, folder: Path) -> Rows:
     sizes = [_size(own, problem, arm, kept) for kept in arm.counts]
     state = start
     load_on = partial(load_state, device=own.device)
-    rounds = store.run(loop, key, start, sizes, save=save_state, load=load_on, name=name)
+    candidates = config.store is not None
+    rounds = store.run(loop, key, start, sizes, save=save_state, load=load_on, name=name, candidates=candidates)
     for state, record in rounds:  # noqa: B007
         rows.append(row(record))
         tell(f"{arm.name}-seed{seed}", rows[-1], len(arm.counts), MAIN)

@@ -28,6 +28,7 @@ import veriloop
 from _config import BadInput, C, Config, read_config
 from plots.common import Measured, Rows
 from veriloop import Key, Loop, Quota, State
+from veriloop.core.candidate_store import needed
 from veriloop.core.store import RunDir, line, row
 
 
@@ -85,6 +86,8 @@ def main(
         run = RunFolder(arguments.out or Path("runs") / f"{script.stem}-{arguments.preset}", arguments.resume)
         work = units(config)
         _check_names(work)
+        if config.store is not None:
+            _check_store(script.stem, work)
         run.open({"experiment": script.stem, "preset": arguments.preset, "config": config.model_dump(mode="json")})
     except BadInput as error:
         print(f"{script.stem}: {error}", file=sys.stderr)
@@ -221,6 +224,18 @@ def _check_names(units: Sequence[Unit]) -> None:
             raise BadInput(
                 f"the settings make {name!r} the name of a checkpoint, must be a file name; leave out '/'"
             )
+
+
+def _check_store(name: str, units: Sequence[Unit]) -> None:
+    """Refuse to store candidates where there are none, or nothing to write them with."""
+    if not any(unit.saves for unit in units):
+        raise BadInput(
+            f"store: got candidates, and {name} commits no single rounds that could hold them; leave it out"
+        )
+    try:
+        needed("pyarrow.parquet")
+    except ImportError as error:
+        raise BadInput(f"store: {error}") from None
 
 
 def _refuse_other_run(about: dict[str, Any], known: Path, path: Path) -> None:

@@ -189,6 +189,7 @@ def follow_arm(config: Texts, arm: Arm, folder: Path) -> Rows:
     rounds = store.run(
         this_round, key, start, sizes, save=save_state,
         load=partial(load_state, device=config.device), name=f"{arm.name}-model",
+        candidates=config.store is not None,
     )  # fmt: skip
     for state, record in rounds:  # noqa: B007
         rows.append(row(record))

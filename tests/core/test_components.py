@@ -1,19 +1,24 @@
 """Components by name: what a config file says is what is built, and a wrong name is answered with a near one."""
 
 import importlib.metadata
+import json
 import sys
 import textwrap
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from veriloop import (
     Alternatives,
     Audited,
+    Constant,
     Key,
     Loop,
     Luce,
     Noisy,
+    Oracle,
     Random,
     Retry,
     Shifted,
@@ -23,6 +28,7 @@ from veriloop import (
     all_of,
     build,
 )
+from veriloop.core.components import describe
 from veriloop.testing import check_filter, check_verifier
 
 
@@ -252,3 +258,27 @@ def test_without_any_entry_point_the_error_says_none(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: ())
     with pytest.raises(ValueError, match="no verifier is called 'short'; known: none; or write module:attribute"):
         build({"call": "short"})
+
+
+@given(
+    st.recursive(
+        st.one_of(
+            st.just(Random()),
+            st.builds(Constant, st.floats(allow_nan=False)),
+            st.builds(Threshold, st.floats(-9, 9)),
+        ),
+        lambda inner: st.one_of(
+            st.builds(Shifted, inner, st.floats(-9, 9)), st.builds(Audited, inner, inner), st.builds(Noisy, inner)
+        ),
+        max_leaves=4,
+    )
+)
+def test_a_description_builds_an_equal_component(component):
+    """Also after a visit to a JSON file."""
+    assert build(json.loads(json.dumps(describe(component)))) == component
+
+
+def test_what_cannot_be_written_has_a_name_alone():
+    for component in (Oracle(len), Shifted(len, 1.0), Shifted(Random(), np.ones(2)), all_of(Random())):
+        assert describe(component) == f"veriloop.core.verifiers:{type(component).__name__}"
+    assert describe(describe) == "veriloop.core.components:describe"

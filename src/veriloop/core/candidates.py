@@ -150,7 +150,7 @@ class Quota:
             self._check_groups(groups)
             best = np.fmax.reduce(scores, dtype=float, initial=best)
             mask = select(len(kept), scores, groups)
-            counted.append(_until_full(mask, groups, missing))
+            counted.append(until_full(mask, groups, missing))
             kept.append(mask & counted[-1])
             seen += np.bincount(groups, minlength=self.groups)
             accepted += np.bincount(groups[mask], minlength=self.groups)
@@ -174,7 +174,7 @@ class Quota:
         )
 
 
-def _until_full(mask: np.ndarray, groups: np.ndarray, limits: np.ndarray) -> np.ndarray:
+def until_full(mask: np.ndarray, groups: np.ndarray, limits: np.ndarray) -> np.ndarray:
     """Mask of the rows of every group `g` up to and with its `limits[g]`-th accepted one."""
     order = np.argsort(groups, kind="stable")
     accepted, of = mask[order], groups[order]

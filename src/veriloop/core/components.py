@@ -4,11 +4,42 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from importlib import import_module
 from inspect import signature
 from typing import Any
 
 GROUP = "veriloop.verifiers"
+
+
+def describe(component: Any) -> dict[str, Any] | str:
+    """Return the spec that `build` makes an equal component from, or only its name where none can be written.
+
+    A spec can be written of a dataclass whose fields are numbers, strings, lists of them, or such dataclasses.
+
+    >>> from veriloop import Noisy, Random
+    >>> build(describe(Noisy(Random(), false_accept=0.1)))
+    Noisy(verifier=Random(), false_accept=0.1, false_reject=0.0)
+    """
+    kind = component if hasattr(component, "__qualname__") else type(component)
+    name = f"{kind.__module__}:{kind.__qualname__}"
+    if not is_dataclass(component) or isinstance(component, type):
+        return name
+    arguments = {each.name: _written(getattr(component, each.name)) for each in fields(component) if each.init}
+    return name if any(value is _UNWRITABLE for value in arguments.values()) else {"call": name, **arguments}
+
+
+_UNWRITABLE = object()
+
+
+def _written(value: Any) -> Any:
+    if is_dataclass(value):
+        spec = describe(value)
+        return _UNWRITABLE if isinstance(spec, str) else spec
+    if isinstance(value, list):
+        items = [_written(item) for item in value]
+        return _UNWRITABLE if any(item is _UNWRITABLE for item in items) else items
+    return value if value is None or isinstance(value, bool | int | float | str) else _UNWRITABLE
 
 
 def build(spec: Any, **context: Any) -> Any:

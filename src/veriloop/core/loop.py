@@ -83,8 +83,12 @@ class Loop(Generic[M, B]):
             if size is not None:
                 check_count(f"Loop.{name}", size)
 
-    def step(self, key: Key, state: State[M], n: int | Quota) -> tuple[State[M], Record]:
+    def step(
+        self, key: Key, state: State[M], n: int | Quota, store: Callable[[Drawn], None] | None = None
+    ) -> tuple[State[M], Record]:
         """Do round `state.round + 1` on `n` candidates, or until a `Quota` of kept rows is met.
+
+        store: sees all that was drawn, before the refit; the round is the same with or without.
 
         Raises:
             RoundError: if nothing was kept, or less than was asked for; `state` is untouched.
@@ -94,10 +98,13 @@ class Loop(Generic[M, B]):
             check_count(f"round {index}: the number of candidates", n)
         key = key.fold(index)
         try:
-            candidates, verdict, mask = self._select(key, state.model, n)
-            _check_kept(verdict.scores, mask)
+            drawn = self._select(key, state.model, n)
+            _check_kept(drawn.verdict.scores, drawn.mask)
         except RoundError as error:
             raise RoundError(f"round {index}: {error}") from None
+        if store is not None:
+            store(drawn)
+        candidates, verdict, mask = drawn.counting()
         kept = candidates[mask]
         batch, past = self.pool(key.fold("pool"), state.past, kept)
         model = self.refit(key.fold("refit"), state.model, batch)
@@ -112,8 +119,8 @@ class Loop(Generic[M, B]):
         )
         return State(model, index, past), Record(index, len(candidates), len(kept), metrics)
 
-    def _select(self, key: Key, model: M, n: int | Quota) -> tuple[Candidates[B], Verdict, np.ndarray]:
-        """Draw, judge and filter; verdict and mask have one row a candidate."""
+    def _select(self, key: Key, model: M, n: int | Quota) -> Drawn:
+        """Draw, judge and filter."""
         candidates = Candidates(lambda i, rows: self.generate(key.fold("generate", i), model, rows), self.chunk)
         verdicts: list[Verdict] = []
 
@@ -133,22 +140,53 @@ class Loop(Generic[M, B]):
         if isinstance(n, Quota):
             if not getattr(self.filter, "rowwise", False):
                 raise ValueError(f"a quota needs a filter that judges rows one by one, got {self.filter!r}")
-            mask, counted = n.fill(judge, lambda i, *scored: self._mask(key.fold("filter", i), *scored), self.block)
-            candidates.restrict(counted)
-            return candidates, Verdict.concatenate(verdicts)[counted], mask[counted]
+            mask, counted = n.fill(
+                judge, lambda i, *scored: select(self.filter, key.fold("filter", i), *scored), self.block
+            )
+            return Drawn(self, key, n, candidates, Verdict.concatenate(verdicts), mask, counted)
         for start in range(0, n, self.block):
             judge(min(self.block, n - start))
         verdict = Verdict.concatenate(verdicts)
-        return candidates, verdict, self._mask(key.fold("filter"), verdict.scores, candidates.labels())
+        mask = select(self.filter, key.fold("filter"), verdict.scores, candidates.labels())
+        return Drawn(self, key, n, candidates, verdict, mask)
 
-    def _mask(self, key: Key, scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
-        mask = np.asarray(self.filter(key, scores, groups))
-        _check_shape("filter", mask, len(scores))
-        if mask.dtype != bool:
-            raise ValueError(f"filter must return a boolean mask, got dtype {mask.dtype}; check {self.filter!r}")
-        if wrong := (mask & np.isnan(scores)).sum():
-            raise ValueError(f"filter must keep no row without a verdict (NaN), got {wrong}; check {self.filter!r}")
-        return mask
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """All rows that a round drew, judged and filtered: what `store` is given.
+
+    key: the round's; block i was verified under `key.fold("verify", i)`, and of a quota filtered under
+        `key.fold("filter", i)`; all rows of a round without a quota were filtered under `key.fold("filter")`.
+    n: the number of candidates asked for, or the quota.
+    verdict, mask: of every row drawn, shape (n,).
+    counted: which rows count as candidates, shape (n,); None: all.
+    """
+
+    loop: Loop
+    key: Key
+    n: int | Quota
+    candidates: Candidates
+    verdict: Verdict
+    mask: np.ndarray
+    counted: np.ndarray | None = None
+
+    def counting(self) -> tuple[Candidates, Verdict, np.ndarray]:
+        """Let only the rows that count be candidates from now on; return them, their verdict and their mask."""
+        if self.counted is None:
+            return self.candidates, self.verdict, self.mask
+        self.candidates.restrict(self.counted)
+        return self.candidates, self.verdict[self.counted], self.mask[self.counted]
+
+
+def select(filter: Callable[..., Any], key: Key, scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return the filter's mask, or refuse one that is none or keeps a row without a verdict."""
+    mask = np.asarray(filter(key, scores, groups))
+    _check_shape("filter", mask, len(scores))
+    if mask.dtype != bool:
+        raise ValueError(f"filter must return a boolean mask, got dtype {mask.dtype}; check {filter!r}")
+    if wrong := (mask & np.isnan(scores)).sum():
+        raise ValueError(f"filter must keep no row without a verdict (NaN), got {wrong}; check {filter!r}")
+    return mask
 
 
 def run(
@@ -156,12 +194,13 @@ def run(
     key: Key,
     state: State[M],
     sizes: Sequence[int | Quota],
+    store: Callable[[Drawn], None] | None = None,
 ) -> Iterator[tuple[State[M], Record]]:
     """Yield (state, record) after every round; round k uses `sizes[k - 1]`, starting after `state.round`.
 
     The caller's `for` body is the callback: log, save, plot, `break`. Round 0, the start, is the caller's to
     measure: `loop.measure(key, state.model)`. `loop` may be a function of (key, state) that makes each round's
-    loop: a verifier retrained every round, a filter that grows stricter.
+    loop: a verifier retrained every round, a filter that grows stricter. `store` sees all that each round drew.
 
     >>> mean = Loop(
     ...     generate=lambda key, model, n: model + key.numpy().standard_normal(n),
@@ -172,7 +211,7 @@ def run(
     """
     for n in sizes[state.round :]:
         this = loop if isinstance(loop, Loop) else loop(key.fold(state.round + 1, "loop"), state)
-        state, record = this.step(key, state, n)
+        state, record = this.step(key, state, n, store)
         yield state, record
 
 

@@ -10,11 +10,13 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from veriloop.core.candidate_store import FILE, needed, write_candidates
 from veriloop.core.candidates import Quota
 from veriloop.core.key import Key
 from veriloop.core.loop import Loop, Record, State, run
@@ -87,6 +89,7 @@ class RunDir:
         save: Callable[[State, Path], None],
         load: Callable[[Path], State],
         name: str = "loop",
+        candidates: bool = False,
     ) -> Iterator[tuple[State, Record]]:
         """Do as `veriloop.run` and commit every round; rounds already committed are read, not run.
 
@@ -94,17 +97,29 @@ class RunDir:
 
         save, load: write a state into a folder and read it back; `save_arrays` and `load_arrays` serve models that
             are NumPy arrays.
+        candidates: put every row drawn, with all its scores, into the checkpoint too, for `veriloop.refilter`.
 
         The states yielded for rounds read from disk are those of the last one only: earlier rounds are not loaded.
         """
+        if candidates:
+            needed("pyarrow.parquet")
         done: list[Record] = []
         while (rows := self.rows(state.round + len(done) + 1, name)) is not None:
             done.append(_record(rows[0]))
         if done:
             state = load(self.folder(done[-1].round, name))
             yield from ((state, record) for record in done)
-        for new, record in run(loop, key, state, sizes):
-            self.commit(record.round, name, [row(record)], lambda folder, new=new: save(new, folder))
+        drawn = self.path / f".{name}.{FILE}"
+
+        def write(new: State, folder: Path) -> None:
+            save(new, folder)
+            if candidates:
+                os.replace(drawn, folder / FILE)
+
+        rounds = run(loop, key, state, sizes, partial(write_candidates, drawn) if candidates else None)
+        del state  # it is the loop's: held here too, a model would be in memory that nobody needs
+        for new, record in rounds:
+            self.commit(record.round, name, [row(record)], partial(write, new))
             yield new, record
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -58,6 +58,7 @@ class Judge:
 
     network: Discriminator
     chunk: int = 2000
+    stateful: ClassVar[bool] = True  # its settings alone do not give its scores: they are its network's
 
     @torch.inference_mode()
     def __call__(self, key: Key, batch: Images) -> np.ndarray:

@@ -1,0 +1,236 @@
+"""Rounds on disk: every row drawn and all its scores, as Parquet, to be filtered and judged again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from functools import cached_property, partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from veriloop.core.batch import Columns, concatenate
+from veriloop.core.candidates import Quota
+from veriloop.core.components import describe
+from veriloop.core.key import Key
+from veriloop.core.loop import Drawn
+from veriloop.core.verifiers import Verdict
+
+FILE = "candidates.parquet"
+
+
+def needed(module: str) -> Any:
+    """Import a module of the extra [experiments], or say what to install."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"stored candidates need {error.name!r}; install it with: pip install 'veriloop[experiments]'"
+        ) from None
+
+
+def write_candidates(file: Path, drawn: Drawn) -> None:
+    """Write all that a round drew: one row group a block, so the bytes do not depend on what is held in memory.
+
+    Columns: `batch` of an array, or `batch.NAME` of each column of a `Columns`; verdict.scores, verdict.parts.NAME,
+    verdict.oracle; group; kept; and, of a quota, counted. Text is text, rows of bytes are binary, other rows are
+    lists of their numbers.
+
+    Raises:
+        ValueError: if the batch is neither an array nor a `Columns`, or a column has no place in Parquet.
+    """
+    pa, parquet = needed("pyarrow"), needed("pyarrow.parquet")
+    writer, labels, done = None, drawn.candidates.labels(), 0
+    try:
+        for batch in drawn.candidates.blocks():
+            rows = np.arange(done, done + len(batch))
+            verdict, done = drawn.verdict[rows], done + len(batch)
+            columns = _columns("batch", batch) | _columns("verdict", verdict)
+            columns |= {"group": labels[rows], "kept": drawn.mask[rows]}
+            columns |= {} if drawn.counted is None else {"counted": drawn.counted[rows]}
+            table = pa.table({name: _to_arrow(pa, name, column) for name, column in columns.items()})
+            if writer is None:
+                about = {"veriloop": json.dumps(_about(drawn, type(batch)))}
+                writer = parquet.ParquetWriter(file, table.schema.with_metadata(about), compression="zstd")
+            writer.write_table(table.replace_schema_metadata(writer.schema.metadata), row_group_size=len(batch))
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+@dataclass(frozen=True)
+class StoredRound:
+    """A round that `write_candidates` wrote into the checkpoint `folder`.
+
+    Raises:
+        ValueError: if there is none, or its sha256 is not the one that the checkpoint states.
+    """
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        if not (self.folder / FILE).exists():
+            raise ValueError(f"{self.folder} holds no {FILE}; run with candidates stored")
+        try:
+            stated = json.loads((self.folder / "sha256.json").read_text())[FILE]
+        except (OSError, ValueError, LookupError, TypeError):
+            raise ValueError(
+                f"{self.folder / 'sha256.json'} does not vouch for {FILE}; run the round again"
+            ) from None
+        if stated != self.sha256:
+            raise ValueError(f"{self.folder / FILE} is damaged: its sha256 differs; run the round again")
+
+    @cached_property
+    def sha256(self) -> str:
+        """The address of the content."""
+        with open(self.folder / FILE, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """How the round was drawn: round, key, quota, filter, verifier, stateful, batch."""
+        with self._open() as parquet:
+            return json.loads(parquet.schema_arrow.metadata[b"veriloop"])
+
+    @property
+    def key(self) -> Key:
+        """The round's key, see `Drawn`."""
+        seed, *path = self.about["key"]
+        return Key(seed, tuple(path))
+
+    @property
+    def quota(self) -> Quota | None:
+        """The quota, where there was one."""
+        return None if self.about["quota"] is None else Quota(**self.about["quota"])
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Rows of each block."""
+        with self._open() as parquet:
+            return [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
+
+    @cached_property
+    def columns(self) -> dict[str, np.ndarray]:
+        """All but the batch, by name, shape (n,) each."""
+        with self._open() as parquet:
+            return self._read(parquet.read, [name for name in parquet.schema_arrow.names if not _of_batch(name)])
+
+    @property
+    def verdict(self) -> Verdict:
+        """The scores that the round's verifier gave."""
+        given: dict[str, Any] = {}
+        for name, scores in self.columns.items():
+            prefix, _, own = name.partition(".")
+            slot, _, part = own.partition(".")
+            if prefix == "verdict":
+                given |= {slot: {**given.get(slot, {}), part: scores} if part else scores}
+        return Verdict(**given)
+
+    def blocks(self) -> Iterator[Any]:
+        """Yield the batch block by block, as it was drawn.
+
+        Raises:
+            ValueError: if the batch's type cannot be imported.
+        """
+        kind = _imported(self.about["batch"])
+        with self._open() as parquet:
+            names = [name for name in parquet.schema_arrow.names if _of_batch(name)]
+            for i in range(parquet.num_row_groups):
+                columns = self._read(partial(parquet.read_row_group, i), names)
+                named = {name.removeprefix("batch."): column for name, column in columns.items()}
+                yield named["batch"] if "batch" in named else kind(**named)
+
+    def __getitem__(self, mask: np.ndarray) -> Any:
+        """Return the rows of this mask, over all rows drawn, as one batch."""
+        parts = np.split(mask, np.cumsum(self.sizes)[:-1])
+        return concatenate([batch[part] for batch, part in zip(self.blocks(), parts, strict=True)])
+
+    def _open(self) -> Any:
+        return needed("pyarrow.parquet").ParquetFile(self.folder / FILE)
+
+    def _read(self, read: Callable[..., Any], names: list[str]) -> dict[str, np.ndarray]:
+        table = read(columns=names, use_threads=False)
+        return {name: _from_arrow(needed("pyarrow"), table[name]) for name in names}
+
+
+def _of_batch(name: str) -> bool:
+    return name == "batch" or name.startswith("batch.")
+
+
+def _about(drawn: Drawn, kind: type) -> dict[str, Any]:
+    return {
+        "round": drawn.key.path[-1],
+        "key": [drawn.key.seed, *drawn.key.path],
+        "quota": asdict(drawn.n) if isinstance(drawn.n, Quota) else None,
+        "filter": describe(drawn.loop.filter),
+        "verifier": describe(drawn.loop.verify),
+        "stateful": stateful(drawn.loop.verify),
+        "batch": describe(np.ndarray if issubclass(kind, np.ndarray) else kind),
+    }
+
+
+def stateful(verifier: Any) -> bool:
+    """Whether a verifier, or one inside it, says `stateful = True`: its settings alone do not give its scores."""
+    inside = [getattr(verifier, each.name, None) for each in fields(verifier)] if is_dataclass(verifier) else []
+    inside += [part for parts in inside if isinstance(parts, Mapping) for part in parts.values()]
+    return getattr(verifier, "stateful", False) is True or any(map(stateful, inside))
+
+
+def _columns(name: str, rows: Any) -> dict[str, np.ndarray]:
+    """Name the arrays of a batch or a verdict, those of a mapping too."""
+    if isinstance(rows, np.ndarray):
+        return {name: rows}
+    if rows is None:
+        return {}
+    if isinstance(rows, Mapping):
+        inside = rows
+    elif isinstance(rows, Columns | Verdict):
+        inside = {each.name: getattr(rows, each.name) for each in fields(rows)}
+    else:
+        raise ValueError(f"candidates can be stored that are an array or a Columns, got {type(rows).__name__}")
+    return {at: array for part, own in inside.items() for at, array in _columns(f"{name}.{part}", own).items()}
+
+
+def _to_arrow(pa: Any, name: str, column: np.ndarray) -> Any:
+    if column.dtype == object and column.ndim == 1 and all(isinstance(text, str) for text in column):
+        return pa.array(column, pa.large_string())
+    if column.dtype.kind not in "biuf" or column.dtype.itemsize > 8 or not column.dtype.isnative:
+        raise ValueError(f"the candidates' {name} cannot be stored: it must be numbers or str, got {column.dtype}")
+    flat, sizes = np.ascontiguousarray(column), column.shape[1:]
+    if flat.dtype == np.uint8 and len(sizes) == 1:
+        return pa.FixedSizeBinaryArray.from_buffers(pa.binary(sizes[0]), len(flat), [None, pa.py_buffer(flat)])
+    array = pa.array(flat.reshape(-1))
+    for size in reversed(sizes):
+        array = pa.FixedSizeListArray.from_arrays(array, size)
+    return array
+
+
+def _from_arrow(pa: Any, column: Any) -> np.ndarray:
+    """Return an array of our own: what Arrow holds cannot be written to, and torch wants to be able to."""
+    array, shape = column.combine_chunks(), [len(column)]
+    if pa.types.is_fixed_size_binary(array.type):
+        width = array.type.byte_width
+        content = np.frombuffer(array.buffers()[1], np.uint8, len(array) * width, array.offset * width)
+        return content.reshape(-1, width).copy()
+    while pa.types.is_fixed_size_list(array.type):
+        shape.append(array.type.list_size)
+        array = array.flatten()
+    return np.array(array.to_numpy(zero_copy_only=False)).reshape(shape)
+
+
+def _imported(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"the candidates are of type {name}, which needs {error.name!r}; install it, or leave verifier out"
+        ) from None
+    except AttributeError:
+        raise ValueError(
+            f"the candidates are of type {name}, which is not there; put it into a module, or leave verifier out"
+        ) from None

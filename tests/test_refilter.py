@@ -1,0 +1,391 @@
+"""Filter again: the same settings keep the same rows, others keep what the loop would have kept with them."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from veriloop import (
+    Accumulate,
+    Audited,
+    Bernoulli,
+    KeepAll,
+    Key,
+    Loop,
+    Noisy,
+    Quota,
+    RandomFraction,
+    RoundError,
+    RunDir,
+    State,
+    Threshold,
+    TopCount,
+    TopFraction,
+    all_of,
+    run,
+)
+from veriloop import refilter as module
+from veriloop.core.candidate_store import FILE
+from veriloop.core.store import load_arrays, save_arrays
+from veriloop.linear import Data, Problem, Soft
+from veriloop.refilter import main, refilter
+
+PROBLEM = Problem.gaussian(bias=0.5, radius=1.0, dim=4)
+ROWWISE = (Threshold(0.0), Threshold(-1.0), KeepAll())
+RANKING = (TopFraction(0.3), TopCount(2), RandomFraction(0.4))
+
+
+def nothing(state, folder):
+    (folder / "model.npy").touch()
+
+
+def store(folder, loop, sizes, *, seed=0, name="loop"):
+    """Run and store; the past of the pool shows what was kept."""
+    start = State(PROBLEM.truth)
+    ran = RunDir(folder).run(
+        loop, Key(seed), start, sizes, save=nothing, load=load_arrays, name=name, candidates=True
+    )
+    return list(ran)
+
+
+def linear(**changed):
+    return replace(PROBLEM.loop(), block=16, pool=Accumulate(), **changed)
+
+
+@dataclass(frozen=True)
+class Modest:
+    """Accept labels of at most `limit` in size."""
+
+    limit: float = 1.0
+
+    def __call__(self, key, batch):
+        return self.limit - np.abs(batch.y)
+
+
+# The same settings.
+
+
+def kinds():
+    """A filter with a size that it can serve, and a verifier that suits it."""
+    noisy = st.builds(Noisy, st.just(PROBLEM.verifier), st.floats(0, 0.5), st.floats(0, 0.5))
+    hard = st.one_of(st.just(PROBLEM.verifier), noisy, st.builds(Audited, noisy, st.just(Modest())))
+    soft = st.just(Soft(PROBLEM.verifier, 0.5))
+    counts, quotas = st.integers(40, 90), st.builds(Quota, st.integers(1, 6), st.just(4))
+    return st.one_of(
+        st.tuples(st.sampled_from(ROWWISE + RANKING), counts, hard),
+        st.tuples(st.sampled_from(ROWWISE), quotas, hard),
+        st.tuples(st.just(Bernoulli()), st.one_of(counts, quotas), soft),
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), kinds(), st.sampled_from([None, 1]))
+def test_the_same_settings_keep_the_same_rows(seed, kind, chunk):
+    """By the stored filter, or that filter given again; judged again, too: noise and lots come from the key."""
+    filter, size, verifier = kind
+    made = linear(filter=filter, verify=verifier, chunk=chunk)
+    with tempfile.TemporaryDirectory() as folder:
+        ((state, record),) = store(folder, made, [size], seed=seed)
+        for given_again in ({}, {"filter": filter}, {"filter": filter, "verifier": verifier}):
+            again = refilter(folder, **given_again)
+            kept = again.stored[again.mask]
+            np.testing.assert_equal((kept.x, kept.y), (state.past[0].x, state.past[0].y))
+            np.testing.assert_array_equal(again.mask, again.stored.columns["kept"])
+            numbers = again.numbers
+            assert (numbers["candidates"], numbers["kept"]) == (record.candidates, record.kept)
+            assert numbers["both"] == numbers["kept_then"] == record.kept
+            assert numbers["only_then"] == numbers["only_now"] == 0
+            shared = record.metrics.keys() & numbers.keys()
+            assert {"no_verdict"} <= shared and ("false_accept" in shared) == (again.verdict.oracle is not None)
+            np.testing.assert_equal({n: numbers[n] for n in shared}, {n: record.metrics[n] for n in shared})
+
+
+# Other settings.
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from(ROWWISE + RANKING),
+    st.sampled_from(ROWWISE + RANKING),
+    st.sampled_from([None, Modest(2.5), Noisy(Modest(2.5), 0.2, 0.2), all_of(PROBLEM.verifier, Modest(2.5))]),
+)
+def test_other_settings_keep_what_the_loop_would_have_kept(seed, then, now, judge):
+    """A loop with the new filter, and the new verifier where there is one, keeps these very rows."""
+    made = linear(filter=then)
+    other = replace(made, filter=now, **({} if judge is None else {"verify": judge}))
+    with tempfile.TemporaryDirectory() as folder:
+        store(folder, made, [64], seed=seed)
+        ((state, record),) = run(other, Key(seed), State(PROBLEM.truth), [64])
+        again = refilter(folder, filter=now, verifier=judge)
+        kept = again.stored[again.mask]
+    np.testing.assert_equal((kept.x, kept.y), (state.past[0].x, state.past[0].y))
+    shared = record.metrics.keys() & again.numbers.keys()
+    np.testing.assert_equal({n: again.numbers[n] for n in shared}, {n: record.metrics[n] for n in shared})
+
+
+def test_of_a_quota_a_laxer_filter_keeps_the_first_n_and_a_stricter_one_what_there_is(tmp_path):
+    store(tmp_path, linear(filter=Threshold(0.0)), [Quota(5, groups=4)])
+    stored = refilter(tmp_path).stored
+    scores, groups = stored.columns["verdict.scores"], stored.columns["group"]
+    for cut in (-1.0, 0.5):
+        again = refilter(tmp_path, filter=Threshold(cut))
+        wanted = np.zeros(len(scores), dtype=bool)
+        for group in range(4):
+            wanted[np.flatnonzero((groups == group) & (scores >= cut))[:5]] = True
+        np.testing.assert_array_equal(again.mask, wanted)
+        assert again.numbers["kept"] == wanted.sum() and (again.numbers["kept"] == 20) == (cut < 0)
+        full = [group for group in range(4) if wanted[groups == group].sum() == 5]
+        late = [
+            (groups == group) & (np.arange(len(groups)) > np.flatnonzero(wanted & (groups == group))[-1])
+            for group in full
+        ]  # rows of a group that is full are no candidates
+        np.testing.assert_array_equal(again.counted, ~np.any(late, axis=0))
+        assert again.numbers["candidates"] == again.counted.sum()
+
+
+def test_of_a_quota_a_ranking_filter_ranks_the_rounds_candidates(tmp_path):
+    ((_, record),) = store(tmp_path, linear(filter=Threshold(0.0)), [Quota(5, groups=4)])
+    again = refilter(tmp_path, filter=TopCount(2))
+    columns = again.stored.columns
+    for group in range(4):
+        rows = np.flatnonzero(columns["counted"] & (columns["group"] == group))
+        best = rows[np.argsort(-columns["verdict.scores"][rows])[:2]]
+        assert set(np.flatnonzero(again.mask & (columns["group"] == group))) == set(best)
+    assert again.numbers["candidates"] == record.candidates and again.numbers["kept"] == 8
+
+
+def test_the_numbers_by_hand(tmp_path):
+    """Six rows of two groups, one without a verdict; then the upper half of each group, now the best of each."""
+    scores = np.array([3.0, 1.0, np.nan, -1.0, 2.0, 0.0])
+    made = Loop(
+        generate=lambda key, model, n: np.arange(6.0),
+        verify=lambda key, batch: scores[batch.astype(int)],
+        filter=TopFraction(0.5),
+        group=lambda batch: batch.astype(int) // 4,
+        refit=lambda key, model, batch: model,
+    )
+    list(RunDir(tmp_path).run(made, Key(0), State(0), [6], save=nothing, load=load_arrays, candidates=True))
+    again = refilter(tmp_path, filter={"call": "Threshold", "cut": 2.5})
+    assert again.mask.tolist() == [True] + [False] * 5
+    assert again.numbers == {
+        "arm": "loop",
+        "round": 1,
+        "sha256": again.stored.sha256,
+        "candidates": 6,
+        "kept": 1,
+        "kept_then": 3,
+        "both": 1,
+        "only_then": 2,
+        "only_now": 0,
+        "lowest": -1.0,
+        "highest": 3.0,
+        "lowest_kept": 3.0,
+        "no_verdict": 1,
+        "acceptance": {"0": 0.25, "1": 0.0},
+    }
+
+
+# From the command line.
+
+
+TEN_LINES = """
+from dataclasses import dataclass
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Modest:
+    limit: float = 1.0
+
+    def __call__(self, key, batch):
+        return self.limit - np.abs(batch.y)
+
+
+class Learns(Modest):
+    stateful = True
+"""
+
+
+@pytest.fixture
+def several(tmp_path):
+    """Two arms of two rounds, and what a killed commit leaves behind."""
+    made = {"verified": linear(filter=TopFraction(0.5)), "unverified": linear(filter=RandomFraction(0.5))}
+    for name, loop in made.items():
+        store(tmp_path / "run", loop, [48, 64], name=name)
+    leftover = tmp_path / "run" / "round_0002" / ".verified.tmp"
+    leftover.mkdir()
+    (leftover / FILE).write_bytes(b"half")
+    (tmp_path / "ten_lines.py").write_text(TEN_LINES)
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def cli(several, monkeypatch, capsys):
+    """Run the command line in this process, from beside the user's module: (exit code, stdout, stderr)."""
+    monkeypatch.syspath_prepend(str(several.parent))
+
+    def call(*arguments, run=several):
+        monkeypatch.setattr(sys, "argv", ["refilter", str(run), *arguments])
+        code = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def test_as_a_module_with_a_filter_and_a_verifier_of_ones_own(several):
+    """`python -m veriloop.refilter`, in the folder of the user's module, as one line of JSON."""
+    options = ["--arm", "verified", "--round", "1", "--json", "--filter", "{call: TopFraction, fraction: 0.25}"]
+    line = [sys.executable, "-m", "veriloop.refilter", "run", *options]
+    line += ["--verifier", '{"call": "ten_lines:Modest", "limit": 2}']
+    ran = subprocess.run(line, cwd=several.parent, capture_output=True, text=True, timeout=120)
+    assert (ran.returncode, ran.stderr, ran.stdout.count("\n")) == (0, "", 1)
+    numbers = json.loads(ran.stdout)
+    wanted = refilter(several, arm="verified", round=1, filter=TopFraction(0.25), verifier=Modest(2.0)).numbers
+    assert numbers == wanted
+    assert numbers["candidates"] == 48 and numbers["kept_then"] == 24 and numbers["kept"] == 12
+    assert numbers["both"] + numbers["only_now"] == 12 and numbers["lowest"] <= numbers["lowest_kept"] <= 2
+
+
+def test_the_last_round_and_the_rounds_own_filter_are_the_default(cli):
+    code, out, err = cli("--arm", "unverified")
+    told = dict(line.split(maxsplit=1) for line in out.splitlines() if not line.startswith("acceptance of"))
+    assert (code, err) == (0, "") and told["round"] == "2" and told["candidates"] == "64"
+    assert told["kept"] == told["kept_then"] == told["both"] == "32" and told["only_now"] == "0"
+    assert "acceptance of 3      0.5\n" in out
+
+
+REFUSED = [
+    (("--arm", "verifed"), "holds no candidates of an arm 'verifed'; did you mean 'verified'?"),
+    ((), "holds several arms; name one as arm: unverified, verified"),
+    (("--arm", "verified", "--round", "7"), "round 7 of verified is not stored; stored: 1, 2"),
+    (("--filter", "{call: TopFractoin, fraction: 0.1}"), "did you mean 'TopFraction'?"),
+    (("--filter", "{call: 'nowhere:Filter'}"), "needs the module 'nowhere', which is not there; check the path"),
+    (("--filter", "{call: TopFraction, fraction: 2}"), "TopFraction.fraction must be in (0, 1], got 2"),
+    (("--filter", "{call: TopFraction, part: 0.1}"), "does not take the arguments given"),
+    (("--filter", "TopFraction"), "a mapping with a name under 'call', got 'TopFraction'"),
+    (("--filter", "{call: Key, seed: 1}"), "a filter is called with scores or rows"),
+    (("--filter", "{call: TopCount, count: 600}"), "rows with a verdict, 600 are to be kept"),
+    (("--filter", "{call: [TopFraction"), "--filter: '{call: [TopFraction' is not valid YAML"),
+    (("--verifier", "{call: 'ten_lines:Modst'}"), "did you mean 'Modest'?"),
+    (("--verifier", "{call: 'ten_lines:Learns'}"), "the verifier Learns is stateful: what it scored depends on"),
+    (
+        ("--verifier", "{call: 'veriloop:Noisy', verifier: {call: 'ten_lines:Learns'}}"),
+        "the verifier Noisy is stateful",
+    ),
+]
+
+
+@pytest.mark.parametrize("arguments, said", REFUSED)
+def test_what_cannot_be_done_is_one_sentence_and_2(cli, arguments, said):
+    arm = () if not arguments or "--arm" in arguments else ("--arm", "verified")
+    code, out, err = cli(*arm, *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1) and said in err, err
+    assert err.startswith("veriloop.refilter: ")
+
+
+@pytest.mark.parametrize("kind", ["nowhere", "empty", "not stored"])
+def test_a_folder_without_stored_candidates_is_refused_and_not_made(cli, tmp_path, kind):
+    folder = tmp_path / "other"
+    if kind == "empty":
+        folder.mkdir()
+    if kind == "not stored":
+        plain = Loop(generate=lambda key, model, n: np.zeros(n), refit=lambda key, model, batch: model)
+        list(RunDir(folder).run(plain, Key(0), State(np.zeros(1)), [3], save=save_arrays, load=load_arrays))
+    code, out, err = cli(run=folder)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err == f"veriloop.refilter: {folder} holds no stored candidates; run it with store=candidates\n"
+    assert folder.exists() == (kind != "nowhere")
+
+
+def test_a_damaged_file_is_refused(cli, several):
+    file = several / "round_0002" / "verified" / FILE
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(bytes(content))
+    code, out, err = cli("--arm", "verified")
+    assert (code, out) == (2, "") and f"{file} is damaged: its sha256 differs; run the round again" in err
+    assert cli("--arm", "verified", "--round", "1")[0] == 0
+
+
+@pytest.mark.parametrize("missing", ["pyarrow.parquet", "yaml"])
+def test_what_must_be_installed_is_named(cli, monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    code, out, err = cli("--arm", "verified")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"stored candidates need {missing!r}; install it with: pip install 'veriloop[experiments]'" in err
+
+
+def test_a_filter_that_cannot_be_written_down_must_be_given(tmp_path):
+    """A function has no settings to store; any filter can be given instead."""
+    store(tmp_path, linear(filter=lambda key, scores, groups: scores > 0), [40])
+    with pytest.raises(ValueError, match=r"settings of the round's own filter, .*<lambda>, are not stored; give"):
+        refilter(tmp_path)
+    assert refilter(tmp_path, filter=Threshold(0.0)).numbers["only_then"] == 0
+
+
+BATCH = """
+from dataclasses import dataclass
+import numpy as np
+import no_such_dependency
+from veriloop import Columns
+
+
+@dataclass(frozen=True)
+class Rows(Columns):
+    x: np.ndarray
+"""
+
+
+def test_a_batch_whose_package_is_not_installed_can_be_filtered_and_not_judged(tmp_path, monkeypatch):
+    """Scores are enough for a filter; a verifier needs the rows, and is told what is missing."""
+    (tmp_path / "far_away.py").write_text(BATCH)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "no_such_dependency", module)
+        from far_away import Rows  # pyright: ignore[reportMissingImports]
+
+        made = Loop(
+            generate=lambda key, model, n: Rows(key.numpy().random(n)),
+            verify=lambda key, batch: batch.x,
+            filter=TopFraction(0.5),
+            refit=lambda key, model, batch: model,
+        )
+        options = {"save": nothing, "load": load_arrays, "candidates": True}
+        list(RunDir(tmp_path / "run").run(made, Key(0), State(0), [10], **options))
+    monkeypatch.delitem(sys.modules, "far_away")
+    assert refilter(tmp_path / "run").numbers["both"] == 5
+    wanted = "are of type far_away:Rows, which needs 'no_such_dependency'; install it, or leave verifier out"
+    with pytest.raises(ValueError, match=wanted):
+        refilter(tmp_path / "run", verifier=Modest())
+    monkeypatch.setitem(sys.modules, "far_away", module)
+    with pytest.raises(ValueError, match="far_away:Rows, which is not there; put it into a module, or leave"):
+        refilter(tmp_path / "run", verifier=Modest())
+
+
+def test_a_verifier_that_returns_another_number_of_scores_is_refused(tmp_path):
+    store(tmp_path, linear(), [40])
+    with pytest.raises(ValueError, match=r"a verifier must score every row, 16, got \(3,\)"):
+        refilter(tmp_path, verifier=lambda key, batch: np.zeros(3))
+    with pytest.raises(ValueError, match="filter must keep no row without a verdict"):
+        nowhere = lambda key, scores, groups: np.ones(len(scores), dtype=bool)  # noqa: E731
+        refilter(tmp_path, filter=nowhere, verifier=lambda key, batch: np.full(len(batch), np.nan))
+    with pytest.raises(RoundError, match="0 rows with a verdict"):
+        refilter(tmp_path, filter=TopCount(1), verifier=lambda key, batch: np.full(len(batch), np.nan))
+
+
+def test_linear_rows_come_back_as_their_own_type(tmp_path):
+    ((state, _),) = store(tmp_path, linear(filter=KeepAll()), [40])
+    rows = list(refilter(tmp_path).stored.blocks())
+    assert [len(batch) for batch in rows] == [16, 16, 8] and all(isinstance(batch, Data) for batch in rows)
+    np.testing.assert_array_equal(np.concatenate([batch.x for batch in rows]), state.past[0].x)
