@@ -7,6 +7,7 @@ from veriloop.xsum.data import Data, Summaries, load
 from veriloop.xsum.finetune import FineTune
 from veriloop.xsum.generate import Generate
 from veriloop.xsum.metrics import Measure, bootstrap
+from veriloop.xsum.processes import process
 from veriloop.xsum.prompt import Prompt
 from veriloop.xsum.verifiers import (
     Brevity,
@@ -49,6 +50,7 @@ __all__ = [
     "load_state",
     "observe",
     "pretrained",
+    "process",
     "repetition",
     "reports",
     "rouge",
