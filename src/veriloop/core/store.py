@@ -103,7 +103,9 @@ class RunDir:
         if done:
             state = load(self.folder(done[-1].round, name))
             yield from ((state, record) for record in done)
-        for new, record in run(loop, key, state, sizes):
+        rounds = run(loop, key, state, sizes)
+        del state  # it is the loop's: held here too, a model would be in memory that nobody needs
+        for new, record in rounds:
             self.commit(record.round, name, [row(record)], lambda folder, new=new: save(new, folder))
             yield new, record
 
