@@ -12,6 +12,7 @@ from veriloop.xsum.prompt import Prompt
 from veriloop.xsum.verifiers import (
     Brevity,
     Endpoint,
+    Evaluated,
     LittleCopying,
     LittleRepetition,
     LogLikelihood,
@@ -27,6 +28,7 @@ __all__ = [
     "Brevity",
     "Data",
     "Endpoint",
+    "Evaluated",
     "FineTune",
     "Generate",
     "LittleCopying",

@@ -1,4 +1,4 @@
-"""Verifiers of summaries: against references, by simple rules, by a model's likelihood, or by a judge at a URL."""
+"""Verifiers of summaries: against references, by simple rules, a model's likelihood, or a judge at a URL."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -62,6 +62,75 @@ class RougeVerifier:
 
     def __call__(self, key: Key, batch: Summaries) -> np.ndarray:
         return rouge(self.kind, batch.references, batch.summaries)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Score a summary by a metric of the package `evaluate`, less `cut`: `Evaluated("bleu", "bleu", cut=0.1)`.
+
+    metric: its name on the hub, the folder of its script, or an object with `compute(predictions=, references=)`.
+    value: the name of the number among those it computes. options: passed on to `compute`, by name. Of a number
+        that is better when lower take `weighted([-1], Evaluated(...))`.
+
+    A metric whose value is a list, one number a row, as of `bertscore`, gets all rows at once, any other a row at a
+    time. A row on which it divides by zero, as BLEU does on an empty summary, has no verdict (NaN).
+
+    Raises:
+        ValueError: in one sentence, if the package or the metric cannot be had, or it computes no such value.
+    """
+
+    metric: Any
+    value: str
+    cut: float = 0.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.metric, str):
+            _metric(self.metric)
+
+    def __call__(self, key: Key, batch: Summaries) -> np.ndarray:
+        if not len(batch):
+            return np.empty(0)
+        first, *others = (batch[i : i + 1] for i in range(len(batch)))
+        score = self._compute(first)
+        if np.ndim(score) == 0:
+            return np.array([score, *map(self._compute, others)], dtype=float) - self.cut
+        scores = np.asarray(self._compute(batch), dtype=float)
+        if scores.shape != (len(batch),):
+            raise ValueError(
+                f"Evaluated.value {self.value!r} must be one number a row, got shape {scores.shape} "
+                f"for {len(batch)} rows"
+            )
+        return scores - self.cut
+
+    def _compute(self, rows: Summaries) -> Any:
+        metric = _metric(self.metric) if isinstance(self.metric, str) else self.metric
+        try:
+            found = metric.compute(
+                predictions=rows.summaries.tolist(), references=rows.references.tolist(), **self.options
+            )
+        except ZeroDivisionError:
+            return float("nan")
+        if self.value not in found:
+            raise ValueError(f"Evaluated.value must be among {', '.join(found)}, got {self.value!r}")
+        return found[self.value]
+
+
+@cache
+def _metric(name: str) -> Any:
+    try:
+        import evaluate  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise ValueError(
+            f"the metric {name} needs the package evaluate, which is not there; install the extra [metrics]"
+        ) from None
+    try:
+        return evaluate.load(name, keep_in_memory=True)
+    except Exception as error:  # whatever the hub's client, or the script, raises
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"the metric {name} cannot be had ({reason}); name the folder of its script, or give an object"
+        ) from None
 
 
 @dataclass(frozen=True)
