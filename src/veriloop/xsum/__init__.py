@@ -9,6 +9,7 @@ from veriloop.xsum.generate import Generate
 from veriloop.xsum.metrics import Measure, bootstrap
 from veriloop.xsum.processes import process
 from veriloop.xsum.prompt import Prompt
+from veriloop.xsum.reward import Reward, fit_reward, load_reward, save_reward
 from veriloop.xsum.verifiers import (
     Brevity,
     Endpoint,
@@ -39,6 +40,7 @@ __all__ = [
     "Pretraining",
     "Problem",
     "Prompt",
+    "Reward",
     "RougeVerifier",
     "ScoreNoise",
     "Summaries",
@@ -47,8 +49,10 @@ __all__ = [
     "corpus",
     "documents",
     "facts_right",
+    "fit_reward",
     "load",
     "load_base",
+    "load_reward",
     "load_state",
     "observe",
     "pretrained",
@@ -56,6 +60,7 @@ __all__ = [
     "repetition",
     "reports",
     "rouge",
+    "save_reward",
     "save_state",
     "train_tokenizer",
 ]
