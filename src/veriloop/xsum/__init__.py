@@ -24,6 +24,7 @@ from veriloop.xsum.verifiers import (
     repetition,
     rouge,
 )
+from veriloop.xsum.vllm import GenerateVLLM
 
 __all__ = [
     "Brevity",
@@ -32,6 +33,7 @@ __all__ = [
     "Evaluated",
     "FineTune",
     "Generate",
+    "GenerateVLLM",
     "LittleCopying",
     "LittleRepetition",
     "LogLikelihood",

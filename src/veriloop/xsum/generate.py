@@ -57,9 +57,7 @@ class Generate:
         return self.candidates * len(self.articles)
 
     def __call__(self, key: Key, model: Any, n: int) -> Summaries:
-        if n > len(self):
-            raise ValueError(f"{len(self)} candidates can be had, {self.candidates} of each article, {n} asked for")
-        rows = self.articles[np.arange(n) // self.candidates]
+        rows = self._rows(n)
         prompts = self.prompt.prompts(rows.articles)
         # One uniform number a token and row: what a row draws depends on no other row.
         uniform = key.numpy().random((n, self.prompt.summary_tokens))
@@ -73,6 +71,12 @@ class Generate:
         for row, summary in gathered([(row, written[row]) for row in order]):
             written[row] = summary
         return Summaries(rows.articles, rows.references, written, rows.prompts)
+
+    def _rows(self, n: int) -> Summaries:
+        """Return the article of each of the first n candidates."""
+        if n > len(self):
+            raise ValueError(f"{len(self)} candidates can be had, {self.candidates} of each article, {n} asked for")
+        return self.articles[np.arange(n) // self.candidates]
 
     @torch.inference_mode()
     def _write(self, model: Any, prompts: Sequence[Sequence[int]], uniform: np.ndarray) -> list[list[int]]:
