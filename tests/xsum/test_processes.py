@@ -70,6 +70,17 @@ def folder(tmp_path_factory, network, tokenizer):
     return folder
 
 
+def test_shares_are_different_and_make_the_whole(monkeypatch):
+    """Every item once; of sorted ones every process has short and long."""
+    from veriloop.xsum import processes
+
+    shares = []
+    for number in range(3):
+        monkeypatch.setattr(processes, "process", lambda number=number: (number, 3))
+        shares.append(processes.share(np.arange(7)).tolist())
+    assert shares == [[0, 3, 6], [1, 4], [2, 5]]
+
+
 def test_two_processes_write_the_summaries_of_one(folder):
     """Greedy and sampled, also where one process has no row; each process has all of them."""
     alone, first, second = (

@@ -80,7 +80,7 @@ def fit_reward(
         )
     if not len(penalties) or min(penalties) <= 0:
         raise ValueError(f"fit_reward.penalties must be numbers above 0, at least one, got {tuple(penalties)}")
-    articles = [np.flatnonzero(rows.prompts == prompt) for prompt in np.unique(rows.prompts)]
+    articles = [np.flatnonzero(rows.prompts == article) for article in np.unique(rows.prompts)]
     if len(articles) < 2:
         raise ValueError(
             f"fit_reward needs rows of at least two articles, got {len(articles)}; give more summaries"

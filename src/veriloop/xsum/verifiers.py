@@ -72,8 +72,8 @@ class Evaluated:
     value: the name of the number among those it computes. options: passed on to `compute`, by name. Of a number
         that is better when lower take `weighted([-1], Evaluated(...))`.
 
-    A metric whose value is a list, one number a row, as of `bertscore`, gets all rows at once, any other a row at a
-    time. A row on which it divides by zero, as BLEU does on an empty summary, has no verdict (NaN).
+    A metric whose value is a list, one number a row, as of `bertscore`, is asked once, any other row by row. A row
+    on which it divides by zero, as BLEU does on an empty summary, has no verdict (NaN).
 
     Raises:
         ValueError: in one sentence, if the package or the metric cannot be had, or it computes no such value.
@@ -89,31 +89,26 @@ class Evaluated:
             _metric(self.metric)
 
     def __call__(self, key: Key, batch: Summaries) -> np.ndarray:
-        if not len(batch):
-            return np.empty(0)
-        first, *others = (batch[i : i + 1] for i in range(len(batch)))
-        score = self._compute(first)
-        if np.ndim(score) == 0:
-            return np.array([score, *map(self._compute, others)], dtype=float) - self.cut
-        scores = np.asarray(self._compute(batch), dtype=float)
-        if scores.shape != (len(batch),):
+        scores = self._values(batch) if len(batch) else np.empty(0)
+        if len(scores) != len(batch):  # one number for all of them
+            scores = np.concatenate([self._values(batch[row : row + 1]) for row in range(len(batch))])
+        if len(scores) != len(batch):
             raise ValueError(
-                f"Evaluated.value {self.value!r} must be one number a row, got shape {scores.shape} "
+                f"Evaluated.value must be one number, or one a row, got {len(scores)} numbers of {self.value!r} "
                 f"for {len(batch)} rows"
             )
         return scores - self.cut
 
-    def _compute(self, rows: Summaries) -> Any:
+    def _values(self, rows: Summaries) -> np.ndarray:
         metric = _metric(self.metric) if isinstance(self.metric, str) else self.metric
+        predictions, references = rows.summaries.tolist(), rows.references.tolist()
         try:
-            found = metric.compute(
-                predictions=rows.summaries.tolist(), references=rows.references.tolist(), **self.options
-            )
+            found = metric.compute(predictions=predictions, references=references, **self.options)
         except ZeroDivisionError:
-            return float("nan")
+            return np.array([np.nan])
         if self.value not in found:
             raise ValueError(f"Evaluated.value must be among {', '.join(found)}, got {self.value!r}")
-        return found[self.value]
+        return np.ravel(np.asarray(found[self.value], dtype=float))
 
 
 @cache
