@@ -7,10 +7,13 @@ from veriloop.xsum.data import Data, Summaries, load
 from veriloop.xsum.finetune import FineTune
 from veriloop.xsum.generate import Generate
 from veriloop.xsum.metrics import Measure, bootstrap
+from veriloop.xsum.processes import process
 from veriloop.xsum.prompt import Prompt
+from veriloop.xsum.reward import Reward, fit_reward, load_reward, save_reward
 from veriloop.xsum.verifiers import (
     Brevity,
     Endpoint,
+    Evaluated,
     LittleCopying,
     LittleRepetition,
     LogLikelihood,
@@ -21,13 +24,16 @@ from veriloop.xsum.verifiers import (
     repetition,
     rouge,
 )
+from veriloop.xsum.vllm import GenerateVLLM
 
 __all__ = [
     "Brevity",
     "Data",
     "Endpoint",
+    "Evaluated",
     "FineTune",
     "Generate",
+    "GenerateVLLM",
     "LittleCopying",
     "LittleRepetition",
     "LogLikelihood",
@@ -36,6 +42,7 @@ __all__ = [
     "Pretraining",
     "Problem",
     "Prompt",
+    "Reward",
     "RougeVerifier",
     "ScoreNoise",
     "Summaries",
@@ -44,14 +51,18 @@ __all__ = [
     "corpus",
     "documents",
     "facts_right",
+    "fit_reward",
     "load",
     "load_base",
+    "load_reward",
     "load_state",
     "observe",
     "pretrained",
+    "process",
     "repetition",
     "reports",
     "rouge",
+    "save_reward",
     "save_state",
     "train_tokenizer",
 ]

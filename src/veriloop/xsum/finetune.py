@@ -16,6 +16,7 @@ from torch import Tensor
 from veriloop.core import Key
 from veriloop.core.batch import check_count
 from veriloop.xsum.data import Summaries
+from veriloop.xsum.processes import gathered, process, share, sum_gradients
 from veriloop.xsum.prompt import Prompt
 
 
@@ -33,6 +34,9 @@ class FineTune:
     base: fit a copy of this model every round instead of going on from the last one.
     bf16: run the network in bfloat16; weights and loss stay float32.
     loss_on_prompt, loss_on_padding: as published, learn the article too, and the end tokens that fill up a batch.
+
+    Of several processes (see `process`) each runs its share of every batch, and all take the same step, which is
+    that of one process but for rounding.
     """
 
     prompt: Prompt
@@ -68,7 +72,7 @@ class FineTune:
         )
         total = self.epochs * math.ceil(len(examples) / self.batch)
         with torch.random.fork_rng([new.device] if new.device.type == "cuda" else []):
-            torch.manual_seed(key.fold("dropout").integer())
+            torch.manual_seed(key.fold("dropout", process()[0]).integer())
             for step, batch in enumerate(self._batches(key, len(examples))):
                 for group in optimizer.param_groups:
                     group["lr"] = self.rate * self._share(step, total)
@@ -92,16 +96,17 @@ class FineTune:
 
     def _backward(self, model: Any, examples: Sequence[tuple[list[int], int]]) -> None:
         """Add the gradient of the batch's mean loss; its passes hold examples of about one length."""
-        examples = sorted(examples, key=lambda example: len(example[0]))
+        examples = share(sorted(examples, key=lambda example: len(example[0])))
         passes = [
             tokens_and_targets(examples[start : start + self.micro], self.prompt.tokenizer.eos_token_id, self)
             for start in range(0, len(examples), self.micro)
         ]
-        scored = sum(int(mask.sum()) for _, _, mask in passes)
+        scored = sum(gathered([int(mask.sum()) for _, _, mask in passes]))
         for ids, seen, mask in passes:
             with torch.autocast(model.device.type, torch.bfloat16, enabled=self.bf16):
                 losses = token_losses(model, ids.to(model.device), seen.to(model.device), mask.to(model.device))
             (losses.sum() / max(scored, 1)).backward()
+        sum_gradients(model.parameters())
 
 
 def tokens_and_targets(

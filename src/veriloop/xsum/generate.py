@@ -13,6 +13,7 @@ from torch import Tensor
 from veriloop.core import Key
 from veriloop.core.batch import check_count
 from veriloop.xsum.data import Summaries
+from veriloop.xsum.processes import gathered, share
 from veriloop.xsum.prompt import Prompt
 
 
@@ -25,6 +26,8 @@ class Generate:
     batch: prompts decoded at once, sorted by length. In float32 no summary depends on it: every row has random
         numbers of its own.
     bf16: run the network in bfloat16.
+
+    Of several processes (see `process`) each writes its share, and all return the whole.
 
     Raises:
         ValueError: if several greedy candidates are asked for, which would all be the same, or a `top_p` that
@@ -54,20 +57,26 @@ class Generate:
         return self.candidates * len(self.articles)
 
     def __call__(self, key: Key, model: Any, n: int) -> Summaries:
-        if n > len(self):
-            raise ValueError(f"{len(self)} candidates can be had, {self.candidates} of each article, {n} asked for")
-        rows = self.articles[np.arange(n) // self.candidates]
+        rows = self._rows(n)
         prompts = self.prompt.prompts(rows.articles)
         # One uniform number a token and row: what a row draws depends on no other row.
         uniform = key.numpy().random((n, self.prompt.summary_tokens))
         written = np.empty(n, dtype=object)
-        order = np.argsort([len(prompt) for prompt in prompts], kind="stable")[::-1]
-        for start in range(0, n, self.batch):
+        order = share(np.argsort([len(prompt) for prompt in prompts], kind="stable")[::-1])
+        for start in range(0, len(order), self.batch):
             these = order[start : start + self.batch]
             written_here = self._write(model, [prompts[i] for i in these], uniform[these])
             for row, new in zip(these, written_here, strict=True):
                 written[row] = self.prompt.read(prompts[row], new)
+        for row, summary in gathered([(row, written[row]) for row in order]):
+            written[row] = summary
         return Summaries(rows.articles, rows.references, written, rows.prompts)
+
+    def _rows(self, n: int) -> Summaries:
+        """Return the article of each of the first n candidates."""
+        if n > len(self):
+            raise ValueError(f"{len(self)} candidates can be had, {self.candidates} of each article, {n} asked for")
+        return self.articles[np.arange(n) // self.candidates]
 
     @torch.inference_mode()
     def _write(self, model: Any, prompts: Sequence[Sequence[int]], uniform: np.ndarray) -> list[list[int]]:

@@ -1,4 +1,4 @@
-"""Verifiers of summaries: against references, by simple rules, by a model's likelihood, or by a judge at a URL."""
+"""Verifiers of summaries: against references, by simple rules, a model's likelihood, or a judge at a URL."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -62,6 +62,70 @@ class RougeVerifier:
 
     def __call__(self, key: Key, batch: Summaries) -> np.ndarray:
         return rouge(self.kind, batch.references, batch.summaries)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Score a summary by a metric of the package `evaluate`, less `cut`: `Evaluated("bleu", "bleu", cut=0.1)`.
+
+    metric: its name on the hub, the folder of its script, or an object with `compute(predictions=, references=)`.
+    value: the name of the number among those it computes. options: passed on to `compute`, by name. Of a number
+        that is better when lower take `weighted([-1], Evaluated(...))`.
+
+    A metric whose value is a list, one number a row, as of `bertscore`, is asked once, any other row by row. A row
+    on which it divides by zero, as BLEU does on an empty summary, has no verdict (NaN).
+
+    Raises:
+        ValueError: in one sentence, if the package or the metric cannot be had, or it computes no such value.
+    """
+
+    metric: Any
+    value: str
+    cut: float = 0.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.metric, str):
+            _metric(self.metric)
+
+    def __call__(self, key: Key, batch: Summaries) -> np.ndarray:
+        scores = self._values(batch) if len(batch) else np.empty(0)
+        if len(scores) != len(batch):  # one number for all of them
+            scores = np.concatenate([self._values(batch[row : row + 1]) for row in range(len(batch))])
+        if len(scores) != len(batch):
+            raise ValueError(
+                f"Evaluated.value must be one number, or one a row, got {len(scores)} numbers of {self.value!r} "
+                f"for {len(batch)} rows"
+            )
+        return scores - self.cut
+
+    def _values(self, rows: Summaries) -> np.ndarray:
+        metric = _metric(self.metric) if isinstance(self.metric, str) else self.metric
+        predictions, references = rows.summaries.tolist(), rows.references.tolist()
+        try:
+            found = metric.compute(predictions=predictions, references=references, **self.options)
+        except ZeroDivisionError:
+            return np.array([np.nan])
+        if self.value not in found:
+            raise ValueError(f"Evaluated.value must be among {', '.join(found)}, got {self.value!r}")
+        return np.ravel(np.asarray(found[self.value], dtype=float))
+
+
+@cache
+def _metric(name: str) -> Any:
+    try:
+        import evaluate  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise ValueError(
+            f"the metric {name} needs the package evaluate, which is not there; install the extra [metrics]"
+        ) from None
+    try:
+        return evaluate.load(name, keep_in_memory=True)
+    except Exception as error:  # whatever the hub's client, or the script, raises
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"the metric {name} cannot be had ({reason}); name the folder of its script, or give an object"
+        ) from None
 
 
 @dataclass(frozen=True)
