@@ -1,6 +1,7 @@
 """The loop and its parts; standard library and NumPy only; knows no backend."""
 
 from veriloop.core import schedules
+from veriloop.core.advice import Advice, Alarm, Estimate, advise, alarm
 from veriloop.core.batch import Batch, Columns, concatenate
 from veriloop.core.candidates import Candidates, Quota
 from veriloop.core.components import build
@@ -15,6 +16,7 @@ from veriloop.core.filters import (
 )
 from veriloop.core.key import Key
 from veriloop.core.loop import Loop, Record, State, run
+from veriloop.core.panel import FromStart, Spread, disagreement
 from veriloop.core.pools import Accumulate, AccumulateSubsample, FreshReal, MixReal, Replace, Window
 from veriloop.core.store import RunDir
 from veriloop.core.verifiers import (
@@ -34,13 +36,17 @@ from veriloop.core.verifiers import (
 __all__ = [
     "Accumulate",
     "AccumulateSubsample",
+    "Advice",
+    "Alarm",
     "Audited",
     "Batch",
     "Bernoulli",
     "Candidates",
     "Columns",
     "Constant",
+    "Estimate",
     "FreshReal",
+    "FromStart",
     "KeepAll",
     "Key",
     "Loop",
@@ -55,16 +61,20 @@ __all__ = [
     "RoundError",
     "RunDir",
     "Shifted",
+    "Spread",
     "State",
     "Threshold",
     "TopCount",
     "TopFraction",
     "Verdict",
     "Window",
+    "advise",
+    "alarm",
     "all_of",
     "any_of",
     "build",
     "concatenate",
+    "disagreement",
     "run",
     "schedules",
     "vote",
