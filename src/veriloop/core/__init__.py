@@ -1,7 +1,8 @@
 """The loop and its parts; standard library and NumPy only; knows no backend."""
 
 from veriloop.core import schedules
-from veriloop.core.advice import Advice, Alarm, Estimate, advise, alarm
+from veriloop.core.advice import Advice, Estimate, advise
+from veriloop.core.alarm import Alarm, alarm
 from veriloop.core.batch import Batch, Columns, concatenate
 from veriloop.core.candidates import Candidates, Quota
 from veriloop.core.components import build

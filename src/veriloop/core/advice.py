@@ -1,7 +1,7 @@
-r"""Early warning and advice from the records of a run alone: has collapse set in, and where is the loop going?
+r"""Where is the loop going, and what to do about it? Advice from the records of the first rounds alone.
 
 The model of an error by round is that of verified retraining in linear regression. Near the verifier's centre
-:math:`\theta_c` one round is :math:`\theta_{k+1} - \theta_c = \rho\,(\theta_k - \theta_c) + \eta`, so that, with
+:math:`\theta_c` a round is :math:`\theta_{k+1} - \theta_c = \rho\,(\theta_k - \theta_c) + \eta`, so that, with
 :math:`\beta^2 = \|\theta_c - \theta_*\|^2`, a start that is unbiased, and noise :math:`q/m_i` in round i
 (:math:`m_i` the rows kept, over those of round 1),
 
@@ -9,9 +9,11 @@ The model of an error by round is that of verified retraining in linear regressi
     + \underbrace{\beta^2 (1 - \rho^k)^2}_{bias}, \qquad
     E\|\theta_k - \theta_c\|^2 = \text{the same variance} + \beta^2 \rho^{2k}.
 
-At a constant size the plateau is :math:`q/(1-\rho^2) + \beta^2`, and with :math:`\beta > 0` and a variance that falls
-the error turns back up after round :math:`\log_\rho \beta^2/(\beta^2 + s - q/(1-\rho^2))`. At :math:`\rho = 1`
-the error is a random walk. Source: our derivation from the paper's Theorem 4.1.
+At a constant size the plateau is :math:`P + \beta^2` with :math:`P = q/(1-\rho^2)`, and with :math:`\beta > 0` and
+:math:`s > P` the error turns back up after round :math:`\log_\rho \beta^2/(\beta^2 + s - P)`, however small the
+bias. At :math:`\rho = 1` it is a random walk. Farther out than about the noise the pull is stronger than
+:math:`\rho`: from a bias of 1 on, rho comes out a few hundredths low. Source: our derivation from the paper's
+Theorem 4.1.
 """
 
 from __future__ import annotations
@@ -19,115 +21,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from veriloop.core.alarm import Series
 from veriloop.core.key import Key
-from veriloop.core.loop import Record
-from veriloop.core.store import row
 
-Worse = Literal["higher", "lower"]
-
-#: The metrics watched for collapse, and which way is worse.
-WATCHED: Mapping[str, Worse] = {
-    **dict.fromkeys(("error_truth", "nelbo", "mnist_fid", "fid", "perplexity", "repetition", "empty"), "higher"),
-    **dict.fromkeys(("agreement", "diversity", "entropy", "precision", "recall", "coverage"), "lower"),
-    **dict.fromkeys(("rouge1", "rouge2", "rougeL", "types", "distinct1", "distinct2"), "lower"),
-    **dict.fromkeys(("nelbo_own", "perplexity_own", "spread"), "lower"),
-}
-WORTH = 0.05  # a gain below this share of the error is not worth a round
+WORTH = 0.05  # a difference below this share of an error does not count
 SURE = 0.8  # the share of resamples that must agree on a conclusion
-
 HORIZON = 10  # a path is followed for so many times the rounds seen
-_Subsets = Sequence[list[int]]
-_SUBSETS: _Subsets = ([0, 1, 2], [0, 1], [0, 2], [0])  # of s, q and beta^2; those left out are zero
+
+_NOISE, _BOTH = ([0, 1], [0]), ([0, 1, 2], [0, 1], [0, 2], [0])  # which of s, q and beta^2 may differ from zero
 _GRID = 101
-
-
-@dataclass(frozen=True)
-class Alarm:
-    """Whether, and from which round on, a metric is worse than at the start.
-
-    round: the first round of the alarm, or None. rounds, change, p: by round after the start, the mean change in the
-    bad direction and its one-sided p. spent: the level that p was held to.
-    """
-
-    metric: str
-    worse: Worse
-    round: int | None
-    alpha: float
-    rounds: tuple[int, ...]
-    change: tuple[float, ...]
-    p: tuple[float, ...]
-    spent: tuple[float, ...]
-
-    def __str__(self) -> str:
-        if self.round is None:
-            return f"{self.metric}: no alarm in {len(self.rounds)} rounds"
-        i = self.rounds.index(self.round)
-        sign = "+" if self.worse == "higher" else "-"
-        return f"{self.metric}: worse since round {self.round} ({sign}{self.change[i]:.3g}, p = {self.p[i]:.1g})"
-
-
-def alarm(
-    records: Iterable[Any],
-    metric: str,
-    *,
-    worse: Worse | None = None,
-    alpha: float = 0.05,
-    horizon: int | None = None,
-    margin: float = 0.0,
-) -> Alarm:
-    r"""Say in which round a metric has become worse than at the start, with a false-alarm rate of at most `alpha`.
-
-    .. math:: \text{alarm in the first round } k \text{ with}\quad
-        P\Big(T_{S-1} > \frac{\bar d_k - margin}{s_k/\sqrt S}\Big) \le \alpha_k, \qquad \sum_k \alpha_k \le \alpha,
-
-    where :math:`d_k` is the change since the start in the bad direction, paired by seed, of mean and standard deviation
-    :math:`\bar d_k, s_k` over S seeds. A false alarm is one while the expected change has never been above `margin`;
-    by the union bound its probability is at most `alpha`, however the rounds depend on one another, if changes are
-    normal over seeds. Rows of one seed that bring a `METRIC_se` are tested by z, with the sum of the two
-    standard errors, which bounds that of the change whatever their correlation.
-
-    records: see `advise`. worse: by default as in `WATCHED`. horizon: spend alpha / horizon in each of so many rounds;
-        None spends alpha / (k (k + 1)), which holds for any number of rounds, looked at one by one.
-
-    >>> rows = [{"seed": s, "round": k, "recall": 0.9 - 0.1 * k + 0.01 * s**k} for s in range(4) for k in range(3)]
-    >>> print(alarm(rows, "recall"))
-    recall: worse since round 1 (-0.095, p = 0.0003)
-
-    Raises:
-        ValueError: if the direction is not known, seeds differ in their rounds, or there is no standard error.
-    """
-    from scipy.special import ndtr, stdtr
-
-    direction = worse or WATCHED.get(metric)
-    if direction not in ("higher", "lower"):
-        raise ValueError(f"alarm: say worse='higher' or worse='lower' for {metric!r}, got {direction!r}")
-    if not 0 < alpha < 1:
-        raise ValueError(f"alarm: alpha must be in (0, 1), got {alpha}")
-    table = _Table.of("alarm", records, metric)
-    k = np.arange(1, len(table.rounds))
-    if horizon is not None and horizon < len(k):
-        raise ValueError(f"alarm: horizon must be at least the {len(k)} rounds given, got {horizon}")
-    spent = alpha / (k * (k + 1)) if horizon is None else np.full(len(k), alpha / horizon)
-    values = table.values[metric] * (1.0 if direction == "higher" else -1.0)
-    changes = values[:, 1:] - values[:, :1]
-    if table.errors is None:
-        error = changes.std(axis=0, ddof=1) / np.sqrt(len(changes))
-    else:
-        error = table.errors[1:] + table.errors[0]
-    change = changes.mean(axis=0)
-    excess = change - margin
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(error > 0, excess / error, np.where(excess > 0, np.inf, -np.inf))
-    p = ndtr(-t) if table.errors is not None else stdtr(len(changes) - 1, -t)
-    fired = np.flatnonzero(p <= spent)
-    first = table.rounds[fired[0] + 1] if len(fired) else None
-    numbers = (tuple(map(float, each)) for each in (change, p, spent))
-    return Alarm(metric, direction, first, alpha, tuple(table.rounds[1:]), *numbers)
 
 
 @dataclass(frozen=True)
@@ -141,21 +47,19 @@ class Estimate:
     def __str__(self) -> str:
         if self.value is None:
             return f"not identified, at least {self.low:.3g}" if self.low > 0 else "not identified"
-        if self.low == np.inf:
-            return "none in sight"
-        return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
+        return "none in sight" if self.low == np.inf else f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
 
 
 @dataclass(frozen=True)
 class Advice:
-    """What the first rounds say of the rest. Parts are those of the module's formula, at the last round's size.
+    """What the first rounds say of the rest, in the symbols of the module's formula, at the last round's size.
 
-    conclusion: keep going, stop now, loosen the filter, tighten the filter, add real data, get a better verifier, or
-        undecided. reason: the numbers it rests on. support: the share of resamples that come to it.
-    rho: the contraction factor. plateau: the limit of the error; noise and bias, its parts q / (1 - rho^2) and beta^2.
+    conclusion: keep going, stop now, loosen the filter, tighten the filter, add real data, get a better verifier,
+        or undecided. reason: the numbers it rests on. support: the share of resamples that come to it.
+    rho: the contraction factor. plateau: the limit of the error. noise, bias: its parts, P and beta^2.
     reversal: the round of lowest expected error, after which it turns back up; 0 where it rises from the start,
         infinite where it does not turn within `HORIZON` times the rounds seen.
-    misfit: the largest distance of a mean from the fitted model, in standard errors; fits: whether chance explains it.
+    misfit: the largest distance of a mean from the fit, in standard errors. fits: whether chance explains it.
     """
 
     conclusion: str
@@ -170,13 +74,11 @@ class Advice:
     fits: bool
 
     def __str__(self) -> str:
-        names = ("rho", "plateau", "noise", "bias", "reversal")
-        lines = [f"{self.conclusion} ({self.support:.0%} of resamples): {self.reason}"]
-        lines += [f"  {name:<8} {getattr(self, name)}" for name in names]
+        sure = "" if self.conclusion == "undecided" else f" ({self.support:.0%} of resamples)"
+        lines = [f"{self.conclusion}{sure}: {self.reason}"]
+        lines += [f"  {name:<8} {getattr(self, name)}" for name in ("rho", "plateau", "noise", "bias", "reversal")]
         if not self.fits:
-            lines.append(
-                f"  the model misses a round by {self.misfit:.1f} standard errors: numbers describe, no more"
-            )
+            lines.append(f"  the model misses a round by {self.misfit:.1f} standard errors: take this as a sketch")
         return "\n".join(lines)
 
 
@@ -190,236 +92,154 @@ def advise(
 ) -> Advice:
     """Estimate from the first rounds where an error goes, and say what to do about it.
 
-    Fits the module's formula to the means over seeds by least squares with relative weights, rho in [0, 1] and s, q,
-    beta^2 not negative; intervals are 95 % percentiles over resampled seeds, widened as by Student's t for few
-    seeds (Hesterberg, 2015). Rows of one seed with a `METRIC_se` are resampled as normal, with the model's
-    own correlation rho^|j - k| between rounds. The model is that of a pool that replaces; a floor that no
-    model gets below (NELBO, FID) counts as noise.
+    Fits the module's formula to the means over seeds by least squares with relative weights, rho in [0, 1] and s,
+    q, beta^2 not negative. Intervals are 95 % percentiles over resampled seeds, widened as Student's t is for few
+    seeds (Hesterberg, 2015), and hold those of the fit without bias where that explains the records too. Rows
+    of one seed with a `METRIC_se` are resampled as normal, with correlation rho^|j - k| between rounds.
+    The formula is that of a pool that replaces; a floor that no model gets below (NELBO, FID) counts as noise.
 
     records: rows of one arm with `seed`, `round`, `kept`, `candidates` and the metric, as in records.jsonl; or one
         sequence of `Record`s a seed. Rounds go up by one; the first is the start.
-    metric: an error, lower is better. center: the distance to the verifier's centre, fitted with it where seeds have
-        it. It tells bias from noise, which the error alone hardly does before it has levelled off.
+    metric: an error, lower is better. center: the distance to the verifier's centre, fitted with it where seeds
+        have it: it tells bias from noise and rho from rho^2, which the error alone seldom does.
 
-    >>> from veriloop.core import run
+    >>> from veriloop.core import Record, run
     >>> from veriloop.linear import Problem
-    >>> problem, runs = Problem.gaussian(bias=0.25, radius=0.5), []
+    >>> problem, runs = Problem.gaussian(bias=0.5, radius=0.5), []
     >>> for seed in range(10):
     ...     start, loop = problem.real_estimate(Key(seed)), problem.loop()
     ...     first = Record(0, 0, 0, loop.measure(Key(seed), start.model))
     ...     rounds = run(loop, Key(seed), start, [problem.quota(100)] * 6)
     ...     runs.append([first] + [record for _, record in rounds])
-    >>> advice = advise(runs)  # rho is 0.446, the plateau 0.107 = noise 0.045 + bias 0.0625
-    >>> print(advice)
+    >>> print(advise(runs))  # rho is 0.446, the plateau 0.295: noise 0.045, bias 0.25
+    get a better verifier (100% of resamples): no round is expected to beat the start's 0.083 by 5%, at any rho: ...
+      rho      0.46 (0.339 to 0.576)
+      plateau  0.285 (0.256 to 0.325)
+      noise    0.0471 (0.0358 to 0.0571)
+      bias     0.238 (0.205 to 0.279)
+      reversal 0 (0 to 0)
 
     Raises:
-        ValueError: if records are of several arms, seeds differ in their rounds, there are fewer than four rounds, a
-            value is not positive, or there is no standard error.
+        ValueError: if records are of several arms, seeds differ in their rounds, there are fewer than four rounds,
+            a value is not positive, or there is no standard error.
     """
-    table = _Table.of("advise", records, metric, center)
-    rounds = len(table.rounds) - 1
+    series = Series.of("advise", records, metric, center)
+    rounds, kept, drawn = len(series.rounds) - 1, series.kept[1:], series.candidates[1:]
     if rounds < 4:
         raise ValueError(f"advise needs a start and at least four rounds, got {rounds} rounds of {metric!r}")
-    if not (table.stacked > 0).all():
-        raise ValueError(f"advise: {metric!r} must be a positive error, lower is better; got {table.stacked.min()}")
-    plain, full = (_Fitted.of(table, subsets) for subsets in (_SUBSETS[1::2], _SUBSETS))
-    # What the records cannot tell from the truth counts: so noise is not taken for bias, nor rho^2 for rho.
-    able = [plain, full] if plain.explains or plain.closest < WORTH else [full]
-    further = np.append(table.sizes, np.full((HORIZON - 1) * rounds, table.sizes[-1]))
-    numbers: list[Mapping[str, np.ndarray]] = []
-    conclusions: list[list[str]] = []
-    for each in able:
-        parameters = np.concatenate([each.point, each.resample(table, resamples, key)])
-        path = _path(parameters, further)
-        numbers.append(_numbers(parameters, path, table.sizes[-1]))
-        conclusions.append(_conclude(parameters, path, rounds, table.unfiltered))
-    first = conclusions[0][0]
-    support = min(each[1:].count(first) / resamples for each in conclusions)
-    if support >= SURE:
-        reason = _reason(first, able[0].point[0], _path(able[0].point, further)[0], rounds)
-    else:
-        counted = Counter(chain.from_iterable(each[1:] for each in conclusions)).most_common()
-        reason = ", ".join(f"{name} {n / resamples / len(able):.0%}" for name, n in counted)
-        first, reason = "undecided", f"{reason}; run more rounds or seeds"
-    return Advice(first, reason, support, **_estimates(numbers, table.level, rounds), misfit=full.misfit, fits=full.explains)
+    if not (series.values > 0).all():
+        raise ValueError(f"advise needs errors above 0, lower is better, got {metric!r} of {series.values.min()}")
+    if not ((kept > 0) & (drawn >= kept)).all():
+        raise ValueError("advise needs the candidates and the kept rows of every round after the start, got none")
+    model = _Model(kept / kept[0], len(series.names) > 1)
+    further = _Model(np.append(model.sizes, np.full((HORIZON - 1) * rounds, model.sizes[-1])))
+    fits = [_Fit.to(series, model, parts) for parts in (_NOISE, _BOTH)]
+    last = fits[1]
+    # Where the fit without bias does as well, noise and bias cannot be told apart.
+    fits = fits if fits[0].explains or fits[0].misfit < 1.1 * last.misfit else [last]
+    drawn_numbers, conclusions = [], []
+    for each in fits:
+        parameters = np.concatenate([each.point, each.resample(series, model, resamples, key)])
+        path = further.path(parameters)
+        drawn_numbers.append(_numbers(parameters, path, model.sizes[-1]))
+        conclusions.append(_conclude(parameters, path, rounds, unfiltered=bool((kept == drawn).all())))
+    conclusion = conclusions[0][0]
+    support = min(each[1:].count(conclusion) / resamples for each in conclusions)
+    reason = _reason(conclusion, fits[0].point[0], further.path(fits[0].point)[0], rounds)
+    if support < SURE:
+        counts = Counter(each for drawn in conclusions for each in drawn[1:]).most_common()
+        shares = ", ".join(f"{name} {n / resamples / len(fits):.0%}" for name, n in counts)
+        conclusion, reason = "undecided", f"{shares}; run more rounds or seeds"
+    estimates = _estimates(drawn_numbers, _level(series), rounds)
+    return Advice(conclusion, reason, support, **estimates, misfit=last.misfit, fits=last.explains)
 
 
 @dataclass(frozen=True)
-class _Table:
-    """What records say of some metrics: name -> values, shape (seeds, rounds); all but `values` is by round."""
+class _Model:
+    """The module's formula for given sizes; parameters are rho, s, q and beta^2, shape (n, 4).
 
-    rounds: list[int]
-    values: Mapping[str, np.ndarray]
-    errors: np.ndarray | None  # standard errors of the first metric where there is one row a round
-    kept: np.ndarray
-    candidates: np.ndarray
+    both: the distance to the centre follows the error in the axis of rounds.
+    """
 
-    @classmethod
-    def of(cls, where: str, records: Iterable[Any], metric: str, *also: str | None) -> _Table:
-        rows = [each for each in _rows(records) if each.get(metric) is not None]
-        arms = sorted({str(each.get("arm")) for each in rows})
-        if len(arms) != 1:
-            raise ValueError(
-                f"{where}: records must be of one arm with {metric!r}, got {len(arms)}: {', '.join(arms)}"
-            )
-        seeds = {each.get("seed") for each in rows}
-        rounds = sorted({each["round"] for each in rows})
-        cells = {(each.get("seed"), each["round"]): each for each in rows}
-        if not len(rows) == len(cells) == len(seeds) * len(rounds) or rounds != list(
-            range(rounds[0], rounds[-1] + 1)
-        ):
-            raise ValueError(
-                f"{where}: every seed needs one row in each of the rounds {rounds[0]} to {rounds[-1]} with {metric!r}, "
-                f"got {len(rows)} rows of {len(seeds)} seeds"
-            )
-        if len(rounds) < 2:
-            raise ValueError(f"{where}: {metric!r} must be there in two rounds or more, got {len(rounds)}")
-        grid = [[cells[seed, k] for k in rounds] for seed in sorted(seeds, key=str)]
+    sizes: np.ndarray
+    both: bool = False
 
-        def column(name: str) -> np.ndarray:
-            return np.array([[cell.get(name, np.nan) for cell in line] for line in grid], dtype=float)
+    def columns(self, rho: np.ndarray) -> np.ndarray:
+        """Return what s, q and beta^2 are multiplied by, shape (n, rounds, 3)."""
+        power = rho[:, None] ** np.arange(len(self.sizes) + 1)
+        noise = np.zeros_like(power)
+        for k, size in enumerate(self.sizes):
+            noise[:, k + 1] = rho**2 * noise[:, k] + 1 / size
+        bias = [(1 - power) ** 2, power**2] if self.both else [(1 - power) ** 2]
+        return np.concatenate([np.stack([power**2, noise, each], axis=2) for each in bias], axis=1)
 
-        errors = None
-        if len(grid) == 1:
-            if any(cell.get(f"{metric}_se") is None for cell in grid[0]):
-                raise ValueError(f"{where} needs two seeds or more, or {metric}_se beside {metric!r} in every row")
-            errors = column(f"{metric}_se")[0]
-        names = [metric]
-        if errors is None:
-            names += [name for name in also if name and all(name in cell for line in grid for cell in line)]
-        values = {name: column(name) for name in names}
-        if not all(np.isfinite(each).all() for each in values.values()):
-            raise ValueError(f"{where}: {' and '.join(names)} must be numbers in every row, got NaN")
-        return cls(rounds, values, errors, column("kept").mean(axis=0), column("candidates").mean(axis=0))
+    def path(self, parameters: np.ndarray) -> np.ndarray:
+        """Return the expected errors by round, shape (n, rounds)."""
+        return np.einsum("nrc,nc->nr", self.columns(parameters[:, 0]), parameters[:, 1:])
 
-    @property
-    def stacked(self) -> np.ndarray:
-        return np.concatenate(list(self.values.values()), axis=1)
+    def fit(self, means: np.ndarray, scale: np.ndarray, parts: Sequence[list[int]]) -> np.ndarray:
+        """Fit means, shape (n, rounds), with weights 1 / scale^2: on a grid over rho, then on a finer one.
 
-    @property
-    def sizes(self) -> np.ndarray:
-        """Rows kept in each round after the start, over those of the first."""
-        if not ((self.kept > 0) & (self.candidates >= self.kept))[1:].all():
-            raise ValueError("advise needs the candidates and the rows kept of every round, got some without")
-        return self.kept[1:] / self.kept[1]
-
-    @property
-    def unfiltered(self) -> bool:
-        return bool((self.kept == self.candidates)[1:].all())
-
-    @property
-    def spread(self) -> np.ndarray:
-        """Return the standard errors of the stacked means."""
-        if self.errors is not None:
-            return self.errors
-        return self.stacked.std(axis=0, ddof=1) / np.sqrt(len(self.stacked))
-
-    @property
-    def worst(self) -> float:
-        """Return how many standard errors the worst of the means may be off, at 5 %."""
-        from scipy.special import ndtri, stdtrit
-
-        level = 1 - 0.025 / self.stacked.shape[1]
-        return float(ndtri(level) if self.errors is not None else stdtrit(len(self.stacked) - 1, level))
-
-    @property
-    def level(self) -> float:
-        """Return the lower percentile that makes a 95 % interval of resampled means, widened for few seeds."""
-        from scipy.special import ndtr, stdtrit
-
-        n = len(self.stacked)
-        return 0.025 if self.errors is not None else float(ndtr(np.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.025)))
-
-
-def _rows(records: Iterable[Any]) -> Iterable[Mapping[str, Any]]:
-    for seed, item in enumerate(records):
-        if isinstance(item, Mapping):
-            yield item
-        elif isinstance(item, Record):
-            yield row(item)
-        else:
-            yield from ({**row(record), "seed": seed} for record in item)
+        Given rho the model is linear, and its non-negative fit the best of those of `parts` that come out so.
+        """
+        y, rows, found, low, high = means / scale, np.arange(len(means)), np.zeros((len(means), 4)), 0.0, 1.0
+        for _ in range(2):
+            best, rho = np.full(len(means), -np.inf), np.linspace(low, high, _GRID)
+            x = self.columns(rho) / scale[:, None]
+            for part in parts:
+                solve, back = np.linalg.pinv(x[:, :, part]), np.swapaxes(x[:, :, part], 1, 2)
+                shape = (len(y), _GRID, len(part))
+                values, products = ((y @ each.reshape(-1, len(scale)).T).reshape(shape) for each in (solve, back))
+                explained = np.where((values >= 0).all(axis=2), (values * products).sum(axis=2), -np.inf)
+                at = explained.argmax(axis=1)
+                better = explained[rows, at] > best
+                best = np.where(better, explained[rows, at], best)
+                found[better] = 0
+                found[better, 0] = rho[at][better]
+                found[np.ix_(better, np.array(part) + 1)] = values[rows, at][better]
+            step = (high - low) / (_GRID - 1)
+            low, high = max(0.0, found[:, 0].min() - step), min(1.0, found[:, 0].max() + step)
+        return found
 
 
 @dataclass(frozen=True)
-class _Fitted:
-    """The model fitted to the means. point: rho, s, q, beta^2, shape (1, 4). scale: the expected means."""
+class _Fit:
+    """A fit to the means: its parameters, shape (1, 4), the means it was weighted by, and how far off it is."""
 
+    parts: Sequence[list[int]]
     point: np.ndarray
     scale: np.ndarray
-    subsets: _Subsets
     misfit: float
-    closest: float  # the largest distance of a mean from the fit, as a share of it
     explains: bool
 
     @classmethod
-    def of(cls, table: _Table, subsets: _Subsets) -> _Fitted:
-        mean, both = table.stacked.mean(axis=0), len(table.values) > 1
-        # Weights from the means themselves would favour the rounds that came out low by chance.
-        scale = _path(_fit(mean[None], mean, table.sizes, subsets), table.sizes, both)[0]
-        point = _fit(mean[None], scale, table.sizes, subsets)
-        apart = np.abs(mean - _path(point, table.sizes, both)[0])
-        misfit = float(np.max(apart / table.spread))
-        return cls(point, scale, subsets, misfit, float(np.max(apart / mean)), misfit < table.worst)
+    def to(cls, series: Series, model: _Model, parts: Sequence[list[int]]) -> _Fit:
+        from scipy.special import ndtri, stdtrit
 
-    def resample(self, table: _Table, count: int, key: Key) -> np.ndarray:
-        """Fit means over resampled seeds, or normal ones about the means where there are no seeds."""
-        generator, mean, seeds = key.fold("advise").numpy(), table.stacked.mean(axis=0), len(table.stacked)
-        if table.errors is None:
-            draws = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=count) @ table.stacked / seeds
+        mean, seeds = series.values.mean(axis=0), len(series.values)
+        # Weights from the means themselves would favour the rounds that came out low by chance.
+        scale = model.path(model.fit(mean[None], mean, parts))[0]
+        point = model.fit(mean[None], scale, parts)
+        error = series.values.std(axis=0, ddof=1) / np.sqrt(seeds) if series.errors is None else series.errors
+        gap, level = np.abs(mean - model.path(point)[0]), 1 - 0.025 / len(mean)
+        worst = stdtrit(seeds - 1, level) if series.errors is None else ndtri(level)
+        misfit = float((gap / error).max())
+        return cls(parts, point, scale, misfit, misfit <= worst)
+
+    def resample(self, series: Series, model: _Model, count: int, key: Key) -> np.ndarray:
+        """Fit means over resampled seeds, or normal ones where standard errors are all there is."""
+        generator, mean, seeds = key.fold("advise").numpy(), series.values.mean(axis=0), len(series.values)
+        if series.errors is None:
+            means = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=count) @ series.values / seeds
         else:
             apart = np.abs(np.subtract.outer(np.arange(len(mean)), np.arange(len(mean))))
-            covariance = self.point[0, 0] ** apart * np.outer(table.errors, table.errors)
-            draws = generator.multivariate_normal(mean, covariance, size=count, method="eigh")
-        return _fit(draws, self.scale, table.sizes, self.subsets)
-
-
-def _columns(rho: np.ndarray, sizes: np.ndarray, center: bool) -> np.ndarray:
-    """What s, q and beta^2 are multiplied by in the error, and below it in the distance; (n, rounds, 3)."""
-    power = rho[:, None] ** np.arange(len(sizes) + 1)
-    noise = np.zeros_like(power)
-    for k, size in enumerate(sizes):
-        noise[:, k + 1] = rho**2 * noise[:, k] + 1 / size
-    parts = np.stack([power**2, noise, (1 - power) ** 2], axis=2)
-    return np.concatenate([parts, np.stack([power**2, noise, power**2], axis=2)], axis=1) if center else parts
-
-
-def _fit(means: np.ndarray, scale: np.ndarray, sizes: np.ndarray, subsets: _Subsets) -> np.ndarray:
-    """Fit rho, s, q and beta^2, shape (n, 4), to means, shape (n, rounds): a grid over rho, then a finer one.
-
-    Given rho the model is linear, and the non-negative fit is the best of those on subsets that come out positive.
-    """
-    y, rows = means / scale, np.arange(len(means))
-    low, high, step = 0.0, 1.0, 1.0
-    found = np.zeros((len(means), 4))
-    for _ in range(2):
-        best = np.full(len(means), -np.inf)
-        rho = np.linspace(low, high, _GRID)
-        x = _columns(rho, sizes, len(scale) > len(sizes) + 1) / scale[:, None]
-        for subset in subsets:
-            part = x[:, :, subset]
-            solve = np.linalg.pinv(part).reshape(-1, len(scale))
-            coefficients = (y @ solve.T).reshape(len(y), _GRID, len(subset))
-            against = (y @ np.swapaxes(part, 1, 2).reshape(-1, len(scale)).T).reshape(coefficients.shape)
-            explained = np.where((coefficients >= 0).all(axis=2), (coefficients * against).sum(axis=2), -np.inf)
-            at = explained.argmax(axis=1)
-            better = explained[rows, at] > best
-            best = np.where(better, explained[rows, at], best)
-            found[better] = 0
-            found[better, 0] = rho[at][better]
-            found[np.ix_(better, np.array(subset) + 1)] = coefficients[rows, at][better]
-        step = (high - low) / (_GRID - 1)
-        low, high = max(0.0, found[:, 0].min() - step), min(1.0, found[:, 0].max() + step)
-    return found
-
-
-def _path(parameters: np.ndarray, sizes: np.ndarray, center: bool = False) -> np.ndarray:
-    """Return the expected errors by round, shape (n, rounds)."""
-    return np.einsum("nrc,nc->nr", _columns(parameters[:, 0], sizes, center), parameters[:, 1:])
+            covariance = self.point[0, 0] ** apart * np.outer(series.errors, series.errors)
+            means = generator.multivariate_normal(mean, covariance, size=count, method="eigh")
+        return model.fit(means, self.scale, self.parts)
 
 
 def _numbers(parameters: np.ndarray, path: np.ndarray, size: float) -> Mapping[str, np.ndarray]:
-    """Return each fit's numbers by their name in `Advice`."""
+    """Return every fit's numbers by their name in `Advice`."""
     rho, start, noise, bias = parameters.T
     still = np.where(noise > 0, np.inf, start)  # at rho = 1 nothing is forgotten
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -430,34 +250,38 @@ def _numbers(parameters: np.ndarray, path: np.ndarray, size: float) -> Mapping[s
     return {"rho": rho, "plateau": noise + bias, "noise": noise, "bias": bias, "reversal": reversal}
 
 
+def _level(series: Series) -> float:
+    """Return the lower percentile that makes a 95 % interval of resampled means, widened for few seeds."""
+    from scipy.special import ndtr, stdtrit
+
+    n = len(series.values)
+    return 0.025 if n == 1 else float(ndtr(np.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.025)))
+
+
 def _estimates(fits: list[Mapping[str, np.ndarray]], level: float, rounds: int) -> dict[str, Estimate]:
     """Return the first fit's values, with intervals that hold those of all fits."""
-    ends = {
-        name: np.array([np.quantile(fit[name][1:], [level, 1 - level], method="inverted_cdf") for fit in fits])
-        for name in fits[0]
-    }
     found = {}
-    for name, both in ends.items():
-        low, high = float(both[:, 0].min()), float(both[:, 1].max())
-        known = high < np.inf or low == np.inf
+    for name in fits[0]:
+        ends = [np.quantile(fit[name][1:], [level, 1 - level], method="inverted_cdf") for fit in fits]
+        low, high = float(min(end[0] for end in ends)), float(max(end[1] for end in ends))
         if name == "rho":
             known = low > 0.01 or high < 0.99
-        elif name != "reversal":  # a plateau that is not come near in ten times the rounds is not seen in these
-            known &= ends["rho"][:, 1].max() ** (HORIZON * rounds) < WORTH
+        elif name == "reversal":
+            known = low == high or high < np.inf
+        else:  # a plateau that is not nearly reached within the horizon is not to be seen in these rounds
+            known = high < np.inf and found["rho"].high ** (HORIZON * rounds) < WORTH
         found[name] = Estimate(float(fits[0][name][0]) if known else None, low, high)
     return found
 
 
-def _conclude(parameters: np.ndarray, path: np.ndarray, rounds: int, unfiltered: bool) -> list[str]:
-    """Return each fit's conclusion: go on while it pays, stop where it has paid, else say what stands in the way."""
+def _conclude(parameters: np.ndarray, path: np.ndarray, rounds: int, *, unfiltered: bool) -> list[str]:
+    """Return every fit's conclusion: go on while it pays, stop where it has paid, else what stands in the way."""
     rho, start, _, _ = parameters.T
-    keep = path[:, rounds + 1 :].min(axis=1) < (1 - WORTH) * path[:, rounds]
-    gained = path[:, : rounds + 1].min(axis=1) < (1 - WORTH) * path[:, 0]
     best, error = _best_contraction(parameters)
     helps = error < (1 - WORTH) * start
     cases = {
-        "keep going": keep,
-        "stop now": gained,
+        "keep going": path[:, rounds + 1 :].min(axis=1) < (1 - WORTH) * path[:, rounds],
+        "stop now": path[:, : rounds + 1].min(axis=1) < (1 - WORTH) * path[:, 0],
         "add real data": np.full(len(rho), unfiltered),
         "tighten the filter": helps & (best < rho),
         "loosen the filter": helps,
@@ -466,7 +290,7 @@ def _conclude(parameters: np.ndarray, path: np.ndarray, rounds: int, unfiltered:
 
 
 def _best_contraction(parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rho at which one round from the start would end lowest, with noise in proportion to rho, and where."""
+    """Return the rho at which one round from the start ends lowest, with noise in proportion to rho, and where."""
     rho, start, noise, bias = parameters.T
     slope = noise / np.maximum(rho, 0.01)
     best = np.clip((bias - slope / 2) / (start + bias), 0, 1)
@@ -476,15 +300,15 @@ def _best_contraction(parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _reason(conclusion: str, parameters: np.ndarray, path: np.ndarray, rounds: int) -> str:
     low, best = int(path.argmin()), int(path[: rounds + 1].argmin())
     aim, error = (float(each[0]) for each in _best_contraction(parameters[None]))
-    rho, start, noise, bias = parameters
-    first = f"no round is expected to beat the start's {path[0]:.3g} by {WORTH:.0%}"
+    rho, _, noise, bias = parameters
+    none = f"no round is expected to beat the start's {path[0]:.3g} by {WORTH:.0%}"
     return {
         "keep going": f"from {path[rounds]:.3g} now to {path[low]:.3g}, expected in round {low}",
-        "stop now": f"lowest in round {best}: {path[best]:.3g}, from {path[0]:.3g}; expected now {path[rounds]:.3g}, "
-        f"and no less than {path[rounds:].min():.3g} to come",
-        "add real data": f"{first}, all candidates are kept, and each round adds {noise:.2g}",
-        "tighten the filter": f"{first}; noise of {noise:.2g} a round adds up at rho {rho:.2g}, and less at a smaller "
-        f"rho, down to {aim:.2g}",
-        "loosen the filter": f"{first}; at rho {aim:.2g} in place of {rho:.2g} one round would reach {error:.3g}",
-        "get a better verifier": f"{first}, at any rho: the verifier's own error is {bias:.3g}, the start's {start:.3g}",
+        "stop now": f"expected lowest in round {best}, {path[best]:.3g} from {path[0]:.3g}; "
+        f"{path[rounds]:.3g} now, and no less than {path[rounds:].min():.3g} to come",
+        "add real data": f"{none}, all candidates are kept, and each round adds {noise:.2g}",
+        "tighten the filter": f"{none}; noise of {noise:.2g} a round adds up at rho {rho:.2g}, and less at a "
+        f"smaller rho, down to {aim:.2g}",
+        "loosen the filter": f"{none}; at rho {aim:.2g} in place of {rho:.2g} one round would reach {error:.3g}",
+        "get a better verifier": f"{none}, at any rho: the verifier's own error is {bias:.3g}",
     }[conclusion]
