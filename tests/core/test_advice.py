@@ -4,6 +4,7 @@ import itertools
 import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ def rows(errors, sizes, *, filtered=True, names=("error_truth", "error_center"))
     ]
 
 
-def means(path, sizes, share=1e-6):
+def means(path, sizes, share=1e-3):
     """One row a round, of a mean known to a `share` of it."""
     errors = {"error_truth": path[:, None], "error_truth_se": share * path[:, None]}
     return rows(errors, sizes, names=("error_truth", "error_truth_se"))
@@ -71,15 +72,11 @@ def test_without_contraction_it_is_the_exact_random_walk(sizes):
 
 @pytest.mark.parametrize(("bias", "radius"), GRID)
 def test_the_error_to_the_truth_is_the_simulations(bias, radius):
-    """20,000 replicates, against which the linear formula is off by at most 5 % in any of ten rounds.
-
-    It is a linearisation: 5 % is its stated accuracy, ten standard errors of this simulation.
-    """
+    """The linear formula is off by at most 5 % in any of ten rounds, beside four standard errors of the mean."""
     problem, parameters = exact(bias, radius)
-    got = problem.simulate(SIZES, 20_000, Key(0).fold(int(100 * bias), int(10 * radius)))["error_truth"].mean(
-        axis=1
-    )
-    np.testing.assert_allclose(_Model(np.ones(10)).path(parameters)[0], got, rtol=0.05)
+    got = problem.simulate(SIZES, 1000, Key(0).fold(int(100 * bias), int(10 * radius)))["error_truth"]
+    path, error = _Model(np.ones(10)).path(parameters)[0], got.std(axis=1, ddof=1) / np.sqrt(1000)
+    assert (np.abs(got.mean(axis=1) - path) < 0.05 * path + 4 * error).all()
 
 
 # Fits find it again
@@ -140,10 +137,11 @@ def replications() -> list[tuple[tuple[float, float], list[Advice]]]:
     return together
 
 
+@cache
 def truths(bias, radius):
     """rho of theory, and the others from the loop itself, followed for long in many replicates."""
     problem, parameters = exact(bias, radius)
-    path = problem.simulate([N] * 60, 1000, Key(12))["error_truth"].mean(axis=1)
+    path = problem.simulate([N] * 60, 400, Key(12))["error_truth"].mean(axis=1)
     plateau = path[30:].mean()
     # Round 1 of the biased narrow loop is its best by 0.013, a tenth; unbiased it never turns; else it rises.
     best = {(0.0, 0.5): np.inf, (0.25, 0.5): 1}.get((bias, radius), 0)
@@ -163,23 +161,12 @@ def test_intervals_cover_in_nine_to_ten_of_ten_replications(replications, name):
     A bias of 0 and a round counted in whole numbers sit on the edge of what there is, so those cover too often.
     """
     held = [
-        holds(getattr(advice, name), truths[name])
-        for truths, advices in ((truths_of(cell), each) for cell, each in replications)
-        for advice in advices
+        holds(getattr(advice, name), truths(*cell)[name]) for cell, advices in replications for advice in advices
     ]
     share, error = np.mean(held), np.sqrt(0.95 * 0.05 / len(held))
     assert share > 0.90 - error
     if name not in ("bias", "reversal"):
         assert share < 0.99 + error
-
-
-TRUTHS: dict = {}
-
-
-def truths_of(cell):
-    if cell not in TRUTHS:
-        TRUTHS[cell] = truths(*cell)
-    return TRUTHS[cell]
 
 
 def test_chance_alone_seldom_looks_like_a_misfit(replications):
@@ -190,7 +177,7 @@ def test_chance_alone_seldom_looks_like_a_misfit(replications):
 def test_far_from_the_centre_rho_comes_out_low():
     """At bias 1 the pull out there is stronger than rho, which is that at the centre: a limit of the formula."""
     problem, parameters = exact(1.0, 1.0)
-    advice = advise(rows(problem.simulate(SIZES, 2000, Key(13)), SIZES))
+    advice = advise(rows(problem.simulate(SIZES, 1000, Key(13)), SIZES))
     assert parameters[0, 0] - 0.05 < advice.rho.value < parameters[0, 0]
     assert not holds(advice.rho, parameters[0, 0])
 
@@ -227,7 +214,7 @@ def test_a_flat_error_says_nothing_of_rho():
 
 def test_an_error_that_only_falls_has_no_reversal_in_sight():
     problem, _ = exact(0.0, 0.5)
-    advice = advise(means(problem.simulate(GROWING, 4000, Key(17))["error_truth"].mean(axis=1), GROWING, 0.01))
+    advice = advise(means(problem.simulate(GROWING, 100, Key(17))["error_truth"].mean(axis=1), GROWING, 0.05))
     assert advice.reversal.high == np.inf and advice.reversal.low > 5
 
 
@@ -280,7 +267,8 @@ def test_advice_on_the_committed_rounds():
     advice = advise(first)
     assert advice.conclusion == "stop now" and advice.reversal == Estimate(1.0, 1.0, 1.0)
     last = committed("linear_rounds", "radius0.5-bias0.25-constant-noise1")[-1]
-    assert abs(advice.plateau.value - last["error_truth"]) < 3 * last["error_truth_se"]
+    own = (advice.plateau.high - advice.plateau.low) / (2 * 1.96)
+    assert abs(advice.plateau.value - last["error_truth"]) < 3 * np.hypot(own, last["error_truth_se"])
     walk = [row for row in committed("linear_rounds", "unverified-bias0-constant-noise1") if row["round"] <= 10]
     assert advise(walk).conclusion == "add real data"
 
