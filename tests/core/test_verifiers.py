@@ -313,6 +313,7 @@ def test_part_acceptances_and_error_rates_land_in_the_record():
         "no_verdict": 0,
         "acceptance_first": (batch[:, 0] >= 0).mean(),
         "acceptance_second": (batch[:, 1] >= 0).mean(),
+        "disagreement_first_second": ((batch[:, 0] >= 0) != (batch[:, 1] >= 0)).mean(),
         "false_accept": 0.0,
         "false_reject": 1 - kept[truth].mean(),
         "false_accept_first": (batch[:, 0] >= 0)[~truth].mean(),

@@ -71,7 +71,9 @@ def test_measure_names_what_it_says_and_repeats(digits, features):
     model = made(Key(0), lambda: MLPCVAE(hidden=(16,)))
     measure = Measure(digits.test, features, images=100)
     numbers = measure(Key(1), model)
-    wanted = "nelbo reconstruction kl mnist_fid agreement diversity entropy precision recall coverage".split()
+    wanted = (
+        "nelbo reconstruction kl nelbo_own mnist_fid agreement diversity entropy precision recall coverage".split()
+    )
     assert list(numbers) == wanted + [f"coverage_{digit}" for digit in range(10)]  # no fid without Inception
     assert all(isinstance(value, float) and np.isfinite(value) for value in numbers.values())
     assert numbers == measure(Key(1), model)
@@ -241,6 +243,7 @@ def test_measure_by_hand(model, digits, view):
         assert numbers[name] == pytest.approx(column.mean())
     assert [numbers[f"coverage_{d}"] for d in range(10)] == pytest.approx(table[:, 2])
     assert numbers["nelbo"] == numbers["reconstruction"] + numbers["kl"]
+    assert numbers["nelbo_own"] == nelbo(model, *made.tensors(), Key(0).fold("nelbo_own"))[0]
 
 
 def test_a_perfect_reader_agrees_and_sees_ten_equal_shares(model, digits):

@@ -1,6 +1,8 @@
 """The loop and its parts; standard library and NumPy only; knows no backend."""
 
 from veriloop.core import schedules
+from veriloop.core.advice import Advice, Estimate, advise
+from veriloop.core.alarm import Alarm, alarm
 from veriloop.core.batch import Batch, Columns, concatenate
 from veriloop.core.calibration import Calibrated, calibrated
 from veriloop.core.candidates import Candidates, Quota
@@ -19,6 +21,7 @@ from veriloop.core.key import Key
 from veriloop.core.loop import Loop, Record, State, run
 from veriloop.core.matching import CovarianceMatch
 from veriloop.core.observe import AcceptanceByGroup, SelectionBias, together
+from veriloop.core.panel import FromStart, Spread, disagreement
 from veriloop.core.pools import Accumulate, AccumulateSubsample, FreshReal, MixReal, Replace, Window
 from veriloop.core.store import RunDir
 from veriloop.core.verdict import Verdict
@@ -40,6 +43,8 @@ __all__ = [
     "AcceptanceByGroup",
     "Accumulate",
     "AccumulateSubsample",
+    "Advice",
+    "Alarm",
     "Alternatives",
     "Audited",
     "Batch",
@@ -52,7 +57,9 @@ __all__ = [
     "Columns",
     "Constant",
     "CovarianceMatch",
+    "Estimate",
     "FreshReal",
+    "FromStart",
     "KeepAll",
     "Key",
     "Loop",
@@ -71,6 +78,7 @@ __all__ = [
     "RunDir",
     "SelectionBias",
     "Shifted",
+    "Spread",
     "State",
     "Then",
     "Threshold",
@@ -78,11 +86,14 @@ __all__ = [
     "TopFraction",
     "Verdict",
     "Window",
+    "advise",
+    "alarm",
     "all_of",
     "any_of",
     "build",
     "calibrated",
     "concatenate",
+    "disagreement",
     "run",
     "schedules",
     "together",

@@ -12,6 +12,7 @@ from veriloop.core.batch import B, check_count
 from veriloop.core.candidates import Candidates, Quota
 from veriloop.core.filters import KeepAll, RoundError
 from veriloop.core.key import Key
+from veriloop.core.panel import disagreement
 from veriloop.core.pools import Replace
 from veriloop.core.verdict import Verdict, called, judged, rowwise
 from veriloop.core.verifiers import Constant
@@ -114,6 +115,7 @@ class Loop(Generic[M, B]):
         metrics = merge(
             {"no_verdict": int(np.isnan(verdict.scores).sum())},
             verdict.metrics(mask),
+            disagreement(verdict.parts),
             seen,
             self.measure(key.fold("measure"), model),
         )

@@ -122,11 +122,12 @@ def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 class Measure:
     """Measure a model: `(key, model) -> named numbers`.
 
-    `nelbo`, `reconstruction`, `kl` on all real images. Then on `images` generated ones: `mnist_fid`, the Frechet
-    distance of the feature network's features to those of the real images; `agreement`, the share it reads as the
-    digit asked for; `diversity`, the variance of features within digits over that of real images; `entropy` of the
-    digits it reads, in nats (ten equal shares: 2.303); `precision`, `recall`, `coverage` within digits, averaged,
-    and `coverage_0` ... `coverage_9`. `fid`, of Inception's features, is there only where `inception` is given.
+    `nelbo`, `reconstruction`, `kl` on all real images. Then on `images` generated ones: `nelbo_own`, how likely the
+    model finds its own output; `mnist_fid`, the Frechet distance of the feature network's features to those of the
+    real images; `agreement`, the share it reads as the digit asked for; `diversity`, the variance of features
+    within digits over that of real images; `entropy` of the digits it reads, in nats (ten equal shares: 2.303);
+    `precision`, `recall`, `coverage` within digits, averaged, and `coverage_0` ... `coverage_9`. `fid`, of
+    Inception's features, is there only where `inception` is given.
 
     view: measure the decoder's probabilities, as the published code does, or binary samples.
     """
@@ -163,6 +164,7 @@ class Measure:
             "nelbo": total,
             "reconstruction": reconstruction,
             "kl": kl,
+            "nelbo_own": nelbo(model, *made.tensors(), key.fold("nelbo_own"))[0],
             "mnist_fid": Gaussian.of(values).distance(moments),
             "agreement": float((read == made.labels).mean()),
             "diversity": _spread(values, made.labels) / _spread(real, self.real.labels),

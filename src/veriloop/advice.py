@@ -1,0 +1,42 @@
+"""Print alarms and advice for every arm of a run, finished or not: python -m veriloop.advice RUN [METRIC]."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from veriloop.core.advice import advise
+from veriloop.core.alarm import WATCHED, alarm
+
+
+def report(folder: Path, metric: str = "error_truth", alpha: float = 0.05) -> Iterator[str]:
+    """Yield the lines of each arm in records.jsonl; a false alarm in an arm has at most the probability `alpha`."""
+    rows = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    rows = [row for row in rows if "round" in row]
+    for arm in dict.fromkeys(row.get("arm") for row in rows):
+        own = [row for row in rows if row.get("arm") == arm]
+        rounds = {name: {row["round"] for row in own if row.get(name) is not None} for name in (*WATCHED, metric)}
+        watched = [name for name in WATCHED if len(rounds[name]) > 1]
+        if watched:
+            yield f"{arm}"
+        for name in watched:
+            yield f"  {alarm(own, name, alpha=alpha / len(watched))}"
+        if len(rounds[metric]) > 4:
+            yield f"  {metric}: {advise(own, metric)}".replace("\n", "\n  ")
+
+
+def main(arguments: list[str]) -> None:
+    """Print the report of the run in the folder named first, with advice on the metric named second."""
+    if len(arguments) not in (1, 2) or not (Path(arguments[0]) / "records.jsonl").exists():
+        sys.exit("usage: python -m veriloop.advice RUN [METRIC], RUN a folder with records.jsonl")
+    metric = arguments[1] if len(arguments) == 2 else "error_truth"
+    try:
+        print("\n".join(report(Path(arguments[0]), metric)))
+    except ValueError as error:
+        sys.exit(f"{arguments[0]}: {error}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,314 @@
+r"""Where is the loop going, and what to do about it? Advice from the records of the first rounds alone.
+
+The model of an error by round is that of verified retraining in linear regression. Near the verifier's centre
+:math:`\theta_c` a round is :math:`\theta_{k+1} - \theta_c = \rho\,(\theta_k - \theta_c) + \eta`, so that, with
+:math:`\beta^2 = \|\theta_c - \theta_*\|^2`, a start that is unbiased, and noise :math:`q/m_i` in round i
+(:math:`m_i` the rows kept, over those of round 1),
+
+.. math:: E\|\theta_k - \theta_*\|^2 = \underbrace{\rho^{2k} s + q \sum_{i \le k} \rho^{2(k-i)}/m_i}_{variance}
+    + \underbrace{\beta^2 (1 - \rho^k)^2}_{bias}, \qquad
+    E\|\theta_k - \theta_c\|^2 = \text{the same variance} + \beta^2 \rho^{2k}.
+
+At a constant size the plateau is :math:`P + \beta^2` with :math:`P = q/(1-\rho^2)`, and with :math:`\beta > 0` and
+:math:`s > P` the error turns back up after round :math:`\log_\rho \beta^2/(\beta^2 + s - P)`, however small the
+bias. At :math:`\rho = 1` it is a random walk. Farther out than about the noise the pull is stronger than
+:math:`\rho`: from a bias of 1 on, rho comes out a few hundredths low. Source: our derivation from the paper's
+Theorem 4.1.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from veriloop.core.alarm import Series
+from veriloop.core.key import Key
+
+WORTH = 0.05  # a difference below this share of an error does not count
+SURE = 0.8  # the share of resamples that must agree on a conclusion
+HORIZON = 10  # a path is followed for so many times the rounds seen
+
+_NOISE, _BOTH = ([0, 1], [0]), ([0, 1, 2], [0, 1], [0, 2], [0])  # which of s, q and beta^2 may differ from zero
+_GRID = 101
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with the ends of its 95 % interval; value is None where the records do not identify it."""
+
+    value: float | None
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return f"not identified, at least {self.low:.3g}" if self.low > 0 else "not identified"
+        return "none in sight" if self.low == np.inf else f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What the first rounds say of the rest, in the symbols of the module's formula, at the last round's size.
+
+    conclusion: keep going, stop now, loosen the filter, tighten the filter, add real data, get a better verifier,
+        or undecided. reason: the numbers it rests on. support: the share of resamples that come to it.
+    rho: the contraction factor. plateau: the limit of the error. noise, bias: its parts, P and beta^2.
+    reversal: the round of lowest expected error, after which it turns back up; 0 where it rises from the start,
+        infinite where it does not turn within `HORIZON` times the rounds seen.
+    misfit: the largest distance of a mean from the fit, in standard errors. fits: whether chance explains it.
+    """
+
+    conclusion: str
+    reason: str
+    support: float
+    rho: Estimate
+    plateau: Estimate
+    noise: Estimate
+    bias: Estimate
+    reversal: Estimate
+    misfit: float
+    fits: bool
+
+    def __str__(self) -> str:
+        sure = "" if self.conclusion == "undecided" else f" ({self.support:.0%} of resamples)"
+        lines = [f"{self.conclusion}{sure}: {self.reason}"]
+        lines += [f"  {name:<8} {getattr(self, name)}" for name in ("rho", "plateau", "noise", "bias", "reversal")]
+        if not self.fits:
+            lines.append(f"  the model misses a round by {self.misfit:.1f} standard errors: take this as a sketch")
+        return "\n".join(lines)
+
+
+def advise(
+    records: Iterable[Any],
+    metric: str = "error_truth",
+    *,
+    center: str | None = "error_center",
+    resamples: int = 300,
+    key: Key = Key(0),  # noqa: B008
+) -> Advice:
+    """Estimate from the first rounds where an error goes, and say what to do about it.
+
+    Fits the module's formula to the means over seeds by least squares with relative weights, rho in [0, 1] and s,
+    q, beta^2 not negative. Intervals are 95 % percentiles over resampled seeds, widened as Student's t is for few
+    seeds (Hesterberg, 2015), and hold those of the fit without bias where that explains the records too. Rows
+    of one seed with a `METRIC_se` are resampled as normal, with correlation rho^|j - k| between rounds.
+    The formula is that of a pool that replaces; a floor that no model gets below (NELBO, FID) counts as noise.
+
+    records: rows of one arm with `seed`, `round`, `kept`, `candidates` and the metric, as in records.jsonl; or one
+        sequence of `Record`s a seed. Rounds go up by one; the first is the start.
+    metric: an error, lower is better. center: the distance to the verifier's centre, fitted with it where seeds
+        have it: it tells bias from noise and rho from rho^2, which the error alone seldom does.
+
+    >>> from veriloop.core import Record, run
+    >>> from veriloop.linear import Problem
+    >>> problem, runs = Problem.gaussian(bias=0.5, radius=0.5), []
+    >>> for seed in range(10):
+    ...     start, loop = problem.real_estimate(Key(seed)), problem.loop()
+    ...     first = Record(0, 0, 0, loop.measure(Key(seed), start.model))
+    ...     rounds = run(loop, Key(seed), start, [problem.quota(100)] * 6)
+    ...     runs.append([first] + [record for _, record in rounds])
+    >>> print(advise(runs))  # rho is 0.446, the plateau 0.295: noise 0.045, bias 0.25
+    get a better verifier (100% of resamples): no round is expected to beat the start's 0.083 by 5%, at any rho: ...
+      rho      0.46 (0.339 to 0.576)
+      plateau  0.285 (0.256 to 0.325)
+      noise    0.0471 (0.0358 to 0.0571)
+      bias     0.238 (0.205 to 0.279)
+      reversal 0 (0 to 0)
+
+    Raises:
+        ValueError: if records are of several arms, seeds differ in their rounds, there are fewer than four rounds,
+            a value is not positive, or there is no standard error.
+    """
+    series = Series.of("advise", records, metric, center)
+    rounds, kept, drawn = len(series.rounds) - 1, series.kept[1:], series.candidates[1:]
+    if rounds < 4:
+        raise ValueError(f"advise needs a start and at least four rounds, got {rounds} rounds of {metric!r}")
+    if not (series.values > 0).all():
+        raise ValueError(f"advise needs errors above 0, lower is better, got {metric!r} of {series.values.min()}")
+    if not ((kept > 0) & (drawn >= kept)).all():
+        raise ValueError("advise needs the candidates and the kept rows of every round after the start, got none")
+    model = _Model(kept / kept[0], len(series.names) > 1)
+    further = _Model(np.append(model.sizes, np.full((HORIZON - 1) * rounds, model.sizes[-1])))
+    fits = [_Fit.to(series, model, parts) for parts in (_NOISE, _BOTH)]
+    last = fits[1]
+    # Where the fit without bias does as well, noise and bias cannot be told apart.
+    fits = fits if fits[0].explains or fits[0].misfit < 1.1 * last.misfit else [last]
+    drawn_numbers, conclusions = [], []
+    for each in fits:
+        parameters = np.concatenate([each.point, each.resample(series, model, resamples, key)])
+        path = further.path(parameters)
+        drawn_numbers.append(_numbers(parameters, path, model.sizes[-1]))
+        conclusions.append(_conclude(parameters, path, rounds, unfiltered=bool((kept == drawn).all())))
+    conclusion = conclusions[0][0]
+    support = min(each[1:].count(conclusion) / resamples for each in conclusions)
+    reason = _reason(conclusion, fits[0].point[0], further.path(fits[0].point)[0], rounds)
+    if support < SURE:
+        counts = Counter(each for drawn in conclusions for each in drawn[1:]).most_common()
+        shares = ", ".join(f"{name} {n / resamples / len(fits):.0%}" for name, n in counts)
+        conclusion, reason = "undecided", f"{shares}; run more rounds or seeds"
+    estimates = _estimates(drawn_numbers, _level(series), rounds)
+    return Advice(conclusion, reason, support, **estimates, misfit=last.misfit, fits=last.explains)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """The module's formula for given sizes; parameters are rho, s, q and beta^2, shape (n, 4).
+
+    both: the distance to the centre follows the error in the axis of rounds.
+    """
+
+    sizes: np.ndarray
+    both: bool = False
+
+    def columns(self, rho: np.ndarray) -> np.ndarray:
+        """Return what s, q and beta^2 are multiplied by, shape (n, rounds, 3)."""
+        power = rho[:, None] ** np.arange(len(self.sizes) + 1)
+        noise = np.zeros_like(power)
+        for k, size in enumerate(self.sizes):
+            noise[:, k + 1] = rho**2 * noise[:, k] + 1 / size
+        bias = [(1 - power) ** 2, power**2] if self.both else [(1 - power) ** 2]
+        return np.concatenate([np.stack([power**2, noise, each], axis=2) for each in bias], axis=1)
+
+    def path(self, parameters: np.ndarray) -> np.ndarray:
+        """Return the expected errors by round, shape (n, rounds)."""
+        return np.einsum("nrc,nc->nr", self.columns(parameters[:, 0]), parameters[:, 1:])
+
+    def fit(self, means: np.ndarray, scale: np.ndarray, parts: Sequence[list[int]]) -> np.ndarray:
+        """Fit means, shape (n, rounds), with weights 1 / scale^2: on a grid over rho, then on a finer one.
+
+        Given rho the model is linear, and its non-negative fit the best of those of `parts` that come out so.
+        """
+        y, rows, found, low, high = means / scale, np.arange(len(means)), np.zeros((len(means), 4)), 0.0, 1.0
+        for _ in range(2):
+            best, rho = np.full(len(means), -np.inf), np.linspace(low, high, _GRID)
+            x = self.columns(rho) / scale[:, None]
+            for part in parts:
+                solve, back = np.linalg.pinv(x[:, :, part]), np.swapaxes(x[:, :, part], 1, 2)
+                shape = (len(y), _GRID, len(part))
+                values, products = ((y @ each.reshape(-1, len(scale)).T).reshape(shape) for each in (solve, back))
+                explained = np.where((values >= 0).all(axis=2), (values * products).sum(axis=2), -np.inf)
+                at = explained.argmax(axis=1)
+                better = explained[rows, at] > best
+                best = np.where(better, explained[rows, at], best)
+                found[better] = 0
+                found[better, 0] = rho[at][better]
+                found[np.ix_(better, np.array(part) + 1)] = values[rows, at][better]
+            step = (high - low) / (_GRID - 1)
+            low, high = max(0.0, found[:, 0].min() - step), min(1.0, found[:, 0].max() + step)
+        return found
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A fit to the means: its parameters, shape (1, 4), the means it was weighted by, and how far off it is."""
+
+    parts: Sequence[list[int]]
+    point: np.ndarray
+    scale: np.ndarray
+    misfit: float
+    explains: bool
+
+    @classmethod
+    def to(cls, series: Series, model: _Model, parts: Sequence[list[int]]) -> _Fit:
+        from scipy.special import ndtri, stdtrit
+
+        mean, seeds = series.values.mean(axis=0), len(series.values)
+        # Weights from the means themselves would favour the rounds that came out low by chance.
+        scale = model.path(model.fit(mean[None], mean, parts))[0]
+        point = model.fit(mean[None], scale, parts)
+        error = series.values.std(axis=0, ddof=1) / np.sqrt(seeds) if series.errors is None else series.errors
+        gap, level = np.abs(mean - model.path(point)[0]), 1 - 0.025 / len(mean)
+        worst = stdtrit(seeds - 1, level) if series.errors is None else ndtri(level)
+        misfit = float((gap / error).max())
+        return cls(parts, point, scale, misfit, misfit <= worst)
+
+    def resample(self, series: Series, model: _Model, count: int, key: Key) -> np.ndarray:
+        """Fit means over resampled seeds, or normal ones where standard errors are all there is."""
+        generator, mean, seeds = key.fold("advise").numpy(), series.values.mean(axis=0), len(series.values)
+        if series.errors is None:
+            means = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=count) @ series.values / seeds
+        else:
+            apart = np.abs(np.subtract.outer(np.arange(len(mean)), np.arange(len(mean))))
+            covariance = self.point[0, 0] ** apart * np.outer(series.errors, series.errors)
+            means = generator.multivariate_normal(mean, covariance, size=count, method="eigh")
+        return model.fit(means, self.scale, self.parts)
+
+
+def _numbers(parameters: np.ndarray, path: np.ndarray, size: float) -> Mapping[str, np.ndarray]:
+    """Return every fit's numbers by their name in `Advice`."""
+    rho, start, noise, bias = parameters.T
+    still = np.where(noise > 0, np.inf, start)  # at rho = 1 nothing is forgotten
+    with np.errstate(divide="ignore", invalid="ignore"):
+        noise = np.where(rho < 1, noise / size / (1 - rho**2), still)
+    bias = np.where(rho < 1, bias, 0.0)
+    turns = path[:, -1] > path.min(axis=1) * (1 + 1e-9)
+    reversal = np.where(turns, path.argmin(axis=1), np.inf)
+    return {"rho": rho, "plateau": noise + bias, "noise": noise, "bias": bias, "reversal": reversal}
+
+
+def _level(series: Series) -> float:
+    """Return the lower percentile that makes a 95 % interval of resampled means, widened for few seeds."""
+    from scipy.special import ndtr, stdtrit
+
+    n = len(series.values)
+    return 0.025 if n == 1 else float(ndtr(np.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.025)))
+
+
+def _estimates(fits: list[Mapping[str, np.ndarray]], level: float, rounds: int) -> dict[str, Estimate]:
+    """Return the first fit's values, with intervals that hold those of all fits."""
+    found = {}
+    for name in fits[0]:
+        ends = [np.quantile(fit[name][1:], [level, 1 - level], method="inverted_cdf") for fit in fits]
+        low, high = float(min(end[0] for end in ends)), float(max(end[1] for end in ends))
+        if name == "rho":
+            known = low > 0.01 or high < 0.99
+        elif name == "reversal":
+            known = low == high or high < np.inf
+        else:  # a plateau that is not nearly reached within the horizon is not to be seen in these rounds
+            known = high < np.inf and found["rho"].high ** (HORIZON * rounds) < WORTH
+        found[name] = Estimate(float(fits[0][name][0]) if known else None, low, high)
+    return found
+
+
+def _conclude(parameters: np.ndarray, path: np.ndarray, rounds: int, *, unfiltered: bool) -> list[str]:
+    """Return every fit's conclusion: go on while it pays, stop where it has paid, else what stands in the way."""
+    rho, start, _, _ = parameters.T
+    best, error = _best_contraction(parameters)
+    helps = error < (1 - WORTH) * start
+    cases = {
+        "keep going": path[:, rounds + 1 :].min(axis=1) < (1 - WORTH) * path[:, rounds],
+        "stop now": path[:, : rounds + 1].min(axis=1) < (1 - WORTH) * path[:, 0],
+        "add real data": np.full(len(rho), unfiltered),
+        "tighten the filter": helps & (best < rho),
+        "loosen the filter": helps,
+    }
+    return np.select(list(cases.values()), list(cases), "get a better verifier").tolist()
+
+
+def _best_contraction(parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rho at which one round from the start ends lowest, with noise in proportion to rho, and where."""
+    rho, start, noise, bias = parameters.T
+    slope = noise / np.maximum(rho, 0.01)
+    best = np.clip((bias - slope / 2) / (start + bias), 0, 1)
+    return best, best**2 * start + slope * best + bias * (1 - best) ** 2
+
+
+def _reason(conclusion: str, parameters: np.ndarray, path: np.ndarray, rounds: int) -> str:
+    low, best = int(path.argmin()), int(path[: rounds + 1].argmin())
+    aim, error = (float(each[0]) for each in _best_contraction(parameters[None]))
+    rho, _, noise, bias = parameters
+    none = f"no round is expected to beat the start's {path[0]:.3g} by {WORTH:.0%}"
+    return {
+        "keep going": f"from {path[rounds]:.3g} now to {path[low]:.3g}, expected in round {low}",
+        "stop now": f"expected lowest in round {best}, {path[best]:.3g} from {path[0]:.3g}; "
+        f"{path[rounds]:.3g} now, and no less than {path[rounds:].min():.3g} to come",
+        "add real data": f"{none}, all candidates are kept, and each round adds {noise:.2g}",
+        "tighten the filter": f"{none}; noise of {noise:.2g} a round adds up at rho {rho:.2g}, and less at a "
+        f"smaller rho, down to {aim:.2g}",
+        "loosen the filter": f"{none}; at rho {aim:.2g} in place of {rho:.2g} one round would reach {error:.3g}",
+        "get a better verifier": f"{none}, at any rho: the verifier's own error is {bias:.3g}",
+    }[conclusion]

@@ -1,0 +1,188 @@
+"""Alarms: as seldom false as stated, there where runs collapse, silent where they do not, and by hand."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from veriloop import Key, Record, alarm
+from veriloop.core.alarm import WATCHED
+from veriloop.linear import Problem
+
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
+
+
+def rows(values, name="error_truth"):
+    """Rows of `values`, shape (seeds, rounds)."""
+    return [{"seed": s, "round": k, name: v} for s, line in enumerate(values) for k, v in enumerate(line)]
+
+
+def records(name, arm):
+    lines = (RESULTS / name / "records.jsonl").read_text().splitlines()
+    return [row for row in map(json.loads, lines) if row.get("arm") == arm]
+
+
+def noise(key, runs, seeds, rounds, correlation):
+    """Stationary normal series, shape (runs, seeds, rounds), each about a level of its own."""
+    draws = key.numpy().standard_normal((runs, seeds, rounds + 2))
+    series = [draws[..., 0]]
+    for k in range(rounds):
+        series.append(correlation * series[-1] + np.sqrt(1 - correlation**2) * draws[..., k + 1])
+    return np.stack(series, axis=-1) + 5 * draws[..., -1:]
+
+
+def excess(fired, alpha):
+    """By how many binomial standard errors the share of alarms is above `alpha`."""
+    return (np.mean(fired) - alpha) / np.sqrt(alpha * (1 - alpha) / len(fired))
+
+
+# False alarms
+
+
+@pytest.mark.parametrize("horizon", [None, 8])
+@pytest.mark.parametrize("correlation", [0.0, 0.9])
+@pytest.mark.parametrize("seeds", [3, 10])
+def test_false_alarms_come_at_most_as_often_as_stated(seeds, correlation, horizon):
+    """1,000 series on the edge of the null, where the expected change is 0 in every round; at 10 %."""
+    series = noise(Key(1).fold(seeds, int(10 * correlation)), 1000, seeds, 8, correlation)
+    fired = [alarm(rows(each), "error_truth", alpha=0.1, horizon=horizon).round is not None for each in series]
+    assert excess(fired, 0.1) < 3
+
+
+def test_the_rate_of_a_single_round_is_the_one_stated_not_a_smaller_one():
+    """So the level is not met by never firing."""
+    series = noise(Key(2), 2000, 5, 1, 0.3)
+    fired = [alarm(rows(each), "error_truth", alpha=0.1, horizon=1).round is not None for each in series]
+    assert abs(excess(fired, 0.1)) < 3
+
+
+def test_false_alarms_of_skewed_errors_are_as_seldom():
+    """The stationary verified loop: squared errors are far from normal, but their changes are symmetric."""
+    problem = Problem.gaussian(bias=0.0, radius=0.5)
+    errors = problem.simulate([20] * 12, 10 * 600, Key(3))["error_truth"][4:].T.reshape(600, 10, 9)
+    fired = [alarm(rows(each), "error_truth", alpha=0.1).round is not None for each in errors]
+    assert excess(fired, 0.1) < 3
+
+
+@pytest.mark.parametrize("correlation", [-1.0, 0.0, 1.0])
+def test_known_standard_errors_hold_the_rate_whatever_the_correlation(correlation):
+    """One row a round; the start's error and the later ones' are opposite, independent, or the same."""
+    draws = Key(4).numpy().standard_normal((2000, 2))
+    later = correlation * draws[:, 0] + np.sqrt(1 - correlation**2) * draws[:, 1]
+    fired = []
+    for start, end in zip(draws[:, 0], later, strict=True):
+        series = [{"seed": 1, "round": k, "x": x, "x_se": 1.0} for k, x in enumerate((start, end))]
+        fired.append(alarm(series, "x", worse="higher", alpha=0.1, horizon=1).round is not None)
+    assert excess(fired, 0.1) < 3
+
+
+# Runs that collapse and runs that do not
+
+
+@pytest.mark.parametrize(
+    ("metric", "latest"), [("mnist_fid", 1), ("agreement", 1), ("recall", 1), ("diversity", 1), ("nelbo", 3)]
+)
+def test_unverified_digits_raise_it_in_every_metric(metric, latest):
+    assert alarm(records("mnist_schedules", "20k-unverified"), metric).round == latest
+
+
+@pytest.mark.parametrize("metric", ["mnist_fid", "agreement", "nelbo", "precision"])
+def test_verified_digits_do_not_in_what_gets_better(metric):
+    assert alarm(records("mnist_schedules", "20k-verified"), metric).round is None
+
+
+def test_verified_digits_do_in_what_narrows():
+    """Quality up, coverage down: the alarm is on the metric, not on the run."""
+    for metric in ("recall", "diversity"):
+        assert alarm(records("mnist_schedules", "20k-verified"), metric).round == 1
+
+
+def test_verified_digits_turn_in_nelbo_after_round_one():
+    """Against round 1 in place of round 0."""
+    later = [row for row in records("mnist_schedules", "20k-verified") if row["round"] >= 1]
+    assert alarm(later, "nelbo").round in (2, 3)
+
+
+@pytest.mark.parametrize("size", ["constant", "growing"])
+def test_linear_runs_on_one_row_a_round(size):
+    """Means of 4,000 replicates with their standard errors."""
+    assert alarm(records("linear_rounds", f"unverified-bias0-{size}-noise1"), "error_truth").round == 1
+    assert alarm(records("linear_rounds", f"radius0.5-bias0-{size}-noise1"), "error_truth").round is None
+
+
+def test_the_unverified_random_walk_is_seen_within_three_rounds_from_ten_seeds():
+    errors = Problem.gaussian(bias=0.0, radius=0.5).simulate([100] * 20, 10 * 50, Key(5), verified=False)
+    runs = errors["error_truth"].T.reshape(50, 10, 21)
+    fired = [alarm(rows(each), "error_truth").round for each in runs]
+    assert None not in fired and np.median(np.array(fired, dtype=float)) <= 3
+
+
+# By hand
+
+
+def test_the_numbers_are_those_of_a_paired_t_test():
+    values = noise(Key(6), 1, 6, 4, 0.5)[0]
+    raised = alarm(rows(values, "recall"), "recall", margin=0.2)
+    for k in range(1, 5):
+        wanted = stats.ttest_1samp(values[:, 0] - values[:, k], 0.2, alternative="greater")
+        assert raised.p[k - 1] == pytest.approx(wanted.pvalue)
+    assert raised.change == pytest.approx((values[:, :1] - values[:, 1:]).mean(axis=0))
+
+
+def test_the_level_is_spent_within_alpha():
+    values = np.ones((2, 40))
+    assert sum(alarm(rows(values), "error_truth", alpha=0.2).spent) == pytest.approx(0.2 * 39 / 40)
+    assert sum(alarm(rows(values), "error_truth", alpha=0.2, horizon=39).spent) == pytest.approx(0.2)
+
+
+def test_a_change_without_any_spread_is_certain_and_none_is_no_change():
+    flat = np.ones((3, 4))
+    assert alarm(rows(flat), "error_truth").round is None
+    assert alarm(rows(flat + np.array([0, 0, 1, 1])), "error_truth").round == 2
+
+
+def test_direction_margin_and_order_of_rows():
+    values = np.array([[1.0, 1.2, 2.0], [1.0, 1.22, 2.01], [1.0, 1.21, 2.02]])
+    up = rows(values, "odd")
+    assert alarm(up, "odd", worse="higher").round == 1
+    assert alarm(up, "odd", worse="higher", margin=0.5).round == 2
+    assert alarm(up, "odd", worse="lower").round is None
+    assert alarm(up[::-1], "odd", worse="higher") == alarm(up, "odd", worse="higher")
+
+
+def test_records_of_several_seeds_are_read_as_their_rows_are():
+    values = np.array([[0.9, 0.8], [0.9, 0.7]])
+    runs = [[Record(k, 10, 5, {"recall": x}) for k, x in enumerate(line)] for line in values]
+    assert alarm(runs, "recall") == alarm(rows(values, "recall"), "recall")
+
+
+def test_what_is_watched_is_measured_by_a_backend():
+    """No name here that no backend writes."""
+    source = "".join(
+        path.read_text() for path in (RESULTS.parents[1] / "src").rglob("*.py") if path.stem != "alarm"
+    )
+    assert [name for name in WATCHED if name not in source] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "message"),
+    [
+        (lambda r: r, {"metric": "odd"}, "alarm: 'odd' needs worse='higher' or worse='lower', got None"),
+        (lambda r: r, {"alpha": 0.0}, r"alarm: alpha must be in \(0, 1\), got 0.0"),
+        (lambda r: r, {"horizon": 1}, "alarm: horizon must be at least the 2 rounds given, got 1"),
+        (lambda r: r, {"metric": "nelbo"}, "alarm needs records of one arm with 'nelbo', got none; pick one"),
+        (lambda r: [x | {"arm": x["seed"]} for x in r], {}, "of one arm with 'error_truth', got 0, 1; pick one"),
+        (lambda r: r[:-1], {}, "for every seed and round, .* got 5 rows of 2 seeds and rounds 0 to 2"),
+        (lambda r: r + r[:1], {}, "got 7 rows of 2 seeds"),
+        (lambda r: [x for x in r if x["round"] != 1], {}, "rounds going up by one, got 4 rows"),
+        (lambda r: r[:3], {}, "needs two seeds or more, or error_truth_se beside 'error_truth', got one seed"),
+        (lambda r: [x | {"error_truth": np.nan} for x in r], {}, "needs a number for 'error_truth' in every row"),
+        (lambda r: r[::3], {}, "needs 'error_truth' in two rounds or more, got 1"),
+    ],
+)
+def test_what_cannot_be_tested_is_refused(change, settings, message):
+    series = change(rows(np.ones((2, 3))))
+    with pytest.raises(ValueError, match=message):
+        alarm(series, **{"metric": "error_truth"} | settings)
