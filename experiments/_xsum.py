@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, cast
@@ -170,8 +171,10 @@ def follow_arm(config: Texts, arm: Arm, folder: Path) -> Rows:
         refit=tune(**config.refit.model_dump()),
         measure=measure,
     )
-    start = problem.start(key)
-    rows: Rows = [{"round": 0, "candidates": 0, "kept": 0, **measure(key.fold(0), start.model)}]
+    state = problem.start(key)
+    problem = replace(problem, base=None)  # so that the rounds hold two models, not three
+    del base
+    rows: Rows = [{"round": 0, "candidates": 0, "kept": 0, **measure(key.fold(0), state.model)}]
     tell(arm.name, rows[0], config.rounds, SHOWN)
     if rows[0].get("place", 1.0) < config.least_place:
         raise RuntimeError(
@@ -184,10 +187,9 @@ def follow_arm(config: Texts, arm: Arm, folder: Path) -> Rows:
     def this_round(key: Key, state: State) -> Loop:
         return problem.loop(config.keep * (1 + arm.growth * (state.round + 1)), verifier=verifier, filter=best)
 
-    sizes, state = [len(problem.generate)] * config.rounds, start
-    store = RunDir(folder)
+    sizes, store = [len(problem.generate)] * config.rounds, RunDir(folder)
     rounds = store.run(
-        this_round, key, start, sizes, save=save_state,
+        this_round, key, state, sizes, save=save_state,
         load=partial(load_state, device=config.device), name=f"{arm.name}-model",
         candidates=config.store is not None,
     )  # fmt: skip

@@ -148,6 +148,9 @@ def test_of_a_quota_a_laxer_filter_keeps_the_first_n_and_a_stricter_one_what_the
         ]  # rows of a group that is full are no candidates
         np.testing.assert_array_equal(again.counted, ~np.any(late, axis=0))
         assert again.numbers["candidates"] == again.counted.sum()
+        for group in range(4):
+            share = wanted[again.counted & (groups == group)].mean()
+            assert again.numbers["acceptance"][str(group)] == share
 
 
 def test_of_a_quota_a_ranking_filter_ranks_the_rounds_candidates(tmp_path):
@@ -159,6 +162,14 @@ def test_of_a_quota_a_ranking_filter_ranks_the_rounds_candidates(tmp_path):
         best = rows[np.argsort(-columns["verdict.scores"][rows])[:2]]
         assert set(np.flatnonzero(again.mask & (columns["group"] == group))) == set(best)
     assert again.numbers["candidates"] == record.candidates and again.numbers["kept"] == 8
+
+
+def test_a_verifier_that_judges_rows_together_is_refused_on_several_blocks(tmp_path):
+    list(store(tmp_path, replace(linear(filter=Threshold(0.0)), block=10), [40]))
+    together = lambda key, batch: np.zeros(len(batch))  # noqa: E731
+    together.rowwise = False
+    with pytest.raises(ValueError, match="judges rows together, and the round has 4 blocks"):
+        refilter(tmp_path, verifier=together)
 
 
 def test_the_numbers_by_hand(tmp_path):

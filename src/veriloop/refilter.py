@@ -20,7 +20,7 @@ from veriloop.core.components import build
 from veriloop.core.filters import RoundError
 from veriloop.core.loop import select
 from veriloop.core.store import line
-from veriloop.core.verifiers import Verdict
+from veriloop.core.verdict import Verdict, judged, rowwise
 
 
 @dataclass(frozen=True)
@@ -123,12 +123,13 @@ def _callable(what: str, component: Any) -> Any:
 
 
 def _judged(stored: StoredRound, verifier: Any) -> Verdict:
-    verdicts = []
-    for i, batch in enumerate(stored.blocks()):
-        verdicts.append(Verdict.of(verifier(stored.key.fold("verify", i), batch)))
-        if verdicts[-1].scores.shape != (len(batch),):
-            raise ValueError(f"a verifier must score every row, {len(batch)}, got {verdicts[-1].scores.shape}")
-    return Verdict.concatenate(verdicts)
+    if not rowwise(verifier) and len(stored.sizes) > 1:
+        raise ValueError(
+            f"the verifier {type(verifier).__name__} judges rows together, and the round has {len(stored.sizes)} "
+            "blocks; store it with a larger Loop.block, or leave verifier out"
+        )
+    blocks = enumerate(stored.blocks())
+    return Verdict.concatenate([judged(verifier, stored.key.fold("verify", i), batch) for i, batch in blocks])
 
 
 def _select(stored: StoredRound, filter: Any, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veriloop import Key, TopFraction
+from veriloop import Key, TopFraction, all_of
 from veriloop.mnist import (
     Discriminate,
     Discriminator,
@@ -199,6 +199,7 @@ def test_accuracy_is_the_mean_of_both_shares(digits):
     wanted = ((real.labels >= 5).mean() + (synthetic.labels < 5).mean()) / 2
     assert accuracy(Key(0), judge, real, synthetic) == pytest.approx(wanted)
     assert accuracy(Key(0), lambda key, batch: np.zeros(len(batch)), real, synthetic) == 0.5
+    assert accuracy(Key(0), all_of(judge), real, synthetic) == pytest.approx(wanted)  # a verdict, not bare scores
 
 
 def test_a_discriminator_changes_no_model_and_no_global_state(model, digits, discriminate, same_bytes):

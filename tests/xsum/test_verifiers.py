@@ -170,21 +170,21 @@ def test_rules_by_hand():
 
 def test_partial_references_leave_the_same_articles_without_a_verdict(written):
     verifier = PartialReference(RougeVerifier(), 0.5)
-    scores = verifier(Key(0), written)
+    scores = verifier(Key(0), written).scores
     known = ~np.isnan(scores)
     assert 0 < known.sum() < len(written)
     np.testing.assert_array_equal(scores[known], RougeVerifier()(Key(0), written)[known])
-    np.testing.assert_array_equal(np.isnan(verifier(Key(1), written[::-1])), ~known[::-1])
+    np.testing.assert_array_equal(np.isnan(verifier(Key(1), written[::-1]).scores), ~known[::-1])
     with pytest.raises(ValueError, match=r"PartialReference\.share must be in \(0, 1\], got 0"):
         PartialReference(RougeVerifier(), 0)
 
 
 def test_noise_has_its_scale_and_follows_the_key(pairs):
     rows = pairs[np.zeros(4000, dtype=int)]
-    noise = ScoreNoise(Brevity(0), 0.3)(Key(0), rows) - Brevity(0)(Key(0), rows)
+    noise = ScoreNoise(Brevity(0), 0.3)(Key(0), rows).scores - Brevity(0)(Key(0), rows)
     assert abs(noise.mean()) / (0.3 / np.sqrt(4000)) < 4
     assert abs(noise.std() / 0.3 - 1) / np.sqrt(1 / 8000) < 4
-    assert (ScoreNoise(Brevity(0), 0.0)(Key(0), pairs) == Brevity(0)(Key(0), pairs)).all()
+    assert (ScoreNoise(Brevity(0), 0.0)(Key(0), pairs).scores == Brevity(0)(Key(0), pairs)).all()
     with pytest.raises(ValueError, match=r"ScoreNoise\.scale must be at least 0 and finite, got -1"):
         ScoreNoise(Brevity(0), -1)
 
@@ -193,8 +193,10 @@ def test_noise_and_partial_knowledge_take_composed_verifiers(written):
     """What `all_of` returns has parts; its scores are what counts."""
     both = all_of(RougeVerifier(), Brevity(9))
     wanted = both(Key(0), written).scores
-    np.testing.assert_array_equal(ScoreNoise(both, 0.0)(Key(0), written), wanted)
-    np.testing.assert_array_equal(PartialReference(both, 1.0)(Key(0), written), wanted)
+    noiseless = ScoreNoise(both, 0.0)(Key(0), written)
+    np.testing.assert_array_equal(noiseless.scores, wanted)
+    assert list(noiseless.parts) == list(both(Key(0), written).parts)
+    np.testing.assert_array_equal(PartialReference(both, 1.0)(Key(0), written).scores, wanted)
 
 
 def test_a_likelihood_is_the_mean_of_its_tokens(written, prompt, model):

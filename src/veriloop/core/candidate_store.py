@@ -18,7 +18,7 @@ from veriloop.core.candidates import Quota
 from veriloop.core.components import describe
 from veriloop.core.key import Key
 from veriloop.core.loop import Drawn
-from veriloop.core.verifiers import Verdict
+from veriloop.core.verdict import Verdict
 
 FILE = "candidates.parquet"
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from veriloop.core.key import Key
-from veriloop.core.verifiers import share
+from veriloop.core.verdict import share
 
 
 def disagreement(parts: Mapping[str, np.ndarray]) -> dict[str, float]:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from veriloop.core import Columns, Key
+from veriloop.core import Columns, Key, Verdict
 from veriloop.core.batch import check_count
 from veriloop.core.filters import check_fraction
 from veriloop.mnist.cvae import CVAE
@@ -149,7 +149,8 @@ class Discriminate:
 
 def accuracy(key: Key, judge: Any, real: Images, synthetic: Images) -> float:
     """Return the mean of the shares of real images accepted and of synthetic images rejected."""
-    return float(np.mean([(judge(key, real) >= 0).mean(), (judge(key, synthetic) < 0).mean()]))
+    known, made = (Verdict.of(judge(key, images)).scores for images in (real, synthetic))
+    return float(np.mean([(known >= 0).mean(), (made < 0).mean()]))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 
 from veriloop.core import Key, Verdict
 from veriloop.core.batch import check_count
+from veriloop.core.verdict import judged
 from veriloop.xsum.data import Strings, Summaries
 from veriloop.xsum.finetune import token_losses, tokens_and_targets
 from veriloop.xsum.prompt import Prompt
@@ -143,9 +144,10 @@ class PartialReference:
         if not 0 < self.share <= 1:
             raise ValueError(f"PartialReference.share must be in (0, 1], got {self.share}")
 
-    def __call__(self, key: Key, batch: Summaries) -> np.ndarray:
+    def __call__(self, key: Key, batch: Summaries) -> Verdict:
         drawn = Key(self.seed).fold("known").numpy().random(int(batch.prompts.max(initial=0)) + 1)
-        return np.where(drawn[batch.prompts] < self.share, Verdict.of(self.verifier(key, batch)).scores, np.nan)
+        verdict = judged(self.verifier, key, batch)
+        return replace(verdict, scores=np.where(drawn[batch.prompts] < self.share, verdict.scores, np.nan))
 
 
 @dataclass(frozen=True)
@@ -159,9 +161,10 @@ class ScoreNoise:
         if not 0 <= self.scale < float("inf"):
             raise ValueError(f"ScoreNoise.scale must be at least 0 and finite, got {self.scale}")
 
-    def __call__(self, key: Key, batch: Summaries) -> np.ndarray:
+    def __call__(self, key: Key, batch: Summaries) -> Verdict:
         noise = key.fold("noise").numpy().standard_normal(len(batch))
-        return Verdict.of(self.verifier(key, batch)).scores + self.scale * noise
+        verdict = judged(self.verifier, key, batch)
+        return replace(verdict, scores=verdict.scores + self.scale * noise)
 
 
 @dataclass(frozen=True)
