@@ -12,8 +12,8 @@ reproduce: .venv/ready  ## every figure at its laptop preset; interrupted, it go
 	done
 	@echo; echo "Figures:"; ls $(FIGURES:%=runs/%-laptop/figure.png)
 
-test: lint  ## the whole test suite
-	$(BIN)/python -m pytest
+test: lint  ## the whole test suite, on two cores
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/ready
 	$(BIN)/ruff check

@@ -1,5 +1,7 @@
 """Hypothesis without chance or clocks: the same examples every run, however busy the machine."""
 
+import os
+
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -10,3 +12,6 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("veriloop")
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side, so each of them has one thread
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
