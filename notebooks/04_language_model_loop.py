@@ -90,7 +90,7 @@ def curves():
         for label, (rows, _) in arms.items():
             panel.plot([row[name] for row in rows], color=COLORS[label], marker="o", markersize=3, label=label)
         panel.set(title=name, xlabel="round")
-    panels[0].legend(frameon=False)
+    panels[-1].legend(frameon=False, loc="upper right")
     plt.show()
 
 
@@ -139,9 +139,10 @@ arms["names"] = follow(names)
 curves()
 
 # %% [markdown]
-# It looks at names, so places are what it can improve, and what it does not look at is left to chance: a verifier
-# teaches what it knows. Verifiers compose, so let a reward model, a judge at a URL (`xsum.Endpoint`), or a rule
-# against repetition have its say beside it, and read in the record how much each of them accepts.
+# It knows names and nothing else. Places hold, which without a verifier are lost; the kind of event, which it does
+# not look at, fares little better than by chance: a verifier teaches what it knows. Verifiers compose, so let a
+# reward model (`xsum.fit_reward`), a judge at a URL (`xsum.Endpoint`), or a rule against repetition have its say
+# beside it, and read in the record how much each of them accepts.
 
 # %%
 both = vl.all_of(names=names, fresh=xsum.LittleRepetition(), brief=xsum.Brevity(20))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,23 @@ class Pretraining:
     seed: int = 0
 
 
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep transformers' progress bars, and the wish for widgets to draw them with, out of notebooks and logs."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        from transformers.utils import logging
+
+        shown = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            if shown:
+                logging.enable_progress_bar()
+
+
+@quietly()
 def load_base(source: str, *, device: str = "cpu") -> tuple[Any, Any]:
     """Return a causal language model and its tokenizer, by `transformers`: a folder, or a name on the hub.
 
@@ -68,6 +87,7 @@ def load_base(source: str, *, device: str = "cpu") -> tuple[Any, Any]:
         raise ValueError(f"the model {source} cannot be had ({reason}); name a folder that holds it") from None
 
 
+@quietly()
 def pretrained(how: Pretraining, *, folder: Path | None = None, device: str = "cpu") -> tuple[Any, Any]:
     """Return a model of the reports and its tokenizer, from the cache if the same settings have made it before.
 
