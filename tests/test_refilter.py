@@ -386,7 +386,7 @@ def test_a_batch_whose_package_is_not_installed_can_be_filtered_and_not_judged(t
 
 def test_a_verifier_that_returns_another_number_of_scores_is_refused(tmp_path):
     store(tmp_path, linear(), [40])
-    with pytest.raises(ValueError, match=r"a verifier must score every row, 16, got \(3,\)"):
+    with pytest.raises(ValueError, match=r"verify must return one value a row, shape \(16,\), got shape \(3,\)"):
         refilter(tmp_path, verifier=lambda key, batch: np.zeros(3))
     with pytest.raises(ValueError, match="filter must keep no row without a verdict"):
         nowhere = lambda key, scores, groups: np.ones(len(scores), dtype=bool)  # noqa: E731
