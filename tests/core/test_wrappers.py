@@ -318,6 +318,7 @@ def test_what_failed_is_counted_never_kept_and_costs_its_own_batch_only(waits):
         "no_verdict": 10,
         "acceptance_first": 0.8,
         "acceptance_second": 0.8,
+        "disagreement_first_second": 0.0,
     }
 
 
