@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal, NamedTuple, cast
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from transformers.utils import logging
 
 from _config import BadInput, Config, Positive, Whole
 from _run import Rows, tell
@@ -137,7 +136,6 @@ def check(config: Texts) -> None:
 
 def prepare(config: Any) -> dict[str, Any]:
     """Pre-train the bases, or find them pre-trained."""
-    logging.disable_progress_bar()
     if config.model != "pretrained":
         return {"model": config.model}
     models = [pretrained(_pretraining(config, base))[0] for base in config.bases]
@@ -147,7 +145,6 @@ def prepare(config: Any) -> dict[str, Any]:
 
 def follow_arm(config: Texts, arm: Arm, folder: Path) -> Rows:
     """Run one arm from its start, committing every round; the last row is measured on the test articles too."""
-    logging.disable_progress_bar()
     torch.set_num_threads(config.threads)
     key, data = Key(arm.seed), _data(config, arm.seed)
     base, tokenizer = (

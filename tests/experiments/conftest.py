@@ -8,7 +8,7 @@ import os
 import runpy
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import ModuleType
@@ -69,27 +69,37 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
 @pytest.fixture
 def stopped_and_resumed(
     here: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], tuple[Ran, Ran]]:
-    """Run a script whole, and again stopped at its fifth commit, inside an arm, and resumed."""
+) -> Callable[..., tuple[Ran, Ran]]:
+    """Run a script whole, and again stopped at a commit inside an arm, and resumed."""
     import veriloop.core.store as store
 
-    def both(name: str) -> tuple[Ran, Ran]:
-        whole = here(name, out=tmp_path / "whole", figure=False)
+    def both(name: str, *options: str, at: int = 5) -> tuple[Ran, Ran]:
+        whole = here(name, *options, out=tmp_path / "whole", figure=False)
         count, commit = [], store.RunDir.commit
 
         def stopping(self: store.RunDir, *arguments: object) -> None:
             count.append(arguments)
-            if len(count) == 5:
+            if len(count) == at:
                 raise KeyboardInterrupt
             commit(self, *arguments)
 
         with monkeypatch.context() as patch:
             patch.setattr(store.RunDir, "commit", stopping)
             with pytest.raises(KeyboardInterrupt):
-                here(name, out=tmp_path / "part", figure=False)
-        return whole, here(name, "--resume", out=tmp_path / "part", figure=False)
+                here(name, *options, out=tmp_path / "part", figure=False)
+        return whole, here(name, *options, "--resume", out=tmp_path / "part", figure=False)
 
     return both
+
+
+@pytest.fixture(scope="module")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One feature network and one pre-trained base for all runs of a module, and none of the user's; no hub."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VERILOOP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr("veriloop.xsum.data.hub_answers", lambda: False)
+        patch.setattr("veriloop.xsum.base.hub_answers", lambda: False)
+        yield
 
 
 def environment() -> dict[str, str]:

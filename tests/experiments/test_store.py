@@ -16,14 +16,7 @@ SHORT = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    """One feature network and one base for all runs, and none of the user's; no hub."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VERILOOP_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr("veriloop.xsum.data.hub_answers", lambda: False)
-        patch.setattr("veriloop.xsum.base.hub_answers", lambda: False)
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def stored(out):
@@ -31,12 +24,10 @@ def stored(out):
 
 
 @pytest.mark.parametrize("name", sorted(SHORT))
-def test_records_are_the_same_and_every_round_filters_as_it_did(name, here, tmp_path, monkeypatch):
+def test_records_are_the_same_and_every_round_filters_as_it_did(name, here, stopped_and_resumed, tmp_path):
     """Without storing, with it, and stopped in the middle and resumed; nothing is stored unless asked for."""
-    import veriloop.core.store as store
-
     plain = here(name, *SHORT[name], out=tmp_path / "plain", figure=False)
-    whole = here(name, *SHORT[name], *STORE, out=tmp_path / "whole", figure=False)
+    whole, resumed = stopped_and_resumed(name, *SHORT[name], *STORE, at=2)
     assert (plain.code, whole.code) == (0, 0) and plain.records == whole.records
     assert not stored(plain.out)
     rows = [json.loads(text) for text in whole.records.splitlines()]
@@ -49,19 +40,6 @@ def test_records_are_the_same_and_every_round_filters_as_it_did(name, here, tmp_
         counts.append((again["round"], again["candidates"], again["kept"]))
     assert sorted(counts) == sorted((row["round"], row["candidates"], row["kept"]) for row in rounds)
 
-    done, commit = [], store.RunDir.commit
-
-    def stopping(self, *arguments):
-        done.append(arguments)
-        if len(done) == 2:
-            raise KeyboardInterrupt
-        commit(self, *arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(store.RunDir, "commit", stopping)
-        with pytest.raises(KeyboardInterrupt):
-            here(name, *SHORT[name], *STORE, out=tmp_path / "part", figure=False)
-    resumed = here(name, *SHORT[name], *STORE, "--resume", out=tmp_path / "part", figure=False)
     assert resumed.records == whole.records and stored(resumed.out) == stored(whole.out)
     assert not list(resumed.out.glob(".*"))
 

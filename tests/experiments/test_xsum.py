@@ -21,14 +21,7 @@ METRICS = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    """One pre-trained base for all runs, and none of the user's; no hub."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VERILOOP_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr("veriloop.xsum.data.hub_answers", lambda: False)
-        patch.setattr("veriloop.xsum.base.hub_answers", lambda: False)
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def rows_of(run):

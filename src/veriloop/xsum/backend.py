@@ -14,6 +14,7 @@ from veriloop.core import Constant, Key, Loop, RandomFraction, Replace, State, T
 from veriloop.core.loop import nothing
 from veriloop.core.pools import as_batches
 from veriloop.core.verdict import Verifier
+from veriloop.xsum.base import quietly
 from veriloop.xsum.data import Summaries
 from veriloop.xsum.finetune import FineTune
 from veriloop.xsum.generate import Generate
@@ -75,6 +76,7 @@ def observe(key: Key, batch: Any, scores: np.ndarray, mask: np.ndarray) -> Mappi
     }
 
 
+@quietly()
 def save_state(state: State, folder: Path) -> None:
     """Write a state: the model as safetensors and JSON by transformers, the pool's past as JSON lines."""
     state.model.save_pretrained(folder / "model")
@@ -85,6 +87,7 @@ def save_state(state: State, folder: Path) -> None:
     (folder / "state.json").write_text(json.dumps({"round": state.round, "past": len(past)}))
 
 
+@quietly()
 def load_state(folder: Path, device: str = "cpu") -> State:
     """Read back what `save_state` wrote."""
     from transformers import AutoModelForCausalLM
