@@ -29,7 +29,7 @@ from _config import BadInput, C, Config, read_config
 from plots.common import Measured, Rows
 from veriloop import Key, Loop, Quota, State
 from veriloop.core.candidate_store import needed
-from veriloop.core.store import RunDir, line, row
+from veriloop.core.store import RunDir, first_process, line, row
 
 
 class Unit(NamedTuple):
@@ -59,7 +59,8 @@ def follow(loop: Loop, key: Key, start: State, sizes: Sequence[int | Quota]) -> 
 def tell(name: str, row: dict[str, Any], rounds: int, shown: Sequence[str]) -> None:
     """Print some numbers of a round as soon as it ends, for whoever waits for the others."""
     numbers = ", ".join(f"{each} {row[each]:.4g}" for each in shown if each in row)
-    print(f"{name}: round {row['round']} of {rounds}: {numbers}", file=sys.stderr, flush=True)
+    if first_process():
+        print(f"{name}: round {row['round']} of {rounds}: {numbers}", file=sys.stderr, flush=True)
 
 
 def main(
@@ -86,6 +87,7 @@ def main(
         run = RunFolder(arguments.out or Path("runs") / f"{script.stem}-{arguments.preset}", arguments.resume)
         work = units(config)
         _check_names(work)
+        _check_launch(config)
         if config.store is not None:
             _check_store(script.stem, work)
         run.open({"experiment": script.stem, "preset": arguments.preset, "config": config.model_dump(mode="json")})
@@ -97,13 +99,17 @@ def main(
             run.state("measures", prepare(config))
     with run.stage("work"):
         rows = run.records(work, config)
-    with run.stage("figure"):
-        _save(draw(rows), run.path)
-    run.close(summarise(rows), expected)
+    if first_process():
+        with run.stage("figure"):
+            _save(draw(rows), run.path)
+        run.close(summarise(rows), expected)
 
 
 class RunFolder:
-    """One run's folder: run.json, records.jsonl, the figure and the checkpoints."""
+    """One run's folder: run.json, records.jsonl, the figure and the checkpoints.
+
+    Of several processes that a launcher started all read it, and the first writes.
+    """
 
     def __init__(self, path: Path, resume: bool) -> None:
         self.path, self._resume = path, resume
@@ -111,6 +117,9 @@ class RunFolder:
 
     def open(self, about: dict[str, Any]) -> None:
         """Claim the folder for this run, or the same run for resuming, before anything else is written."""
+        if not first_process():
+            self._about, self._store = {"seconds": {}}, RunDir(self.path)
+            return
         known = self.path / "run.json"
         try:
             # A run killed while it wrote its first file has left that file's temporary name, and no more.
@@ -136,6 +145,8 @@ class RunFolder:
 
     def state(self, name: str, facts: dict[str, Any]) -> None:
         """Print facts about the run before its work starts, and put them into run.json."""
+        if not first_process():
+            return
         self._about[name] = facts
         self._write()
         for what, fact in facts.items():
@@ -150,8 +161,8 @@ class RunFolder:
             print(f"{warning.message}; doing it again", file=sys.stderr)
         fresh = _evaluate([self._with_folder(unit) for unit in units if done[unit.name] is None], config)
         rows: Rows = []
-        with open(self.path / "records.jsonl", "w") as records:
-            for unit in tqdm(units, disable=None, unit="unit"):
+        with open(self.path / "records.jsonl" if first_process() else os.devnull, "w") as records:
+            for unit in tqdm(units, disable=None if first_process() else True, unit="unit"):
                 new = done[unit.name]
                 if new is None:
                     new = next(fresh)
@@ -224,6 +235,13 @@ def _check_names(units: Sequence[Unit]) -> None:
             raise BadInput(
                 f"the settings make {name!r} the name of a checkpoint, must be a file name; leave out '/'"
             )
+
+
+def _check_launch(config: Config) -> None:
+    """Refuse processes started by processes: each of a launcher's has its share of every arm."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count > 1 and config.engine != "serial":
+        raise BadInput(f"engine: got {config.engine} in one of {count} launched processes; give engine=serial")
 
 
 def _check_store(name: str, units: Sequence[Unit]) -> None:

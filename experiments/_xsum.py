@@ -28,6 +28,7 @@ from veriloop.xsum import (
     load_base,
     load_state,
     pretrained,
+    process,
     save_state,
 )
 
@@ -145,6 +146,7 @@ def prepare(config: Any) -> dict[str, Any]:
 
 def follow_arm(config: Texts, arm: Arm, folder: Path) -> Rows:
     """Run one arm from its start, committing every round; the last row is measured on the test articles too."""
+    process()  # connected, where a launcher started several, before a model is put on a device
     torch.set_num_threads(config.threads)
     key, data = Key(arm.seed), _data(config, arm.seed)
     base, tokenizer = (

@@ -1,10 +1,15 @@
 """The script on summaries: it runs at smoke scale, its arms are paired, it resumes, and refuses bad input."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 NAME = "xsum_rouge"
+SCRIPT = Path(__file__).parents[2] / "experiments" / f"{NAME}.py"
 METRICS = {
     "rouge1",
     "rouge1_low",
@@ -50,6 +55,36 @@ def test_it_runs_at_smoke_scale(here):
 def test_a_stopped_run_resumes_to_the_same_bytes(stopped_and_resumed):
     whole, resumed = stopped_and_resumed(NAME)
     assert resumed.code == 0 and resumed.records == whole.records
+
+
+def test_two_launched_processes_make_one_run(tmp_path):
+    """One set of files, whole, with one line a round; resumed, the same bytes, and nothing is done again."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    settings = ["replicates=1", "rounds=1", "store=candidates"]
+    given = [part for each in settings for part in ("--set", each)]
+    script = [str(SCRIPT), "--preset", "smoke", "--out", str(tmp_path / "run"), *given]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+    runs = []
+    for resume in ((), ("--resume",)):
+        done = subprocess.run(
+            [*launch, *script, *resume], env=environment, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.stdout.count("figure:") == 1 and done.stderr.count("round 1 of 1") == (0 if resume else 2)
+        runs.append((tmp_path / "run" / "records.jsonl").read_bytes())
+    rows = [json.loads(line) for line in runs[0].splitlines()]
+    assert [(row["filtering"], row["round"], row["kept"]) for row in rows] == [
+        ("filtered", 0, 0), ("filtered", 1, 5), ("unfiltered", 0, 0), ("unfiltered", 1, 5),
+    ]  # fmt: skip
+    assert runs[1] == runs[0] and json.loads((tmp_path / "run" / "run.json").read_text())["finished"]
+    assert len(list((tmp_path / "run").rglob("candidates.parquet"))) == 2
+
+
+def test_launched_processes_start_none_of_their_own(here, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    run = here(NAME, "--set", "engine=processes")
+    assert run.code == 2 and run.stderr.count("\n") == 1 and not run.out.exists()
+    assert "engine: got processes in one of 2 launched processes; give engine=serial" in run.stderr
 
 
 def test_growing_shares_and_a_verifier_of_ones_own(here):

@@ -51,7 +51,12 @@ class RunDir:
     def commit(
         self, round: int, name: str, rows: Sequence[Row], write: Callable[[Path], None] | None = None
     ) -> None:
-        """Write a checkpoint: the files of `write(folder)`, then the rows, then the name that makes both count."""
+        """Write a checkpoint: the files of `write(folder)`, then the rows, then the name that makes both count.
+
+        Of several processes that do the same work the first writes, see `first_process`.
+        """
+        if not first_process():
+            return
         final = self.folder(round, name)
         temporary = final.with_name(f".{final.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
@@ -109,6 +114,7 @@ class RunDir:
         if done:
             state = load(self.folder(done[-1].round, name))
             yield from ((state, record) for record in done)
+        candidates = candidates and first_process()
         drawn = self.path / f".{name}.{FILE}"
 
         def write(new: State, folder: Path) -> None:
@@ -121,6 +127,15 @@ class RunDir:
         for new, record in rounds:
             self.commit(record.round, name, [row(record)], partial(write, new))
             yield new, record
+
+
+def first_process() -> bool:
+    """Tell whether this is the only process, or the first of those that torchrun or accelerate started.
+
+    >>> first_process()
+    True
+    """
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1 or os.environ.get("RANK", "0") == "0"
 
 
 def cache_folder() -> Path:

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-import torch.distributed as dist
+from accelerate import PartialState
+from accelerate.utils import gather_object, reduce
 
 
 def process() -> tuple[int, int]:
@@ -23,14 +24,12 @@ def process() -> tuple[int, int]:
     >>> process()
     (0, 1)
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count == 1:
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return 0, 1
-    if not dist.is_initialized():
-        if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group()
-    return dist.get_rank(), count
+    gpu = torch.cuda.is_available()
+    # Where there are GPUs, a model may be on the CPU all the same.
+    state = PartialState(cpu=not gpu, **({"backend": "cpu:gloo,cuda:nccl"} if gpu else {}))
+    return state.process_index, state.num_processes
 
 
 def share(items: Any) -> Any:
@@ -41,12 +40,7 @@ def share(items: Any) -> Any:
 
 def gathered(items: list[Any]) -> list[Any]:
     """Return the items of all processes."""
-    count = process()[1]
-    if count == 1:
-        return items
-    parts: list[Any] = [None] * count
-    dist.all_gather_object(parts, items)
-    return [item for part in parts for item in part]
+    return gather_object(items) if process()[1] > 1 else items
 
 
 def sum_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
@@ -55,6 +49,6 @@ def sum_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
         return
     for parameter in parameters:
         if parameter.requires_grad:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-            dist.all_reduce(parameter.grad)
+            own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            total: Any = reduce(own, "sum")
+            parameter.grad = total
