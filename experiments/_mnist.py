@@ -136,6 +136,14 @@ def schedules(config: Any) -> dict[str, list[int]]:
     return named
 
 
+def schedule(config: Any) -> tuple[str, list[int]]:
+    """Return the one named schedule of a figure that shows one, or refuse."""
+    named = schedules(config)
+    if len(named) > 1:
+        raise BadInput(f"sizes: got {', '.join(named)}, must be one schedule; give each a run of its own")
+    return next(iter(named.items()))
+
+
 def both(name: str, config: Any, counts: list[int], **about: Any) -> list[Arm]:
     """Return the verified and the unverified arm of the same settings."""
     arms = [(f"{name}-{'' if verified else 'un'}verified", verified) for verified in (True, False)]
@@ -167,6 +175,10 @@ def per_seed(config: Any, arms: Iterable[Arm]) -> list[Unit]:
             for n in (*(arm.against or []), *(arm.real or [])):
                 balanced(Key(0), data.train, n)
         if config.verifier is not None:
+            if any(arm.real for arm in arms):
+                raise BadInput(
+                    "verifier: got one, and the arms are discriminators trained in several ways; leave it out"
+                )
             build(config.verifier)
         if config.inception is not None:
             _inception(config, data)
