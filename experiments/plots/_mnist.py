@@ -25,7 +25,7 @@ LABELS = {
     "coverage": "coverage",
     "recall": "recall",
     "verifier_accuracy": "verifier's accuracy",
-    "passed": "candidates accepted",
+    "passed": "share accepted",
     "reconstruction": "reconstruction, nats",
     "kl": "KL, nats",
 }
