@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from veriloop import Key
+from veriloop.mnist import balanced, load
+
 ROOT = Path(__file__).parents[2]
 REVIEWED = ["evolving_verifier", "policies_vae", "same_data_verifier"]  # what reviewers of the paper asked for
 SCRIPTS = [*sorted(path.stem for path in (ROOT / "experiments").glob("mnist_*.py")), *REVIEWED]
@@ -92,27 +95,38 @@ def test_what_looks_back_resumes_to_the_same_bytes(name, at, arm, stopped_and_re
     assert resumed.stderr.startswith(f"{arm}-seed1: round 0")  # the arm that was stopped, the first not yet done
 
 
-@pytest.fixture(scope="module")
-def evolved(cache, tmp_path_factory, apart):
-    """The rows of a smoke run of evolving_verifier: way -> round -> row, of the first seed."""
-    cwd = tmp_path_factory.mktemp("evolved")
-    ways = {}
-    for row in rows_of(apart("evolving_verifier", "--set", "replicates=1", out=cwd / "run", cwd=cwd)):
-        ways.setdefault(row["way"], []).append({key: row[key] for key in row if key not in ("arm", "way")})
-    return ways
-
-
-def test_ways_of_one_beginning_differ_from_round_2_on(evolved):
+def test_ways_of_one_beginning_differ_from_round_2_on(here):
     """One verifier in round 1, whatever becomes of it; grown knows less by then; then all go their own ways."""
-    once, others = evolved["once"], [evolved[way] for way in ("retrained", "continued", "cumulative")]
-    for rows in others:
-        assert rows[:2] == once[:2]
+    ways = {}
+    for row in rows_of(here("evolving_verifier", "--set", "replicates=1", figure=False)):
+        ways.setdefault(row["way"], []).append({name: row[name] for name in row if name not in ("arm", "way")})
+    once = ways["once"]
+    assert all(ways[way][:2] == once[:2] for way in ("retrained", "continued", "cumulative"))
+    assert ways["grown"][0] == once[0] and ways["grown"][1] != once[1]
     for k in (2, 3):
-        seen = [evolved[way][k]["verifier_accuracy"] for way in evolved if way]
-        lowest = [evolved[way][k]["lowest_kept"] for way in evolved if way]
-        assert len(set(lowest)) == 5, (k, seen)
-    assert evolved["grown"][0] == once[0] and evolved["grown"][1] != once[1]
-    assert "verifier_accuracy" not in evolved[None][1]
+        assert len({rows[k]["lowest_kept"] for way, rows in ways.items() if way}) == 5, k
+    assert "verifier_accuracy" not in ways[None][1]
+
+
+def test_verifiers_of_the_same_images_and_of_more(here):
+    """Round 0 is shared by all arms of one first model; sets nest: the larger holds the smaller."""
+    rows = rows_of(here("same_data_verifier", "--set", "replicates=1", figure=False))
+    arms = {(row["initial"], row["verifier_size"]): row["nelbo"] for row in rows if row["round"] == 0}
+    assert set(arms) == {(100, None), (100, 100), (100, 500), (500, None), (500, 500)}
+    assert len({arms[100, knows] for knows in (None, 100, 500)}) == 1
+    assert arms[500, None] == arms[500, 500] != arms[100, 100]
+    few, many = (balanced(Key(1).fold("initial"), load().train, n) for n in (100, 500))
+    assert {image.tobytes() for image in few.pixels} <= {image.tobytes() for image in many.pixels}
+
+
+def test_policies_share_round_1_of_what_they_generate(here):
+    """Candidates of round 1 are one model's under every policy, so the verified arms keep the same ones."""
+    rows = rows_of(here("policies_vae", "--set", "replicates=1", "--set", "rounds=1", figure=False))
+    kept = [row for row in rows if row["round"] == 1 and row["verified"]]
+    assert len(kept) == 4 and len({row["lowest_kept"] for row in kept}) == 1
+    assert (
+        len({row["nelbo"] for row in kept}) == 4
+    )  # fitted to the kept, to those and the real, to a draw, to a mix
 
 
 @pytest.mark.parametrize("setting", ["protocol=authors", "filter=threshold", "warm=true", "judge.real=initial"])
