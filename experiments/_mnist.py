@@ -6,7 +6,7 @@ import base64
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -17,12 +17,13 @@ from pydantic.dataclasses import dataclass
 from _config import BadInput, Config, Sizes, Whole, per_round
 from _run import Rows, Unit, tell
 from plots._mnist import MAIN
-from veriloop import Key, Loop, Quota, RunDir, State, Threshold, build
+from veriloop import Key, Loop, Quota, Replace, RunDir, State, Threshold, build
 from veriloop.core.store import row
 from veriloop.mnist import (
     CVAE,
     Data,
     Discriminate,
+    Images,
     Inception,
     Measure,
     Problem,
@@ -94,6 +95,15 @@ class Digits(Config):
         return values | (small if isinstance(small, dict) else {}) | {"data": "digits"}
 
 
+def every_round(k: int, train: Any, model: Any, judge: Any) -> Any:
+    """Train round k's verifier anew, against the newest model: what `Arm.judge` is unless it is given.
+
+    train: (k, *models, warm=None) -> a verifier, with the real images and the random numbers of round k.
+    model: k -> the model after round k. judge: k -> the verifier of an earlier round.
+    """
+    return train(k, model(k - 1))
+
+
 class Arm(NamedTuple):
     """One line of a figure: its own settings, its images kept by round, and what its rows say of it."""
 
@@ -104,6 +114,9 @@ class Arm(NamedTuple):
     verified: bool = True
     against: list[int] | None = None  # train the verifier once, against models of so many real images each
     as_refit: bool = False  # the first model is fitted as every later one would be
+    pool: Callable[[Images], Any] = lambda real: Replace()  # the data policy, made of the first model's images
+    judge: Callable[..., Any] = every_round  # how the verifier of a round comes about
+    real: list[int] | None = None  # images it knows by round, drawn as the first model's, in sets that nest
 
 
 def schedules(config: Any) -> dict[str, list[int]]:
@@ -121,6 +134,14 @@ def schedules(config: Any) -> dict[str, list[int]]:
                 f"sizes: {name} keeps {wrong[0]} images, must be a multiple of 10, equally many of each digit"
             )
     return named
+
+
+def schedule(config: Any) -> tuple[str, list[int]]:
+    """Return the one named schedule of a figure that shows one, or refuse."""
+    named = schedules(config)
+    if len(named) > 1:
+        raise BadInput(f"sizes: got {', '.join(named)}, must be one schedule; give each a run of its own")
+    return next(iter(named.items()))
 
 
 def both(name: str, config: Any, counts: list[int], **about: Any) -> list[Arm]:
@@ -151,9 +172,13 @@ def per_seed(config: Any, arms: Iterable[Arm]) -> list[Unit]:
         for arm in arms:
             _problem(arm, data, Key(0), None)
             _retrain(arm.config, data, Key(0), data.train[:0])
-            for n in arm.against or []:
+            for n in (*(arm.against or []), *(arm.real or [])):
                 balanced(Key(0), data.train, n)
         if config.verifier is not None:
+            if any(arm.real for arm in arms):
+                raise BadInput(
+                    "verifier: got one, and the arms are discriminators trained in several ways; leave it out"
+                )
             build(config.verifier)
         if config.inception is not None:
             _inception(config, data)
@@ -193,10 +218,14 @@ def follow_arm(config: Any, arm: Arm, seed: int, folder: Path) -> Rows:
     rows: Rows = [{"round": 0, "candidates": 0, "kept": 0, **measure(key.fold(0), start.model)}]
     tell(f"{arm.name}-seed{seed}", rows[0], len(arm.counts), MAIN)
     store, name = RunDir(folder), f"{arm.name}-seed{seed}-model"
-    loop = _loop(own, arm, problem, data, key)
+    load_on = partial(load_state, device=own.device)
+
+    def model(k: int) -> CVAE:
+        return load_on(store.folder(k, name)).model if k else start.model
+
+    loop = _loop(own, arm, problem, data, key, model)
     sizes = [_size(own, problem, arm, kept) for kept in arm.counts]
     state = start
-    load_on = partial(load_state, device=own.device)
     candidates = config.store is not None
     rounds = store.run(loop, key, start, sizes, save=save_state, load=load_on, name=name, candidates=candidates)
     for state, record in rounds:  # noqa: B007
@@ -232,6 +261,7 @@ def _problem(arm: Arm, data: Data, key: Key, measure: Any) -> Problem:
         refit=Refit(model=config.model, training=config.refit, warm=config.warm, device=config.device),
         test=data.test.bernoulli(key.fold("test")),
         keep=config.keep,
+        pool=arm.pool(initial),
         **({} if measure is None else {"measure": measure}),
     )
 
@@ -254,25 +284,42 @@ def _size(config: Any, problem: Problem, arm: Arm, kept: int) -> int | Quota:
     return problem.candidates(kept)
 
 
-def _loop(config: Any, arm: Arm, problem: Problem, data: Data, key: Key) -> Callable[[Key, State[CVAE]], Loop]:
-    """Return the arm's loop; a filter of the published kind knows how many images its round keeps."""
+def _loop(
+    config: Any, arm: Arm, problem: Problem, data: Data, key: Key, model: Callable[[int], CVAE]
+) -> Callable[[Key, State[CVAE]], Loop]:
+    """Return the arm's loop; a filter of the published kind knows how many images its round keeps.
+
+    A verifier that goes on from an earlier one is no state: it is made again from the models that are committed.
+    """
     if not arm.verified:
         return problem.loop()
     retrain = _retrain(config, data, key, problem.initial)
-    judge: dict[str, Any] = {"retrain": retrain}
+
+    def train(k: int, *models: CVAE, warm: Any = None) -> Any:
+        known = retrain
+        if arm.real is not None:
+            known = replace(retrain, real=balanced(key.fold("initial"), data.train, arm.real[k - 1]))
+        return known(key.fold(k, "loop", "retrain"), *models, warm=warm)
+
+    @lru_cache(2)  # this round's and the one that it goes on from
+    def judge(k: int) -> Any:
+        return arm.judge(k, train, model, judge)
+
+    fixed: Any = None
     if config.verifier is not None:
-        judge = {"verifier": build(config.verifier)}
+        fixed = build(config.verifier)
     elif arm.against is not None:
         refit = Refit(model=config.model, training=config.refit, device=config.device)
         sets = {n: balanced(key.fold("others"), data.train, n) for n in arm.against}
         models = [refit(key.fold("others", n), None, images) for n, images in sets.items()]
-        judge = {"verifier": retrain(key.fold("once"), *models)}
+        fixed = retrain(key.fold("once"), *models)
 
     def this_round(key: Key, state: State[CVAE]) -> Loop:
         chosen: Any = Threshold(0.0) if config.filter == "threshold" else None
         if chosen is None and config.protocol == "authors":
             chosen = TopPerDraw(config.keep, arm.counts[state.round] // 10)
-        return problem.loop(**judge, filter=chosen)(key, state)
+        verifier = judge(state.round + 1) if fixed is None else fixed
+        return problem.loop(verifier=verifier, filter=chosen)(key, state)
 
     return this_round
 

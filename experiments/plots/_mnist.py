@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import csv
 import zlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from plots.common import Rows, column, line, select, values
+from plots._seeds import curve, metrics
+from plots.common import Figure, Rows, column, line, panels, select, values
 
 PUBLISHED = Path(__file__).parents[1] / "published" / "mnist.csv"
 MAIN = ("mnist_fid", "agreement", "nelbo")
@@ -23,7 +25,7 @@ LABELS = {
     "coverage": "coverage",
     "recall": "recall",
     "verifier_accuracy": "verifier's accuracy",
-    "passed": "candidates accepted",
+    "passed": "share accepted",
     "reconstruction": "reconstruction, nats",
     "kl": "KL, nats",
 }
@@ -39,6 +41,25 @@ def legend(figure: Any, rows: Rows, handles: list[Any], *, arms: bool = False, t
     figure.legend(
         handles=handles, loc="outside lower center", ncols=5, title=f"{title}; {about}" if title else about
     )
+
+
+def by_round(
+    rows: Rows,
+    names: Sequence[str],
+    lines: Sequence[tuple[Rows, dict[str, Any]]],
+    handles: list[Any],
+    **options: Any,
+) -> Figure:
+    """Draw one panel a metric, by round; one line an arm: its rows, and how it is drawn. The legend goes below."""
+    names = metrics(rows, names)
+    figure, axes = panels(1, len(names), height=2.6)
+    for panel, name in zip(axes[0], names, strict=True):
+        for own, style in lines:
+            if metrics(own, [name]):
+                curve(panel, own, name, **style)
+        panel.set(title=LABELS[name], xlabel="round $k$")
+    legend(figure, rows, handles, **options)
+    return figure
 
 
 @cache

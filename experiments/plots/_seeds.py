@@ -46,11 +46,11 @@ def metrics(rows: Rows, names: Sequence[str]) -> list[str]:
     return [name for name in names if any(name in row for row in rows)]
 
 
-def ends(rows: Rows, name: str, **arm: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return a column at the first and at the last round of an arm, seed by seed."""
+def ends(rows: Rows, name: str, *, start: int = 0, **arm: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return a column at the round `start` and at the last round of an arm, seed by seed."""
     rows = select(rows, **arm)
     last = max(row["round"] for row in rows)
-    pairs = [[select(rows, seed=seed, round=k)[0][name] for k in (0, last)] for seed in values(rows, "seed")]
+    pairs = [[select(rows, seed=seed, round=k)[0][name] for k in (start, last)] for seed in values(rows, "seed")]
     first, final = np.array(pairs, dtype=float).T
     return first, final
 

@@ -7,8 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from veriloop import Key
+from veriloop.mnist import balanced, load
+
 ROOT = Path(__file__).parents[2]
-SCRIPTS = sorted(path.stem for path in (ROOT / "experiments").glob("mnist_*.py"))
+REVIEWED = ["evolving_verifier", "policies_vae", "same_data_verifier"]  # what reviewers of the paper asked for
+SCRIPTS = [*sorted(path.stem for path in (ROOT / "experiments").glob("mnist_*.py")), *REVIEWED]
 FIRST = SCRIPTS[0]
 METRICS = {"nelbo", "reconstruction", "kl", "mnist_fid", "agreement", "recall", "coverage", "entropy"}
 
@@ -25,8 +29,8 @@ def rows_of(run):
     return [json.loads(text) for text in run.records.splitlines()]
 
 
-def test_there_are_six():
-    assert len(SCRIPTS) == 6
+def test_there_are_nine():
+    assert len(SCRIPTS) == 9
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -67,6 +71,64 @@ def test_a_stopped_run_resumes_to_the_same_bytes(stopped_and_resumed):
     assert resumed.code == 0 and resumed.records == whole.records
 
 
+@pytest.mark.parametrize(
+    ("name", "at", "arm"),
+    [
+        ("policies_vae", 8, "200-accumulate-verified"),  # past: real images and round 1's
+        ("policies_vae", 14, "200-subsample-verified"),
+        ("policies_vae", 20, "200-mix 0.5-verified"),
+        ("same_data_verifier", 5, "200-initial100-verifier100"),
+        ("evolving_verifier", 3, "200-once"),
+        (
+            "evolving_verifier",
+            11,
+            "200-continued",
+        ),  # round 3 goes on from round 2's verifier, and it from round 1's
+        ("evolving_verifier", 15, "200-cumulative"),  # round 3 needs the models of all rounds
+        ("evolving_verifier", 19, "200-grown"),
+    ],
+)
+def test_what_looks_back_resumes_to_the_same_bytes(name, at, arm, stopped_and_resumed):
+    """Stopped in an arm's last round: images, models and verifiers of the past are found again, or made again."""
+    whole, resumed = stopped_and_resumed(name, "--set", "replicates=1", at=at)
+    assert resumed.code == 0 and resumed.records == whole.records
+    assert resumed.stderr.startswith(f"{arm}-seed1: round 0")  # the arm that was stopped, the first not yet done
+
+
+def test_ways_of_one_beginning_differ_from_round_2_on(here):
+    """One verifier in round 1, whatever becomes of it; grown knows less by then; then all go their own ways."""
+    ways = {}
+    for row in rows_of(here("evolving_verifier", "--set", "replicates=1", figure=False)):
+        ways.setdefault(row["way"], []).append({name: row[name] for name in row if name not in ("arm", "way")})
+    once = ways["once"]
+    assert all(ways[way][:2] == once[:2] for way in ("retrained", "continued", "cumulative"))
+    assert ways["grown"][0] == once[0] and ways["grown"][1] != once[1]
+    for k in (2, 3):
+        assert len({rows[k]["lowest_kept"] for way, rows in ways.items() if way}) == 5, k
+    assert "verifier_accuracy" not in ways[None][1]
+
+
+def test_verifiers_of_the_same_images_and_of_more(here):
+    """Round 0 is shared by all arms of one first model; sets nest: the larger holds the smaller."""
+    rows = rows_of(here("same_data_verifier", "--set", "replicates=1", figure=False))
+    arms = {(row["initial"], row["verifier_size"]): row["nelbo"] for row in rows if row["round"] == 0}
+    assert set(arms) == {(100, None), (100, 100), (100, 500), (500, None), (500, 500)}
+    assert len({arms[100, knows] for knows in (None, 100, 500)}) == 1
+    assert arms[500, None] == arms[500, 500] != arms[100, 100]
+    few, many = (balanced(Key(1).fold("initial"), load().train, n) for n in (100, 500))
+    assert {image.tobytes() for image in few.pixels} <= {image.tobytes() for image in many.pixels}
+
+
+def test_policies_share_round_1_of_what_they_generate(here):
+    """Candidates of round 1 are one model's under every policy, so the verified arms keep the same ones."""
+    rows = rows_of(here("policies_vae", "--set", "replicates=1", "--set", "rounds=1", figure=False))
+    kept = [row for row in rows if row["round"] == 1 and row["verified"]]
+    assert len(kept) == 4 and len({row["lowest_kept"] for row in kept}) == 1
+    assert (
+        len({row["nelbo"] for row in kept}) == 4
+    )  # fitted to the kept, to those and the real, to a draw, to a mix
+
+
 @pytest.mark.parametrize("setting", ["protocol=authors", "filter=threshold", "warm=true", "judge.real=initial"])
 def test_options_change_the_verified_arm_alone(here, tmp_path, setting):
     """Round 0 and the unverified arm stay as they were, but for warm refits, which are both arms'."""
@@ -105,12 +167,37 @@ def folder(path, labels=12):
     ],
 )
 def test_bad_input_is_one_sentence_and_nothing_is_done(name, settings, message, here):
-    if name == "mnist_verifier_size" and settings[0].startswith("judge.real"):
-        settings = ["verifier_sizes=[1290]"]
+    if settings[0].startswith("judge.real"):
+        sets = {"mnist_verifier_size": "verifier_sizes=[1290]", "same_data_verifier": "larger=[1290]"}
+        settings = [sets.get(name, settings[0])]
     run = here(name, *(part for setting in settings for part in ("--set", setting)))
     assert run.code == 2 and message in run.stderr, run.stderr
     assert run.stderr.count("\n") == 1 and "Traceback" not in run.stderr
     assert not run.out.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "message"),
+    [
+        ("policies_vae", "real_shares=[0.5, 1]", "real_shares.1: got 1, must be less than 1"),
+        ("policies_vae", "real_shares=[0]", "real_shares.0: got 0, must be greater than 0"),
+        ("policies_vae", "real_shares=[0.5, 0.5]", "real_shares: got [0.5, 0.5], must hold no value twice"),
+        ("policies_vae", "sizes={a: 200, b: 400}", "sizes: got a, b, must be one schedule"),
+        ("same_data_verifier", "larger=[100]", "larger: got 100, must be more than initial, the 100 images"),
+        ("same_data_verifier", "larger=[500, 500]", "twice; give different values"),
+        ("same_data_verifier", "larger=[]", "larger: got [], List should have at least 1 item"),
+        ("same_data_verifier", "judge.real=300", "judge.real: got 300, must be initial"),
+        ("evolving_verifier", "rounds=1", "rounds: got 1, must be at least 2"),
+        ("evolving_verifier", "grown_from=200", "grown_from: got 200, must be less than judge.real, 200 images"),
+        ("evolving_verifier", "grown_from=105", "a balanced set of 105 images cannot be had"),
+        ("evolving_verifier", "verifier={call: 'veriloop:Random'}", "verifier: got one, and the arms are"),
+    ],
+)
+def test_what_would_make_no_figure_is_refused(name, setting, message, here):
+    """Shares out of range, arms made equal, settings without an effect: one sentence, and nothing is done."""
+    run = here(name, "--set", setting)
+    assert run.code == 2 and message in run.stderr, run.stderr
+    assert run.stderr.count("\n") == 1 and not run.out.exists()
 
 
 def test_files_that_do_not_match_or_are_cut_short_are_refused(here, tmp_path):

@@ -10,7 +10,12 @@ from plots._seeds import ends, mean
 from plots.common import select, values
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
-FOLDERS = sorted(path.parent for path in RESULTS.glob("mnist_*/records.jsonl"))
+REVIEWED = ("evolving_verifier", "policies_vae", "same_data_verifier")  # tested as soon as there are records
+FOLDERS = sorted(
+    path.parent
+    for name in ("mnist_*", *(f"{each}*" for each in REVIEWED))
+    for path in RESULTS.glob(f"{name}/records.jsonl")
+)
 
 
 def rows_of(folder):
@@ -91,15 +96,22 @@ def test_a_short_refit_loses_more_than_a_verifier_gives():
 
 
 def change(name, metric, **arm):
-    """From round 0 to the last round, seed by seed, in a run at laptop scale."""
-    first, last = ends(rows_of(RESULTS / f"mnist_{name}-laptop"), metric, **arm)
+    """From round 0 (or `start`) to the last round, seed by seed."""
+    first, last = ends(rows_of(RESULTS / name), metric, **arm)
     return last - first
+
+
+def gap(rows, metric, one, other):
+    """How far one arm ends from another, seed by seed."""
+    return ends(rows, metric, **one)[1] - ends(rows, metric, **other)[1]
 
 
 def test_the_more_the_verifier_knows_the_better_the_end():
     """In agreement and NELBO; one that knows the generator's own 500 images only loses agreement."""
     by_size = {
-        size: {name: change("verifier_size", name, verifier_size=size) for name in ("agreement", "nelbo")}
+        size: {
+            name: change("mnist_verifier_size-laptop", name, verifier_size=size) for name in ("agreement", "nelbo")
+        }
         for size in ("initial", 2000, 20000)
     }
     for less, more in (("initial", 2000), (2000, 20000)):
@@ -110,18 +122,20 @@ def test_the_more_the_verifier_knows_the_better_the_end():
 
 def test_a_better_start_has_less_to_gain():
     """NELBO: two rounds gain on a model of 1,000 images and lose on one of 4,000; unverified loses on both."""
-    small, large = (change("initial_size", "nelbo", initial=size, verified=True) for size in (1000, 4000))
+    small, large = (
+        change("mnist_initial_size-laptop", "nelbo", initial=size, verified=True) for size in (1000, 4000)
+    )
     assert interval(small)[1] < 0 < interval(large)[0]
     for size in (1000, 4000):
-        assert interval(change("initial_size", "nelbo", initial=size, verified=False))[0] > 0
+        assert interval(change("mnist_initial_size-laptop", "nelbo", initial=size, verified=False))[0] > 0
 
 
 def test_verified_nelbo_falls_and_unverified_rises_as_more_is_kept():
     for metric in ("nelbo", "reconstruction", "mnist_fid"):
         assert (
-            interval(change("elbo", metric, verified=True))[1]
+            interval(change("mnist_elbo-laptop", metric, verified=True))[1]
             < 0
-            < interval(change("elbo", metric, verified=False))[0]
+            < interval(change("mnist_elbo-laptop", metric, verified=False))[0]
         )
 
 
@@ -129,11 +143,74 @@ def test_a_verifier_trained_once_is_overtaken():
     """The generator learns what it overlooks: its accuracy falls, and label agreement with it or from the start."""
     rows = rows_of(RESULTS / "mnist_fixed_verifier-laptop")
     for way in ("once", "on many"):
+        first, last = ends(rows, "verifier_accuracy", start=1, trained=way)
+        assert interval(last - first)[1] < 0, way
+        assert interval(gap(rows, "agreement", {"trained": "each round"}, {"trained": way}))[0] > 0, way
+
+
+def recorded(name):
+    """Give a test every committed run of an experiment; none so far skips it."""
+    folders = [folder for folder in FOLDERS if folder.name in (name, f"{name}-laptop")]
+    return pytest.mark.parametrize("folder", folders, ids=[folder.name for folder in folders])
+
+
+def beaten(rows, one, other):
+    """Assert that one arm ends with less MNIST-FID and more label agreement than another."""
+    assert interval(gap(rows, "mnist_fid", one, other))[1] < 0, one
+    assert interval(gap(rows, "agreement", one, other))[0] > 0, one
+
+
+@recorded("policies_vae")
+def test_accumulating_slows_the_unverified_decline(folder):
+    """Replaced, every seed declines; accumulated, subsampled or mixed with real images, it ends less far away."""
+    rows = rows_of(folder)
+    for metric, worse in (("mnist_fid", 1), ("agreement", -1)):
+        first, last = ends(rows, metric, policy="replace", verified=False)
+        assert (worse * (last - first) > 0).all(), metric
+    replaced = {"policy": "replace", "verified": False}
+    for policy in set(values(rows, "policy")) - {"replace"}:
+        assert interval(gap(rows, "mnist_fid", {"policy": policy, "verified": False}, replaced))[1] < 0, policy
+
+
+@recorded("policies_vae")
+def test_verifying_helps_under_every_policy(folder):
+    rows = rows_of(folder)
+    policies = values(rows, "policy")
+    assert {"replace", "accumulate", "subsample"} < set(policies)
+    for policy in policies:
+        beaten(rows, {"policy": policy, "verified": True}, {"policy": policy, "verified": False})
+
+
+@recorded("same_data_verifier")
+def test_a_verifier_of_the_generators_own_images_helps_and_more_images_help_more(folder):
+    """Against no verifier, in MNIST-FID; against the same images, in agreement."""
+    rows = rows_of(folder)
+    fewest = min(values(rows, "initial"))
+    same = {"initial": fewest, "verifier_size": fewest}
+    assert interval(gap(rows, "mnist_fid", same, {"initial": fewest, "verified": False}))[1] < 0
+    for more in set(values(rows, "verifier_size")) - {fewest}:
+        assert interval(gap(rows, "agreement", {"initial": fewest, "verifier_size": more}, same))[0] > 0, more
+
+
+@recorded("evolving_verifier")
+def test_a_verifier_that_evolves_keeps_up(folder):
+    """One trained once loses accuracy, and ends below one trained anew; in round 1 they were the same."""
+    rows = rows_of(folder)
+    first, last = ends(rows, "verifier_accuracy", start=1, way="once")
+    assert interval(last - first)[1] < 0
+    assert interval(gap(rows, "verifier_accuracy", {"way": "retrained"}, {"way": "once"}))[0] > 0
+    for metric in ("verifier_accuracy", "passed", "mnist_fid", "agreement", "nelbo"):
         seen = [
-            [row["verifier_accuracy"] for row in select(rows, trained=way, seed=seed)[1:]] for seed in (1, 2, 3)
+            ends(select(rows, round=1), metric, start=1, way=way)[0].tolist()
+            for way in ("once", "retrained", "continued", "cumulative")
         ]
-        assert interval([last - first for first, last in seen])[1] < 0, way
-        lost = change("fixed_verifier", "agreement", trained="each round") - change(
-            "fixed_verifier", "agreement", trained=way
-        )
-        assert interval(lost)[0] > 0, way
+        assert seen[1:] == seen[:1] * 3, metric
+
+
+@recorded("evolving_verifier")
+def test_every_way_to_train_a_verifier_beats_none(folder):
+    rows = rows_of(folder)
+    ways = values(rows, "way")
+    assert set(ways) == {"once", "retrained", "continued", "cumulative", "grown"}
+    for way in ways:
+        beaten(rows, {"way": way}, {"verified": False})

@@ -71,6 +71,21 @@ def test_it_is_a_backend(problem):
     check_backend(warm, State(start.model), 50, rounds=2)
 
 
+def test_pools_that_look_back_begin_with_the_real_images(problem):
+    """Accumulated, the first refit is of the real images and the kept ones; replaced, of the kept ones alone."""
+    start, trained = problem.start(Key(0)), []
+
+    def refit(key, model, images):
+        trained.append(len(images))
+        return model
+
+    for pool in (Accumulate(), Replace()):
+        loop = replace(problem, pool=pool, refit=refit).loop()
+        ends = [state for state, _ in run(loop, Key(0), start, [50, 50])]
+    assert len(start.past) == 1 and len(start.past[0]) == len(problem.initial) == 100
+    assert trained == [150, 200, 50, 50] and ends[-1].past == ()
+
+
 def test_a_retrained_verifier_repeats(problem, discriminate):
     ends = [
         list(run(problem.loop(retrain=discriminate), Key(0), problem.start(Key(0)), [500, 500]))[-1] for _ in "ab"

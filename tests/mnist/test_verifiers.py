@@ -1,5 +1,8 @@
 """Discriminators learn what they are shown; the published filter does what it did."""
 
+import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -203,8 +206,6 @@ def test_accuracy_is_the_mean_of_both_shares(digits):
 
 
 def test_a_discriminator_changes_no_model_and_no_global_state(model, digits, discriminate, same_bytes):
-    import copy
-
     import torch
 
     before, state = copy.deepcopy(model), torch.get_rng_state()
@@ -274,3 +275,24 @@ def test_a_draw_without_a_verdict_keeps_nothing():
 def test_a_discriminator_without_a_model_to_learn_from_is_refused(discriminate):
     with pytest.raises(ValueError, match="needs at least one model"):
         discriminate(Key(0))
+
+
+# Going on from an earlier judge.
+
+
+def test_a_warm_start_goes_on_from_the_judge_it_is_given(digits, model, discriminate, same_bytes):
+    """A step at a rate of almost 0 leaves its weights where they were; fresh weights are elsewhere; it is kept."""
+    first = discriminate(Key(0), model)
+    before = copy.deepcopy(first)
+    crawl = replace(discriminate, training=Training(steps=1, rate=1e-30))
+    warm, cold = crawl(Key(1), model, warm=first), crawl(Key(1), model)
+    assert same_bytes(warm.network, first.network) and not same_bytes(cold.network, first.network)
+    moved = discriminate(Key(1), model, warm=first)
+    assert not same_bytes(moved.network, first.network) and same_bytes(first.network, before.network)
+    assert same_bytes(moved.network, discriminate(Key(1), model, warm=before).network)
+
+
+def test_a_warm_start_from_other_layers_is_refused(discriminate, model):
+    other = Judge(Discriminator(conditional=False))
+    with pytest.raises(ValueError, match="warm must have the layers of conditional=True, spectral=False"):
+        discriminate(Key(0), model, warm=other)

@@ -44,8 +44,8 @@ class Problem:
             raise ValueError(f"Problem.keep must be in (0, 1], got {self.keep}")
 
     def start(self, key: Key) -> State[CVAE]:
-        """Return the state before round 1: a model fitted to the initial images."""
-        return State(self.first(key.fold("first"), None, self.initial))
+        """Return the state before round 1: a model of the initial images, which are the pool's `past`."""
+        return State(self.first(key.fold("first"), None, self.initial), past=(self.initial,))
 
     def candidates(self, kept: int) -> int:
         """Return how many candidates a verified round draws to keep `kept` images; unverified it draws `kept`."""

@@ -86,6 +86,8 @@ class Examples(Columns):
 class Discriminate:
     """Train a discriminator on real images and as many of one or several models: `(key, *models) -> Judge`.
 
+    It starts from fresh weights, or with `warm=judge` from those of a judge of the same layers, which stays as is.
+
     real: the images it learns what is real from.
     view: how grey real images are shown beside binary synthetic ones: drawn pixel by pixel as the synthetic are
         ("bernoulli"), cut at half brightness as in the published code ("threshold"), or left grey, so that the
@@ -116,8 +118,8 @@ class Discriminate:
             return real
         return real.bernoulli(key) if self.view == "bernoulli" else real.threshold()
 
-    def __call__(self, key: Key, *models: CVAE) -> Judge:
-        return self.fit(key, self.examples(key, *models))
+    def __call__(self, key: Key, *models: CVAE, warm: Judge | None = None) -> Judge:
+        return self.fit(key, self.examples(key, *models), warm)
 
     def examples(self, key: Key, *models: CVAE) -> Examples:
         """Return what the discriminator is trained on: all real images, and as many of the models together."""
@@ -130,13 +132,25 @@ class Discriminate:
         ]
         return Examples.of(self.show(key.fold("view"), self.real), Images.concatenate(synthetic))
 
-    def fit(self, key: Key, examples: Examples) -> Judge:
-        """Train a new discriminator on examples."""
+    def fit(self, key: Key, examples: Examples, warm: Judge | None = None) -> Judge:
+        """Train a new discriminator on examples, from the weights of `warm` where it is given.
+
+        Raises:
+            ValueError: if the layers of `warm` are others.
+        """
         network = made(
             key.fold("weights"),
             lambda: Discriminator(conditional=self.conditional, dropout=self.dropout, spectral=self.spectral),
             self.device,
         )
+        if warm is not None:
+            try:
+                network.load_state_dict(warm.network.state_dict())
+            except RuntimeError:
+                raise ValueError(
+                    f"Discriminate: warm must have the layers of conditional={self.conditional}, "
+                    f"spectral={self.spectral}, got others; train both with the same settings"
+                ) from None
 
         def loss(rows: Examples, generator: torch.Generator) -> Tensor:
             target = torch.from_numpy(rows.real).to(self.device) * (1 - self.smoothing) + self.smoothing / 2

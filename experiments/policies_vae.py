@@ -1,0 +1,40 @@
+"""Data policies of the literature on the VAE, each verified and unverified: what to do with earlier rounds."""
+
+from functools import partial
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from _config import Shares
+from _mnist import Digits, both, per_seed, prepare, schedule
+from _run import Unit, main
+from plots.policies_vae import draw, summarise
+from veriloop import Accumulate, AccumulateSubsample, Key, MixReal, Replace
+
+
+class Policies(Digits):
+    """Arms are all policies, each verified and unverified, with refits of one length: the steps, not the epochs."""
+
+    real_shares: Annotated[Shares, Field(max_length=3)]  # of what a model is fitted to, the first model's images
+
+
+def subsample(key: Key, past: Any, kept: Any) -> tuple[Any, Any]:
+    """Accumulate, and train on as many images of it all as the round kept (Kazdan et al., 2024)."""
+    return AccumulateSubsample(len(kept))(key, past, kept)
+
+
+def units(config: Policies) -> list[Unit]:
+    """One unit an arm and seed."""
+    size, counts = schedule(config)
+    pools: dict[str, Any] = {
+        "replace": lambda real: Replace(),
+        "accumulate": lambda real: Accumulate(),
+        "subsample": lambda real: subsample,
+        **{f"mix {share:g}": partial(MixReal, fraction=share) for share in config.real_shares},
+    }
+    arms = {policy: both(f"{size}-{policy}", config, counts, size=size, policy=policy) for policy in pools}
+    return per_seed(config, [arm._replace(pool=pools[policy]) for policy in pools for arm in arms[policy]])
+
+
+if __name__ == "__main__":
+    main(Policies, units, draw, summarise, prepare)
