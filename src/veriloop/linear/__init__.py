@@ -10,7 +10,9 @@ from veriloop.linear.model import (
     RandomDirections,
     WeightedReal,
     least_squares,
+    load_state,
     right_singular,
+    save_state,
 )
 from veriloop.linear.problem import Problem
 from veriloop.linear.simulation import simulate, truncated_means
@@ -39,7 +41,9 @@ __all__ = [
     "Soft",
     "WeightedReal",
     "least_squares",
+    "load_state",
     "right_singular",
+    "save_state",
     "simulate",
     "theory",
     "truncated_means",
