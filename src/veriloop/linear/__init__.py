@@ -1,6 +1,6 @@
 """Linear regression under a knowledge-ball verifier: the loop, the exact theory, and a fast exact simulation."""
 
-from veriloop.linear import theory
+from veriloop.linear import policies, theory
 from veriloop.linear.model import (
     Data,
     Errors,
@@ -42,6 +42,7 @@ __all__ = [
     "WeightedReal",
     "least_squares",
     "load_state",
+    "policies",
     "right_singular",
     "save_state",
     "simulate",
