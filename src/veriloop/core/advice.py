@@ -60,7 +60,7 @@ class Advice:
     rho: the contraction factor. plateau: the limit of the error. noise, bias: its parts, P and beta^2.
     reversal: the round of lowest expected error, after which it turns back up; 0 where it rises from the start,
         infinite where it does not turn within `HORIZON` times the rounds seen. Rounds being whole, its interval
-        covers nearly always; one round narrower, where it can be, it would cover below nine in ten.
+        covers nearly always; one round narrower, where it can be, it would cover clearly below 95 %.
     misfit: the largest distance of a mean from the fit, in standard errors. fits: whether chance explains it.
     """
 
