@@ -25,7 +25,16 @@ from veriloop import (
     Threshold,
     build,
 )
-from veriloop.linear import Data, Errors, FixedDesign, Generate, KnowledgeBall, WeightedReal, least_squares
+from veriloop.linear import (
+    Data,
+    Errors,
+    FixedDesign,
+    Generate,
+    KnowledgeBall,
+    WeightedReal,
+    least_squares,
+    policies,
+)
 
 
 class Policies(Config):
@@ -100,26 +109,17 @@ def _pool(policy: str, weight: float | None, real: Data, label: Callable[[Key, i
 
 
 def _closed_form(policy: str, weight: float | None, config: Policies) -> list[float] | None:
-    """The unverified expectation of error_truth by round, for one design relabelled, averaged over designs.
-
-    With v = d / (n - d - 1), the error of one fit: replace (k + 1) v and accumulate v * sum 1/i^2 (Gerstgrasser et
-    al., 2024); half fixed real data v (1 + (1 - 4^-k) / 3); real share w renewed each round
-    v_{k+1} = w^2 v + (1 - w)^2 (v + v_k), least in the limit at w = (sqrt(5) - 1) / 2 (He, Xu and Cheng, 2025).
-    """
-    v = config.dim / (config.sizes - config.dim - 1)
-    k = np.arange(config.rounds + 1)
-    if policy == "replace":
-        return list(v * (k + 1))
-    if policy == "accumulate":
-        return list(v * np.cumsum(1 / (k + 1.0) ** 2))
-    if policy == "mix":
-        return list(v * (1 + (1 - 0.25**k) / 3))
-    if policy == "subsample":
-        return None
-    share, path = weight or 0.5, [v]
-    for _ in k[1:]:
-        path.append(share**2 * v + (1 - share) ** 2 * (v + path[-1]))
-    return path
+    """The unverified expectation of error_truth by round, for one design relabelled, averaged over designs."""
+    rounds = config.rounds
+    paths = {
+        "replace": policies.replaced(rounds),
+        "accumulate": policies.accumulated(rounds),
+        "subsample": None,  # a subset of the rows is another design
+        "mix": policies.fixed_real(rounds, 0.5),
+        "fresh": policies.fresh_real(rounds, 0.5),
+    }
+    path = paths[policy] if weight is None else policies.fresh_real(rounds, weight)
+    return None if path is None else list(path * policies.one_fit(config.sizes, config.dim))
 
 
 def units(config: Policies) -> list[Unit]:

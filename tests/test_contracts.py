@@ -115,6 +115,7 @@ POOLS = [
     Window(2),
     MixReal(np.linspace(-1, 1, 9), 0.4),
     FreshReal(lambda key, n: key.numpy().standard_normal(n), 6),
+    FreshReal(lambda key, n: key.numpy().standard_normal(n), 6, weight=0.618),
 ]
 BATCH = Key(0).fold("contracts").numpy().standard_normal(40) * 2
 

@@ -6,7 +6,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from veriloop import Accumulate, Columns, Key, Loop, Quota, Shifted, State, Threshold, TopFraction, Verdict
+from veriloop import (
+    Accumulate,
+    Columns,
+    Key,
+    Loop,
+    Quota,
+    Shifted,
+    State,
+    Threshold,
+    TopCount,
+    TopFraction,
+    Verdict,
+)
 from veriloop.testing import check_backend, check_filter, check_verifier
 
 BATCH = np.array([0.3, -1.2, 2.0, 0.7, -0.4, 1.1])
@@ -194,6 +206,24 @@ def test_a_filter_is_checked_on_the_scores_given():
     check_filter(positive)
     with pytest.raises(AssertionError, match="got dtype int"):
         check_filter(positive, np.linspace(-1, 1, 20))
+
+
+def test_a_filter_that_knows_its_groups_is_checked_on_them():
+    """The default example has groups 0, 1, 2, which this one has no counts for; its own are as strictly checked."""
+    seven, eight = np.repeat([7, 8], 30), np.tile([7, 8], 30)
+    count = TopCount({7: 5, 8: 2})
+    with pytest.raises(ValueError, match="lacks group 0"):
+        check_filter(count)
+    for groups in (seven, eight):
+        check_filter(count, groups=groups)
+        check_filter(count, np.linspace(0, 1, 60), groups)
+
+    def of_all(key, scores, groups):
+        count(key, scores, groups)
+        return scores >= np.nanquantile(scores, 0.7)
+
+    with pytest.raises(AssertionError, match="the scores of one group change the mask of another"):
+        check_filter(of_all, groups=eight)
 
 
 # Backends.

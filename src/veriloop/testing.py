@@ -53,13 +53,17 @@ def check_verifier(
         np.testing.assert_allclose(part, scores[rows], rtol=1e-5, err_msg=f"a score depends on {what}")
 
 
-def check_filter(filter: Callable[..., np.ndarray], scores: np.ndarray | None = None) -> None:
+def check_filter(
+    filter: Callable[..., np.ndarray], scores: np.ndarray | None = None, groups: np.ndarray | None = None
+) -> None:
     """Assert what the loop relies on: a repeatable boolean mask that keeps no NaN and treats groups apart.
 
     scores: shape (n,), an example the filter accepts; default: 60 values in (0, 1), a tie and two NaN among them.
+    groups: their groups, two or more, for a filter that knows its own; default: one group, then 0, 1, 2 in turn.
 
-    >>> from veriloop import TopFraction
+    >>> from veriloop import TopCount, TopFraction
     >>> check_filter(TopFraction(0.25))
+    >>> check_filter(TopCount({7: 3, 8: 0}), groups=np.repeat([7, 8], 30))
 
     Raises:
         AssertionError: naming the rule that is broken.
@@ -70,15 +74,16 @@ def check_filter(filter: Callable[..., np.ndarray], scores: np.ndarray | None = 
         scores[[7, 11]] = np.nan
     key, n = Key(0), len(scores)
     before = scores.copy()
-    for groups in (np.zeros(n, dtype=int), np.arange(n) % 3):
+    examples = (np.zeros(n, dtype=int), np.arange(n) % 3) if groups is None else (np.asarray(groups),)
+    for groups in examples:
         mask = np.asarray(filter(key, scores, groups))
         assert mask.shape == (n,), f"expected a mask of shape ({n},), got {mask.shape}"
         assert mask.dtype == bool, f"expected a boolean mask, got dtype {mask.dtype}"
         assert not mask[np.isnan(scores)].any(), "a row without a verdict (NaN) is kept"
         np.testing.assert_array_equal(filter(key, scores, groups), mask, err_msg="same key, other mask")
         np.testing.assert_array_equal(scores, before, err_msg="the scores were changed in place")
-    # From here on groups are np.arange(n) % 3, of which one gets the best score there is.
-    others = groups != 0
+    # From here on there are several groups, of which one gets the best score there is.
+    others = groups != groups[0]
     raised = np.where(others | np.isnan(scores), scores, np.nanmax(scores))
     np.testing.assert_array_equal(
         filter(key, raised, groups)[others],
@@ -86,7 +91,7 @@ def check_filter(filter: Callable[..., np.ndarray], scores: np.ndarray | None = 
         err_msg="the scores of one group change the mask of another",
     )
     if getattr(filter, "rowwise", False):
-        _check_rowwise(filter, key, scores)
+        _check_rowwise(filter, key, scores, groups)
 
 
 def check_backend(loop: Loop, state: State, n: int | Quota, *, rounds: int = 3) -> None:
@@ -132,11 +137,11 @@ def _named(verdict: Any) -> dict[str, np.ndarray]:
     return {"": verdict.scores, **parts, **oracle, **oracles}
 
 
-def _check_rowwise(filter: Callable[..., np.ndarray], key: Key, scores: np.ndarray) -> None:
+def _check_rowwise(filter: Callable[..., np.ndarray], key: Key, scores: np.ndarray, groups: np.ndarray) -> None:
     """A filter that says `rowwise` keeps a row whatever the scores of the rows after it."""
     half = len(scores) // 2
-    head = filter(key, scores[:half], np.zeros(half, dtype=int))
-    whole = filter(key, scores, np.zeros(len(scores), dtype=int))
+    head = filter(key, scores[:half], groups[:half])
+    whole = filter(key, scores, groups)
     np.testing.assert_array_equal(whole[:half], head, err_msg="rowwise = True, but other rows change the mask")
 
 

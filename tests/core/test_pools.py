@@ -123,6 +123,26 @@ def test_fresh_real_draws_n_rows_by_its_key_and_keeps_all_kept(key, sizes, n):
     assert len(set(asked)) == len(sizes), "two rounds drew their real rows under one key"
 
 
+@given(KEYS, SIZES, st.integers(1, 9), st.floats(0.01, 0.99))
+def test_fresh_real_reaches_its_weight_and_drops_no_row(key, sizes, n, weight):
+    """Its share is the weight to within one row; of each kind all rows are there, in even copies, one kind once."""
+    batches, real = numbered(sizes), -1 - np.arange(n)
+    pool = FreshReal(lambda key, n: real, n, weight)
+    for kept, training in zip(batches, rounds(pool, key, batches), strict=True):
+        counts = Counter(training.tolist())
+        reals, keeps = ([counts.pop(row, 0) for row in rows.tolist()] for rows in (real, kept))
+        assert not counts and abs(sum(reals) - weight * len(training)) <= 1
+        for copies in (reals, keeps):
+            assert min(copies) >= 1 and max(copies) - min(copies) <= 1
+        assert max(reals) == 1 or max(keeps) == 1
+
+
+def test_fresh_real_of_its_natural_share_copies_nothing_and_draws_the_same_rows():
+    draw = lambda key, n: key.numpy().random(n)  # noqa: E731
+    plain, weighted = (FreshReal(draw, 6, weight)(Key(0), None, np.arange(2.0))[0] for weight in (None, 0.75))
+    np.testing.assert_array_equal(plain, weighted)
+
+
 def test_fresh_real_refuses_a_draw_of_another_length():
     with pytest.raises(ValueError, match=r"FreshReal\.draw was asked for 3 rows and returned 2"):
         FreshReal(lambda key, n: np.arange(2), 3)(Key(0), None, np.arange(4))
@@ -135,6 +155,7 @@ POOLS = [
     Window(2),
     MixReal(np.arange(-4, 0), 0.5),
     FreshReal(lambda key, n: -1 - key.numpy().integers(4, size=n), 3),
+    FreshReal(lambda key, n: -1 - key.numpy().integers(4, size=n), 2, 0.9),  # 9 to 1: real rows are copied
 ]
 every_pool = pytest.mark.parametrize("pool", POOLS, ids=lambda pool: type(pool).__name__)
 
@@ -205,6 +226,12 @@ def test_sizes_that_are_not_positive_integers_are_refused_at_once(make, n):
 def test_mix_real_refuses_fractions_that_no_mixture_has(fraction):
     with pytest.raises(ValueError, match=rf"MixReal\.fraction must be in \(0, 1\), got {fraction}"):
         MixReal(np.arange(3), fraction)
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0, -0.5, np.nan])
+def test_fresh_real_refuses_weights_that_no_mixture_has(weight):
+    with pytest.raises(ValueError, match=rf"FreshReal\.weight must be in \(0, 1\), or None, got {weight}"):
+        FreshReal(lambda key, n: np.arange(n), 3, weight)
 
 
 def test_mix_real_refuses_an_empty_real_set():

@@ -188,7 +188,7 @@ def test_the_verified_arm_keeps_the_best_of_each_digit(problem):
     problem, start = remembering(problem), remembering(problem).start(Key(0))
     everything, _ = next(run(problem.loop(verifier=Constant(), filter=KeepAll()), Key(0), start, [1000]))
     verified, record = next(run(problem.loop(verifier=Ink(0.2)), Key(0), start, [1000]))
-    (drawn,), (kept,) = everything.past, verified.past
+    drawn, kept = everything.past[-1], verified.past[-1]
     assert np.bincount(kept.labels).tolist() == [10] * 10
     for digit in range(10):
         scores = [np.sort(Ink(0.2)(Key(0), each[each.labels == digit])) for each in (kept, drawn)]
@@ -245,9 +245,9 @@ def test_a_verifier_is_retrained_every_round_on_the_model_of_that_round(problem)
 
 
 def test_the_first_model_is_fitted_to_the_initial_images(problem):
-    """By `first`, not by `refit`; round 0, nothing in the past; the same for the same key."""
+    """By `first`, not by `refit`; round 0, those images in the past; the same for the same key."""
     other = replace(problem, refit=None).start(Key(0))
-    assert other.round == 0 and other.past is None
+    assert other.round == 0 and other.past[0] is problem.initial and len(other.past) == 1
     same(other.model, problem.start(Key(0)).model)
     changed = replace(problem, initial=problem.test).start(Key(0)).model
     assert any((value != weights(other.model)[name]).any() for name, value in weights(changed).items())

@@ -30,16 +30,16 @@ def test_the_first_model_is_fitted_to_the_initial_pairs(problem, model, pairs):
 
 
 def test_filtered_rounds_keep_the_best_and_unfiltered_as_many_of_the_same(problem):
-    """Both arms see the same candidates; `Accumulate` hands out what each has kept."""
+    """Both arms see the same candidates; `Accumulate` hands out, last, what each has kept."""
     start = problem.start(Key(0))
     best, record = next(run(problem.loop(0.25, verifier=RougeVerifier()), Key(1), start, [24]))
     random, other = next(run(problem.loop(0.25), Key(1), start, [24]))
     rows = problem.generate(Key(1).fold(1, "generate", 0), start.model, 24)
     scores = rouge("rouge1", rows.references, rows.summaries)
-    kept = best.past[0]
-    assert record.kept == other.kept == len(kept) == len(random.past[0]) == 6
+    kept = best.past[-1]
+    assert record.kept == other.kept == len(kept) == len(random.past[-1]) == 6
     np.testing.assert_array_equal(np.sort(rouge("rouge1", kept.references, kept.summaries)), np.sort(scores)[-6:])
-    assert set(random.past[0].summaries) <= set(rows.summaries)
+    assert set(random.past[-1].summaries) <= set(rows.summaries)
     assert record.metrics["candidates_rouge1"] == other.metrics["candidates_rouge1"] == scores.mean()
     assert record.metrics["kept_rouge1"] >= other.metrics["kept_rouge1"]
     assert record.metrics["kept_words"] == np.mean([len(text.split()) for text in kept.summaries])
@@ -50,7 +50,7 @@ def test_the_best_of_each_article(problem, pairs, prompt):
     several = replace(problem, generate=Generate(articles=pairs[:8], prompt=prompt, temperature=1.0, candidates=3))
     loop = several.loop(1.0, verifier=RougeVerifier(), filter=TopCount(1))
     state, record = next(run(loop, Key(2), several.start(Key(0)), [24]))
-    kept = state.past[0]
+    kept = state.past[-1]
     assert record.kept == 8 and sorted(kept.prompts) == list(range(8))
     rows = several.generate(Key(2).fold(1, "generate", 0), several.start(Key(0)).model, 24)
     scores = rouge("rouge1", rows.references, rows.summaries).reshape(8, 3).max(axis=1)
@@ -77,7 +77,7 @@ def test_states_come_back_and_a_stopped_run_goes_on_as_it_would_have(problem, tm
     save_state(state, tmp_path)
     back = load_state(tmp_path)
     np.testing.assert_equal(weights(back.model), weights(state.model))
-    assert back.round == 3 and len(back.past) == 3
+    assert back.round == 3 and len(back.past) == 4
     for one, other in zip(back.past, state.past, strict=True):
         assert one.summaries.tolist() == other.summaries.tolist() and one.prompts.tolist() == other.prompts.tolist()
     assert not [path for path in Path(tmp_path).rglob("*.bin")]

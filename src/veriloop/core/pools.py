@@ -98,27 +98,50 @@ class MixReal(Generic[B]):
             raise ValueError("MixReal.real must have at least one row, got none")
 
     def __call__(self, key: Key, past: Any, kept: B) -> tuple[B, tuple[B, ...]]:
-        size = len(self.real)
-        copies, rest = divmod(round(len(kept) * self.fraction / (1 - self.fraction)), size)
-        rows = np.concatenate([np.tile(np.arange(size), copies), np.sort(key.numpy().permutation(size)[:rest])])
+        rows = copied(key, len(self.real), round(len(kept) * self.fraction / (1 - self.fraction)))
         return concatenate([self.real[rows], kept]), ()
 
 
 @dataclass(frozen=True, slots=True)
 class FreshReal(Generic[B]):
-    """Add `n` real rows drawn anew each round by `draw(key, n)`."""
+    r"""Add `n` real rows drawn anew each round by `draw(key, n)`, and give them a `weight` of the training batch.
+
+    The weight is reached to within one row by copies, of the real rows above their natural share
+    :math:`n/(n + \mathrm{kept})` and of the kept ones below it. Every row is there, and none has two copies more
+    than another of its kind, so that the mean loss of any refit is, exactly where copies come out even,
+    :math:`w \cdot \mathrm{mean}_{real} + (1 - w) \cdot \mathrm{mean}_{kept}`. Least squares takes any weight
+    exactly, by `veriloop.linear.WeightedReal`. None: the rows as they are.
+
+    >>> FreshReal(lambda key, n: np.array([7, 8]), 2, weight=0.8)(Key(0), None, np.array([1]))[0]
+    array([7, 8, 7, 8, 1])
+    """
 
     draw: Callable[[Key, int], B]
     n: int
+    weight: float | None = None
 
     def __post_init__(self) -> None:
         check_count("FreshReal.n", self.n)
+        if self.weight is not None and not 0 < self.weight < 1:
+            raise ValueError(f"FreshReal.weight must be in (0, 1), or None, got {self.weight}")
 
     def __call__(self, key: Key, past: Any, kept: B) -> tuple[B, tuple[B, ...]]:
         real = self.draw(key, self.n)
         if len(real) != self.n:
             raise ValueError(f"FreshReal.draw was asked for {self.n} rows and returned {len(real)}")
+        if self.weight is not None:
+            odds = self.weight / (1 - self.weight)
+            key, sizes = key.fold("copies"), (round(odds * len(kept)), round(self.n / odds))
+            real, kept = (
+                rows[copied(key, len(rows), max(n, len(rows)))] for rows, n in zip((real, kept), sizes, strict=True)
+            )
         return concatenate([real, kept]), ()
+
+
+def copied(key: Key, size: int, n: int) -> np.ndarray:
+    """Return `n` rows of `size`: whole copies of all, then some of them, picked by the key and in order."""
+    copies, rest = divmod(n, size)
+    return np.concatenate([np.tile(np.arange(size), copies), np.sort(key.numpy().permutation(size)[:rest])])
 
 
 def as_batches(past: Any) -> tuple[Any, ...]:

@@ -1,6 +1,6 @@
 """Linear regression under a knowledge-ball verifier: the loop, the exact theory, and a fast exact simulation."""
 
-from veriloop.linear import theory
+from veriloop.linear import policies, theory
 from veriloop.linear.model import (
     Data,
     Errors,
@@ -10,7 +10,9 @@ from veriloop.linear.model import (
     RandomDirections,
     WeightedReal,
     least_squares,
+    load_state,
     right_singular,
+    save_state,
 )
 from veriloop.linear.problem import Problem
 from veriloop.linear.simulation import simulate, truncated_means
@@ -39,7 +41,10 @@ __all__ = [
     "Soft",
     "WeightedReal",
     "least_squares",
+    "load_state",
+    "policies",
     "right_singular",
+    "save_state",
     "simulate",
     "theory",
     "truncated_means",

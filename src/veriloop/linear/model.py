@@ -5,12 +5,15 @@ A model is the parameter vector theta, shape (d,); rows are y = x . theta + nois
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from veriloop.core import Columns, Key, concatenate
+from veriloop.core import Columns, Key, State, concatenate
+from veriloop.core.pools import as_batches
 
 Design = Callable[[Key, int], np.ndarray]  # (key, n) -> rows, shape (n, d)
 
@@ -138,3 +141,21 @@ class WeightedReal:
 
 def _scaled(data: Data, weight: float) -> Data:
     return Data(np.sqrt(weight) * data.x, np.sqrt(weight) * data.y)
+
+
+def save_state(state: State[np.ndarray], folder: Path) -> None:
+    """Write a state: the parameter and the rows of the pool's past as arrays, without pickling."""
+    past = as_batches(state.past)
+    np.save(folder / "model.npy", state.model, allow_pickle=False)
+    for i, rows in enumerate(past):
+        np.savez(folder / f"past_{i:04d}.npz", x=rows.x, y=rows.y)
+    (folder / "state.json").write_text(json.dumps({"round": state.round, "past": len(past)}))
+
+
+def load_state(folder: Path) -> State[np.ndarray]:
+    """Read back what `save_state` wrote."""
+    about, past = json.loads((folder / "state.json").read_text()), []
+    for i in range(about["past"]):
+        with np.load(folder / f"past_{i:04d}.npz", allow_pickle=False) as arrays:
+            past.append(Data(arrays["x"], arrays["y"]))
+    return State(np.load(folder / "model.npy", allow_pickle=False), about["round"], tuple(past))

@@ -27,7 +27,9 @@ class Problem:
     initial: real images of the first model. first, refit: how the first and every later model is fitted.
     test: real images, as a verifier sees them, on which its accuracy is measured.
     keep: share of each digit's candidates that a verified round keeps.
-    measure: (key, model) -> named numbers. pool: the data policy. chunk: the most candidates held, see `Loop`.
+    measure: (key, model) -> named numbers. chunk: the most candidates held, see `Loop`.
+    pool: the data policy. With grey real images among them all images of a refit take a byte a pixel; binary ones,
+        of `Images.bernoulli` or `Images.threshold`, take a bit.
     """
 
     initial: Images
@@ -44,7 +46,7 @@ class Problem:
             raise ValueError(f"Problem.keep must be in (0, 1], got {self.keep}")
 
     def start(self, key: Key) -> State[CVAE]:
-        """Return the state before round 1: a model of the initial images, which are the pool's `past`."""
+        """Return the state before round 1: a model fitted to the initial images, which pools find in `past`."""
         return State(self.first(key.fold("first"), None, self.initial), past=(self.initial,))
 
     def candidates(self, kept: int) -> int:

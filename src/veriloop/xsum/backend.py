@@ -41,8 +41,8 @@ class Problem:
     pool: Any = Replace()
 
     def start(self, key: Key) -> State:
-        """Return the state before round 1."""
-        return State(self.first(key.fold("first"), self.base, self.initial))
+        """Return the state before round 1: a model fitted to the initial pairs, which pools find in `past`."""
+        return State(self.first(key.fold("first"), self.base, self.initial), past=(self.initial,))
 
     def loop(self, fraction: float, *, verifier: Verifier | None = None, filter: Any = None) -> Loop:
         """Return a round that keeps a `fraction` of the candidates: the best by `verifier`, or, without, at random.
