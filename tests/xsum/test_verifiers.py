@@ -253,6 +253,23 @@ def test_a_judge_is_asked_and_its_number_read(pairs):
     )
 
 
+def test_a_judge_is_asked_about_any_rows_by_a_question_of_your_own():
+    """One text a row, of rows that know nothing of articles and summaries."""
+
+    def question(batch):
+        return [f"Is {value:g} a good number?" for value in batch]
+
+    with judge(says("9"), says("2")) as (url, asked):
+        scores = Endpoint(url, "small", question=question)(Key(0), np.array([0.5, 3.0]))
+        with pytest.raises(ValueError, match=r"Endpoint\.question must give one text a row, got 1 for 2 rows"):
+            Endpoint(url, "small", question=lambda batch: ["all?"])(Key(0), np.array([0.5, 3.0]))
+    assert scores.tolist() == [4.0, -3.0]
+    assert [body["messages"][0]["content"] for _, body in asked] == [
+        "Is 0.5 a good number?",
+        "Is 3 a good number?",
+    ]
+
+
 @pytest.mark.parametrize("answer", ["good", "", "11", "-1", "nan"])
 def test_an_answer_that_is_no_number_in_range_is_no_verdict(pairs, answer):
     """Asked once: asking again would not be the same question."""

@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -256,17 +256,20 @@ class LogLikelihood:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Score summaries by a judge behind an OpenAI-compatible URL, asked to answer with a number from 0 to 10.
+    """Score rows by a judge behind an OpenAI-compatible URL, asked to answer with a number from 0 to 10.
 
     url: up to and with the version, as in "http://localhost:8000/v1". model: its name there. limit: subtracted from
-    the answer. A request that fails is tried again up to `retries` times, waiting `wait`, 2 `wait`, ... seconds.
-    What fails then, or is answered without a number in the range, has no verdict (NaN), which the record counts.
+    the answer. question: of summaries a text with {article} and {summary} in it; of any other rows a function,
+    batch -> one text a row.
+
+    A request that fails is tried again up to `retries` times, waiting `wait`, 2 `wait`, ... seconds. What fails
+    then, or is answered without a number in the range, has no verdict (NaN), which the record counts.
     """
 
     url: str
     model: str
     limit: float = 5.0
-    question: str = (
+    question: str | Callable[[Any], Iterable[str]] = (
         "Rate from 0 to 10 how well the summary sums up the article. Answer with the number alone.\n\n"
         "Article: {article}\n\nSummary: {summary}"
     )
@@ -280,9 +283,17 @@ class Endpoint:
         if not self.url.startswith(("http://", "https://")):
             raise ValueError(f"Endpoint.url must begin with http:// or https://, got {self.url!r}")
 
-    def __call__(self, key: Key, batch: Summaries) -> np.ndarray:
-        rows = zip(batch.articles, batch.summaries, strict=True)
-        return np.array([self._rate(self.question.format(article=a, summary=s)) for a, s in rows], dtype=float)
+    def __call__(self, key: Key, batch: Any) -> np.ndarray:
+        return np.array([self._rate(question) for question in self._questions(batch)], dtype=float)
+
+    def _questions(self, batch: Any) -> list[str]:
+        if isinstance(self.question, str):
+            rows = zip(batch.articles, batch.summaries, strict=True)
+            return [self.question.format(article=article, summary=summary) for article, summary in rows]
+        texts = list(self.question(batch))
+        if len(texts) != len(batch):
+            raise ValueError(f"Endpoint.question must give one text a row, got {len(texts)} for {len(batch)} rows")
+        return texts
 
     def _rate(self, question: str) -> float:
         messages = [{"role": "user", "content": question}]
