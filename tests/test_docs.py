@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.py"))
-IMPORTS = {"veriloop", "numpy", "matplotlib", "dataclasses"}
+IMPORTS = {"veriloop", "numpy", "matplotlib", "torch", "dataclasses", "http", "json", "threading"}
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 

@@ -282,10 +282,17 @@ def test_every_try_gets_the_same_key(waits):
 
 def test_a_verifier_that_never_recovers_gives_no_verdict_and_the_reason(waits):
     flaky = Flaky(99)
-    with pytest.warns(UserWarning, match="Flaky failed 3 times, 5 rows get no verdict; ConnectionError: refused"):
+    with pytest.warns(UserWarning, match="Flaky failed 3 times, no verdict for 5 rows; ConnectionError: refused"):
         verdict = Retry(flaky, 2, wait=1.0)(Key(0), TABLE)
     assert np.isnan(verdict.scores).all() and verdict.scores.shape == (5,)
     assert flaky.calls == 3 and waits == [1.0, 2.0]
+
+
+def test_no_more_tries_still_mean_no_verdict_instead_of_a_crash(waits):
+    flaky = Flaky(99)
+    with pytest.warns(UserWarning, match="Flaky failed 1 time, no verdict for 1 row; ConnectionError: refused"):
+        assert np.isnan(Retry(flaky, 0)(Key(0), TABLE[:1]).scores).all()
+    assert flaky.calls == 1 and waits == []
 
 
 def test_other_errors_come_through_at_once(waits):
@@ -311,7 +318,7 @@ def test_what_failed_is_counted_never_kept_and_costs_its_own_batch_only(waits):
         filter=KeepAll(),
         refit=lambda key, model, batch: batch[:, 0],
     )
-    with pytest.warns(UserWarning, match="10 rows get no verdict; OSError: down"):
+    with pytest.warns(UserWarning, match="no verdict for 10 rows; OSError: down"):
         state, record = loop.step(Key(0), State(None), 50)
     np.testing.assert_array_equal(state.model, 3.0 * np.arange(10, 50))
     assert record.kept == 40 and record.metrics == {
@@ -325,8 +332,8 @@ def test_what_failed_is_counted_never_kept_and_costs_its_own_batch_only(waits):
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"times": 0}, "Retry.times must be an integer of at least 1, got 0"),
-        ({"times": 1.5}, "Retry.times must be an integer of at least 1, got 1.5"),
+        ({"times": -1}, "Retry.times must be an integer of at least 0, got -1"),
+        ({"times": 1.5}, "Retry.times must be an integer of at least 0, got 1.5"),
         ({"wait": -1.0}, "Retry.wait must be at least 0 and finite, got -1.0"),
         ({"wait": np.inf}, "Retry.wait must be at least 0 and finite, got inf"),
         ({"wait": np.nan}, "Retry.wait must be at least 0 and finite, got nan"),

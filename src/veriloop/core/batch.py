@@ -40,10 +40,10 @@ def concatenate(batches: Sequence[B]) -> B:
     return kind.concatenate(batches)
 
 
-def check_count(what: str, n: Any) -> None:
-    """Refuse what cannot be a number of rows or rounds: only integers of at least 1 can."""
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-        raise ValueError(f"{what} must be an integer of at least 1, got {n}")
+def check_count(what: str, n: Any, least: int = 1) -> None:
+    """Refuse what cannot be a number of rows, rounds or tries: only integers of at least `least` can."""
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < least:
+        raise ValueError(f"{what} must be an integer of at least {least}, got {n}")
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ class Retry:
     `no_verdict`, and a warning states the last error. `Batched(Retry(...), rows)` loses no more than `rows` rows.
 
     Raises:
-        ValueError: if `times` is no positive integer, `wait` negative or not finite, or an error no exception.
+        ValueError: if `times` is no integer of at least 0, `wait` negative or not finite, or an error no exception.
     """
 
     verifier: Verifier
@@ -130,7 +130,7 @@ class Retry:
     errors: tuple[type[Exception], ...] = (OSError,)
 
     def __post_init__(self) -> None:
-        check_count("Retry.times", self.times)
+        check_count("Retry.times", self.times, least=0)
         if not 0 <= self.wait < float("inf"):
             raise ValueError(f"Retry.wait must be at least 0 and finite, got {self.wait}")
         kinds = self.errors if isinstance(self.errors, tuple) else (None,)
@@ -147,10 +147,15 @@ class Retry:
             except self.errors as error:
                 reason = f"{type(error).__name__}: {error}"
         warnings.warn(
-            f"{called(self.verifier)} failed {self.times + 1} times, {len(batch)} rows get no verdict; {reason}",
+            f"{called(self.verifier)} failed {_counted(self.times + 1, 'time')}, "
+            f"no verdict for {_counted(len(batch), 'row')}; {reason}",
             stacklevel=2,
         )
         return Verdict(np.full(len(batch), np.nan))
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _check_rowwise(wrapper: Any) -> None:
