@@ -153,8 +153,6 @@ def units(config: Selection) -> list[Unit]:
     """One unit a policy without selection, then one a policy and bias of the verifier's centre."""
     if config.n <= config.dim:
         raise BadInput(f"n: got {config.n}, must be at least dim + 1 = {config.dim + 1}")
-    if round(config.candidates * config.fraction) != config.n:
-        raise BadInput(f"fraction: got {config.fraction}, must divide n = {config.n} into a whole number of rows")
     work = [(policy, bias) for bias in (None, *config.bias) for policy in POLICIES]
     names = [policy if bias is None else f"{policy}-bias{bias:g}" for policy, bias in work]
     return [Unit(name, config.rounds, arm, arguments) for name, arguments in zip(names, work, strict=True)]
