@@ -33,10 +33,13 @@ def draw(rows: Rows) -> Figure:
     for panel, bias in zip(axes[0], biases, strict=False):
         _panel(panel, rows, bias, "trace")
         centre = f"each coordinate off by {bias:g} N(0, 1), or 0" if drawn else f"centre off by {bias:g} s.d."
-        panel.set(title=centre, xlabel="round $t$", yscale="log")
+        panel.set(title=centre, yscale="log")
     axes[0, 0].set_ylabel(r"$\mathrm{tr}\,\hat\Sigma_t\,/\,\mathrm{tr}\,\Sigma$")
     _panel(axes[0, -1], rows, biases[-1], "log_volume")
-    axes[0, -1].set(title=f"volume, {centre}", xlabel="round $t$", ylabel=r"$\log(|\hat\Sigma_t| / |\Sigma|)$")
+    axes[0, -1].set(title=f"volume, {centre}", ylabel=r"$\log(|\hat\Sigma_t| / |\Sigma|)$")
+    for panel in axes[0]:
+        panel.set_xscale("symlog", linthresh=1)  # a power of t is a line
+        panel.set_xlabel("round $t$")
     handles = [line(label, color=color) for label, color in zip(LABELS, COLORS, strict=False)]
     handles += [line("selection", color="black"), line("no selection", color="black", ls="--")]
     handles += [line("exact expectation", color="black", lw=0.7), line(r"$n \to \infty$", color="black", ls=":")]
