@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from scipy.optimize import brentq
@@ -165,7 +166,7 @@ def _nearest(dim: int, bias: float, fraction: float, mean: float, along: float, 
 
     least = max(0.0, abs(mean - bias) - 9 * scale)
     most = abs(mean - bias) + 9 * scale + np.sqrt(across) * (9 + np.sqrt(dim))
-    x, mass, fits = within(float(brentq(missing, least + 1e-12, most, xtol=1e-13)))
+    x, mass, fits = within(cast(float, brentq(missing, least + 1e-12, most, xtol=1e-13)))
     kept = mass * fits(dim - 1) / fraction
     shift = float(kept @ x)
     return np.array([shift, kept @ (x - shift) ** 2, across * float(mass @ fits(dim + 1)) / fraction])

@@ -111,7 +111,7 @@ def _matched(family: Callable[[np.ndarray, float], Any], unbiased: Problem, want
     def excess(log_radius: float) -> float:
         return right(family(unbiased.truth, float(np.exp(log_radius))), unbiased) - wanted
 
-    return float(np.exp(brentq(excess, -12.0, 6.0, xtol=1e-12)))
+    return float(np.exp(cast(float, brentq(excess, -12.0, 6.0, xtol=1e-12))))
 
 
 def right(verifier: Any, problem: Problem) -> float:

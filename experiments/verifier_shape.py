@@ -1,4 +1,4 @@
-"""What survives of the knowledge ball's story under other shapes: l1 ball, box, ellipsoid, half-space, soft ball."""
+"""What of the knowledge ball's story survives other shapes: l1 ball, box, ellipsoid, half-space, soft ball."""
 
 from __future__ import annotations
 

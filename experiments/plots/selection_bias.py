@@ -29,17 +29,18 @@ def draw(rows: Rows) -> Figure:
     """The trace of the covariance for every bias, and for the last its volume, each against the truth's."""
     biases = values(rows, "bias")
     figure, axes = panels(1, len(biases) + 1, height=2.7)
-    drawn = rows[0]["truth"] == "drawn"
+    off = (
+        "centre off by {:g} s.d." if rows[0]["truth"] == "standard" else "centre off by {:g} N(0, 1), in half of d"
+    )
     for panel, bias in zip(axes[0], biases, strict=False):
         _panel(panel, rows, bias, "trace")
-        centre = f"each coordinate off by {bias:g} N(0, 1), or 0" if drawn else f"centre off by {bias:g} s.d."
-        panel.set(title=centre, yscale="log")
+        panel.set(title=off.format(bias), yscale="log")
     axes[0, 0].set_ylabel(r"$\mathrm{tr}\,\hat\Sigma_t\,/\,\mathrm{tr}\,\Sigma$")
     _panel(axes[0, -1], rows, biases[-1], "log_volume")
-    axes[0, -1].set(title=f"volume, {centre}", ylabel=r"$\log(|\hat\Sigma_t| / |\Sigma|)$")
+    axes[0, -1].set(title=f"volume, {off.format(biases[-1])}", ylabel=r"$\log(|\hat\Sigma_t| / |\Sigma|)$")
     for panel in axes[0]:
         panel.set_xscale("symlog", linthresh=1)  # a power of t is a line
-        panel.set_xlabel("round $t$")
+        panel.set(xlabel="round $t$", xlim=(0, 1.1 * max(values(rows, "round"))))
     handles = [line(label, color=color) for label, color in zip(LABELS, COLORS, strict=False)]
     handles += [line("selection", color="black"), line("no selection", color="black", ls="--")]
     handles += [line("exact expectation", color="black", lw=0.7), line(r"$n \to \infty$", color="black", ls=":")]

@@ -27,7 +27,7 @@ def draw(rows: Rows) -> Figure:
         panel.set_title(f"$\\Delta$ = {bias:g}: {truth if name == 'error_truth' else 'share of the bias ahead'}")
     for panel in axes[-1]:
         panel.set_xlabel("round $k$")
-    handles: list[Any] = [line(shape, color=color) for shape, color in STYLES.items()]
+    handles: list[Any] = [line(shape, color=color, ls=_dashes(shape)) for shape, color in STYLES.items()]
     handles += [line("expected", color="black", ls=":"), patch("middle 90 %, ball", "black", 0.12)]
     figure.legend(handles=handles, loc="outside lower center", ncols=5)
     return figure
@@ -40,9 +40,13 @@ def _panel(panel: Any, rows: Rows, name: str) -> None:
         if shape == "ball":
             band(panel, x, arm, name, color=color)
         else:
-            panel.plot(x, column(arm, name), color=color)
+            panel.plot(x, column(arm, name), _dashes(shape), color=color)
         panel.plot(x, column(arm, f"expected_{name}"), ":", color="black", lw=0.9)
     panel.set_yscale("log" if name == "error_truth" else "linear")
+
+
+def _dashes(shape: str) -> str:
+    return "--" if shape == "box" else "-"  # it lies on the ball
 
 
 def summarise(rows: Rows) -> dict[str, Measured]:
@@ -66,7 +70,8 @@ def summarise(rows: Rows) -> dict[str, Measured]:
             if row["bias"]:
                 add(f"error to centre, round {last}", "error_center")
             elif row.get("plateau_center") is not None:
-                # Where the loop comes to rest, which directions of a wide window reach late.
-                plateau = Measured(row["error_center"], row["error_center_se"], row["plateau_center"])
-                numbers[f"{named}: against the plateau, round {last}"] = plateau
+                # Where the loop comes to rest: 1, but late in directions that see a wide window.
+                rest, error = row["plateau_center"], row["error_center_se"]
+                share = Measured(row["error_center"] / rest, None if error is None else error / rest)
+                numbers[f"{named}: share of the plateau, round {last}"] = share
     return numbers
