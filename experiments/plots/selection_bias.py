@@ -43,7 +43,9 @@ def draw(rows: Rows) -> Figure:
         panel.set(xlabel="round $t$", xlim=(0, 1.1 * max(values(rows, "round"))))
     handles = [line(label, color=color) for label, color in zip(LABELS, COLORS, strict=False)]
     handles += [line("selection", color="black"), line("no selection", color="black", ls="--")]
-    handles += [line("exact expectation", color="black", lw=0.7), line(r"$n \to \infty$", color="black", ls=":")]
+    handles += [line("exact expectation", color="black", lw=0.5)]
+    if rows[0]["truth"] == "standard":
+        handles += [line(r"$n \to \infty$", color="black", ls=":", lw=0.9)]
     handles += [patch(f"middle 90 % of {rows[0]['replicates']} runs", "black", 0.12)]
     if any(each.get_gid() == "published" for panel in axes[0] for each in panel.lines):
         handles += [line("published, round 200", color="black", ls="", marker="_")]
@@ -52,11 +54,12 @@ def draw(rows: Rows) -> Figure:
 
 
 def _panel(panel: Any, rows: Rows, bias: float, name: str) -> None:
-    for color, policy in zip(COLORS, POLICIES, strict=False):
+    # The two that accumulate lie on one another: the wider line below.
+    for color, policy in reversed(list(zip(COLORS, POLICIES, strict=False))):
         for own, style in ((bias, "-"), (None, "--")):
             arm = select(rows, policy=policy, bias=own)
             x = column(arm, "round")
-            band(panel, x, arm, name, color=color, ls=style)
+            band(panel, x, arm, name, color=color, ls=style, lw=1.8 if policy == "subsample" else 0.9)
             if own is None:
                 panel.plot(x, column(arm, f"expected_{name}"), color="black", lw=0.5)
             elif name == "trace":
