@@ -74,7 +74,7 @@ def check_filter(
         scores[[7, 11]] = np.nan
     key, n = Key(0), len(scores)
     before = scores.copy()
-    examples = (np.zeros(n, dtype=int), np.arange(n) % 3) if groups is None else (np.asarray(groups),)
+    examples = [np.zeros(n, dtype=int), np.arange(n) % 3] if groups is None else [np.asarray(groups)]
     for groups in examples:
         mask = np.asarray(filter(key, scores, groups))
         assert mask.shape == (n,), f"expected a mask of shape ({n},), got {mask.shape}"
@@ -83,6 +83,7 @@ def check_filter(
         np.testing.assert_array_equal(filter(key, scores, groups), mask, err_msg="same key, other mask")
         np.testing.assert_array_equal(scores, before, err_msg="the scores were changed in place")
     # From here on there are several groups, of which one gets the best score there is.
+    groups = examples[-1]
     others = groups != groups[0]
     raised = np.where(others | np.isnan(scores), scores, np.nanmax(scores))
     np.testing.assert_array_equal(
