@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.stem for path in (ROOT / "experiments").glob("linear_*.py"))
 L, R, D, P = "linear_landscape", "linear_rounds", "linear_designs", "linear_policies"
+N, C = "noisy_verifier", "curation"
 
 
 def check(run, name, *parts):
@@ -139,6 +140,27 @@ SPECIAL = [
         "got 3",
         "[0, 1]",
     ),
+    (N, "replicates=0", "replicates:", "got 0", "greater than or equal to 1"),
+    (N, "dim=1", "dim:", "got 1", "greater than or equal to 2"),
+    (N, "separation=0", "separation:", "got 0", "greater than 0"),
+    (N, "verifiers=[]", "verifiers:", "got []", "at least 1 item"),
+    (N, "verifiers=[0.9]", "verifiers.0:", "got 0.9", "array"),
+    (N, "verifiers=[[0.9, 0]]", "verifiers.0.1:", "got 0", "greater than 0"),
+    (N, "verifiers=[[1.1, 0.5]]", "verifiers.0.0:", "got 1.1", "less than or equal to 1"),
+    (N, "verifiers=[[1, 0.5], [1, 0.5]]", "phi1-psi0.5-n20 twice", "", "different values"),
+    (N, "wrong=[0, 0.5]", "wrong.0:", "got 0", "greater than 0"),
+    (N, "wrong=[]", "wrong:", "got []", "at least 1 item"),
+    (N, "sizes=[20, 0]", "sizes.1:", "got 0", "greater than or equal to 1"),
+    (N, "ball_error=[0, 1.5]", "ball_error:", "got 1.5", "between 0 and 1"),
+    (N, "starts=[0.5, 0.999]", "starts:", "got 0.999", "between 0.00621 and 0.994"),
+    (C, "levels=[]", "levels:", "got []", "at least 1 item"),
+    (C, "levels=[1, 1]", "levels:", "got [1, 1]", "no value twice"),
+    (C, "luce=[1]", "luce.0:", "got 1", "greater than or equal to 2"),
+    (C, "luce=[]", "luce:", "got []", "at least 1 item"),
+    (C, "luce=[2, 2]", "luce2-real0 twice", "", "different values"),
+    (C, "best_of=[2.5]", "best_of.0:", "got 2.5", "integer"),
+    (C, "shares=[1]", "shares.0:", "got 1", "less than 1"),
+    (C, "shares=[0.0001]", "shares:", "got 0.0001", "no row beside 500 picked"),
 ]
 
 
