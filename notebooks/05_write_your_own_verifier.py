@@ -293,8 +293,8 @@ print(*ask_row(known[:1]), *ask_image(data.test[:1]), on_images["judge"](key, da
 # Built in are the knowledge ball, and the discriminator, which is retrained every round. Of rows, a score of 0 or
 # more is kept, until there are 100 in each direction; of images the best fifth, whatever the scores. All arms share
 # their random numbers. Left: means of 20 seeds with 95 % intervals. Right: differences from the unverified arm of
-# the same seed, of two seeds (thin) and their mean. That is a demonstration and no measurement;
-# `experiments/mnist_schedules.py` measures.
+# the same seed, of two seeds (thin) and their mean. That is a demonstration and no measurement: its settings were
+# chosen on these seeds. `experiments/mnist_schedules.py` measures.
 
 # %%
 on_rows["human"] = vl.Noisy(
