@@ -1,16 +1,17 @@
-"""Mean and variance of the reward by round, and what a share of real data leaves of both."""
+"""Mean and variance of the reward by round, and what variance a share of real data keeps."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from plots.common import COLORS, GREY, Figure, Measured, Rows, band, column, line, panels, patch, select, values
 
 
 def draw(rows: Rows) -> Figure:
-    """Reward by round without real data, its variance, and the last round against the share of real data."""
+    """Mean and variance by round without real data, and the last variance against the share of real data."""
     figure, axes = panels(1, 3, height=2.7)
     choices = sorted({(row["choice"], row["k"]) for row in rows}, key=lambda each: (each[0] != "luce", each[1]))
     first = min(values(rows, "share"))
@@ -28,10 +29,15 @@ def draw(rows: Rows) -> Figure:
     title = "no real data" if not first else f"real share {first:g}"
     axes[0, 0].set(title=title, xlabel="round $k$", ylabel="mean reward")
     axes[0, 1].set(title=title, xlabel="round $k$", ylabel="variance of the reward")
-    if column(rows, "variance_low").max() > 0:
+    measured = column(select(rows, share=first), "variance")
+    if measured.max() > 0:  # the exact map goes on where no sample is left of the lower levels
         axes[0, 1].set_yscale("log", nonpositive="mask")
+        axes[0, 1].set_ylim(0.3 * measured[measured > 0].min(), 3 * measured.max())
+    for panel in axes[0, :2]:
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     last = rows[-1]["round"]
-    axes[0, 2].set(title=f"round {last}", xlabel="share of fresh real data", ylabel="mean reward, its spread")
+    axes[0, 2].set(title=f"round {last}", xlabel="share of fresh real data", ylabel="variance of the reward")
+    axes[0, 2].axhline(rows[0]["exact_variance"], color=GREY, lw=0.5)
     handles, _ = axes[0, 0].get_legend_handles_labels()
     handles += [line("exact map", color="black", ls="--", lw=0.8), line(r"K = $\infty$", color=GREY, ls=":")]
     handles += [patch(f"middle 90 % of n = {rows[0]['replicates']}", "black", 0.12)]
@@ -44,13 +50,11 @@ def _label(choice: str, k: int) -> str:
 
 
 def _sweep(panel: Any, rows: Rows, color: str) -> None:
-    """Draw the mean reward with 95 % intervals, and the exact mean and standard deviation."""
+    """Draw the last round's variance with its 95 % interval, and the exact one."""
     last = sorted((row for row in rows if row["round"] == rows[-1]["round"]), key=lambda row: row["share"])
-    x, mean, deviation = column(last, "share"), column(last, "exact"), np.sqrt(column(last, "exact_variance"))
-    error = 1.96 * np.nan_to_num(column(last, "reward_se"))
-    panel.errorbar(x, column(last, "reward"), error, fmt="o", ms=3, color=color, capsize=2)
-    panel.plot(x, mean, "--", color="black", lw=0.8)
-    panel.fill_between(x, mean - deviation, mean + deviation, color=color, alpha=0.06, lw=0)
+    x, error = column(last, "share"), 1.96 * np.nan_to_num(column(last, "variance_se"))
+    panel.errorbar(x, column(last, "variance"), error, fmt="o", ms=3, color=color, capsize=2)
+    panel.plot(x, column(last, "exact_variance"), "--", color="black", lw=0.8)
 
 
 def summarise(rows: Rows) -> dict[str, Measured]:
