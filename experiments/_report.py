@@ -41,7 +41,7 @@ def _engine(run: dict[str, Any]) -> str:
 
 def _row(name: str, number: dict[str, Any]) -> str:
     value, error, expected = number["value"], number["standard_error"], number["expected"]
-    z = "" if error is None or expected is None else f"{(value - expected) / error:+.1f}"
+    z = f"{(value - expected) / error:+.1f}" if error and expected is not None else ""
     cells = ("" if each is None else f"{each:.4g}" for each in (expected, value, error))
     return f"| {name} | {' | '.join(cells)} | {z} |"
 
