@@ -6,6 +6,7 @@ import torch
 
 from veriloop import Key
 from veriloop.xsum import Generate, Summaries
+from veriloop.xsum.generate import _in_bf16
 
 
 def texts(rows):
@@ -86,6 +87,24 @@ def test_the_global_generator_is_left_alone(prompt, pairs, model):
     before = torch.random.get_rng_state()
     Generate(articles=pairs, prompt=prompt, temperature=1.0)(Key(0), model, 4)
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_bf16_writes_by_a_copy_with_rounded_weights(prompt, pairs, model, oracle):
+    """Weights alone, tied ones once; the model is left as it was; logits are hardly further off than autocast's."""
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    twin = _in_bf16(model)
+    assert {each.dtype for each in twin.parameters()} == {torch.bfloat16}
+    assert twin.get_input_embeddings().weight is twin.get_output_embeddings().weight
+    assert {each.dtype for each in twin.buffers()} == {torch.float32}
+    ids = torch.tensor([prompt.prompts(pairs.articles)[0]])
+    with torch.inference_mode():
+        exact, rounded = model(ids).logits, twin(ids).logits.float()
+        with torch.autocast("cpu", torch.bfloat16):
+            usual = model(ids).logits.float()
+    assert 0 < (rounded - exact).std() < 1.5 * (usual - exact).std()
+    rows = Generate(articles=pairs, prompt=prompt, bf16=True)(Key(0), model, len(pairs))
+    assert len(set(texts(rows))) > 1 and any(one == other for one, other in zip(texts(rows), oracle, strict=True))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 @pytest.mark.parametrize(

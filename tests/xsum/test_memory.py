@@ -63,10 +63,16 @@ def test_fine_tuning_holds_the_old_and_the_new_model_and_leaves_the_new_one(aliv
     assert all(parameter.grad is None for parameter in new.parameters())
 
 
+@pytest.mark.parametrize("bf16", [False, True])
 @pytest.mark.parametrize("stored", [False, True])
-def test_a_round_holds_the_last_model_and_the_next(alive, tune, model, network, pairs, prompt, tmp_path, stored):
-    """In memory alone and with every round committed; the start is let go as soon as there is another."""
-    generate = Generate(articles=pairs, prompt=prompt)
+def test_a_round_holds_the_last_model_and_the_next(
+    alive, tune, model, network, pairs, prompt, tmp_path, stored, bf16
+):
+    """In memory alone and with every round committed; the start is let go as soon as there is another.
+
+    What writes in bfloat16 is gone before a model is fitted.
+    """
+    generate = Generate(articles=pairs, prompt=prompt, bf16=bf16)
     problem = Problem(base=model, initial=pairs, generate=generate, first=tune, refit=tune)
     start, loop = (Key(0), State(network(5)), [24] * 3), problem.loop(0.5, verifier=RougeVerifier())
     rounds = RunDir(tmp_path).run(loop, *start, save=save_state, load=load_state) if stored else run(loop, *start)

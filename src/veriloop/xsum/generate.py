@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ class Generate:
         sharpened below 1. top_p: draw among the likeliest tokens that make up this share.
     batch: prompts decoded at once, sorted by length. In float32 no summary depends on it: every row has random
         numbers of its own.
-    bf16: run the network in bfloat16.
+    bf16: write by a copy of the model with weights in bfloat16.
 
     Of several processes (see `process`) each writes its share, and all return the whole.
 
@@ -62,6 +63,7 @@ class Generate:
         # One uniform number a token and row: what a row draws depends on no other row.
         uniform = key.numpy().random((n, self.prompt.summary_tokens))
         written = np.empty(n, dtype=object)
+        model = _in_bf16(model) if self.bf16 else model
         order = share(np.argsort([len(prompt) for prompt in prompts], kind="stable")[::-1])
         for start in range(0, len(order), self.batch):
             these = order[start : start + self.batch]
@@ -93,10 +95,9 @@ class Generate:
         new: list[list[int]] = [[] for _ in prompts]
         alive, cache = np.arange(len(prompts)), None
         for step in range(self.prompt.summary_tokens):
-            with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
-                output = model(
-                    input_ids=ids, attention_mask=seen, position_ids=places, past_key_values=cache, logits_to_keep=1
-                )
+            output = model(
+                input_ids=ids, attention_mask=seen, position_ids=places, past_key_values=cache, logits_to_keep=1
+            )
             tokens = self._choose(output.logits[:, -1].float(), uniform[alive, step])
             for row, token in zip(alive, tokens.tolist(), strict=True):
                 new[row].append(token)
@@ -120,3 +121,9 @@ class Generate:
         target = torch.from_numpy(uniform).to(logits.device)[:, None] * total
         place = torch.searchsorted(upto, target, right=True).clamp(max=logits.shape[1] - 1)
         return tokens.gather(1, place).squeeze(1)
+
+
+def _in_bf16(model: Any) -> Any:
+    """Return a copy with its weights, tied ones once, in bfloat16; buffers, as rotary frequencies, stay as they are."""
+    weights = {id(each): torch.nn.Parameter(each.detach().bfloat16(), False) for each in model.parameters()}
+    return copy.deepcopy(model, weights)
