@@ -124,6 +124,6 @@ class Generate:
 
 
 def _in_bf16(model: Any) -> Any:
-    """Return a copy with its weights, tied ones once, in bfloat16; buffers, as rotary frequencies, stay as they are."""
+    """Return a copy with weights, tied ones once, in bfloat16; buffers (rotary frequencies) stay as they are."""
     weights = {id(each): torch.nn.Parameter(each.detach().bfloat16(), False) for each in model.parameters()}
     return copy.deepcopy(model, weights)
