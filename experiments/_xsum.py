@@ -24,6 +24,7 @@ from veriloop.xsum import (
     Problem,
     Prompt,
     corpus,
+    kinds,
     load,
     load_base,
     load_state,
@@ -84,6 +85,7 @@ class Texts(Config):
     candidates: Whole = 1  # of each article
     temperature: Positive | None = None  # None: the likeliest token, so one candidate
     filter: dict[str, Any] | None = None  # within each article, in place of keep: {call: module:name, ...}
+    within: Literal["kind"] | None = None  # keep that share of each kind of event, not of all; of reports alone
     protocol: Literal["corrected", "authors"] = "corrected"  # authors: all of the published code's ways at once
     published: tuple[str, ...] = ()  # or some of them, by name
     verifier: dict[str, Any] | None = None  # of the arm "filtered", in place of ROUGE-1: {call: module:name, ...}
@@ -118,6 +120,10 @@ def check(config: Texts) -> None:
         raise BadInput(f"published: got {min(unknown)!r}, must be among {', '.join(PUBLISHED)}")
     if config.published and config.protocol == "authors":
         raise BadInput("published: protocol authors takes all of them; leave published out")
+    if config.within is not None and config.filter is not None:
+        raise BadInput("within: got kind, and filter keeps within articles; leave one out")
+    if config.within is not None and config.data != "reports":
+        raise BadInput(f"within: got kind, and data {config.data} has no kinds; leave it out, or give data=reports")
     try:
         data = _data(config, config.seed)
         if config.model != "pretrained":
@@ -181,10 +187,12 @@ def follow_arm(config: Texts, arm: Arm, folder: Path) -> Rows:
             f"least_place is {config.least_place:.0%}: it has not learnt to copy; pre-train it for more steps"
         )
     verifier = None if arm.filtering == UNFILTERED else build(_verifiers(config)[arm.filtering])
-    best = None if config.filter is None else build(config.filter)
+    chosen: dict[str, Any] = {} if config.filter is None else {"filter": build(config.filter)}
+    if config.within is not None:
+        chosen["group"] = kinds
 
     def this_round(key: Key, state: State) -> Loop:
-        return problem.loop(config.keep * (1 + arm.growth * (state.round + 1)), verifier=verifier, filter=best)
+        return problem.loop(config.keep * (1 + arm.growth * (state.round + 1)), verifier=verifier, **chosen)
 
     sizes, store = [len(problem.generate)] * config.rounds, RunDir(folder)
     rounds = store.run(

@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from veriloop import Key
+from veriloop.xsum import corpus, kinds
 
 NAME = "xsum_rouge"
 SCRIPT = Path(__file__).parents[2] / "experiments" / f"{NAME}.py"
@@ -94,6 +98,15 @@ def test_growing_shares_and_a_verifier_of_ones_own(here):
     assert [row["kept"] for row in rows if row["filtering"] == "filtered"] == [0, round(40 * 0.1875), 40 // 4]
 
 
+def test_a_share_of_every_kind(here):
+    """Filtered and not, half of each kind is kept, to the nearest row; the corpus has kinds of odd sizes."""
+    settings = ["within=kind", "keep=0.5", "replicates=1", "rounds=1"]
+    rows = rows_of(here(NAME, *(part for each in settings for part in ("--set", each)), figure=False))
+    counts = np.unique(kinds(corpus(Key(1).fold("reports"), 40, 10).train), return_counts=True)[1]
+    wanted = int(np.floor(0.5 * counts + 0.5).sum())
+    assert wanted != 20 and [row["kept"] for row in rows if row["round"] == 1] == [wanted] * 2
+
+
 def test_the_best_of_several_candidates_and_other_verifiers(here):
     """Every arm keeps one of three of each article; who likes brevity has shorter ones than a random pick."""
     settings = [
@@ -157,6 +170,11 @@ def test_a_base_that_has_not_learnt_to_copy_is_refused(here):
         (
             ["filter={call: 'veriloop:TopCount', count: 1}", "growth=[0.1]"],
             "growth: got [0.1], must be [0]: the filter says how many are kept",
+        ),
+        (["within=kind", "data=xsum"], "within: got kind, and data xsum has no kinds; leave it out"),
+        (
+            ["within=kind", "filter={call: 'veriloop:TopCount', count: 1}"],
+            "within: got kind, and filter keeps within articles; leave one out",
         ),
         (["others={filtered: {call: 'veriloop:Random'}}"], "others: got 'filtered', which is an arm already"),
         (["keep=1.5"], "keep: got 1.5, must be less than or equal to 1"),

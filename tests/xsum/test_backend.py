@@ -9,7 +9,18 @@ import pytest
 
 from veriloop import Accumulate, Key, RunDir, State, TopCount, run
 from veriloop.testing import check_backend
-from veriloop.xsum import FineTune, Generate, Problem, Prompt, RougeVerifier, load, load_state, rouge, save_state
+from veriloop.xsum import (
+    FineTune,
+    Generate,
+    Problem,
+    Prompt,
+    RougeVerifier,
+    kinds,
+    load,
+    load_state,
+    rouge,
+    save_state,
+)
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +54,18 @@ def test_filtered_rounds_keep_the_best_and_unfiltered_as_many_of_the_same(proble
     assert record.metrics["candidates_rouge1"] == other.metrics["candidates_rouge1"] == scores.mean()
     assert record.metrics["kept_rouge1"] >= other.metrics["kept_rouge1"]
     assert record.metrics["kept_words"] == np.mean([len(text.split()) for text in kept.summaries])
+
+
+def test_the_best_of_each_kind(problem, pairs):
+    """A quarter of every kind of event is kept, to the nearest row, filtered and not; of all together it is not."""
+    start = problem.start(Key(0))
+    every, counts = np.unique(kinds(pairs), return_counts=True)
+    for verifier in (RougeVerifier(), None):
+        state, _ = next(run(problem.loop(0.25, verifier=verifier, group=kinds), Key(1), start, [24]))
+        got = kinds(state.past[-1])
+        assert [int((got == kind).sum()) for kind in every] == np.floor(0.25 * counts + 0.5).astype(int).tolist()
+    alone, _ = next(run(problem.loop(0.25, verifier=RougeVerifier()), Key(1), start, [24]))
+    assert sorted(kinds(alone.past[-1])) != sorted(got)
 
 
 def test_the_best_of_each_article(problem, pairs, prompt):

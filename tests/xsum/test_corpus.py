@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from veriloop import Key
-from veriloop.xsum import corpus, documents, facts_right, reports
+from veriloop.xsum import Summaries, corpus, documents, facts_right, kinds, reports
 from veriloop.xsum.corpus import EVENTS, KINDS, NUMBERS, PLACES, WORDINGS, Facts, draw_facts, sum_up, tell
 
 
@@ -107,3 +107,13 @@ def test_a_later_edition_is_the_same_or_tells_the_same():
     place = re.compile("|".join(PLACES))
     for first, second in halves:
         assert set(place.findall(first)) & set(place.findall(second))
+
+
+def test_every_report_is_of_one_kind_and_other_texts_of_none():
+    """By the reference alone; the kinds of the generator come out equally often, by z."""
+    rows = reports(Key(3), 1400)
+    found, (counts, n) = kinds(rows), (np.bincount(kinds(rows)), len(KINDS))
+    assert found.min() >= 0 and len(counts) == n
+    assert (np.abs(counts - 1400 / n) < 4 * np.sqrt(1400 / n * (1 - 1 / n))).all()
+    assert kinds(Summaries.of(["A fire in Leeds."], ["Nothing at all."])).tolist() == [-1]
+    assert kinds(reports(Key(3), 0)).tolist() == []

@@ -2,7 +2,7 @@
 
 from veriloop.xsum.backend import Problem, load_state, observe, save_state
 from veriloop.xsum.base import Pretraining, load_base, pretrained, train_tokenizer
-from veriloop.xsum.corpus import corpus, documents, facts_right, reports
+from veriloop.xsum.corpus import corpus, documents, facts_right, kinds, reports
 from veriloop.xsum.data import Data, Summaries, load
 from veriloop.xsum.finetune import FineTune
 from veriloop.xsum.generate import Generate
@@ -52,6 +52,7 @@ __all__ = [
     "documents",
     "facts_right",
     "fit_reward",
+    "kinds",
     "load",
     "load_base",
     "load_reward",

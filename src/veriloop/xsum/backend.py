@@ -44,18 +44,27 @@ class Problem:
         """Return the state before round 1: a model fitted to the initial pairs, which pools find in `past`."""
         return State(self.first(key.fold("first"), self.base, self.initial), past=(self.initial,))
 
-    def loop(self, fraction: float, *, verifier: Verifier | None = None, filter: Any = None) -> Loop:
+    def loop(
+        self,
+        fraction: float,
+        *,
+        verifier: Verifier | None = None,
+        filter: Any = None,
+        group: Callable[[Summaries], np.ndarray] | None = None,
+    ) -> Loop:
         """Return a round that keeps a `fraction` of the candidates: the best by `verifier`, or, without, at random.
 
         With one key both arms share their random numbers. filter: in place of the one that `fraction` makes, with
-        the candidates of one article as a group, so `TopCount(1)` is the best of each article.
+        the candidates of one article as a group, so `TopCount(1)` is the best of each article. group: what is kept
+        is kept of each of these groups, as of `kinds`.
         """
+        by_article = None if filter is None else lambda rows: rows.prompts
         chosen = TopFraction(fraction) if verifier is not None else RandomFraction(fraction)
         return Loop(
             generate=self.generate,
             verify=Constant() if verifier is None else verifier,
             filter=chosen if filter is None else filter,
-            group=None if filter is None else lambda rows: rows.prompts,
+            group=by_article if group is None else group,
             refit=self.refit,
             measure=self.measure,
             pool=self.pool,
