@@ -11,8 +11,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from accelerate import PartialState
-from accelerate.utils import gather_object, reduce
 
 
 def process() -> tuple[int, int]:
@@ -26,6 +24,8 @@ def process() -> tuple[int, int]:
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return 0, 1
+    from accelerate import PartialState  # loaded where there are several alone: it is slow, and warns in notebooks
+
     gpu = torch.cuda.is_available()
     # Where there are GPUs, a model may be on the CPU all the same.
     state = PartialState(cpu=not gpu, **({"backend": "cpu:gloo,cuda:nccl"} if gpu else {}))
@@ -40,13 +40,19 @@ def share(items: Any) -> Any:
 
 def gathered(items: list[Any]) -> list[Any]:
     """Return the items of all processes."""
-    return gather_object(items) if process()[1] > 1 else items
+    if process()[1] == 1:
+        return items
+    from accelerate.utils import gather_object
+
+    return gather_object(items)
 
 
 def sum_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
     """Put the sum of all processes' gradients in place of each; a process whose share was empty adds nothing."""
     if process()[1] == 1:
         return
+    from accelerate.utils import reduce
+
     for parameter in parameters:
         if parameter.requires_grad:
             own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
