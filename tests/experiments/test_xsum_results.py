@@ -67,6 +67,22 @@ def test_the_gain_is_there_from_the_first_round_and_turns_back(evidence):
     assert interval(last - first)[0] < 0 < interval(last - first)[1]
 
 
+def test_under_the_growing_rule_filtered_stays_above_round_0_and_above_unfiltered(evidence):
+    """In every round; in the last also above the constant rule, from the same ten starts."""
+    rows, rule = rows_of(RESULTS / "xsum_rouge-growing"), "growing by 0.1"
+    first = paired(rows, "rouge1", "filtered", 0, rule)
+    np.testing.assert_array_equal(first, paired(evidence, "rouge1", "filtered", 0))
+    for k in range(1, 16):
+        filtered, unfiltered = (paired(rows, "rouge1", arm, k, rule) for arm in ("filtered", "unfiltered"))
+        assert interval(filtered - first)[0] > 0 and interval(filtered - unfiltered)[0] > 0, k
+    last = paired(rows, "rouge1", "filtered", 15, rule)
+    assert interval(last - paired(evidence, "rouge1", "filtered", 15))[0] > 0
+    tested = [paired(rows, "test_rouge1", arm, -1, rule) for arm in ("filtered", "unfiltered")]
+    assert interval(tested[0] - tested[1])[0] > 0
+    for name in ("event", "number", "wording"):
+        assert interval(paired(rows, name, "filtered", -1, rule) - paired(rows, name, "filtered", 0, rule))[0] > 0
+
+
 def test_unfiltered_falls_below_round_0(evidence):
     change = paired(evidence, "rouge1", "unfiltered", -1) - paired(evidence, "rouge1", "unfiltered", 0)
     assert interval(change)[1] < 0
