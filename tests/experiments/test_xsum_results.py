@@ -84,7 +84,7 @@ def test_under_the_growing_rule_filtered_stays_above_round_0_and_above_unfiltere
 
 
 def test_the_best_of_every_kind_is_better_than_the_best_of_all(evidence):
-    """From the same starts and as many kept: above the start and the other, and not surely lower than in round 4."""
+    """From the same starts, as many kept: above the start and the other, and not surely lower than in round 4."""
     rows = rows_of(RESULTS / "xsum_rouge-kinds")
     overall = select(evidence, base=1)
     first, last = (paired(rows, "rouge1", "filtered", k) for k in (0, 15))
