@@ -12,9 +12,12 @@ from safetensors.numpy import load_file
 PROGRAM = '''
 """Fit a tiny model and let it write; what comes out goes into files of this process."""
 
+import atexit
 import json
+import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from safetensors.torch import save_file, save_model
@@ -46,7 +49,12 @@ def work(folder):
         json.dump(texts, file)
 
 
+def last():  # registered first, so called last
+    Path(f"connected-{os.environ['RANK']}").write_text(str(torch.distributed.is_initialized()))
+
+
 if __name__ == "__main__":
+    atexit.register(last)
     work(sys.argv[1])
 '''
 
@@ -79,6 +87,11 @@ def test_shares_are_different_and_make_the_whole(monkeypatch):
         monkeypatch.setattr(processes, "process", lambda number=number: (number, 3))
         shares.append(processes.share(np.arange(7)).tolist())
     assert shares == [[0, 3, 6], [1, 4], [2, 5]]
+
+
+def test_processes_part_before_they_end(folder):
+    """A connection left to the interpreter aborted a finished run now and then."""
+    assert [(folder / f"connected-{number}").read_text() for number in range(2)] == ["False", "False"]
 
 
 def test_two_processes_write_the_summaries_of_one(folder):

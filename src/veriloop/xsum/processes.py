@@ -6,8 +6,10 @@ both are put together again at once, so all processes go on alike. Without a lau
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import torch
@@ -24,11 +26,18 @@ def process() -> tuple[int, int]:
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return 0, 1
+    return _connected()
+
+
+@cache
+def _connected() -> tuple[int, int]:
+    """Connect with the other processes until this one ends; return the number of this one and how many they are."""
     from accelerate import PartialState  # loaded where there are several alone: it is slow, and warns in notebooks
 
     gpu = torch.cuda.is_available()
     # Where there are GPUs, a model may be on the CPU all the same.
     state = PartialState(cpu=not gpu, **({"backend": "cpu:gloo,cuda:nccl"} if gpu else {}))
+    atexit.register(state.destroy_process_group)  # left to the interpreter, its threads can abort a finished run
     return state.process_index, state.num_processes
 
 
