@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.stem for path in (ROOT / "experiments").glob("linear_*.py"))
 L, R, D, P = "linear_landscape", "linear_rounds", "linear_designs", "linear_policies"
-N, C = "noisy_verifier", "curation"
+N, C, B, V = "noisy_verifier", "curation", "selection_bias", "verifier_shape"
 
 
 def check(run, name, *parts):
@@ -161,6 +161,21 @@ SPECIAL = [
     (C, "best_of=[2.5]", "best_of.0:", "got 2.5", "integer"),
     (C, "shares=[1]", "shares.0:", "got 1", "less than 1"),
     (C, "shares=[0.0001]", "shares:", "got 0.0001", "no row beside 500 picked"),
+    (B, "n=10", "n:", "got 10", "at least dim + 1 = 11"),
+    (B, "fraction=0", "fraction:", "got 0", "greater than 0"),
+    (B, "truth=mixture", "truth:", 'got "mixture"', "standard"),
+    (B, "bias=[]", "bias:", "got []", "at least 1 item"),
+    (B, "bias=[1, 1]", "bias:", "got [1, 1]", "no value twice"),
+    (B, "ridge=0", "ridge:", "got 0", "greater than 0"),
+    (B, "dim=1", "dim:", "got 1", "greater than or equal to 2"),
+    (V, "aspect=0.5", "aspect:", "got 0.5", "greater than or equal to 1"),
+    (V, "temperature=0", "temperature:", "got 0", "greater than 0"),
+    (V, "radius=0", "radius:", "got 0", "greater than 0"),
+    (V, "budget=799", "budget:", "got 799", "at least sizes * dim = 800"),
+    (V, "rows=7", "rows:", "got 7", "at least dim = 8"),
+    (V, "dim=1", "dim:", "got 1", "greater than or equal to 2"),
+    (V, "simulated=0", "simulated:", "got 0", "greater than or equal to 1"),
+    (V, "bias=[1, 1]", "bias:", "got [1, 1]", "no value twice"),
 ]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 SCRIPTS = sorted(path.stem for path in (Path(__file__).parents[2] / "experiments").glob("linear_*.py"))
-SCRIPTS += ["curation", "noisy_verifier"]
+SCRIPTS += ["curation", "noisy_verifier", "selection_bias", "verifier_shape"]
 LANDSCAPE = {"bias", "radius", "exact", "expansion", "mean", "standard_error"}
 ROUNDS = {"arm", "seed", "round", "candidates", "kept"}
 PROVENANCE = {"experiment", "preset", "config", "commit", "dirty", "versions", "device", "seconds", "summary"}
@@ -70,6 +70,7 @@ def test_records_are_flat_json_with_the_columns_of_the_design(name, smoke):
         "linear_policies": {"error_truth"},
         "curation": {"reward", "variance", "exact", "exact_variance"},
         "noisy_verifier": {"accuracy", "path"},
+        "selection_bias": {"trace"},
     }.get(name, {"error_center", "error_truth"})
     for row in rounds:
         assert ROUNDS | errors <= set(row)
@@ -129,8 +130,8 @@ def test_same_seed_same_bytes_other_seed_other_bytes(name, smoke, here, tmp_path
     first, second = (rows_of(run.records.decode()) for run in (again, other))
     assert len(first) == len(second)
     same = [a for a, b in zip(first, second, strict=True) if {**a, "seed": 0} == {**b, "seed": 0}]
-    # Every row moves; what the noisy verifier's loop starts from is no sample.
-    assert {row.get("round") for row in same} <= ({0} if name == "noisy_verifier" else set())
+    # Every row moves; what these two start from is no sample.
+    assert {row.get("round") for row in same} <= ({0} if name in ("noisy_verifier", "selection_bias") else set())
 
 
 @pytest.fixture(scope="module")

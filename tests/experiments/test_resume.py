@@ -17,7 +17,7 @@ from veriloop.core import store
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.stem for path in (ROOT / "experiments").glob("linear_*.py"))
-SCRIPTS += ["curation", "noisy_verifier"]
+SCRIPTS += ["curation", "noisy_verifier", "selection_bias", "verifier_shape"]
 # Thirty units of some tens of milliseconds each: time enough to be killed between them.
 MANY = ("--set", "replicates=500", "--set", "radius={first: 0.01, last: 0.5, count: 30}", "--set", "bias.count=4")
 FEW = ("--set", "replicates=3", "--set", "bias=[0, 0.3]", "--set", "radius=[0.1, 0.2, 0.3]")

@@ -217,48 +217,6 @@ def test_the_records_follow_what_they_state(here):
     assert stated == 7 * 4 * (2 + 3)
 
 
-def test_a_smoke_run_leaves_its_files(smoke):
-    """Exit 0, quiet, strict JSON, every file."""
-    run = smoke(NAME)
-    assert (run.code, run.stderr) == (0, "") and "NaN" not in run.records.decode()
-    files = {path.name for path in run.out.iterdir() if path.is_file()}
-    assert files == {"run.json", "records.jsonl", "figure.png", "figure.pdf"}
-
-
-def test_two_processes_give_the_bytes_of_one_and_another_seed_others(smoke, here, tmp_path):
-    """The records depend on configuration and seed alone."""
-    again = here(NAME, "--engine", "processes:2", out=tmp_path / "again", figure=False)
-    other = here(NAME, "--set", "seed=1", out=tmp_path / "other", figure=False)
-    assert again.records == smoke(NAME).records
-    assert not [a for a, b in zip(rows_of(again), rows_of(other), strict=True) if a == b | {"seed": 0}]
-
-
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(stopped_and_resumed):
-    """Stopped at the ninth arm and resumed, the records are those of a run never stopped."""
-    whole, part = stopped_and_resumed(NAME, at=9)
-    assert part.records == whole.records
-
-
-@pytest.mark.parametrize(
-    "setting, key, got",
-    [
-        ("aspect=0.5", "aspect:", "greater than or equal to 1"),
-        ("temperature=0", "temperature:", "greater than 0"),
-        ("radius=0", "radius:", "greater than 0"),
-        ("budget=799", "budget:", "at least sizes * dim = 800"),
-        ("rows=7", "rows:", "at least dim = 8"),
-        ("dim=1", "dim:", "greater than or equal to 2"),
-        ("simulated=0", "simulated:", "greater than or equal to 1"),
-        ("bias=[1, 1]", "bias:", "no value twice"),
-    ],
-)
-def test_bad_settings_stop_before_any_work(setting, key, got, here):
-    """Exit 2, one sentence that names the key and what is allowed, nothing written."""
-    run = here(NAME, "--set", setting)
-    assert run.code == 2 and run.stderr.count("\n") == 1 and key in run.stderr and got in run.stderr
-    assert not run.out.exists()
-
-
 @pytest.mark.parametrize("bias", [0, 0.5])
 def test_one_replicate_and_one_bias_run_and_draw(bias, here):
     """No standard error can be had from one value: it is null, and neither the figure nor the summary minds."""
