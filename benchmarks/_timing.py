@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.append(str(Path(__file__).parents[1] / "experiments"))
-from _run import processor as processor
+from _folder import processor as processor
 
 
 def seconds(*works: Callable[[], object], repeats: int = 7) -> np.ndarray:

@@ -100,7 +100,7 @@ def test_scripts_do_not_draw(path):
 @pytest.mark.parametrize("path", PLOTS, ids=stem)
 def test_plots_read_records_only(path):
     """A plot cannot compute anything new: it knows neither the library nor the runner nor a script."""
-    forbidden = {"veriloop", "_run", "_config", "joblib", "distributed", *map(stem, SCRIPTS)}
+    forbidden = {"veriloop", "_run", "_folder", "_engine", "_config", "joblib", "distributed", *map(stem, SCRIPTS)}
     assert not [name for name in imports(path) if name.split(".")[0] in forbidden]
 
 
