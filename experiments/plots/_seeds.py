@@ -38,7 +38,7 @@ def curve(panel: Any, rows: Rows, name: str, *, x: str = "round", color: str, **
     panel.fill_between(xs, means - halves, means + halves, color=color, alpha=0.15, lw=0)
     panel.plot(xs, means, color=color, marker="o", ms=2, **options)
     if x == "round":
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
 
 
 def metrics(rows: Rows, names: Sequence[str]) -> list[str]:
