@@ -1,4 +1,4 @@
-"""Advice: the formula is the theory's, fits find it again, intervals cover, and what is not identified is said."""
+"""Advice: fits find the theory again, intervals cover, and what is not identified is said."""
 
 import itertools
 import json
@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from veriloop import Key, Record, advise
-from veriloop.core.advice import _BOTH, Advice, Estimate, _conclude, _Model
+from veriloop.core.advice import Advice, Estimate, _conclude
+from veriloop.core.contraction import Contraction
 from veriloop.linear import Problem, theory
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
@@ -50,35 +49,6 @@ def holds(estimate: Estimate, truth: float) -> bool:
     return estimate.low <= truth <= estimate.high
 
 
-# The formula is the theory's
-
-
-@pytest.mark.parametrize(("bias", "radius"), GRID)
-@pytest.mark.parametrize("sizes", [SIZES, GROWING])
-def test_the_distance_to_the_centre_is_the_bound_of_theorem_4_1(bias, radius, sizes):
-    """With s the variance of the start and q = p rho / n, for any sizes."""
-    problem, parameters = exact(bias, radius)
-    path = _Model(np.array(sizes) / sizes[0], both=True).path(parameters)[0, len(sizes) + 1 :]
-    bound = theory.error_bound(parameters[0, 1] + bias**2, problem.half_width, sizes, dim=8)
-    np.testing.assert_allclose(path, bound, rtol=1e-12)
-
-
-@pytest.mark.parametrize("sizes", [SIZES, GROWING])
-def test_without_contraction_it_is_the_exact_random_walk(sizes):
-    problem, parameters = exact(0.0, 1.0)
-    walk = _Model(np.array(sizes) / sizes[0]).path(np.array([[1.0, parameters[0, 1], 8 / sizes[0], 0.3]]))[0]
-    np.testing.assert_allclose(walk, theory.unfiltered_mse(problem.singular_values, sizes), rtol=1e-12)
-
-
-@pytest.mark.parametrize(("bias", "radius"), GRID)
-def test_the_error_to_the_truth_is_the_simulations(bias, radius):
-    """The linear formula is off by at most 5 % in any of ten rounds, beside four standard errors of the mean."""
-    problem, parameters = exact(bias, radius)
-    got = problem.simulate(SIZES, 1000, Key(0).fold(int(100 * bias), int(10 * radius)))["error_truth"]
-    path, error = _Model(np.ones(10)).path(parameters)[0], got.std(axis=1, ddof=1) / np.sqrt(1000)
-    assert (np.abs(got.mean(axis=1) - path) < 0.05 * path + 4 * error).all()
-
-
 # Fits find it again
 
 
@@ -87,14 +57,14 @@ def test_the_error_to_the_truth_is_the_simulations(bias, radius):
 def test_exact_errors_give_back_the_theory(bias, radius, sizes):
     """rho, the plateau and its parts, and the round of reversal; the grid over rho is finer than 1e-3."""
     _, parameters = exact(bias, radius)
-    path = _Model(np.array(sizes) / sizes[0]).path(parameters)[0]
+    path = Contraction(np.array(sizes) / sizes[0]).path(parameters)[0]
     advice = advise(means(path, sizes))
     rho, _, noise, beta2 = parameters[0]
     noise /= (1 - rho**2) * sizes[-1] / sizes[0]
     assert advice.fits and advice.misfit < 2
     assert advice.rho.value == pytest.approx(rho, abs=1e-3)
     assert advice.plateau.value == pytest.approx(noise + beta2, rel=0.01)
-    long = _Model(np.append(np.array(sizes) / sizes[0], np.full(9 * len(sizes), sizes[-1] / sizes[0])))
+    long = Contraction(np.append(np.array(sizes) / sizes[0], np.full(9 * len(sizes), sizes[-1] / sizes[0])))
     followed = long.path(parameters)[0]
     turns = followed[-1] > followed.min() * (1 + 1e-9)
     if turns:
@@ -108,18 +78,8 @@ def test_the_reversal_is_where_its_closed_form_says(bias, radius):
     _, parameters = exact(bias, radius)
     rho, start, noise, beta2 = parameters[0]
     turn = np.log(beta2 / (beta2 + start - noise / (1 - rho**2))) / np.log(rho)
-    advice = advise(means(_Model(np.ones(10)).path(parameters)[0], SIZES))
+    advice = advise(means(Contraction(np.ones(10)).path(parameters)[0], SIZES))
     assert advice.reversal.value in (np.floor(turn), np.ceil(turn))
-
-
-@given(st.floats(0, 1), st.floats(0.01, 10), st.floats(0, 1), st.floats(0, 5))
-def test_a_fit_of_a_path_is_that_path(rho, start, noise, bias):
-    """Whatever the parameters; other parameters may give the same path."""
-    model = _Model(np.ones(6), both=True)
-    path = model.path(np.array([[rho, start, noise, bias]]))
-    np.testing.assert_allclose(
-        model.path(model.fit(path, np.abs(path[0]) + 0.01, _BOTH)), path, rtol=0.02, atol=1e-3
-    )
 
 
 # Intervals cover
@@ -258,7 +218,7 @@ def test_an_error_that_only_falls_has_no_reversal_in_sight():
 )
 def test_each_conclusion_has_its_case(parameters, unfiltered, wanted):
     """Of exact parameters, and of errors that have them."""
-    path = _Model(np.ones(10)).path(np.array([parameters]))[0]
+    path = Contraction(np.ones(10)).path(np.array([parameters]))[0]
     errors = {"error_truth": path[:, None], "error_truth_se": 1e-6 * path[:, None]}
     advice = advise(rows(errors, SIZES, filtered=not unfiltered, names=("error_truth", "error_truth_se")))
     assert advice.conclusion == wanted
@@ -270,7 +230,7 @@ def test_conclusions_do_not_depend_on_the_unit_of_error():
         [[0.9, 1, 0.01, 0], [0.45, 0.084, 0.036, 0.0625], [0.2, 0.1, 0.002, 0.15], [0.4, 1, 0.1, 9]]
     )
     scaled = parameters * [1, 1000, 1000, 1000]
-    model = _Model(np.ones(100))
+    model = Contraction(np.ones(100))
     for unfiltered in (False, True):
         got, other = (_conclude(each, model.path(each), 10, unfiltered=unfiltered) for each in (parameters, scaled))
         assert got == other
