@@ -261,6 +261,17 @@ def test_advice_on_digits_goes_on_with_the_verified_arm_alone():
     assert advise(committed("mnist_schedules", "20k-unverified"), "mnist_fid").conclusion == "add real data"
 
 
+@pytest.mark.parametrize("rounds", [4, 5])
+@pytest.mark.parametrize(
+    ("arm", "wanted"),
+    [("once", "get a better verifier"), ("on many", "get a better verifier"), ("unverified", "add real data")],
+)
+def test_advice_tells_a_verifier_that_is_learnt_by_heart_from_none(arm, wanted, rounds):
+    """Both arms lose on digits, from a different cause; four rounds are enough to tell."""
+    first = [row for row in committed("mnist_fixed_verifier", f"20k-{arm}") if row["round"] <= rounds]
+    assert advise(first, "mnist_fid").conclusion == wanted
+
+
 def test_a_misfit_is_said():
     """An accumulating pool is not the formula's."""
     advice = advise(committed("linear_policies", "accumulate-verified"))
