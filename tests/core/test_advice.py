@@ -13,19 +13,11 @@ import pytest
 from veriloop import Key, Record, advise
 from veriloop.core.advice import Advice, Estimate, _conclude
 from veriloop.core.contraction import Contraction
-from veriloop.linear import Problem, theory
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 GRID = list(itertools.product((0.0, 0.25, 0.5), (0.5, 1.0, 1.5)))  # bias, radius
 N, SIZES = 100, [100] * 10
 GROWING = [100 * 2**k for k in range(6)]
-
-
-def exact(bias, radius):
-    """The problem, and the parameters of its formula: rho, s, q and beta^2."""
-    problem = Problem.gaussian(bias=bias, radius=radius)
-    rho = float(theory.contraction_factor(problem.half_width))
-    return problem, np.array([[rho, np.sum(problem.singular_values**-2), 8 * rho / N, bias**2]])
 
 
 def rows(errors, sizes, *, filtered=True, names=("error_truth", "error_center")):
@@ -54,7 +46,7 @@ def holds(estimate: Estimate, truth: float) -> bool:
 
 @pytest.mark.parametrize(("bias", "radius"), GRID)
 @pytest.mark.parametrize("sizes", [SIZES, GROWING])
-def test_exact_errors_give_back_the_theory(bias, radius, sizes):
+def test_exact_errors_give_back_the_theory(bias, radius, sizes, exact):
     """rho, the plateau and its parts, and the round of reversal; the grid over rho is finer than 1e-3."""
     _, parameters = exact(bias, radius)
     path = Contraction(np.array(sizes) / sizes[0]).path(parameters)[0]
@@ -73,7 +65,7 @@ def test_exact_errors_give_back_the_theory(bias, radius, sizes):
 
 @pytest.mark.parametrize("radius", [0.1, 0.25, 0.5])
 @pytest.mark.parametrize("bias", [0.1, 0.2, 0.4])
-def test_the_reversal_is_where_its_closed_form_says(bias, radius):
+def test_the_reversal_is_where_its_closed_form_says(bias, radius, exact):
     """The lowest error in whole rounds is next to log_rho beta^2 / (beta^2 + s - P)."""
     _, parameters = exact(bias, radius)
     rho, start, noise, beta2 = parameters[0]
@@ -86,7 +78,7 @@ def test_the_reversal_is_where_its_closed_form_says(bias, radius):
 
 
 @pytest.fixture(scope="module")
-def replications() -> list[tuple[tuple[float, float], list[Advice]]]:
+def replications(exact) -> list[tuple[tuple[float, float], list[Advice]]]:
     """In each cell of the grid, 40 times advice from ten rounds of twenty seeds."""
     together = []
     for bias, radius in GRID:
@@ -98,7 +90,7 @@ def replications() -> list[tuple[tuple[float, float], list[Advice]]]:
 
 
 @cache
-def truths(bias, radius):
+def truths(bias, radius, exact):
     """rho of theory, and the others from the loop itself, followed for long in many replicates."""
     problem, parameters = exact(bias, radius)
     path = problem.simulate([N] * 60, 400, Key(12))["error_truth"].mean(axis=1)
@@ -115,13 +107,15 @@ def truths(bias, radius):
 
 
 @pytest.mark.parametrize("name", ["rho", "plateau", "noise", "bias", "reversal"])
-def test_intervals_cover_in_nine_to_ten_of_ten_replications(replications, name):
+def test_intervals_cover_in_nine_to_ten_of_ten_replications(replications, name, exact):
     """95 % intervals over 360 replications; the count may be off by its binomial error.
 
     A bias of 0 and a round counted in whole numbers sit on the edge of what there is, so those cover too often.
     """
     held = [
-        holds(getattr(advice, name), truths(*cell)[name]) for cell, advices in replications for advice in advices
+        holds(getattr(advice, name), truths(*cell, exact)[name])
+        for cell, advices in replications
+        for advice in advices
     ]
     share, error = np.mean(held), np.sqrt(0.95 * 0.05 / len(held))
     assert share > 0.90 - error
@@ -129,12 +123,14 @@ def test_intervals_cover_in_nine_to_ten_of_ten_replications(replications, name):
         assert share < 0.99 + error
 
 
-def test_the_reversals_interval_cannot_be_narrower_by_a_round(replications):
+def test_the_reversals_interval_cannot_be_narrower_by_a_round(replications, exact):
     """It covers nearly always because rounds are whole: most intervals are one round, which nothing can narrow.
 
     Where there is more than one, leaving out the last at either end, by one rule for all, covers below 95 %, by z.
     """
-    pairs = [(advice.reversal, truths(*cell)["reversal"]) for cell, advices in replications for advice in advices]
+    pairs = [
+        (advice.reversal, truths(*cell, exact)["reversal"]) for cell, advices in replications for advice in advices
+    ]
     assert np.mean([each.low == each.high == truth for each, truth in pairs]) > 0.5
     without_high = [each.low <= truth < each.high or each.low == each.high == truth for each, truth in pairs]
     without_low = [each.low < truth <= each.high or each.low == each.high == truth for each, truth in pairs]
@@ -146,7 +142,7 @@ def test_chance_alone_seldom_looks_like_a_misfit(replications):
     assert np.mean(misses) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / len(misses))
 
 
-def test_far_from_the_centre_rho_comes_out_low():
+def test_far_from_the_centre_rho_comes_out_low(exact):
     """At bias 1 the pull out there is stronger than rho, which is that at the centre: a limit of the formula."""
     problem, parameters = exact(1.0, 1.0)
     advice = advise(rows(problem.simulate(SIZES, 1000, Key(13)), SIZES))
@@ -154,7 +150,7 @@ def test_far_from_the_centre_rho_comes_out_low():
     assert not holds(advice.rho, parameters[0, 0])
 
 
-def test_at_bias_1_rho_is_covered_less_often_and_no_misfit_shows_it():
+def test_at_bias_1_rho_is_covered_less_often_and_no_misfit_shows_it(exact):
     """The formula's own error, 0.01, against an interval of 0.07 at 20 seeds: it covers 0.85 in place of 0.95."""
     problem, parameters = exact(1.0, 1.0)
     errors = problem.simulate(SIZES, 20 * 60, Key(21))
@@ -168,7 +164,7 @@ def test_at_bias_1_rho_is_covered_less_often_and_no_misfit_shows_it():
 # What is not identified
 
 
-def test_the_error_alone_cannot_tell_noise_from_bias():
+def test_the_error_alone_cannot_tell_noise_from_bias(exact):
     """A rise to a plateau of noise, rho = 0.866: without the centre the fit with bias does as well."""
     problem, parameters = exact(0.0, 1.5)
     run = problem.simulate(SIZES, 20, Key(14))
@@ -179,7 +175,7 @@ def test_the_error_alone_cannot_tell_noise_from_bias():
     assert alone.conclusion == "undecided" and both.conclusion == "tighten the filter"
 
 
-def test_a_random_walk_has_no_plateau():
+def test_a_random_walk_has_no_plateau(exact):
     problem, _ = exact(0.0, 0.5)
     run = problem.simulate(SIZES, 20, Key(15), verified=False)
     advice = advise(rows(run, SIZES, filtered=False))
@@ -195,7 +191,7 @@ def test_a_flat_error_says_nothing_of_rho():
     assert holds(advice.rho, 0.0) and holds(advice.rho, 0.99)
 
 
-def test_an_error_that_only_falls_has_no_reversal_in_sight():
+def test_an_error_that_only_falls_has_no_reversal_in_sight(exact):
     problem, _ = exact(0.0, 0.5)
     advice = advise(means(problem.simulate(GROWING, 100, Key(17))["error_truth"].mean(axis=1), GROWING, 0.05))
     assert advice.reversal.high == np.inf and advice.reversal.low > 5
@@ -301,7 +297,7 @@ def test_the_command_line_speaks_of_every_arm():
 # What is read, and what is refused
 
 
-def test_records_rows_and_their_order_are_one():
+def test_records_rows_and_their_order_are_one(exact):
     problem, _ = exact(0.25, 0.5)
     errors = problem.simulate([100] * 5, 6, Key(18))
     table = rows(errors, [100] * 5)

@@ -9,23 +9,15 @@ from hypothesis import strategies as st
 
 from veriloop import Key
 from veriloop.core.contraction import BOTH, Contraction
-from veriloop.linear import Problem, theory
+from veriloop.linear import theory
 
 GRID = list(itertools.product((0.0, 0.25, 0.5), (0.5, 1.0, 1.5)))  # bias, radius
-N, SIZES = 100, [100] * 10
-GROWING = [100 * 2**k for k in range(6)]
-
-
-def exact(bias, radius):
-    """The problem, and the parameters of its formula: rho, s, q and beta^2."""
-    problem = Problem.gaussian(bias=bias, radius=radius)
-    rho = float(theory.contraction_factor(problem.half_width))
-    return problem, np.array([[rho, np.sum(problem.singular_values**-2), 8 * rho / N, bias**2]])
+SIZES, GROWING = [100] * 10, [100 * 2**k for k in range(6)]
 
 
 @pytest.mark.parametrize(("bias", "radius"), GRID)
 @pytest.mark.parametrize("sizes", [SIZES, GROWING])
-def test_the_distance_to_the_centre_is_the_bound_of_theorem_4_1(bias, radius, sizes):
+def test_the_distance_to_the_centre_is_the_bound_of_theorem_4_1(bias, radius, sizes, exact):
     """With s the variance of the start and q = p rho / n, for any sizes."""
     problem, parameters = exact(bias, radius)
     path = Contraction(np.array(sizes) / sizes[0], both=True).path(parameters)[0, len(sizes) + 1 :]
@@ -34,14 +26,14 @@ def test_the_distance_to_the_centre_is_the_bound_of_theorem_4_1(bias, radius, si
 
 
 @pytest.mark.parametrize("sizes", [SIZES, GROWING])
-def test_without_contraction_it_is_the_exact_random_walk(sizes):
+def test_without_contraction_it_is_the_exact_random_walk(sizes, exact):
     problem, parameters = exact(0.0, 1.0)
     walk = Contraction(np.array(sizes) / sizes[0]).path(np.array([[1.0, parameters[0, 1], 8 / sizes[0], 0.3]]))[0]
     np.testing.assert_allclose(walk, theory.unfiltered_mse(problem.singular_values, sizes), rtol=1e-12)
 
 
 @pytest.mark.parametrize(("bias", "radius"), GRID)
-def test_the_error_to_the_truth_is_the_simulations(bias, radius):
+def test_the_error_to_the_truth_is_the_simulations(bias, radius, exact):
     """The linear formula is off by at most 5 % in any of ten rounds, beside four standard errors of the mean."""
     problem, parameters = exact(bias, radius)
     got = problem.simulate(SIZES, 1000, Key(0).fold(int(100 * bias), int(10 * radius)))["error_truth"]
