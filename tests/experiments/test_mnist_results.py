@@ -155,6 +155,22 @@ def test_a_better_start_has_less_to_gain():
         assert interval(change(RESULTS / "mnist_initial_size-laptop", "nelbo", initial=size, verified=False))[0] > 0
 
 
+def test_the_loop_forgets_its_start():
+    """Whatever the first model was fitted to, verifying adds as much; and the better it was, the more it loses."""
+    folder = RESULTS / "mnist_initial_size"
+    rows, sizes = rows_of(folder), (1000, 2000, 3000, 4000, 60000)
+    for size in sizes:
+        one, other = {"initial": size, "verified": True}, {"initial": size, "verified": False}
+        beaten(rows, one, other)
+        assert interval(gap(rows, "nelbo", one, other))[1] < 0, size
+        assert interval(change(folder, "agreement", **one))[0] > 0, size
+    for verified in (True, False):
+        few, all_of_them = ({"initial": size, "verified": verified} for size in (1000, 60000))
+        at_first = gap(select(rows, round=0), "nelbo", few, all_of_them)
+        assert interval(at_first - gap(rows, "nelbo", few, all_of_them))[0] > 0
+        assert interval(change(folder, "nelbo", **few) - change(folder, "nelbo", **all_of_them))[1] < 0
+
+
 @recorded("mnist_elbo")
 def test_verified_nelbo_falls_and_unverified_rises_as_more_is_kept(folder):
     for metric in ("nelbo", "reconstruction", "mnist_fid"):
