@@ -124,10 +124,13 @@ def test_the_starts_that_forget_kinds_are_those_that_lose(evidence):
 
 
 def test_a_noisy_verifier_helps_less_and_a_biased_one_takes_the_model_along():
-    """Noisy ends below clean; what pays for brevity shortens summaries, and loses ROUGE and events."""
-    rows = rows_of(RESULTS / "xsum_rouge-verifiers")
-    last = {arm: paired(rows, "rouge1", arm, -1) for arm in ("filtered", "noisy", "brief")}
+    """Noisy ends between clean and none; what pays for brevity shortens summaries, and loses ROUGE and events."""
+    rows = [row for name in ("verifiers", "verifiers-2") for row in rows_of(RESULTS / f"xsum_rouge-{name}")]
+    assert values(rows, "base") == [1, 2]
+    last = {arm: paired(rows, "rouge1", arm, -1) for arm in ("filtered", "noisy", "brief", "unfiltered")}
+    assert len(last["noisy"]) == 10
     assert interval(last["filtered"] - last["noisy"])[0] > 0
+    assert interval(last["noisy"] - last["unfiltered"])[0] > 0
     assert interval(last["filtered"] - last["brief"])[0] > 0
     for name in ("rouge1", "event", "words"):
         assert interval(paired(rows, name, "brief", -1) - paired(rows, name, "brief", 0))[1] < 0, name
