@@ -268,6 +268,11 @@ def test_advice_tells_a_verifier_that_is_learnt_by_heart_from_none(arm, wanted, 
     assert advise(first, "mnist_fid").conclusion == wanted
 
 
+def test_advice_after_four_rounds_of_a_verifier_that_is_retrained():
+    first = [row for row in committed("mnist_fixed_verifier", "20k-each round") if row["round"] <= 4]
+    assert advise(first, "mnist_fid").conclusion == "keep going"
+
+
 def test_a_misfit_is_said():
     """An accumulating pool is not the formula's."""
     advice = advise(committed("linear_policies", "accumulate-verified"))
