@@ -262,7 +262,7 @@ def test_advice_on_digits_goes_on_with_the_verified_arm_alone():
     ("arm", "wanted"),
     [("once", "get a better verifier"), ("on many", "get a better verifier"), ("unverified", "add real data")],
 )
-def test_advice_tells_a_verifier_that_is_learnt_by_heart_from_none(arm, wanted, rounds):
+def test_advice_tells_a_verifier_that_is_fooled_from_none(arm, wanted, rounds):
     """Both arms lose on digits, from a different cause; four rounds are enough to tell."""
     first = [row for row in committed("mnist_fixed_verifier", f"20k-{arm}") if row["round"] <= rounds]
     assert advise(first, "mnist_fid").conclusion == wanted

@@ -155,8 +155,8 @@ def test_a_better_start_has_less_to_gain():
         assert interval(change(RESULTS / "mnist_initial_size-laptop", "nelbo", initial=size, verified=False))[0] > 0
 
 
-def test_the_loop_forgets_its_start():
-    """Whatever the first model was fitted to, verifying adds as much; and the better it was, the more it loses."""
+def test_verifying_helps_from_every_start_and_starts_draw_together_in_nelbo():
+    """Whatever the first model was fitted to; and the more images it had, the more NELBO it loses."""
     folder = RESULTS / "mnist_initial_size"
     rows, sizes = rows_of(folder), (1000, 2000, 3000, 4000, 60000)
     for size in sizes:
@@ -178,12 +178,12 @@ def test_verified_nelbo_falls_and_unverified_rises_as_more_is_kept(folder):
         assert interval(change(folder, metric, verified=False))[0] > 0, metric
 
 
-def test_nelbo_goes_on_falling_while_the_sizes_grow():
-    """Unlike under a constant size, where it turns back after round 1: lower after round 7 than after round 1."""
+def test_nelbo_ends_below_its_first_round_while_the_sizes_grow():
+    """Under a constant size it has turned back since then."""
     rows = select(rows_of(RESULTS / "mnist_elbo"), verified=True)
     nelbo = np.array([[row["nelbo"] for row in select(rows, seed=seed)] for seed in range(11, 16)])
     assert nelbo.shape == (5, 11)
-    assert interval(nelbo[:, 7] - nelbo[:, 1])[1] < 0
+    assert interval(nelbo[:, 10] - nelbo[:, 1])[1] < 0
 
 
 @recorded("mnist_fixed_verifier")
@@ -197,15 +197,14 @@ def test_a_verifier_trained_once_is_overtaken(folder):
 
 
 def test_a_verifier_trained_once_ends_worse_than_none():
-    """It helps in round 1; after five, NELBO is higher than unverified, and it takes nearly all for real."""
+    """It helps in round 1; after five, NELBO is higher than unverified, and it is right less often than a coin."""
     rows = rows_of(RESULTS / "mnist_fixed_verifier")
     unverified = {"trained": None}
     for way in ("once", "on many"):
         for metric, better in (("mnist_fid", -1), ("agreement", 1), ("nelbo", -1)):
             assert interval(better * gap(select(rows, round=1), metric, {"trained": way}, unverified))[0] > 0
         assert interval(gap(rows, "nelbo", {"trained": way}, unverified))[0] > 0
-        passed = ends(rows, "passed", start=5, trained=way)[1]
-        assert interval(passed)[0] > 0.9
+        assert interval(ends(rows, "verifier_accuracy", start=5, trained=way)[1])[1] < 0.5
     assert interval(gap(rows, "mnist_fid", {"trained": "once"}, unverified))[0] > 0
 
 

@@ -90,7 +90,7 @@ def test_the_best_of_every_kind_is_better_than_the_best_of_all(evidence):
     first, last = (paired(rows, "rouge1", "filtered", k) for k in (0, 15))
     np.testing.assert_array_equal(first, paired(overall, "rouge1", "filtered", 0))
     kept = [[row["kept"] for row in select(which, filtering="filtered")] for which in (rows, overall)]
-    assert abs(np.mean(kept[0]) - np.mean(kept[1])) < 2
+    assert abs(np.mean(kept[0]) - np.mean(kept[1])) <= 14 / 2  # half a row of each of 14 kinds is rounded
     assert interval(last - first)[0] > 0
     assert interval(last - paired(overall, "rouge1", "filtered", 15))[0] > 0
     assert interval(last - paired(rows, "rouge1", "unfiltered", 15))[0] > 0
