@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 from collections.abc import Mapping
@@ -32,6 +33,11 @@ class Config(BaseModel):
     seed: int = 0
     engine: Annotated[str, Field(pattern=r"^(serial|processes(:[1-9]\d*)?|dask://[^/]+:\d+)$")] = "processes"
     store: Literal["candidates"] | None = None  # of every round, to be filtered again by `veriloop.refilter`
+
+    @classmethod
+    def for_data(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the values that replace those of the preset because of the data that `values` ask for."""
+        return {}
 
 
 def _numbers(value: Any) -> Any:
@@ -122,7 +128,9 @@ C = TypeVar("C", bound=Config)
 
 
 def read_config(kind: type[C], path: Path, preset: str, settings: list[str]) -> tuple[C, dict[str, float]]:
-    """Return the checked configuration and the values it says to expect: file, then preset, then settings.
+    """Return the checked configuration and the values it says to expect.
+
+    A later layer replaces an earlier one: the file, the preset, what the data ask for, the settings.
 
     Raises:
         BadInput: naming the key, what was got and what is allowed.
@@ -135,8 +143,9 @@ def read_config(kind: type[C], path: Path, preset: str, settings: list[str]) -> 
     if preset not in presets:
         raise BadInput(f"{path}: no preset is called {preset!r}; it has {', '.join(presets) or 'none'}")
     values.update(_mapping(presets[preset] or {}, path, f"presets.{preset}"))
-    for setting in settings:
-        _apply(values, setting)
+    asked = _with_settings(values, settings)
+    values.update(kind.for_data(asked))
+    values = _with_settings(values, settings)
     for name, value in values.items():
         try:
             json.dumps({name: value})
@@ -169,6 +178,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise BadInput(f"{path}: must be a mapping of keys to values, got {type(values).__name__}")
     return values
+
+
+def _with_settings(values: Mapping[str, Any], settings: list[str]) -> dict[str, Any]:
+    changed = copy.deepcopy(dict(values))
+    for setting in settings:
+        _apply(changed, setting)
+    return changed
 
 
 def _apply(values: dict[str, Any], setting: str) -> None:

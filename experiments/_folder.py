@@ -24,6 +24,8 @@ from _engine import Unit, evaluate
 from plots.common import Measured, Rows
 from veriloop.core.store import RunDir, first_process, line
 
+NO_MATTER = {"engine", "shared"}  # settings that may change between stop and resume: no record depends on them
+
 
 class RunFolder:
     """One run's folder: run.json, records.jsonl, the figure and the checkpoints.
@@ -123,7 +125,7 @@ def _refuse_other_run(about: dict[str, Any], known: Path, path: Path) -> None:
     except (ValueError, KeyError, TypeError):
         raise BadInput(f"--resume: {known} says nothing of what ran here; name another folder") from None
     flat = {"experiment": about["experiment"], **about["config"]}
-    for key in ("experiment", *sorted({*flat, *old} - {"experiment", "engine"})):
+    for key in ("experiment", *sorted({*flat, *old} - {"experiment", *NO_MATTER})):
         if flat.get(key) != old.get(key):
             raise BadInput(
                 f"--resume: {path} holds a run with {key} = {short(old.get(key))}, got {short(flat.get(key))}; "

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from _config import BadInput, Config, Sizes, Whole, per_round
-from _run import Rows, Unit, tell
+from _run import Rows, Unit, say, tell
+from _shared import Shared
 from plots._mnist import MAIN
 from veriloop import Key, Loop, Quota, Replace, RunDir, State, Threshold, build
 from veriloop.core.store import row
@@ -60,11 +63,16 @@ class Judged(BaseModel):
     fit: Fit
 
 
+# Settings of `Digits` on which an arm's rows do not depend: what the arm itself says, and where work is done.
+BESIDE = {"data", "on_digits", "seed", "replicates", "rounds", "sizes", "engine", "store", "shared"}
+OF_THE_VERIFIER = {"keep", "filter", "judge"}  # on which the rows of an unverified arm do not depend either
+
+
 class Digits(Config):
     """A loop on digits. `sizes` counts the images kept each round, `initial` the real ones of the first model."""
 
-    data: str  # see `veriloop.mnist.load`; "auto": MNIST where it is found, else digits, with `on_digits` instead
-    on_digits: dict[str, Any] | None = None
+    data: str  # see `veriloop.mnist.load`; "auto": MNIST where it is found, else digits
+    on_digits: dict[str, Any] | None = None  # what replaces the values of a preset where the data are the digits
     protocol: Literal["corrected", "authors"] = "corrected"
     replicates: Whole  # seeds: seed, seed + 1, ...
     rounds: Whole
@@ -83,16 +91,29 @@ class Digits(Config):
     inception: str | None = None  # file of Inception's weights, or "download"
     threads: Whole = 1  # of one arm; the records depend on it
     device: str = "cpu"
+    shared: str | None = None  # folder where figures find the arms that other figures have computed
 
-    @model_validator(mode="before")
+    @field_validator("data", mode="before")
     @classmethod
-    def _what_is_there(cls, values: dict[str, Any]) -> dict[str, Any]:
-        if values.get("data") != "auto":
-            return values
-        if have_mnist():
-            return values | {"data": "mnist"}
+    def _what_is_there(cls, name: Any) -> Any:
+        return _resolved(name)
+
+    @classmethod
+    def for_data(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the values for scikit-learn's 1,797 digits, where they are the data and the preset has such."""
         small = values.get("on_digits")
-        return values | (small if isinstance(small, dict) else {}) | {"data": "digits"}
+        if _resolved(values.get("data")) != "digits" or not isinstance(small, Mapping):
+            return {}
+        return small
+
+
+def _resolved(data: Any) -> Any:
+    """Return what "auto" stands for on this machine, and any other name as it is."""
+    if data != "auto":
+        return data
+    if have_mnist():
+        return "mnist"
+    return "digits"
 
 
 def every_round(k: int, train: Any, model: Any, judge: Any) -> Any:
@@ -102,6 +123,11 @@ def every_round(k: int, train: Any, model: Any, judge: Any) -> Any:
     model: k -> the model after round k. judge: k -> the verifier of an earlier round.
     """
     return train(k, model(k - 1))
+
+
+def replaced(real: Images) -> Replace:
+    """Fit the next model to what the last round kept: what `Arm.pool` is unless it is given."""
+    return Replace()
 
 
 class Arm(NamedTuple):
@@ -114,7 +140,7 @@ class Arm(NamedTuple):
     verified: bool = True
     against: list[int] | None = None  # train the verifier once, against models of so many real images each
     as_refit: bool = False  # the first model is fitted as every later one would be
-    pool: Callable[[Images], Any] = lambda real: Replace()  # the data policy, made of the first model's images
+    pool: Callable[[Images], Any] = replaced  # the data policy, made of the first model's images
     judge: Callable[..., Any] = every_round  # how the verifier of a round comes about
     real: list[int] | None = None  # images it knows by round, drawn as the first model's, in sets that nest
 
@@ -172,7 +198,7 @@ def per_seed(config: Any, arms: Iterable[Arm]) -> list[Unit]:
         for arm in arms:
             _problem(arm, data, Key(0), None)
             _retrain(arm.config, data, Key(0), data.train[:0])
-            for n in (*(arm.against or []), *(arm.real or [])):
+            for n in dict.fromkeys((*(arm.against or []), *(arm.real or []))):
                 balanced(Key(0), data.train, n)
         if config.verifier is not None:
             if any(arm.real for arm in arms):
@@ -207,18 +233,35 @@ def prepare(config: Any) -> dict[str, Any]:
 
 
 def follow_arm(config: Any, arm: Arm, seed: int, folder: Path) -> Rows:
-    """Run one arm from its start, committing every round; of the first seed, the first and last row hold images."""
+    """Return one arm's rows, from the start to the last round; run here, or found in `config.shared`."""
     torch.set_num_threads(config.threads)
-    own, data, key = _quirks(arm.config), load(config.data), Key(seed)
+    own = _quirks(arm.config)
+    shared = _shared("arm", config, own, arm, seed)
+    with nullcontext() if shared is None else shared.held() as rows:
+        if rows is not None:
+            say(f"{arm.name}-seed{seed}: another figure has the same arm; taken from {config.shared}")
+        else:
+            rows = _run_arm(config, own, arm, seed, folder)
+            if shared is not None:
+                shared.write(rows)
+    about = {"arm": arm.name, "seed": seed, "data": load(config.data).name, "model": own.model, **arm.about}
+    return [{**about, **each} for each in rows]
+
+
+def _run_arm(config: Any, own: Any, arm: Arm, seed: int, folder: Path) -> Rows:
+    """Run one arm, committing every round; of the first seed, the first and last row hold images."""
+    data = load(config.data)
+    key = Key(seed)
     features = feature_net(data, own.feature_steps, device=own.device)
     inception = None if own.inception is None else _inception(own, data)
     measure = Measure(data.test, features, own.images, inception=inception)
     problem = _problem(arm, data, key, measure)
-    start = problem.start(key)
-    rows: Rows = [{"round": 0, "candidates": 0, "kept": 0, **measure(key.fold(0), start.model)}]
-    tell(f"{arm.name}-seed{seed}", rows[0], len(arm.counts), MAIN)
-    store, name = RunDir(folder), f"{arm.name}-seed{seed}-model"
     load_on = partial(load_state, device=own.device)
+    start, first = _start(config, own, arm, seed, problem, load_on)
+    rows: Rows = [first]
+    tell(f"{arm.name}-seed{seed}", first, len(arm.counts), MAIN)
+    store = RunDir(folder)
+    name = f"{arm.name}-seed{seed}-model"
 
     def model(k: int) -> CVAE:
         return load_on(store.folder(k, name)).model if k else start.model
@@ -232,10 +275,58 @@ def follow_arm(config: Any, arm: Arm, seed: int, folder: Path) -> Rows:
         rows.append(row(record))
         tell(f"{arm.name}-seed{seed}", rows[-1], len(arm.counts), MAIN)
     if seed == config.seed:
-        rows[0]["samples"], rows[-1]["samples"] = _samples(key, start), _samples(key, state)
-    return [
-        {"arm": arm.name, "seed": seed, "data": data.name, "model": own.model, **arm.about, **each} for each in rows
-    ]
+        rows[0]["samples"] = _samples(key, start)
+        rows[-1]["samples"] = _samples(key, state)
+    return rows
+
+
+def _start(
+    config: Any, own: Any, arm: Arm, seed: int, problem: Problem, load_on: Callable[[Path], State[CVAE]]
+) -> tuple[State[CVAE], dict[str, Any]]:
+    """Return the state before round 1 and its row; fitted here, or found in `config.shared`."""
+    key = Key(seed)
+    before = Arm("", arm.config, [], {}, verified=False, as_refit=arm.as_refit)
+    shared = _shared("start", config, own, before, seed)
+    with nullcontext() if shared is None else shared.held() as rows:
+        if rows is not None and shared is not None:
+            return load_on(shared.folder), rows[0]
+        start = problem.start(key)
+        first = {"round": 0, "candidates": 0, "kept": 0, **problem.measure(key.fold(0), start.model)}
+        if shared is not None:
+            shared.write([first], partial(save_state, start))
+    return start, first
+
+
+def _shared(what: str, config: Any, own: Any, arm: Arm, seed: int) -> Shared | None:
+    """Return where an arm's rows, or its start, are or will be for all figures; None where it is not shared.
+
+    An arm with a verifier of the user's own, with weights of Inception, or whose candidates are stored, is not.
+    """
+    if config.shared is None or config.store is not None or config.verifier is not None or config.inception:
+        return None
+    names = set(Digits.model_fields) - BESIDE  # settings of one figure alone are in its arms
+    if not arm.verified:
+        names -= OF_THE_VERIFIER
+    if arm.as_refit:
+        names -= {"first"}
+    elif not arm.counts:
+        names -= {"refit", "warm"}
+    data = load(config.data)
+    digest = hashlib.sha256()
+    for images in (data.train, data.test):
+        digest.update(images.pixels.tobytes() + images.labels.tobytes())
+    way = arm._asdict()
+    for name in ("name", "config", "about"):
+        del way[name]
+    deciding = {
+        "what": what,
+        "settings": own.model_dump(mode="json", include=names),
+        "data": digest.hexdigest(),
+        "arm": way,
+        "seed": seed,
+        "samples": seed == config.seed,
+    }
+    return Shared(config.shared, deciding)
 
 
 def _quirks(config: Any) -> Any:

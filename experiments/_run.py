@@ -41,8 +41,13 @@ def follow(loop: Loop, key: Key, start: State, sizes: Sequence[int | Quota]) -> 
 def tell(name: str, row: dict[str, Any], rounds: int, shown: Sequence[str]) -> None:
     """Print some numbers of a round as soon as it ends, for whoever waits for the others."""
     numbers = ", ".join(f"{each} {row[each]:.4g}" for each in shown if each in row)
+    say(f"{name}: round {row['round']} of {rounds}: {numbers}")
+
+
+def say(text: str) -> None:
+    """Print a line for whoever waits; of several processes that a launcher started, only the first does."""
     if first_process():
-        print(f"{name}: round {row['round']} of {rounds}: {numbers}", file=sys.stderr, flush=True)
+        print(text, file=sys.stderr, flush=True)
 
 
 def main(

@@ -1,21 +1,32 @@
 """Data policies of the literature on the VAE, each verified and unverified: what to do with earlier rounds."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from _config import Shares
-from _mnist import Digits, both, per_seed, prepare, schedule
+from _mnist import Digits, both, per_seed, prepare, replaced, schedule
 from _run import Unit, main
 from plots.policies_vae import draw, summarise
-from veriloop import Accumulate, AccumulateSubsample, Key, MixReal, Replace
+from veriloop import Accumulate, AccumulateSubsample, Key, MixReal
 
 
 class Policies(Digits):
     """Arms are all policies, each verified and unverified, with refits of one length: the steps, not the epochs."""
 
     real_shares: Annotated[Shares, Field(max_length=3)]  # of what a model is fitted to, the first model's images
+
+
+def accumulated(real: Any) -> Accumulate:
+    """Fit every model to all images so far."""
+    return Accumulate()
+
+
+def subsampled(real: Any) -> Callable[..., Any]:
+    """Fit every model to a sample of all images so far."""
+    return subsample
 
 
 def subsample(key: Key, past: Any, kept: Any) -> tuple[Any, Any]:
@@ -27,9 +38,9 @@ def units(config: Policies) -> list[Unit]:
     """One unit an arm and seed."""
     size, counts = schedule(config)
     pools: dict[str, Any] = {
-        "replace": lambda real: Replace(),
-        "accumulate": lambda real: Accumulate(),
-        "subsample": lambda real: subsample,
+        "replace": replaced,
+        "accumulate": accumulated,
+        "subsample": subsampled,
         **{f"mix {share:g}": partial(MixReal, fraction=share) for share in config.real_shares},
     }
     arms = {policy: both(f"{size}-{policy}", config, counts, size=size, policy=policy) for policy in pools}

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import ast
+import gzip
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from _config import Config, per_round, read_config
-from veriloop.mnist import have_mnist
+from veriloop.mnist.data import FILES
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "experiments").glob("[!_]*.py"))
 PLOTS = sorted((ROOT / "experiments" / "plots").glob("*.py"))
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 PRESETS = ("smoke", "laptop", "evidence", "paper")
+OF_DIGITS = [path for path in CONFIGS if "on_digits" in yaml.safe_load(path.read_text())]
+DIGIT_COUNTS = {
+    "train": [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
+    "test": [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009],
+}
 
 
 def stem(path):
@@ -60,23 +67,85 @@ def test_a_config_is_short_and_names_the_four_presets(path):
     assert [name for name in values["presets"] if name in PRESETS] == list(PRESETS)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("path", CONFIGS, ids=stem)
-def test_every_preset_of_every_config_holds_and_yields_units(path, preset, load):
-    """The presets that no test has the time to run are at least valid; no two units share a checkpoint."""
-    module = load(path.stem)
+@pytest.fixture(scope="module")
+def mnist_folder(tmp_path_factory):
+    """A folder such as VERILOOP_DATA names, with black images in the numbers and with the labels of MNIST."""
+    folder = tmp_path_factory.mktemp("data")
+    raw = folder / "mnist" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, counts in DIGIT_COUNTS.items():
+        labels = np.repeat(np.arange(10, dtype=np.uint8), counts)
+        images = np.zeros((len(labels), 28, 28), dtype=np.uint8)
+        for array, file in zip((images, labels), FILES[part], strict=True):
+            header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4) for n in array.shape)
+            (raw / file).write_bytes(gzip.compress(header + array.tobytes(), compresslevel=1))
+    return folder
+
+
+@pytest.fixture
+def without_mnist(tmp_path, monkeypatch):
+    """The state of a fresh machine: no data folder and an empty cache."""
+    monkeypatch.delenv("VERILOOP_DATA", raising=False)
+    monkeypatch.setenv("VERILOOP_CACHE", str(tmp_path))
+
+
+def check_units(module, path, preset):
+    """Assert that the preset yields units that share no checkpoint; return the configuration."""
     config, expected = read_config(kind_of(module), path, preset, [])
-    if getattr(config, "data", None) == "mnist" and not have_mnist():
-        pytest.skip("MNIST is not on this machine")
-    if "/" in getattr(config, "model", ""):
-        pytest.skip(f"the weights of {config.model} are on the hub")
+    assert all(isinstance(number, int | float) for number in expected.values())
     units = module.units(config)
     names = [unit.name for unit in units]
     assert len(names) > 1 and len(set(names)) == len(names)
     for unit in units:
         assert Path(unit.name).name == unit.name and not unit.name.startswith(".")
         assert unit.round >= 0 and callable(unit.work)
-    assert all(isinstance(number, int | float) for number in expected.values())
+    return config
+
+
+@pytest.mark.parametrize("preset", ("smoke", "laptop"))
+@pytest.mark.parametrize("path", CONFIGS, ids=stem)
+def test_smoke_and_laptop_need_no_data(path, preset, load, without_mnist):
+    """On a machine without MNIST, every script has work to do at both; the digits take MNIST's place."""
+    config = check_units(load(path.stem), path, preset)
+    assert getattr(config, "data", None) in (None, "digits", "reports")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("path", CONFIGS, ids=stem)
+def test_every_preset_yields_units_where_mnist_is_found(path, preset, load, mnist_folder, monkeypatch):
+    """The presets that no test has the time to run are at least valid."""
+    monkeypatch.setenv("VERILOOP_DATA", str(mnist_folder))
+    if preset == "paper" and path.stem == "xsum_rouge":
+        pytest.skip("the weights of HuggingFaceTB/SmolLM2-135M-Instruct are on the hub")
+    config = check_units(load(path.stem), path, preset)
+    if path in OF_DIGITS and preset != "smoke":
+        assert config.data == "mnist"
+
+
+def test_there_are_digit_configs_with_values_for_both_kinds_of_data():
+    """The two tests above meet `data: auto`: nine scripts have it, and values for the digits."""
+    assert len(OF_DIGITS) == 9
+    for path in OF_DIGITS:
+        values = yaml.safe_load(path.read_text())
+        assert values["data"] == "auto" and values["presets"]["smoke"]["on_digits"] is None
+
+
+def test_values_for_the_digits_lie_between_preset_and_settings(load, without_mnist, mnist_folder, monkeypatch):
+    """They replace the preset's where digits are the data, by name or by `auto`; a setting replaces theirs."""
+    module = load("mnist_schedules")
+    path = ROOT / "configs" / "mnist_schedules.yaml"
+
+    def read(*settings):
+        return read_config(kind_of(module), path, "laptop", list(settings))[0]
+
+    small = yaml.safe_load(path.read_text())["on_digits"]
+    assert read().initial == small["initial"] and read().data == "digits"
+    assert read("initial=100", "refit.steps=7").initial == 100
+    assert read("refit.steps=7").refit.steps == 7
+    monkeypatch.setenv("VERILOOP_DATA", str(mnist_folder))
+    assert read().data == "mnist" and read().initial == 500
+    assert read("data=digits").initial == small["initial"]
+    assert read("data=digits", "on_digits=null").initial == 500
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=stem)
