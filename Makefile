@@ -1,19 +1,23 @@
 # Each command sets up .venv by itself; PYTHON picks the interpreter (3.11 or newer).
 PYTHON ?= python3
+DATA ?= digits
 BIN := .venv/bin
-FIGURES := $(basename $(notdir $(filter-out experiments/_%,$(wildcard experiments/*.py))))
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+QUICK := tests/core tests/linear tests/test_contracts.py tests/test_layers.py
 
-.PHONY: reproduce test lint bench clean
+.PHONY: reproduce test quick lint bench clean
 
-reproduce: .venv/ready  ## every figure at its laptop preset; interrupted, it goes on where it was
-	@for name in $(FIGURES); do \
-		echo "== $$name"; \
-		$(BIN)/python experiments/$$name.py --preset laptop --out runs/$$name-laptop --resume || exit 1; \
-	done
-	@echo; echo "Figures:"; ls $(FIGURES:%=runs/%-laptop/figure.png)
+reproduce: .venv/first  ## every figure at its laptop preset; DATA=mnist takes real MNIST; interrupted, it goes on
+	@$(BIN)/python experiments/_reproduce.py --first
+	@$(MAKE) --no-print-directory .venv/ready
+	@$(BIN)/python experiments/_reproduce.py --data $(DATA)
 
-test: lint  ## the whole test suite, on two cores
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+test: lint  ## every test that needs no data folder, on two cores
+	$(PYTEST) -m "not data" --durations 10
+
+quick: lint  ## before every commit: the linters, and the tests of core, linear and the contracts
+	$(PYTEST) -m "not slow and not data" $(QUICK)
 
 lint: .venv/ready
 	$(BIN)/ruff check
@@ -26,9 +30,15 @@ bench: .venv/ready  ## the speed tables; let nothing else run
 	$(BIN)/python benchmarks/mnist.py --memory
 	$(BIN)/python benchmarks/xsum.py
 
-.venv/ready: pyproject.toml constraints.txt
+# What the figures without a network need: the first of them is drawn before torch is fetched.
+.venv/first: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("veriloop needs Python 3.11 or newer, and $(PYTHON) is %d.%d: give another, as in make PYTHON=python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]'
+	$(INSTALL) '.[experiments]'
+	@touch $@
+
+.venv/ready: .venv/first
+	$(INSTALL) '.[all]'
 	@touch $@
 
 clean:
