@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from veriloop import Key, Record, alarm
+from veriloop import Alarm, Key, Loop, Record, Spread, State, alarm
 from veriloop.core.alarm import WATCHED
 from veriloop.linear import Problem
 
@@ -139,8 +139,19 @@ def test_the_level_is_spent_within_alpha():
 
 def test_a_change_without_any_spread_is_certain_and_none_is_no_change():
     flat = np.ones((3, 4))
-    assert alarm(rows(flat), "error_truth").round is None
-    assert alarm(rows(flat + np.array([0, 0, 1, 1])), "error_truth").round == 2
+    silent = alarm(rows(flat), "error_truth")
+    assert silent.round is None and str(silent) == "error_truth: no alarm in 3 rounds"
+    raised = alarm(rows(flat + np.array([0, 0, 1, 1])), "error_truth", alpha=0.12)
+    assert raised == Alarm(
+        metric="error_truth",
+        worse="higher",
+        round=2,
+        rounds=(1, 2, 3),
+        change=(0.0, 1.0, 1.0),
+        p=(1.0, 0.0, 0.0),
+        spent=(0.06, 0.02, 0.01),
+    )
+    assert str(raised) == "error_truth: worse since round 2 (+1, p = 0)"
 
 
 def test_direction_margin_and_order_of_rows():
@@ -158,12 +169,52 @@ def test_records_of_several_seeds_are_read_as_their_rows_are():
     assert alarm(runs, "recall") == alarm(rows(values, "recall"), "recall")
 
 
-def test_what_is_watched_is_measured_by_a_backend():
-    """No name here that no backend writes."""
-    source = "".join(
-        path.read_text() for path in (RESULTS.parents[1] / "src").rglob("*.py") if path.stem != "alarm"
+def linear_names():
+    """What a round of linear regression reports, and the observer of spread."""
+    problem = Problem.gaussian(bias=0.0, radius=0.5)
+    observed = Loop(
+        generate=lambda key, model, n: key.numpy().standard_normal((n, 2)),
+        refit=lambda key, model, batch: model,
+        observe=Spread(lambda batch: batch),
     )
-    assert [name for name in WATCHED if name not in source] == []
+    _, record = observed.step(Key(0), State(None), 5)
+    return {*problem.loop().measure(Key(0), problem.truth), *record.metrics}
+
+
+def mnist_names():
+    """What the measure of digits returns, of a model that has learnt nothing; `fid` is among it."""
+    pytest.importorskip("torch", reason="the extra [mnist] is not installed")
+    from veriloop.mnist import MLPCVAE, FeatureNet, Measure, load, made
+    from veriloop.mnist.features import Classifier
+
+    features = FeatureNet(made(Key(0), Classifier).eval(), 0.1, "made")
+    measure = Measure(load("digits").test, features, images=100, inception=lambda images: 0.0)
+    return set(measure(Key(0), made(Key(0), lambda: MLPCVAE(hidden=(8,)))))
+
+
+def xsum_names():
+    """What the measure of summaries returns, of a model that has learnt nothing."""
+    pytest.importorskip("transformers", reason="the extra [xsum] is not installed")
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from veriloop.xsum import Generate, Measure, Prompt, documents, reports, train_tokenizer
+
+    tokenizer = train_tokenizer(documents(Key(0), 20), 300)
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=len(tokenizer), intermediate_size=32, **size)
+    prompt = Prompt(tokenizer, tokens=120, summary_tokens=8)
+    generate = Generate(articles=reports(Key(0), 4), prompt=prompt)
+    measure = Measure(generate=generate, facts=True, resamples=10)
+    return set(measure(Key(0), LlamaForCausalLM(config).eval()))
+
+
+@pytest.mark.slow
+def test_what_is_watched_is_what_the_library_measures():
+    """Each name with a direction is returned by a measure or an observer, run here."""
+    measured = {"linear": linear_names(), "mnist": mnist_names(), "xsum": xsum_names()}
+    assert set(WATCHED) - set().union(*measured.values()) == set()
+    shares = {name: len(set(WATCHED) & found) for name, found in measured.items()}
+    assert min(shares.values()) >= 2, shares  # each backend has a part in it
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veriloop import Columns, concatenate
+from veriloop import Batch, Columns, Key, Loop, Quota, State, Threshold, concatenate, run
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,45 @@ def test_concatenate_uses_the_class_method_of_a_foreign_batch():
             return cls(word for batch in batches for word in batch)
 
     assert concatenate([Words("ab"), Words("c")]) == ["a", "b", "c"]
+
+
+class Deck(Batch):
+    """What `Batch` asks for, and the class method that stacks blocks; the rows are in a list."""
+
+    def __init__(self, cards):
+        self.cards = list(cards)
+
+    def __len__(self):
+        return len(self.cards)
+
+    def __getitem__(self, rows, /):
+        return Deck(np.array(self.cards)[rows].tolist())
+
+    @classmethod
+    def concatenate(cls, batches):
+        return cls(card for batch in batches for card in batch.cards)
+
+
+def test_what_batch_asks_for_is_all_that_a_loop_needs():
+    """A stranger's type that has it runs through blocks, filter and pool as an array does."""
+    written = {name: getattr(each, "__module__", "") for name, each in vars(Batch).items()}
+    asked = {name for name, module in written.items() if module == Batch.__module__}
+    assert asked == {"__len__", "__getitem__"}
+
+    def loop(kind):
+        return Loop(
+            generate=lambda key, model, n: kind(model + key.numpy().standard_normal(n)),
+            verify=lambda key, batch: np.array(getattr(batch, "cards", batch)),
+            filter=Threshold(0.0),
+            refit=lambda key, model, batch: float(np.mean(getattr(batch, "cards", batch))),
+            block=8,
+        )
+
+    ends = []
+    for kind in (Deck, np.asarray):
+        rounds = list(run(loop(kind), Key(0), State(0.0), [30, Quota(12)]))
+        ends.append([(state.model, record) for state, record in rounds])
+    assert ends[0] == ends[1] and len(ends[0]) == 2
 
 
 def test_columns_of_different_lengths_are_refused_by_name():

@@ -1,6 +1,7 @@
 """Calibration: the probabilities are those of the labels, by two methods, within their standard errors."""
 
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -195,7 +196,7 @@ def test_an_unknown_method_is_refused_before_anything_is_asked():
 
 
 def test_without_scikit_learn_it_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("veriloop.core.calibration.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "sklearn", None)  # as if it were not installed
     with pytest.raises(
         ImportError, match="calibrated needs scikit-learn; install it with: pip install scikit-learn"
     ):

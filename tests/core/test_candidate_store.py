@@ -87,7 +87,7 @@ def stored_of(folder, batch):
 # What comes back.
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     arrays.arrays(
         st.sampled_from(["u1", "i1", "u2", "i4", "i8", "f2", "f4", "f8", "?"]).map(np.dtype),
@@ -102,7 +102,7 @@ def test_arrays_come_back_to_the_last_bit(batch):
     assert back.tobytes() == batch.tobytes()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.text(), min_size=1, max_size=9))
 def test_texts_come_back_as_they_were(texts):
     """Empty, of other alphabets, with line breaks: beside bits and numbers in one batch."""
@@ -153,7 +153,7 @@ def test_all_that_the_round_saw_is_stored(tmp_path, n):
 # What it does not depend on, and does not change.
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.integers(0, 10**6),
     st.lists(
@@ -211,6 +211,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_and_resumed_leaves_the_same_bytes(tmp_path):
     """kill -9 amid the rounds, also between drawing and committing: nothing is left over, nothing differs."""
     (tmp_path / "script.py").write_text(SCRIPT)
@@ -233,7 +234,7 @@ def test_killed_at_any_moment_and_resumed_leaves_the_same_bytes(tmp_path):
 # Refusals.
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**9), st.integers(0, 7))
 def test_no_flipped_bit_goes_unnoticed(position, bit):
     with tempfile.TemporaryDirectory() as folder:

@@ -4,9 +4,10 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+import veriloop
 from veriloop import (
     Alternatives,
     Bernoulli,
@@ -22,7 +23,6 @@ from veriloop import (
     TopCount,
     TopFraction,
 )
-from veriloop.core import filters
 from veriloop.testing import check_filter
 
 FILTERS = [
@@ -50,6 +50,7 @@ KEYS = st.integers(0, 2**32).map(Key)
 SCORE = st.one_of(st.sampled_from([0.0, -0.0, 0.25, 0.5, 1.0]), st.floats(0, 1))
 every_filter = pytest.mark.parametrize("filter", FILTERS, ids=repr)
 every_ranking = pytest.mark.parametrize("filter", RANKING, ids=repr)
+few = settings(max_examples=15)  # of each filter, and there are many
 
 
 @st.composite
@@ -82,6 +83,7 @@ def apply(filter, key, scores, groups):
 
 
 @every_filter
+@few
 @given(key=KEYS, data=scored())
 def test_mask_has_one_boolean_a_row_and_never_keeps_nan(filter, key, data):
     scores, groups = data
@@ -91,13 +93,23 @@ def test_mask_has_one_boolean_a_row_and_never_keeps_nan(filter, key, data):
     assert not mask[np.isnan(scores)].any()
 
 
+def test_every_exported_filter_has_an_example_here():
+    """`BestOf` is a function that makes one of the others, and `RoundError` is what they raise."""
+    modules = ("veriloop.core.filters", "veriloop.core.choices")
+    exported = {name: getattr(veriloop, name) for name in veriloop.__all__}
+    named = {name for name, each in exported.items() if getattr(each, "__module__", "") in modules}
+    assert named == {type(filter).__name__ for filter in FILTERS} | {"RoundError", "BestOf"}
+
+
 @pytest.mark.parametrize("filter", [each for each in FILTERS if each != TopFraction(1.0)], ids=repr)
 def test_contract(filter):
-    """All but the fraction 1.0, which must refuse the example's rows without a verdict."""
+    """All but the fraction 1.0, which must refuse rows without a verdict; with ties too."""
     check_filter(filter)
+    check_filter(filter, np.repeat([0.0, 0.25, 1.0], 10))
 
 
 @every_filter
+@few
 @given(key=KEYS, data=scored(nan=False))
 def test_no_groups_is_one_group(filter, key, data):
     scores, _ = data
@@ -107,6 +119,7 @@ def test_no_groups_is_one_group(filter, key, data):
 
 
 @every_filter
+@few
 @given(key=KEYS, data=scored(nan=False), other=st.one_of(SCORE, KEYS))
 def test_scores_of_one_group_never_change_the_mask_of_another(filter, key, data, other):
     """Whether that group's scores all become one value or are drawn anew."""
@@ -118,6 +131,7 @@ def test_scores_of_one_group_never_change_the_mask_of_another(filter, key, data,
 
 
 @every_filter
+@few
 @given(key=KEYS, data=scored())
 def test_group_labels_are_only_names(filter, key, data):
     scores, groups = data
@@ -127,6 +141,7 @@ def test_group_labels_are_only_names(filter, key, data):
 
 
 @every_ranking
+@few
 @given(key=KEYS, data=scored())
 def test_count_is_exact_in_every_group(filter, key, data):
     """To the nearest row of the fraction, or refused because too few rows have a verdict."""
@@ -149,14 +164,17 @@ def test_count_is_exact_in_every_group(filter, key, data):
 @given(key=KEYS, data=scored(min_size=12))
 def test_kept_rows_score_at_least_as_high_as_dropped_rows_of_their_group(filter, key, data):
     scores, groups = data
-    mask = apply(filter, key, scores, groups)
-    for label in np.unique(groups):
-        kept, dropped = (scores[rows & (groups == label) & ~np.isnan(scores)] for rows in (mask, ~mask))
-        if len(kept) and len(dropped):
-            assert kept.min() >= dropped.max()
+    mask, judged = apply(filter, key, scores, groups), ~np.isnan(scores)
+    both = [label for label in np.unique(groups) if (judged & ~mask & (groups == label)).any()]
+    both = [label for label in both if (mask & (groups == label)).any()]
+    assume(both)
+    for label in both:
+        own = judged & (groups == label)
+        assert scores[own & mask].min() >= scores[own & ~mask].max()
 
 
 @every_ranking
+@few
 @given(key=KEYS, n=st.integers(4, 60), score=st.sampled_from([0.0, 1.0, -2.5]))
 def test_equal_scores_keep_the_exact_count(filter, key, n, score):
     assert filter(key, np.full(n, score), None).sum() == wanted(filter, n)
@@ -175,6 +193,7 @@ def test_ties_are_broken_by_the_key_alike_for_all_rows(filter):
 
 
 @every_ranking
+@few
 @given(key=KEYS, data=scored())
 def test_groups_may_be_of_any_integers_and_in_any_order(filter, key, data):
     """Labels of one byte rank as those of eight do; groups one after the other as groups mixed."""
@@ -303,23 +322,44 @@ def test_another_order_of_the_rows_is_another_order_of_the_mask(filter, key, see
     np.testing.assert_array_equal(apply(filter, key, scores[order], groups[order]), mask[order])
 
 
-@every_ranking
-@given(key=KEYS, data=scored(), together=st.integers(1, 40))
-def test_how_many_small_groups_are_ranked_at_once_changes_nothing(filter, key, data, together):
-    """The same mask, or the same refusal."""
-    scores, groups = data
-    groups = groups * np.random.default_rng(len(scores)).integers(1, 3, len(scores))
+MANY = 310_000  # groups of three or four rows, more than 1 << 20 rows: ranked in two passes
 
-    def outcome():
-        try:
-            return filter(key, scores, groups).tolist()
-        except RoundError as error:
-            return str(error)
 
-    at_once = outcome()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(filters, "_TOGETHER", together)
-        assert outcome() == at_once
+@pytest.fixture(scope="module")
+def many():
+    """Scores without a tie, and groups of three rows and of four in turn, in any order."""
+    labels = np.arange(MANY)
+    groups = Key(0).fold("groups").numpy().permutation(np.repeat(labels, labels % 2 + 3))
+    scores = Key(0).fold("scores").numpy().permutation(len(groups)) / len(groups)
+    return scores, groups
+
+
+def test_many_small_groups_are_ranked_as_each_alone(many):
+    """More rows than are ranked at once; by hand, each group's rows sorted by score."""
+    scores, groups = many
+    assert len(scores) > 1 << 20
+    order = np.lexsort((-scores, groups))
+    sizes = np.bincount(groups)
+    place = np.arange(len(scores)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    best = np.zeros(len(scores), dtype=bool)
+    best[order[place < 2]] = True
+    np.testing.assert_array_equal(TopCount(2)(Key(1), scores, groups), best)
+
+
+def test_a_tie_in_any_of_many_small_groups_keeps_the_exact_count(many):
+    """Wherever the passes meet, each group keeps two of its rows."""
+    _, groups = many
+    mask = TopCount(2)(Key(1), np.zeros(len(groups)), groups)
+    assert (np.bincount(groups, weights=mask) == 2).all()
+
+
+@pytest.mark.parametrize("short", [0, MANY - 1], ids=["first", "last"])
+def test_the_one_group_of_many_that_is_short_is_named(many, short):
+    scores, groups = many
+    scores = np.where(groups == short, np.nan, scores)
+    wanted = f"group {short} has 0 rows with a verdict, 2 are to be kept"
+    with pytest.raises(RoundError, match=wanted):
+        TopCount(2)(Key(1), scores, groups)
 
 
 # A count for each group.

@@ -97,6 +97,7 @@ def test_streams_of_relatives_are_uncorrelated(family):
     assert abs((draws[:, 0] ** 2 - 1).mean() / np.sqrt(2 / len(draws))) < 4
 
 
+@pytest.mark.slow
 def test_no_collision_among_a_million_folds():
     """63 bits: a million addresses collide with probability 5e-8, so one collision is a fault."""
     integers = set()

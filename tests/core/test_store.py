@@ -94,7 +94,7 @@ def compare(got, wanted):
 # Resuming.
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(
     st.integers(0, 10**6),
     st.sampled_from([Replace(), Accumulate(), Window(2)]),
@@ -113,7 +113,7 @@ def test_a_run_stopped_and_resumed_leaves_the_same_bytes(seed, pool, sizes, chun
         for _ in range(stop):
             next(stopped)
         stopped.close()
-        assert len(files(other)) < len(files(one)) or stop == len(sizes)
+        assert (len(files(other)) < len(files(one))) == (stop < len(sizes))
         resumed = list(RunDir(other).run(made, Key(seed), START, sizes, **ARRAYS))
         compare(resumed, straight)
         compare(straight, list(run(made, Key(seed), START, sizes)))
@@ -208,7 +208,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(uninterrupted,
     assert files(folder) == before
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.integers(0, 10**9), st.integers(0, 7))
 def test_no_flipped_bit_of_a_checkpoint_goes_unnoticed(position, bit):
     """In any file: either the flip is found, or (white space of sha256.json) the rows are as they were."""
@@ -319,6 +319,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_and_resumed_equals_uninterrupted(tmp_path):
     """kill -9 while rounds are being committed, twice over, then resumed here: the same records and bytes."""
     script, folder = tmp_path / "script.py", tmp_path / "killed"
@@ -360,13 +361,17 @@ def test_rows_are_lines_of_strict_json_with_null_for_nan(uninterrupted):
             assert row[name] == (None if np.isnan(value) else value), name
 
 
-def test_nan_comes_back_as_nan_and_every_number_as_it_was(uninterrupted):
-    folder, straight = uninterrupted
-    read = list(RunDir(folder).run(loop(), Key(0), START, [10] * 4, **ARRAYS))
+def test_nan_comes_back_as_nan_and_every_number_as_it_was(tmp_path):
+    """Also a number that is NaN in some rounds alone: `odd`, where the model is above 0."""
+    sizes = [10] * 4
+    straight = list(RunDir(tmp_path).run(loop(), Key(1), START, sizes, **ARRAYS))
+    read = list(RunDir(tmp_path).run(loop(), Key(1), START, sizes, **ARRAYS))
     compare(read, straight)
-    assert all(np.isnan(record.metrics["narrow"]) for _, record in read)
-    assert {np.isnan(record.metrics["odd"]) for _, record in read} <= {True, False}
-    assert all(isinstance(record, Record) for _, record in read)
+    assert [type(record) for _, record in read] == [Record] * 4
+    assert np.isnan([record.metrics["narrow"] for _, record in read]).all()
+    above = [bool(state.model[0] > 0) for state, _ in run(loop(), Key(1), START, sizes)]
+    assert np.isnan([record.metrics["odd"] for _, record in read]).tolist() == above
+    assert set(above) == {True, False}
 
 
 @given(

@@ -221,6 +221,7 @@ def test_gradients_reach_every_parameter():
 # The published weights.
 
 
+@pytest.mark.data
 @pytest.mark.parametrize(
     ("name", "recorded"),
     [

@@ -357,6 +357,7 @@ def test_mnist_is_looked_for_in_the_cache_without_veriloop_data(cache, folder, m
     assert len(load("mnist").train) == 12
 
 
+@pytest.mark.data
 @pytest.mark.skipif(
     not os.environ.get("VERILOOP_DATA") or not have_mnist(), reason="MNIST is not under $VERILOOP_DATA"
 )

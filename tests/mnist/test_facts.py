@@ -13,6 +13,7 @@ from scipy.stats import t as student
 from veriloop import Key, run
 from veriloop.mnist import Discriminate, Measure, Problem, Refit, Training, balanced, feature_net, load
 
+pytestmark = [pytest.mark.data, pytest.mark.slow]
 SEEDS = (101, 102, 103)  # no setting was chosen on them
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from veriloop import Key
-from veriloop.mnist import MLPCVAE, Training, fit, made
+from veriloop.mnist import MLPCVAE, Fitted, Training, fit, made
 
 
 class Point(nn.Module):
@@ -40,8 +40,8 @@ def test_early_stopping_returns_the_best_weights_or_the_last(restore, epochs):
     """Stopped after two epochs without gain; Adam moves a parameter of constant gradient by `rate` a step."""
     point, loss, seen = planned(PLAN, 2)
     fitted = fit(Key(0), point, loss, np.arange(20), Training(batch=10, patience=2, rate=0.01, restore=restore))
-    assert fitted.losses == (5, 4, 3, 6, 6) and fitted.steps == len(seen) == 10
-    assert fitted.epoch == epochs - 1
+    assert fitted == Fitted(losses=(5.0, 4.0, 3.0, 6.0, 6.0), epoch=epochs - 1, steps=10)
+    assert len(seen) == 10
     assert point.at.item() == pytest.approx(-0.01 * 2 * epochs, rel=1e-4)
 
 

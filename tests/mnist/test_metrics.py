@@ -21,12 +21,6 @@ def test_the_distance_of_gaussians_in_closed_form():
     assert other.distance(one) == pytest.approx(one.distance(other))
 
 
-def test_the_same_sample_is_at_distance_zero_with_more_features_than_rows():
-    sample = Key(0).numpy().standard_normal((20, 50))
-    assert abs(frechet_distance(sample, sample)) < 1e-9 * 50
-    assert frechet_distance(sample, sample + 2) == pytest.approx(4 * 50)
-
-
 def test_the_distance_is_that_of_torchmetrics():
     from torchmetrics.image.fid import FrechetInceptionDistance
 
@@ -128,7 +122,8 @@ def test_the_distance_does_not_know_the_axes():
     a, b = z_free(40, 6, 4), z_free(40, 6, 5) * np.arange(1, 7)
     turn, shift = np.linalg.qr(z_free(6, 6, 6))[0], np.arange(6.0)
     assert frechet_distance(a @ turn, b @ turn) == pytest.approx(frechet_distance(a, b), rel=1e-9)
-    assert frechet_distance(a, a + shift) == pytest.approx((shift**2).sum(), rel=1e-9)
+    for rows in (a, a[:4]):  # more rows than features, and fewer
+        assert frechet_distance(rows, rows + shift) == pytest.approx((shift**2).sum(), rel=1e-6)
 
 
 # Precision, recall, coverage.

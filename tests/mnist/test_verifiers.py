@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from veriloop import Key, TopFraction, all_of
 from veriloop.mnist import (
@@ -20,7 +21,6 @@ from veriloop.mnist import (
     accuracy,
     made,
 )
-from veriloop.mnist import verifiers as module
 
 
 def test_a_discriminator_tells_digits_from_an_untrained_model(digits, problem, discriminate):
@@ -40,13 +40,10 @@ def test_scores_do_not_depend_on_the_chunk(digits):
     assert Judge(network)(Key(0), digits.test[:0]).shape == (0,)
 
 
-def shown(monkeypatch, digits, problem, **settings):
-    """Return the examples, and the mean first loss, that a discriminator is trained on."""
-    seen = []
-    monkeypatch.setattr(module, "fit", lambda key, network, loss, rows, how: seen.append((network, loss, rows)))
-    models = [problem.start(Key(seed)).model for seed in range(settings.pop("models", 1))]
-    Discriminate(**{"real": digits.train[:60], **settings})(Key(1), *models)
-    return seen[0]
+def shown(digits, problem, *, models=1, **settings):
+    """Return the examples that a discriminator is trained on."""
+    made = [problem.start(Key(seed)).model for seed in range(models)]
+    return Discriminate(**{"real": digits.train[:60], **settings}).examples(Key(1), *made)
 
 
 def grey(n=60):
@@ -54,8 +51,8 @@ def grey(n=60):
 
 
 @pytest.mark.parametrize("view", ["bernoulli", "threshold", "grey"])
-def test_views_show_real_images_as_they_say(monkeypatch, digits, problem, view):
-    _, _, examples = shown(monkeypatch, digits, problem, real=grey(), view=view)
+def test_views_show_real_images_as_they_say(digits, problem, view):
+    examples = shown(digits, problem, real=grey(), view=view)
     real = examples.images[examples.real == 1]
     assert len(real) == 60 and (examples.real == 0).sum() == 60
     assert examples.images.binary == (view != "grey")  # grey real images are the cue of texture
@@ -68,23 +65,29 @@ def test_views_show_real_images_as_they_say(monkeypatch, digits, problem, view):
         np.testing.assert_array_equal(real.pixels, grey().pixels)
 
 
-def test_several_models_share_the_synthetic_half(monkeypatch, digits, problem):
-    _, _, examples = shown(monkeypatch, digits, problem, models=3)
+def test_several_models_share_the_synthetic_half(digits, problem):
+    examples = shown(digits, problem, models=3)
     synthetic = examples.images[examples.real == 0]
     parts = [Generate()(Key(1).fold("synthetic", i), problem.start(Key(i)).model, 20) for i in range(3)]
     np.testing.assert_array_equal(synthetic.pixels, Images.concatenate(parts).pixels)
 
 
-def test_smoothing_moves_the_targets(monkeypatch, digits, problem):
-    """With logit 0 the loss is log 2 whatever the target; its slope is 1/2 - target."""
-    network, loss, examples = shown(monkeypatch, digits, problem, smoothing=0.2, conditional=False)
-    last = network.layers[-1]
-    last.weight.data.zero_()
-    last.bias.data.zero_()
-    for real, target in ((1, 0.9), (0, 0.1)):
-        network.zero_grad()
-        loss(examples[examples.real == real], None).mean().backward()
-        assert float(last.bias.grad) == pytest.approx(0.5 - target, abs=1e-6)
+@pytest.mark.parametrize(("real", "target"), [(1, 0.9), (0, 0.1)])
+def test_smoothing_moves_the_targets(digits, problem, real, target):
+    """With logit 0 the loss is log 2 whatever the target; its slope in the bias is 1/2 - target."""
+    examples = shown(digits, problem)
+    start = made(Key(0), lambda: Discriminator(conditional=False))
+    for parameter in start.layers[-1].parameters():
+        parameter.data.zero_()
+    slopes = []
+    hook = register_optimizer_step_pre_hook(
+        lambda optimizer, *_: slopes.append(optimizer.param_groups[0]["params"][-1].grad.item())
+    )
+    once = Training(steps=1, batch=60)
+    how = Discriminate(real=digits.train[:60], smoothing=0.2, conditional=False, training=once)
+    how.fit(Key(0), examples[examples.real == real], Judge(start))
+    hook.remove()
+    assert slopes == [pytest.approx(0.5 - target, abs=1e-6)]
 
 
 @pytest.mark.parametrize(
@@ -160,18 +163,17 @@ def test_spectral_normalisation_bounds_the_last_layer():
     assert network.layers[-1].weight.norm().item() == pytest.approx(1, rel=1e-5)
 
 
-def test_one_of_three_models_of_known_brightness(monkeypatch, digits, decoder):
+def test_one_of_three_models_of_known_brightness(digits, decoder):
     """Seven real images against three models: 3, 2 and 2 of theirs, however they differ."""
-    seen = []
-    monkeypatch.setattr(module, "fit", lambda key, network, loss, rows, how: seen.append(rows))
     lit = np.zeros((3, 784))
     for i in range(3):
         lit[i, i] = 1
     models = [decoder(400 * row - 200) for row in lit]
-    Discriminate(real=digits.train[:7])(Key(0), *models)
-    bits = seen[0].images.tensors()[0].numpy()[seen[0].real == 0]
+    examples = Discriminate(real=digits.train[:7]).examples(Key(0), *models)
+    bits = examples.images.tensors()[0].numpy()[examples.real == 0]
     assert bits.sum(axis=0)[:3].tolist() == [3, 2, 2] and bits.sum() == 7
-    np.testing.assert_array_equal(seen[0].images[seen[0].real == 1].grey().pixels, digits.train[:7].grey().pixels)
+    shown = examples.images[examples.real == 1]
+    np.testing.assert_array_equal(shown.grey().pixels, digits.train[:7].grey().pixels)
 
 
 def test_the_cue_of_texture_is_what_the_views_are_about(decoder):

@@ -30,19 +30,22 @@ def problem(prompt, pairs, model):
     return Problem(base=model, initial=pairs[:6], generate=generate, first=tune, refit=tune, pool=Accumulate())
 
 
+@pytest.fixture(scope="module")
+def start(problem):
+    return problem.start(Key(0))
+
+
 def weights(model):
     return {name: value.numpy() for name, value in model.state_dict().items()}
 
 
-def test_the_first_model_is_fitted_to_the_initial_pairs(problem, model, pairs):
-    start = problem.start(Key(0))
+def test_the_first_model_is_fitted_to_the_initial_pairs(problem, start, model, pairs):
     assert start.round == 0
     np.testing.assert_equal(weights(start.model), weights(problem.first(Key(0).fold("first"), model, pairs[:6])))
 
 
-def test_filtered_rounds_keep_the_best_and_unfiltered_as_many_of_the_same(problem):
+def test_filtered_rounds_keep_the_best_and_unfiltered_as_many_of_the_same(problem, start):
     """Both arms see the same candidates; `Accumulate` hands out, last, what each has kept."""
-    start = problem.start(Key(0))
     best, record = next(run(problem.loop(0.25, verifier=RougeVerifier()), Key(1), start, [24]))
     random, other = next(run(problem.loop(0.25), Key(1), start, [24]))
     rows = problem.generate(Key(1).fold(1, "generate", 0), start.model, 24)
@@ -56,9 +59,8 @@ def test_filtered_rounds_keep_the_best_and_unfiltered_as_many_of_the_same(proble
     assert record.metrics["kept_words"] == np.mean([len(text.split()) for text in kept.summaries])
 
 
-def test_the_best_of_each_kind(problem, pairs):
+def test_the_best_of_each_kind(problem, start, pairs):
     """A quarter of every kind of event is kept, to the nearest row, filtered and not; of all together it is not."""
-    start = problem.start(Key(0))
     every, counts = np.unique(kinds(pairs), return_counts=True)
     for verifier in (RougeVerifier(), None):
         state, _ = next(run(problem.loop(0.25, verifier=verifier, group=kinds), Key(1), start, [24]))
@@ -68,14 +70,14 @@ def test_the_best_of_each_kind(problem, pairs):
     assert sorted(kinds(alone.past[-1])) != sorted(got)
 
 
-def test_the_best_of_each_article(problem, pairs, prompt):
+def test_the_best_of_each_article(problem, start, pairs, prompt):
     """Several sampled candidates, one kept of each article: none scores below another of its own article."""
     several = replace(problem, generate=Generate(articles=pairs[:8], prompt=prompt, temperature=1.0, candidates=3))
     loop = several.loop(1.0, verifier=RougeVerifier(), filter=TopCount(1))
-    state, record = next(run(loop, Key(2), several.start(Key(0)), [24]))
+    state, record = next(run(loop, Key(2), start, [24]))
     kept = state.past[-1]
     assert record.kept == 8 and sorted(kept.prompts) == list(range(8))
-    rows = several.generate(Key(2).fold(1, "generate", 0), several.start(Key(0)).model, 24)
+    rows = several.generate(Key(2).fold(1, "generate", 0), start.model, 24)
     scores = rouge("rouge1", rows.references, rows.summaries).reshape(8, 3).max(axis=1)
     got = rouge("rouge1", kept.references, kept.summaries)[np.argsort(kept.prompts)]
     np.testing.assert_array_equal(got, scores)
@@ -85,9 +87,9 @@ def test_a_loop_is_a_backend(problem):
     check_backend(problem.loop(0.5, verifier=RougeVerifier()), State(problem.base), 24, rounds=2)
 
 
-def test_states_come_back_and_a_stopped_run_goes_on_as_it_would_have(problem, tmp_path):
+def test_states_come_back_and_a_stopped_run_goes_on_as_it_would_have(problem, start, tmp_path):
     """Model and past; records after resuming are those of a run that was never stopped."""
-    loop, start = problem.loop(0.25, verifier=RougeVerifier()), problem.start(Key(0))
+    loop = problem.loop(0.25, verifier=RougeVerifier())
     whole = [record for _, record in run(loop, Key(3), start, [24] * 3)]
     store = RunDir(tmp_path)
     steps = store.run(loop, Key(3), start, [24] * 3, save=save_state, load=load_state)
@@ -106,6 +108,8 @@ def test_states_come_back_and_a_stopped_run_goes_on_as_it_would_have(problem, tm
     assert not [path for path in Path(tmp_path).rglob("*.bin")]
 
 
+@pytest.mark.slow
+@pytest.mark.data
 @pytest.mark.skipif("VERILOOP_DATA" not in os.environ, reason="VERILOOP_DATA is not set: real XSum is not there")
 def test_real_articles_go_through_a_model_of_the_true_shape():
     """SmolLM2's tokenizer and its 135 million parameters, at random: eight articles, one round."""

@@ -1,27 +1,45 @@
 """Bases: pre-trained on the spot once and then found again; loaded from a folder; each mistake one sentence."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from veriloop.xsum import Pretraining, load_base, pretrained
 
 TINY = Pretraining(steps=3, batch=2, vocabulary=400, hidden=16, layers=1, heads=2, inner=16)
 
 
-def test_a_base_is_trained_once_and_found_again(tmp_path, monkeypatch):
-    """By its settings: the same gives the same weights without training, others are another base."""
-    import veriloop.xsum.base as base
-
+def test_a_base_is_trained_once_and_found_again(tmp_path):
+    """By its settings: what lies in the folder comes back, other weights put there too."""
     model, tokenizer = pretrained(TINY, folder=tmp_path)
-    assert len(list(tmp_path.iterdir())) == 1 and tokenizer.eos_token == "<|end|>"
-    monkeypatch.setattr(base, "_pretrain", lambda *_: pytest.fail("trained again"))
+    (file,) = tmp_path.iterdir()
+    assert tokenizer.eos_token == "<|end|>"
+    steps = []
+    hook = register_optimizer_step_post_hook(lambda *_: steps.append("trained again"))
     again, _ = pretrained(TINY, folder=tmp_path)
-    for name, value in model.state_dict().items():
-        np.testing.assert_array_equal(again.state_dict()[name].numpy(), value.numpy())
-    monkeypatch.undo()
-    other, _ = pretrained(Pretraining(**{**TINY.__dict__, "seed": 1}), folder=tmp_path)
+    hook.remove()
+    assert list(tmp_path.iterdir()) == [file] and steps == []
+    same_weights(again, model)
+
+    planted, _ = pretrained(TINY, folder=tmp_path)
+    for parameter in planted.parameters():
+        parameter.data += 1
+    planted.save_pretrained(file)
+    same_weights(pretrained(TINY, folder=tmp_path)[0], planted)
+
+    other, _ = pretrained(replace(TINY, seed=1), folder=tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
     assert any((other.state_dict()[name] != value).any() for name, value in model.state_dict().items())
+
+
+def same_weights(one, other):
+    """Assert that two models have the same weights, to the last bit."""
+    np.testing.assert_equal(
+        {name: value.numpy() for name, value in one.state_dict().items()},
+        {name: value.numpy() for name, value in other.state_dict().items()},
+    )
 
 
 def test_pretraining_lowers_the_loss(tmp_path):
@@ -32,7 +50,7 @@ def test_pretraining_lowers_the_loss(tmp_path):
     from veriloop.xsum import documents
     from veriloop.xsum.finetune import token_losses, tokens_and_targets
 
-    model, tokenizer = pretrained(Pretraining(**{**TINY.__dict__, "steps": 60, "batch": 4}), folder=tmp_path)
+    model, tokenizer = pretrained(replace(TINY, steps=60, batch=4), folder=tmp_path)
     examples = [(ids, 1) for ids in tokenizer(documents(Key(9), 8))["input_ids"]]
     with torch.no_grad():
         losses = token_losses(model, *tokens_and_targets(examples, tokenizer.eos_token_id))

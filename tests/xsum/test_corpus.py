@@ -112,8 +112,8 @@ def test_a_later_edition_is_the_same_or_tells_the_same():
 def test_every_report_is_of_one_kind_and_other_texts_of_none():
     """By the reference alone; the kinds of the generator come out equally often, by z."""
     rows = reports(Key(3), 1400)
-    found, (counts, n) = kinds(rows), (np.bincount(kinds(rows)), len(KINDS))
-    assert found.min() >= 0 and len(counts) == n
+    counts, n = np.bincount(kinds(rows)), len(KINDS)  # which refuses a kind below 0
+    assert len(counts) == n
     assert (np.abs(counts - 1400 / n) < 4 * np.sqrt(1400 / n * (1 - 1 / n))).all()
     assert kinds(Summaries.of(["A fire in Leeds."], ["Nothing at all."])).tolist() == [-1]
     assert kinds(reports(Key(3), 0)).tolist() == []

@@ -99,6 +99,7 @@ def test_the_embedded_reports():
     assert data.train.articles.tolist() == load("reports", train=20, test=5).train.articles.tolist()
 
 
+@pytest.mark.data
 @pytest.mark.skipif("VERILOOP_DATA" not in os.environ, reason="VERILOOP_DATA is not set: real XSum is not there")
 def test_real_xsum():
     data = load("xsum")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from veriloop import Key
 from veriloop.xsum import FineTune
@@ -73,21 +74,39 @@ def test_a_base_is_fitted_anew_every_round(prompt, pairs, model, network):
     )  # fmt: skip
 
 
-def test_the_rate_rises_and_falls_as_half_a_cosine(prompt):
-    how = FineTune(prompt=prompt, warmup=0.1)
-    shares = [how._share(step, 20) for step in range(20)]
-    assert shares[:3] == pytest.approx([1 / 3, 2 / 3, 1])
-    assert shares[11] == pytest.approx(0.5) and shares[-1] < 0.01
-    assert FineTune(prompt=prompt)._share(0, 20) == 1
+def test_the_rate_rises_and_falls_as_half_a_cosine(prompt, pairs, model):
+    """The optimiser's rates at twenty steps: with a warm-up of two of them, and without."""
+    rates = []
+
+    def note(optimizer, *_):
+        rates.append(optimizer.param_groups[0]["lr"])
+
+    hook = register_optimizer_step_pre_hook(note)
+    for warmup in (0.1, 0.0):
+        tune = FineTune(prompt=prompt, rate=1e-4, batch=1, epochs=2, warmup=warmup)
+        tune(Key(0), model, pairs[:10])
+    hook.remove()
+    warmed, cold = np.split(np.array(rates) / 1e-4, 2)
+    falls = 0.5 * (1 + np.cos(np.pi * np.arange(18) / 18))
+    assert warmed == pytest.approx([1 / 3, 2 / 3, *falls])
+    assert cold == pytest.approx(0.5 * (1 + np.cos(np.pi * np.arange(20) / 20)))
 
 
-def test_every_example_is_seen_once_an_epoch(prompt):
-    how = FineTune(prompt=prompt, batch=5, epochs=2)
-    batches = how._batches(Key(0), 12)
-    assert [len(batch) for batch in batches] == [5, 5, 2] * 2
-    for epoch in (batches[:3], batches[3:]):
-        assert sorted(np.concatenate(epoch)) == list(range(12))
-    assert np.concatenate(batches[:3]).tolist() != np.concatenate(batches[3:]).tolist()
+def test_every_example_is_seen_once_an_epoch(prompt, pairs, network):
+    """By what reaches the network, batch by batch, each epoch in another order."""
+    seen, rows, model = [], pairs[:12], network()
+    texts = [tuple(ids) for ids, _ in prompt.examples(rows.articles, rows.summaries)]
+
+    def note(module, _, given):
+        read = zip(given["input_ids"], given["attention_mask"], strict=True)
+        seen.append([texts.index(tuple(ids[mask.bool()].tolist())) for ids, mask in read])
+
+    model.base_model.register_forward_pre_hook(note, with_kwargs=True)
+    FineTune(prompt=prompt, batch=5, epochs=2)(Key(0), model, rows)
+    assert [len(batch) for batch in seen] == [5, 5, 2] * 2
+    for epoch in (seen[:3], seen[3:]):
+        assert sorted(i for batch in epoch for i in batch) == list(range(12))
+    assert [set(batch) for batch in seen[:3]] != [set(batch) for batch in seen[3:]]
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 """Summaries follow model and key alone: not the batch, not the other rows, not the global generator."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
 
 from veriloop import Key
 from veriloop.xsum import Generate, Summaries
-from veriloop.xsum.generate import _in_bf16
 
 
 def texts(rows):
@@ -51,35 +52,48 @@ def test_candidates_of_one_article_lie_together_and_keep_its_reference(prompt, m
     assert len(set(texts(rows)[:3])) > 1
 
 
-def test_tokens_are_drawn_by_their_probability(prompt):
-    """Inverse distribution function over many uniform numbers: shares by z, cut and sharpened as asked."""
-    shares = torch.tensor([0.1, 0.5, 0.15, 0.25])
-    logits, n = shares.log().expand(20_000, 4), 20_000
-    uniform = Key(0).numpy().random(n)
-    for top_p, temperature, wanted in (
-        (1.0, 1.0, shares),
-        (0.7, 1.0, torch.tensor([0, 2 / 3, 0, 1 / 3])),
-        (0.3, 1.0, torch.tensor([0, 1.0, 0, 0])),
-        (1.0, 0.5, shares**2 / (shares**2).sum()),
-    ):
-        chosen = Generate(articles=Summaries.of([], []), prompt=prompt, temperature=temperature, top_p=top_p)
-        counts = np.bincount(chosen._choose(logits, uniform).numpy(), minlength=4)
-        p = wanted.numpy().astype(float)
-        assert (counts[p == 0] == 0).all()
-        spread = np.sqrt(np.maximum(n * p * (1 - p), 1e-12))
-        assert (np.abs(counts - n * p)[p * (1 - p) > 0] < 4 * spread[p * (1 - p) > 0]).all()
+class Fixed:
+    """A model that writes a few tokens with the same chances, whatever it has read."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, vocabulary, shares):
+        self.logits = torch.full((1, 1, vocabulary), -torch.inf)
+        for token, share in shares.items():
+            self.logits[..., token] = np.log(share)
+
+    def __call__(self, input_ids, **_):
+        logits = self.logits.expand(len(input_ids), 1, -1)
+        return type("Output", (), {"logits": logits, "past_key_values": None})
 
 
-def test_a_model_that_ends_at_once_writes_nothing(prompt, pairs, network, tokenizer):
-    class Ends:
-        device = torch.device("cpu")
+@pytest.mark.parametrize(
+    ("top_p", "temperature", "wanted"),
+    [
+        (1.0, 1.0, [0.1, 0.5, 0.15, 0.25]),
+        (0.7, 1.0, [0, 2 / 3, 0, 1 / 3]),
+        (0.3, 1.0, [0, 1, 0, 0]),
+        (1.0, 0.5, [0.1**2 / 0.345, 0.5**2 / 0.345, 0.15**2 / 0.345, 0.25**2 / 0.345]),
+    ],
+)
+def test_tokens_are_drawn_by_their_probability(prompt, tokenizer, top_p, temperature, wanted):
+    """Shares of four words in 2,000 summaries of twelve tokens by z, cut and sharpened as asked."""
+    whole = [text for text in tokenizer.get_vocab() if text[0] == "Ġ" and text[1:].isalpha()]
+    words = [text for text in whole if len(text) > 4][:4]
+    shares = dict(zip(tokenizer.convert_tokens_to_ids(words), [0.1, 0.5, 0.15, 0.25], strict=True))
+    one, rows = Summaries.of(["Rain fell."], ["Rain."]), 2000
+    how = {"candidates": rows, "batch": rows, "temperature": temperature, "top_p": top_p}
+    write = Generate(articles=one, prompt=prompt, **how)
+    written = Counter(" ".join(texts(write(Key(0), Fixed(len(tokenizer), shares), rows))).split())
+    n = rows * prompt.summary_tokens
+    assert sum(written.values()) == n
+    for word, p in zip(words, wanted, strict=True):
+        assert abs(written[word[1:]] - n * p) <= 4 * np.sqrt(n * p * (1 - p))
 
-        def __call__(self, input_ids, **_):
-            logits = torch.zeros(len(input_ids), 1, len(tokenizer))
-            logits[:, :, tokenizer.eos_token_id] = 1
-            return type("Output", (), {"logits": logits, "past_key_values": None})
 
-    assert set(texts(Generate(articles=pairs, prompt=prompt)(Key(0), Ends(), 24))) == {""}
+def test_a_model_that_ends_at_once_writes_nothing(prompt, pairs, tokenizer):
+    ends = Fixed(len(tokenizer), {tokenizer.eos_token_id: 1.0})
+    assert set(texts(Generate(articles=pairs, prompt=prompt)(Key(0), ends, 24))) == {""}
 
 
 def test_the_global_generator_is_left_alone(prompt, pairs, model):
@@ -89,10 +103,14 @@ def test_the_global_generator_is_left_alone(prompt, pairs, model):
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_bf16_writes_by_a_copy_with_rounded_weights(prompt, pairs, model, oracle):
+def test_bf16_writes_by_a_copy_with_rounded_weights(prompt, pairs, network, oracle):
     """Weights alone, tied ones once; the model is left as it was; logits are hardly further off than autocast's."""
+    model, ran = network(), []
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    twin = _in_bf16(model)
+    hook = model.register_forward_pre_hook(lambda module, _: ran.append(module))  # copied along
+    rows = Generate(articles=pairs, prompt=prompt, bf16=True)(Key(0), model, len(pairs))
+    hook.remove()
+    (twin,) = set(ran)
     assert {each.dtype for each in twin.parameters()} == {torch.bfloat16}
     assert twin.get_input_embeddings().weight is twin.get_output_embeddings().weight
     assert {each.dtype for each in twin.buffers()} == {torch.float32}
@@ -102,7 +120,6 @@ def test_bf16_writes_by_a_copy_with_rounded_weights(prompt, pairs, model, oracle
         with torch.autocast("cpu", torch.bfloat16):
             usual = model(ids).logits.float()
     assert 0 < (rounded - exact).std() < 1.5 * (usual - exact).std()
-    rows = Generate(articles=pairs, prompt=prompt, bf16=True)(Key(0), model, len(pairs))
     assert len(set(texts(rows))) > 1 and any(one == other for one, other in zip(texts(rows), oracle, strict=True))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+pytestmark = pytest.mark.slow  # it launches processes
+
 PROGRAM = '''
 """Fit a tiny model and let it write; what comes out goes into files of this process."""
 
@@ -21,10 +23,12 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file, save_model
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from veriloop import Key
 from veriloop.xsum import FineTune, Generate, Prompt, process, reports
+from veriloop.xsum.processes import share
 
 
 def work(folder):
@@ -42,11 +46,24 @@ def work(folder):
     texts = [generate(Key(1), model, n).summaries.tolist() for generate, n in asked]
     for name, each in tuned.items():  # not by `save_pretrained`, which writes in process 0 alone
         save_model(each, f"{folder}/{name}-{number}-of-{count}.safetensors")
-    tune._backward(model, prompt.examples(pairs.articles, pairs.summaries))
-    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+    gradients = gradients_of(replace(tune, batch=13, clip=None), model, pairs)
     save_file(gradients, f"{folder}/gradient-{number}-of-{count}.safetensors")
     with open(f"{folder}/{number}-of-{count}.json", "w") as file:
-        json.dump(texts, file)
+        json.dump({"texts": texts, "share": share(list(range(7)))}, file)
+
+
+def gradients_of(tune, model, pairs):
+    """Return what the fit's one step finds in the gradients, by number."""
+    found = {}
+
+    def note(optimizer, *_):
+        weights = optimizer.param_groups[0]["params"]
+        found.update({str(i): weight.grad.clone() for i, weight in enumerate(weights)})
+
+    hook = register_optimizer_step_pre_hook(note)
+    tune(Key(0), model, pairs)
+    hook.remove()
+    return found
 
 
 def last():  # registered first, so called last
@@ -78,15 +95,16 @@ def folder(tmp_path_factory, network, tokenizer):
     return folder
 
 
-def test_shares_are_different_and_make_the_whole(monkeypatch):
-    """Every item once; of sorted ones every process has short and long."""
-    from veriloop.xsum import processes
+@pytest.fixture
+def told(folder):
+    """What one process, and the first and the second of two, wrote down."""
+    names = ("0-of-1", "0-of-2", "1-of-2")
+    return [json.loads((folder / f"{which}.json").read_text()) for which in names]
 
-    shares = []
-    for number in range(3):
-        monkeypatch.setattr(processes, "process", lambda number=number: (number, 3))
-        shares.append(processes.share(np.arange(7)).tolist())
-    assert shares == [[0, 3, 6], [1, 4], [2, 5]]
+
+def test_shares_are_different_and_make_the_whole(told):
+    """Every item once; of sorted ones every process has short and long."""
+    assert [each["share"] for each in told] == [list(range(7)), [0, 2, 4, 6], [1, 3, 5]]
 
 
 def test_processes_part_before_they_end(folder):
@@ -94,11 +112,9 @@ def test_processes_part_before_they_end(folder):
     assert [(folder / f"connected-{number}").read_text() for number in range(2)] == ["False", "False"]
 
 
-def test_two_processes_write_the_summaries_of_one(folder):
+def test_two_processes_write_the_summaries_of_one(told):
     """Greedy and sampled, also where one process has no row; each process has all of them."""
-    alone, first, second = (
-        json.loads((folder / f"{which}.json").read_text()) for which in ("0-of-1", "0-of-2", "1-of-2")
-    )
+    alone, first, second = (each["texts"] for each in told)
     assert first == second == alone
     assert [len(texts) for texts in alone] == [13, 25, 1] and len(set(alone[0])) > 1
 
@@ -120,5 +136,6 @@ def test_the_gradients_of_two_processes_add_up_to_that_of_one(folder):
         load_file(folder / f"gradient-{which}.safetensors") for which in ("0-of-1", "0-of-2", "1-of-2")
     )
     np.testing.assert_equal(second, first)
+    assert len(alone) > 10 and all(np.abs(value).max() > 0 for value in alone.values())
     for each, value in alone.items():
         np.testing.assert_allclose(first[each], value, atol=1e-4 * np.abs(value).max(), err_msg=each)

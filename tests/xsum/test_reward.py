@@ -34,6 +34,7 @@ def reward(model, prompt, candidates):
     return fit_reward(model, prompt, *candidates, cut=0.1)
 
 
+@pytest.mark.slow
 def test_a_head_predicts_the_rouge_of_unseen_articles_better_than_the_mean(scored, tmp_path_factory):
     """By the difference of squared errors on 300 articles, against its own standard error, and as foretold."""
     rows, targets = scored

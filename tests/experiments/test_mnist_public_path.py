@@ -1,0 +1,92 @@
+"""A figure's verified arm is what the public names give: `Problem.loop(retrain=...)` through `run`.
+
+A figure makes its verifier outside of `Problem.loop`, from `key.fold(k, "loop", "retrain")` of the
+seed's key. `run` hands `key.fold(k, "loop")` to what makes round k's loop, and `Problem.loop` folds
+"retrain" into that. A fold of several labels is one fold after another, so the two keys are one.
+"""
+
+import json
+
+import pytest
+
+from veriloop import Key, run
+from veriloop.core.store import row
+from veriloop.mnist import (
+    Discriminate,
+    Measure,
+    Problem,
+    Refit,
+    Training,
+    balanced,
+    feature_net,
+    load,
+)
+
+SEED, ROUNDS, KEPT = 5, 2, 100
+TINY = {
+    "data": "digits",
+    "seed": SEED,
+    "replicates": 1,
+    "rounds": ROUNDS,
+    "sizes": f"{{tiny: {KEPT}}}",
+    "initial": 50,
+    "images": 100,
+    "feature_steps": 3,
+    "engine": "serial",
+    "judge.real": 60,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """One feature network for the figure and for the loop beside it, and none of the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VERILOOP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def test_the_key_of_a_round_and_its_verifier_is_the_figures():
+    """`run` gives the maker of round k's loop the key that a figure writes down."""
+    given = []
+
+    def loop(key, state):
+        given.append(key.fold("retrain"))
+        return problem.loop()(key, state)
+
+    digits, short = load("digits"), Refit(model="mlp", training=Training(steps=1))
+    problem = Problem(initial=digits.train[:20], first=short, refit=short, test=digits.test[:20])
+    assert len(list(run(loop, Key(SEED), problem.start(Key(SEED)), [KEPT] * ROUNDS))) == ROUNDS
+    assert given == [Key(SEED).fold(k, "loop", "retrain") for k in (1, 2)]
+
+
+def test_the_public_path_gives_the_figures_numbers(here):
+    """Every number of every round of the verified arm, to the last bit."""
+    options = [part for name, value in TINY.items() for part in ("--set", f"{name}={value}")]
+    figure = here("mnist_schedules", *options, figure=False)
+    assert figure.code == 0, figure.stderr
+    rows = [json.loads(line) for line in figure.records.splitlines()]
+    arm = [each for each in rows if each["arm"] == "tiny-verified"]
+    config = json.loads((figure.out / "run.json").read_text())["config"]
+
+    key, digits = Key(SEED), load("digits")
+    features = feature_net(digits, config["feature_steps"])
+    problem = Problem(
+        initial=balanced(key.fold("initial"), digits.train, config["initial"]),
+        first=Refit(model=config["model"], training=Training(**config["first"])),
+        refit=Refit(model=config["model"], training=Training(**config["refit"])),
+        test=digits.test.bernoulli(key.fold("test")),
+        keep=config["keep"],
+        measure=Measure(digits.test, features, config["images"]),
+    )
+    known = balanced(key.fold("judge"), digits.train, config["judge"]["real"])
+    training = Training(**config["judge"]["fit"])
+    loop = problem.loop(retrain=Discriminate(real=known, training=training))
+    start, sizes = problem.start(key), [problem.candidates(KEPT)] * ROUNDS
+    records = [record for _, record in run(loop, key, start, sizes)]
+
+    wanted = [{"round": 0, "candidates": 0, "kept": 0, **problem.measure(key.fold(0), start.model)}]
+    wanted += [row(record) for record in records]
+    assert len(arm) == len(wanted) == ROUNDS + 1
+    for ours, theirs in zip(wanted, arm, strict=True):
+        assert {name: theirs[name] for name in ours} == ours
+    assert arm[1]["verifier_accuracy"] != arm[2]["verifier_accuracy"]  # two verifiers, one a round
