@@ -13,13 +13,15 @@
 # %% [markdown]
 # # Quickstart: train on data that a verifier has checked
 #
-# A model writes data. A verifier scores every row. A filter keeps the rows that score well. The model is refitted
-# on what was kept, and the next round begins. Without a verifier the errors of each round add up, and the model
-# drifts away from the truth. With one they need not. `veriloop` runs this loop for any model and any verifier.
+# A model writes data. A verifier scores every row. A filter keeps the rows that score well. The
+# model is refitted on what was kept, and the next round begins. Without a verifier the errors of
+# each round add up, and the model drifts away from the truth. With one they need not. `veriloop`
+# runs this loop for any model and any verifier.
 #
-# This notebook uses the smallest model on which all of this can be seen: linear regression in eight dimensions.
-# Rows are `y = x . theta + sigma * noise`. The verifier knows that the true parameter lies in a ball. It accepts a
-# row if some parameter in the ball explains the label, up to a slack of the mean absolute noise.
+# This notebook uses the smallest model on which all of this can be seen: linear regression in eight
+# dimensions. Rows are `y = x . theta + sigma * noise`. The verifier knows that the true parameter
+# lies in a ball. It accepts a row if some parameter in the ball explains the label, up to a slack
+# of the mean absolute noise.
 
 # %%
 from dataclasses import dataclass, replace
@@ -32,26 +34,28 @@ from veriloop import linear
 from veriloop.testing import check_verifier
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#6E6E6E"
-plt.rcParams.update({"figure.figsize": (6, 3), "figure.constrained_layout.use": True, "font.size": 8})
+plt.rcParams["figure.figsize"] = (6, 3)
+plt.rcParams["figure.constrained_layout.use"] = True
+plt.rcParams["font.size"] = 8
 
-# The centre of the ball is 0.1 away from the truth (`bias`). Sigma is 1, and the real data are 100 rows.
+# The centre of the ball is 0.1 away from the truth (`bias`). Sigma is 1. There are 100 real rows.
 problem = linear.Problem.gaussian(bias=0.1, radius=0.5)
 problem.truth.round(2), problem.center.round(2)
 
 # %% [markdown]
 # ## Run the loop
 #
-# A `Loop` is a value made of plain functions: generate, verify, filter, refit, measure. `run` yields the state and
-# the record of every round, and the body of the `for` loop is yours. The state holds the model. The record holds
-# plain numbers. `quota(100)` asks for 100 kept rows in each of eight fixed directions, however many candidates that
-# takes.
+# A `Loop` is a value made of plain functions: generate, verify, filter, refit, measure. `run`
+# yields the state and the record of every round, and the body of the `for` loop is yours. The state
+# holds the model. The record holds plain numbers. `quota(100)` asks for 100 kept rows in each of
+# eight fixed directions, however many candidates that takes.
 #
-# Round 0 is the estimate from real data. The key is the seed. Both loops get the same one, so they start from the
-# same estimate and share their random draws.
+# Round 0 is the estimate from real data. The key is the seed. Both loops get the same one, so they
+# start from the same estimate and share their random draws.
 #
-# One run is noisy, so the second half of the cell repeats each loop with 20 keys and plots the mean error by round.
-# Bands are 95 % intervals for the mean. The verified loop improves on the real data and stays there. The unverified
-# loop is a random walk: every round adds the error of one more fit.
+# One run is noisy, so the second half of the cell repeats each loop with 20 keys and plots the mean
+# error by round. Bands are 95 % intervals for the mean. The verified loop improves on the real data
+# and stays there. The unverified loop is a random walk: every round adds the error of one more fit.
 
 # %%
 key = vl.Key(0)
@@ -59,28 +63,37 @@ start = problem.real_estimate(key.fold("real"))
 for name, loop in {"verified": problem.loop(), "unverified": problem.loop(verified=False)}.items():
     for state, record in vl.run(loop, key, start, [problem.quota(100)] * 3):
         error = record.metrics["error_truth"]
-        print(f"{name:10}  round {state.round}: kept {record.acceptance:.0%}, squared error {error:.3f} sigma^2")
+        kept = f"kept {record.acceptance:.0%}"
+        print(f"{name:10}  round {state.round}: {kept}, squared error {error:.3f} sigma^2")
 
 ROUNDS = 15
 
 
 def error_by_round(loop, seeds=20):
-    """Return |theta - theta*|^2 / sigma^2, shape (seeds, ROUNDS + 1); column 0 is the real-data estimate."""
+    """Return |theta - theta*|^2 / sigma^2, shape (seeds, ROUNDS + 1); column 0: of real data."""
     rows = []
     for key in map(vl.Key, range(seeds)):
         start = problem.real_estimate(key.fold("real"))
-        records = [record for _, record in vl.run(loop, key, start, [problem.quota(100)] * ROUNDS)]
-        metrics = [loop.measure(key, start.model), *(record.metrics for record in records)]
+        rounds = vl.run(loop, key, start, [problem.quota(100)] * ROUNDS)
+        metrics = [loop.measure(key, start.model)]
+        metrics += [record.metrics for _, record in rounds]
         rows.append([each["error_truth"] for each in metrics])
     return np.array(rows)
+
+
+def half_interval(errors):
+    """Return half the 95 % interval for the mean of each column."""
+    return 1.96 * errors.std(axis=0, ddof=1) / np.sqrt(len(errors))
 
 
 def show(arms):
     """Plot the mean of each arm, name -> (errors, colour), with 95 % intervals for the mean."""
     for name, (errors, color) in arms.items():
-        mean, half = errors.mean(axis=0), 1.96 * errors.std(axis=0, ddof=1) / np.sqrt(len(errors))
+        mean = errors.mean(axis=0)
+        half = half_interval(errors)
+        rounds = range(len(mean))
         plt.plot(mean, color=color, marker="o", markersize=2.5, label=name)
-        plt.fill_between(range(len(mean)), mean - half, mean + half, color=color, alpha=0.2, linewidth=0)
+        plt.fill_between(rounds, mean - half, mean + half, color=color, alpha=0.2, linewidth=0)
     plt.yscale("log")
     plt.xlabel("round (0: fitted to real data)")
     plt.ylabel("squared error to the truth ($\\sigma^2$)")
@@ -95,12 +108,13 @@ plt.show()
 # %% [markdown]
 # ## Write your own verifier
 #
-# A verifier is any callable `(key, batch) -> scores`. A score of 0 or more means "accept". There is no base class
-# and nothing to register. The one below knows a single fact: no label exceeds a limit. `check_verifier` asserts
-# what the loop relies on: one real number a row, the same on every call, and blind to the other rows.
+# A verifier is any callable `(key, batch) -> scores`. A score of 0 or more means "accept". There is
+# no base class and nothing to register. The one below knows a single fact: no label exceeds a
+# limit. `check_verifier` asserts what the loop relies on: one real number a row, the same on every
+# call, and blind to the other rows.
 #
-# `replace` swaps the verifier in. This verifier makes things worse than no verifier at all. It cuts high labels and
-# never low ones, so every round pulls the labels down and nothing pulls them back.
+# `replace` swaps the verifier in. This verifier makes things worse than no verifier at all. It cuts
+# high labels and never low ones, so every round pulls the labels down and nothing pulls them back.
 
 
 # %%
@@ -121,10 +135,11 @@ plt.show()
 # %% [markdown]
 # ## Compose verifiers
 #
-# `Noisy` makes a verifier that errs at known rates, and `all_of` accepts what every part accepts. The record then
-# holds the acceptance of each part. It also holds error rates against an oracle, which here is the ball before
-# `Noisy` flipped its verdicts. `false_accept` is the share kept of what the oracle rejects. `false_accept_ball`
-# should be near 0.2, and `false_accept` lower, since some of those rows exceed the limit.
+# `Noisy` makes a verifier that errs at known rates, and `all_of` accepts what every part accepts.
+# The record then holds the acceptance of each part. It also holds error rates against an oracle,
+# which here is the ball before `Noisy` flipped its verdicts. `false_accept` is the share kept of
+# what the oracle rejects. `false_accept_ball` should be near 0.2, and `false_accept` lower, since
+# some of those rows exceed the limit.
 
 # %%
 both = vl.all_of(ball=vl.Noisy(problem.verifier, false_accept=0.2), limit=limit)
@@ -134,10 +149,10 @@ _, record = next(vl.run(replace(problem.loop(), verify=both), key, start, [probl
 # %% [markdown]
 # ## Change what the model is fitted to
 #
-# By default each model is fitted to the newest kept rows alone. A pool changes that. `Accumulate` keeps everything,
-# the real rows among it, which `real_estimate` leaves in `State.past`. With accumulation alone the drift dies out,
-# but above the error
-# of the real data. With the verifier alone it stops below. Together they have the lowest error here.
+# By default each model is fitted to the newest kept rows alone. A pool changes that. `Accumulate`
+# keeps everything, the real rows among it, which `real_estimate` leaves in `State.past`. With
+# accumulation alone the drift dies out, but above the error of the real data. With the verifier
+# alone it stops below. Together they have the lowest error here.
 
 # %%
 pile = error_by_round(replace(problem.loop(verified=False), pool=vl.Accumulate()))
@@ -155,27 +170,30 @@ plt.show()
 # %% [markdown]
 # ## The fast path
 #
-# For linear regression `problem.simulate` runs thousands of replicates at once. It draws accepted labels directly,
-# so no candidate is thrown away, and it has exactly the distribution of the loop above. It returns what the loop
-# measures, by name, for every round and replicate. Lines are 2,000 replicates with 95 % intervals, too narrow to
-# see for most rounds. Points are the 20 runs of the generic loop with theirs: they agree.
+# For linear regression `problem.simulate` runs thousands of replicates at once. It draws accepted
+# labels directly, so no candidate is thrown away, and it has exactly the distribution of the loop
+# above. It returns what the loop measures, by name, for every round and replicate. Lines are 2,000
+# replicates with 95 % intervals, too narrow to see for most rounds. Points are the 20 runs of the
+# generic loop with theirs: they agree.
 
 # %%
-for name, slow, color in (("unverified", unverified, GREY), ("verified by the ball", verified, BLUE)):
-    paths = problem.simulate([100] * ROUNDS, 2000, vl.Key(1), verified=name != "unverified")
+arms = {"unverified": (False, unverified, GREY), "verified": (True, verified, BLUE)}
+for name, (by_ball, slow, color) in arms.items():
+    paths = problem.simulate([100] * ROUNDS, 2000, vl.Key(1), verified=by_ball)
     show({f"{name}, simulate": (paths["error_truth"].T, color)})
-    half = 1.96 * slow.std(axis=0, ddof=1) / np.sqrt(len(slow))
-    plt.errorbar(range(ROUNDS + 1), slow.mean(axis=0), half, fmt="x", color=color, capsize=2, label=f"{name}, loop")
+    mean = slow.mean(axis=0)
+    points = {"fmt": "x", "color": color, "capsize": 2, "label": f"{name}, loop"}
+    plt.errorbar(range(ROUNDS + 1), mean, half_interval(slow), **points)
 plt.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
 # ## Stop and resume
 #
-# A `Key` is an address in a tree of random streams. It is never used up. Round 7 draws the same numbers whether or
-# not rounds 1 to 6 ran in this process, so a saved state is a complete checkpoint. The cell stops after round 5,
-# continues from its state, and gets the same records and the same model, bit for bit. `RunDir` does the saving for
-# long runs.
+# A `Key` is an address in a tree of random streams. It is never used up. Round 7 draws the same
+# numbers whether or not rounds 1 to 6 ran in this process, so a saved state is a complete
+# checkpoint. The cell stops after round 5, continues from its state, and gets the same records and
+# the same model, bit for bit. `RunDir` does the saving for long runs.
 
 # %%
 sizes = [problem.quota(100)] * ROUNDS

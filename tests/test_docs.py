@@ -1,6 +1,5 @@
-"""What the documents say is so: notebooks and README blocks execute, named files exist, metadata parse."""
+"""What the documents say is so: README blocks execute, named files exist, metadata parse and agree."""
 
-import ast
 import os
 import re
 import subprocess
@@ -8,54 +7,22 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+import veriloop
 
 ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.py"))
-IMPORTS = {"veriloop", "numpy", "matplotlib", "torch", "dataclasses", "http", "json", "threading"}
-each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
 @pytest.fixture
 def readme() -> str:
     text = (ROOT / "README.md").read_text()
-    if not text.strip():
-        pytest.skip("README.md is empty")
+    assert text.strip(), "README.md is empty"
     return text
 
 
 def python_blocks(markdown: str) -> list[str]:
     return re.findall(r"^```python\b[^\n]*\n(.*?)^```", markdown, flags=re.MULTILINE | re.DOTALL)
-
-
-def test_there_are_notebooks():
-    assert len(NOTEBOOKS) >= 2
-
-
-@each_notebook
-def test_notebook_is_short_and_imports_the_library_only(path):
-    jupytext = pytest.importorskip("jupytext")
-    assert len(jupytext.read(path).cells) < 15
-    nodes = list(ast.walk(ast.parse(path.read_text())))
-    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
-    names += [node.module or "." for node in nodes if isinstance(node, ast.ImportFrom)]
-    assert {name.split(".")[0] for name in names} <= IMPORTS
-
-
-@each_notebook
-def test_notebook_executes(path, tmp_path, monkeypatch):
-    jupytext, nbclient = pytest.importorskip("jupytext"), pytest.importorskip("nbclient")
-    pytest.importorskip("ipykernel")
-    # Find kernels in the running environment alone; jupyter_client starts their "python" by sys.executable.
-    monkeypatch.delenv("JUPYTER_PATH", raising=False)
-    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
-    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
-        monkeypatch.setenv(name, str(tmp_path / name.lower()))
-    notebook = jupytext.read(path)
-    resources = {"metadata": {"path": str(tmp_path)}}
-    nbclient.NotebookClient(notebook, kernel_name="python3", timeout=300, resources=resources).execute()
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert [output.text for output in outputs if output.get("name") == "stderr"] == []
-    assert any("image/png" in output.get("data", {}) for output in outputs)
 
 
 def test_readme_blocks_execute(readme, tmp_path):
@@ -86,11 +53,12 @@ def test_python_blocks_are_found():
     assert python_blocks(text) == ["x = 1\n", "y = x\n\nz = y\n"]
 
 
-def test_citation_parses():
-    yaml = pytest.importorskip("yaml")
+def test_citation_is_of_this_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert {"cff-version", "title", "authors"} <= set(citation)
+    assert citation["version"] == veriloop.__version__
 
 
-def test_there_is_a_changelog():
-    assert (ROOT / "CHANGELOG.md").read_text().strip()
+def test_the_changelog_begins_with_what_is_not_released_or_with_this_version():
+    headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+    assert headings[:1] in (["Unreleased"], [veriloop.__version__])

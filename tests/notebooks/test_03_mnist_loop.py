@@ -1,0 +1,10 @@
+import pytest
+
+
+@pytest.mark.slow
+def test_verified_images_end_closer_to_real_ones(execute):
+    execute(
+        "03_mnist_loop.py",
+        "verified[-1]['mnist_fid'] < unverified[-1]['mnist_fid']",
+        "verified[-1]['nelbo'] < unverified[-1]['nelbo']",
+    )
