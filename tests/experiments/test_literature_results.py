@@ -2,22 +2,18 @@
 
 import importlib
 import json
-from pathlib import Path
 
 import pytest
+from helpers import RESULTS, rows_of
 
 from plots.common import select
 
-RESULTS = Path(__file__).parents[2] / "docs" / "results"
+pytestmark = pytest.mark.claims
 NAMES = ("curation", "noisy_verifier", "selection_bias", "verifier_shape")
 
 
 def about(name):
     return json.loads((RESULTS / name / "run.json").read_text())
-
-
-def rows_of(name):
-    return [json.loads(line) for line in (RESULTS / name / "records.jsonl").read_text().splitlines()]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -26,7 +22,7 @@ def test_a_committed_run_is_finished_and_meets_its_closed_forms(name):
 
     Not those of curated arms with hardly a sample left below the top: of counts so few no error is normal.
     """
-    run, rows = about(name), rows_of(name)
+    run, rows = about(name), rows_of(RESULTS / name)
     assert run["finished"] and run["commit"] and not run["dirty"] and run["config"]["seed"] == 1
     assert (RESULTS / name / "figure.png").exists()
     redone = importlib.import_module(f"plots.{name}").summarise(rows)
@@ -44,12 +40,12 @@ def test_a_committed_run_is_finished_and_meets_its_closed_forms(name):
 
 def test_rounds_amplify_the_threshold_of_a_classifier():
     """Below p* every replicate goes to the better half of accuracies, above it to the worse."""
-    last = select(rows_of("noisy_verifier"), part="rounds", round=6)
+    last = select(rows_of(RESULTS / "noisy_verifier"), part="rounds", round=6)
     assert {row["start"]: row["risen"] for row in last} == {0.3: 1.0, 0.55: 1.0, 0.65: 0.0, 0.9: 0.0}
 
 
 def test_curation_ends_at_the_top_unless_real_data_come_in():
-    rows = select(rows_of("curation"), choice="luce", k=2, round=20)
+    rows = select(rows_of(RESULTS / "curation"), choice="luce", k=2, round=20)
     alone, half = (select(rows, share=share)[0] for share in (0, 0.5))
     assert alone["reward"] > 0.99 * alone["top"] and alone["variance"] < 0.01
     assert half["variance"] - 4 * half["variance_se"] > alone["variance"] + 4 * alone["variance_se"]
@@ -57,7 +53,7 @@ def test_curation_ends_at_the_top_unless_real_data_come_in():
 
 def test_selection_narrows_under_every_policy():
     """Each keeps less than a tenth of the dispersion that it keeps without selection."""
-    rows = select(rows_of("selection_bias"), round=200)
+    rows = select(rows_of(RESULTS / "selection_bias"), round=200)
     for policy in ("replace", "accumulate", "subsample"):
         without = select(rows, policy=policy, verified=False)[0]["trace"]
         for row in select(rows, policy=policy, verified=True):
@@ -66,7 +62,7 @@ def test_selection_narrows_under_every_policy():
 
 def test_bounded_shapes_hold_the_loop_and_a_half_space_does_not():
     """Unbiased, on the block design: below no verifier at all, or above it."""
-    rows = select(rows_of("verifier_shape"), round=20, bias=0, design="block design")
+    rows = select(rows_of(RESULTS / "verifier_shape"), round=20, bias=0, design="block design")
     ends = {row["shape"]: (row["error_truth"], row["error_truth_se"]) for row in rows}
     for shape in ("l1 ball", "box", "soft ball"):
         assert ends[shape][0] + 4 * ends[shape][1] < ends["none"][0] - 4 * ends["none"][1]

@@ -2,30 +2,21 @@
 
 import json
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import RESULTS, interval, rows_of
 
-from plots._seeds import ends, mean
+from plots._seeds import ends
 from plots.common import select, values
 
-RESULTS = Path(__file__).parents[2] / "docs" / "results"
+pytestmark = pytest.mark.claims
 REVIEWED = ("evolving_verifier", "policies_vae", "same_data_verifier")  # tested as soon as there are records
 FOLDERS = sorted(
     path.parent
     for name in ("mnist_*", *(f"{each}*" for each in REVIEWED))
     for path in RESULTS.glob(f"{name}/records.jsonl")
 )
-
-
-def rows_of(folder):
-    return [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
-
-
-def interval(sample):
-    middle, half = mean(sample)
-    return middle - half, middle + half
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-SCRIPTS = sorted(path.stem for path in (Path(__file__).parents[2] / "experiments").glob("linear_*.py"))
-
-
-def rows_of(run):
-    assert run.code == 0, run.stderr
-    return [json.loads(line) for line in run.records.splitlines()]
+from helpers import LINEAR, settings
 
 
 def test_the_landscapes_monte_carlo_agrees_with_its_exact_theory(here):
     """Cell by cell and pooled, the gap is what its standard error says: not more, and not less either."""
-    settings = (
+    own = (
         "replicates=200",
         "bias={first: 0, last: 0.7, count: 10}",
         "radius={first: 0.01, last: 1, count: 8}",
     )
-    rows = rows_of(here("linear_landscape", *(part for each in settings for part in ("--set", each)), figure=False))
+    rows = here("linear_landscape", *settings(*own)).rows
     assert len(rows) == 80
     gap = np.array([row["mean"] - row["exact"] for row in rows])
     error = np.array([row["standard_error"] for row in rows])
@@ -35,8 +26,7 @@ def test_the_landscapes_monte_carlo_agrees_with_its_exact_theory(here):
 
 def test_policies_without_a_verifier_follow_their_closed_forms(here):
     """Replace, accumulate, half fixed and fresh real data, every round, within 4 standard errors."""
-    settings = ("--set", "replicates=60", "--set", "rounds=3", "--set", "weights=[0.3]")
-    rows = rows_of(here("linear_policies", *settings, figure=False))
+    rows = here("linear_policies", *settings("replicates=60", "rounds=3", "weights=[0.3]")).rows
     known = [row for row in rows if row["closed_form"] is not None]
     assert {row["policy"] for row in known} == {"replace", "accumulate", "mix", "fresh", "weight"}
     assert not [row for row in known if row["verified"]]
@@ -48,15 +38,15 @@ def test_policies_without_a_verifier_follow_their_closed_forms(here):
 
 
 @pytest.mark.parametrize(
-    "name, settings",
+    ("name", "own"),
     [
         ("linear_rounds", ["replicates=200", "bias=0", "radius=0.5"]),
         ("linear_policies", ["replicates=60", "rounds=2", "weights=[]"]),
     ],
 )
-def test_the_gain_of_verifying_is_paired(name, settings, here):
+def test_the_gain_of_verifying_is_paired(name, own, here):
     """The gain is the difference of means; after round 1 its variance is below that of independent arms."""
-    rows = rows_of(here(name, *(part for each in settings for part in ("--set", each)), figure=False))
+    rows = here(name, *settings(*own)).rows
     paired = 0
     for row in rows:
         same = [other for other in rows if all(other.get(k) == row.get(k) for k in ("size", "policy", "round"))]
@@ -75,8 +65,8 @@ def test_the_gain_of_verifying_is_paired(name, settings, here):
 
 def test_unverified_rounds_follow_the_exact_law(here):
     """Without a verifier the error to the truth grows by 1 / n in every direction and round, exactly in mean."""
-    settings = ("--set", "replicates=300", "--set", "bias=0.25", "--set", "radius=0.5")
-    rows = [row for row in rows_of(here("linear_rounds", *settings, figure=False)) if row["radius"] is None]
+    run = here("linear_rounds", *settings("replicates=300", "bias=0.25", "radius=0.5"))
+    rows = [row for row in run.rows if row["radius"] is None]
     assert {(row["size"], row["round"]) for row in rows} == {
         (s, k) for s in ("constant", "growing") for k in range(5)
     }
@@ -88,7 +78,7 @@ def test_unverified_rounds_follow_the_exact_law(here):
 
 def test_verified_rounds_stay_below_the_bound(here):
     """Theorem 4.1 bounds the error to the verifier's centre; a verifier needs more candidates than it keeps."""
-    rows = rows_of(here("linear_rounds", "--set", "replicates=100", figure=False))
+    rows = here("linear_rounds", *settings("replicates=100")).rows
     verified = [row for row in rows if row["radius"] is not None and row["round"]]
     assert len(verified) == 2 * 2 * 2 * 4
     for row in verified:
@@ -98,8 +88,8 @@ def test_verified_rounds_stay_below_the_bound(here):
 
 def test_block_designs_are_worth_the_same(here):
     """The real design's basis and the standard basis differ by a rotation only: equal error within 4 s.e."""
-    small = ("--set", "replicates=40", "--set", "width=1", "--set", "map_radius=0.5", "--set", "map_replicates=2")
-    rows = rows_of(here("linear_designs", *small, figure=False))
+    small = settings("replicates=40", "width=1", "map_radius=0.5", "map_replicates=2")
+    rows = here("linear_designs", *small).rows
     for k in (1, 2):
         first, second = (
             next(row for row in rows if row.get("arm") == arm and row["round"] == k)
@@ -111,21 +101,21 @@ def test_block_designs_are_worth_the_same(here):
         assert abs(z) < 4
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", LINEAR)
 def test_one_replicate_runs(name, here):
     """No standard error can be had from one value: it is null, and neither the figure nor the summary minds."""
-    run = here(name, "--set", "replicates=1")
+    run = here(name, *settings("replicates=1"), figure="laid out")
     assert (run.code, run.stderr) == (0, "")
     column = {"linear_landscape": "standard_error", "linear_policies": "error_truth_se"}.get(
         name, "error_center_se"
     )
-    rows = [row for row in rows_of(run) if row.get("part") in (None, "rounds")]
+    rows = [row for row in run.rows if row.get("part") in (None, "rounds")]
     assert rows and all(row[column] is None for row in rows)
     assert "NaN" not in (run.out / "run.json").read_text() and "nan" not in run.stdout
 
 
 @pytest.mark.parametrize(
-    ("name", "settings"),
+    ("name", "own"),
     [
         ("linear_landscape", ["radius=0.5", "bias=0.1"]),
         ("linear_landscape", ["noise=[0.5, 2]", "dim=1"]),
@@ -135,16 +125,16 @@ def test_one_replicate_runs(name, here):
         ("linear_policies", ["weights=[]", "rounds=1", "dim=2"]),
     ],
 )
-def test_the_ends_of_the_ranges_run_and_draw(name, settings, here):
+def test_the_ends_of_the_ranges_run_and_draw(name, own, here):
     """One value instead of a grid, one dimension, one round, no sweep: all allowed, hence all must work."""
-    run = here(name, *(part for setting in settings for part in ("--set", setting)))
-    assert (run.code, run.stderr) == (0, "") and rows_of(run) and (run.out / "figure.png").exists()
+    run = here(name, *settings(*own), figure="laid out")
+    assert (run.code, run.stderr) == (0, "") and run.rows
 
 
-@pytest.mark.parametrize("settings", [["shift=10", "width=0.1"], ["map_bias=50", "map_radius=0"]])
-def test_a_cell_without_any_usable_replicate_says_so(settings, here):
+@pytest.mark.parametrize("own", [["shift=10", "width=0.1"], ["map_bias=50", "map_radius=0"]])
+def test_a_cell_without_any_usable_replicate_says_so(own, here):
     """A map's cell where the verifier passes no real data cannot be estimated: the cell is named."""
     from veriloop import RoundError
 
     with pytest.raises(RoundError, match=r"no replicate.*x = (10, y = 0\.1|50, y = 0)$"):
-        here("linear_designs", *(part for setting in settings for part in ("--set", setting)), figure=False)
+        here("linear_designs", *settings(*own))

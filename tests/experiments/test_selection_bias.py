@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-import json
 from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import EXPERIMENTS, settings, z
 
 from veriloop import Accumulate, AccumulateSubsample, Key, Loop, Replace, State, run
 
@@ -21,15 +20,6 @@ def exact():
     import _gaussian
 
     return _gaussian
-
-
-def rows_of(run):
-    assert run.code == 0, run.stderr
-    return [json.loads(line) for line in run.records.splitlines()]
-
-
-def z(sample, expected):
-    return (np.mean(sample) - expected) / (np.std(sample, ddof=1) / np.sqrt(len(sample)))
 
 
 @pytest.mark.parametrize(
@@ -46,7 +36,7 @@ def test_the_trace_without_a_verifier_is_exact(policy, pool, exact):
     truth = exact.Gaussian(np.zeros(2), np.eye(2))
     paths = [
         [record.metrics["trace"] for _, record in run(loop, Key(3).fold(i), State(truth), [8] * 7)]
-        for i in range(1500)
+        for i in range(1000)
     ]
     expected = exact.unverified_trace(policy, 8, 7, ridge=0.05)
     assert expected[0] == 1
@@ -150,7 +140,7 @@ def test_the_limit_path_follows_the_loop_with_many_rows(exact):
 def test_the_records_follow_what_they_state(truth, here):
     """Every expectation in the records, on a truth of either kind, within 4 standard errors."""
     small = ("replicates=60", "rounds=3", "n=40", f"truth={truth}", "bias=[1]", "dim=3", "fraction=0.2")
-    rows = rows_of(here(NAME, *(part for each in small for part in ("--set", each)), figure=False))
+    rows = here(NAME, *settings(*small)).rows
     stated = 0
     for row in rows:
         for name in ("trace", "log_volume", "toward"):
@@ -166,7 +156,7 @@ def test_the_records_follow_what_they_state(truth, here):
 def test_published_numbers_are_drawn_only_beside_their_like(smoke):
     """Published ticks belong to a run of the published kind that reaches round 200."""
     plots = import_module("plots.selection_bias")
-    rows = rows_of(smoke(NAME))
+    rows = smoke(NAME).rows
 
     def ticks(rows):
         figure = plots.draw(rows)
@@ -182,7 +172,7 @@ def test_published_numbers_are_drawn_only_beside_their_like(smoke):
 
 def test_the_published_numbers_are_a_table_that_can_be_read():
     """Eight numbers of one n and round, and none for a policy that was not published."""
-    path = Path(__file__).parents[2] / "experiments" / "published" / "selection_bias.csv"
+    path = EXPERIMENTS / "published" / "selection_bias.csv"
     with open(path) as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 8 and {row["policy"] for row in rows} == {"replace", "accumulate"}
@@ -191,6 +181,6 @@ def test_the_published_numbers_are_a_table_that_can_be_read():
 
 def test_one_replicate_and_one_round_run_and_draw(here):
     """No standard error can be had from one value: it is null, and neither the figure nor the summary minds."""
-    run = here(NAME, "--set", "replicates=1", "--set", "rounds=1", "--set", "bias=[0]")
+    run = here(NAME, *settings("replicates=1", "rounds=1", "bias=[0]"), figure="laid out")
     assert (run.code, run.stderr) == (0, "")
-    assert all(row["trace_se"] is None for row in rows_of(run)) and "nan" not in run.stdout
+    assert all(row["trace_se"] is None for row in run.rows) and "nan" not in run.stdout

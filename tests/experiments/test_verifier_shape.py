@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers import settings, z
+from scipy.special import ndtr
 
 from veriloop import Bernoulli, Key, run
 from veriloop.linear import FixedDesign, Generate, Problem, simulate, theory
@@ -38,15 +39,6 @@ def setting(maps):
     )
 
 
-def rows_of(run):
-    assert run.code == 0, run.stderr
-    return [json.loads(line) for line in run.records.splitlines()]
-
-
-def z(sample, expected):
-    return (np.mean(sample) - expected) / (np.std(sample, ddof=1) / np.sqrt(len(sample)))
-
-
 def test_all_shapes_are_right_about_the_truth_as_often_as_the_ball(maps):
     """The match is of unbiased verifiers, whatever the bias of the problem they are then centred by."""
     for bias in (0.0, 2.0):
@@ -63,13 +55,7 @@ def test_all_shapes_are_right_about_the_truth_as_often_as_the_ball(maps):
                 centred = replace(verifier, center=problem.truth)
             shares[name] = maps.right(centred, unbiased)
         assert shares.pop("none") == 1
-        assert list(shares.values()) == pytest.approx([2 * _phi(problem.half_width) - 1] * 6, abs=1e-10)
-
-
-def _phi(x):
-    from scipy.special import ndtr
-
-    return float(ndtr(x))
+        assert list(shares.values()) == pytest.approx([2 * ndtr(problem.half_width) - 1] * 6, abs=1e-10)
 
 
 @pytest.mark.parametrize("shape", HARD)
@@ -190,19 +176,20 @@ def test_nothing_holds_the_half_space_from_the_other_side(maps, setting):
     """It drifts away from its bound for ever, by less every round; the other shapes come to rest at the centre."""
     mu, c = setting.problem.singular_values, setting.problem.center_offset
     side = np.sign(setting.problem.basis @ (setting.problem.center - setting.problem.truth))
-    means, _, _ = maps.expected(mu, setting.windows["half-space"], [100] * 400)
+    means, _, _ = maps.expected(mu, setting.windows["half-space"], [100] * 200)
     steps = np.diff(means * side, axis=0)
     assert np.all(steps < 0) and np.all(np.diff(np.abs(steps), axis=0) < 0)
-    assert np.all(means[400] * side < means[200] * side - 0.1)
+    assert np.all(means[200] * side < means[100] * side - 0.1)
     for shape in ("ball", "l1 ball", "box", "soft ball"):
         means, _, _ = maps.expected(mu, setting.windows[shape], [100] * 60)
         assert np.abs(means[60] - c).max() < 0.02, shape
 
 
+@pytest.mark.slow
 def test_the_records_follow_what_they_state(here):
     """Every expectation in a run's records, within 4.5 standard errors of the largest of some two hundred."""
     small = ("replicates=60", "simulated=400", "rounds=3", "sizes=40", "dim=3")
-    rows = rows_of(here(NAME, *(part for each in small for part in ("--set", each)), figure=False))
+    rows = here(NAME, *settings(*small)).rows
     assert len(rows) == 7 * 2 * 2 * 4
     stated = 0
     for row in rows:
@@ -221,6 +208,6 @@ def test_the_records_follow_what_they_state(here):
 def test_one_replicate_and_one_bias_run_and_draw(bias, here):
     """No standard error can be had from one value: it is null, and neither the figure nor the summary minds."""
     few = ("replicates=1", "simulated=1", "rounds=1", f"bias={bias}")
-    run = here(NAME, *(part for each in few for part in ("--set", each)))
+    run = here(NAME, *settings(*few), figure="laid out")
     assert (run.code, run.stderr) == (0, "")
-    assert all(row["error_truth_se"] is None for row in rows_of(run)) and "nan" not in run.stdout
+    assert all(row["error_truth_se"] is None for row in run.rows) and "nan" not in run.stdout

@@ -1,19 +1,16 @@
-"""The script on summaries: it runs at smoke scale, its arms are paired, it resumes, and refuses bad input."""
+"""The script on summaries: arms are paired, stops and processes change nothing, bad input is refused."""
 
-import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import EXPERIMENTS, environment, rows_of, settings
 
 from veriloop import Key
 from veriloop.xsum import corpus, kinds
 
 NAME = "xsum_rouge"
-SCRIPT = Path(__file__).parents[2] / "experiments" / f"{NAME}.py"
 METRICS = {
     "rouge1",
     "rouge1_low",
@@ -28,96 +25,97 @@ METRICS = {
     "wording",
     "kinds",
 }
+BRIEF = ("tokens=40", "summary_tokens=4")  # where only counts matter
 
 
-pytestmark = pytest.mark.usefixtures("own_cache")
-
-
-def rows_of(run):
-    assert run.code == 0, run.stderr
-    return [json.loads(line) for line in run.records.splitlines()]
-
-
-def test_it_runs_at_smoke_scale(here):
-    """A figure, and rows with every metric; the test articles are measured once, at the end; arms start alike."""
-    run = here(NAME)
-    rows = rows_of(run)
-    assert (run.out / "figure.png").stat().st_size > 10_000
+def test_every_round_has_every_metric_and_arms_start_alike(smoke):
+    """The test articles are measured once, at the end."""
+    run = smoke(NAME)
+    rows = run.rows
     assert len(rows) == 2 * 2 * 3 and {row["seed"] for row in rows} == {1, 2}
     for row in rows:
         assert set(row) >= METRICS and ("test_rouge1" in row) == (row["round"] == 2)
         assert row["round"] == 0 or (row["candidates"], row["kept"]) == (40, 5)
     for seed in (1, 2):
-        one, other = (
-            {name: row[name] for name in METRICS} for row in rows if row["seed"] == seed and row["round"] == 0
-        )
+        start = [row for row in rows if row["seed"] == seed and row["round"] == 0]
+        one, other = ({name: row[name] for name in METRICS} for row in start)
         assert one == other
-    measures = json.loads((run.out / "run.json").read_text())["measures"]
-    assert measures["model"].startswith("pre-trained on reports")
+    assert run.about["measures"]["model"].startswith("pre-trained on reports")
 
 
-def test_a_stopped_run_resumes_to_the_same_bytes(stopped_and_resumed):
-    whole, resumed = stopped_and_resumed(NAME)
-    assert resumed.code == 0 and resumed.records == whole.records
+def test_a_stopped_run_resumes_to_the_same_bytes(stopped, here, smoke):
+    """Stopped in the last round of the second arm; of two seeds the first."""
+    stopped(NAME, *settings("replicates=1"), at="round_0002/constant-unfiltered-base0-seed1-model")
+    resumed = here(NAME, *settings("replicates=1"), "--resume")
+    assert resumed.code == 0 and resumed.stderr.startswith("constant-unfiltered-base0-seed1: round 0")
+    lines = smoke(NAME).records.splitlines(keepends=True)
+    assert resumed.records == b"".join(lines[:6])
 
 
-def test_two_launched_processes_make_one_run(tmp_path):
-    """One set of files, whole, with one line a round; resumed, the same bytes, and nothing is done again."""
+@pytest.mark.slow
+def test_two_launched_processes_make_one_run(here, monkeypatch, tmp_path):
+    """One set of files and one line a round; resumed, either does nothing again, and one writes."""
+    out = tmp_path / "run"
+    own = settings("replicates=1", "rounds=1", "store=candidates", *BRIEF)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    settings = ["replicates=1", "rounds=1", "store=candidates"]
-    given = [part for each in settings for part in ("--set", each)]
-    script = [str(SCRIPT), "--preset", "smoke", "--out", str(tmp_path / "run"), *given]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
-    runs = []
-    for resume in ((), ("--resume",)):
-        done = subprocess.run(
-            [*launch, *script, *resume], env=environment, capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert done.stdout.count("figure:") == 1 and done.stderr.count("round 1 of 1") == (0 if resume else 2)
-        runs.append((tmp_path / "run" / "records.jsonl").read_bytes())
-    rows = [json.loads(line) for line in runs[0].splitlines()]
-    assert [(row["filtering"], row["round"], row["kept"]) for row in rows] == [
+    script = [EXPERIMENTS / f"{NAME}.py", "--preset", "smoke", "--out", out, *own]
+    alone = environment(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", CUDA_VISIBLE_DEVICES="")
+    done = subprocess.run([*launch, *script], env=alone, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("figure:") == 1 and done.stderr.count("round 1 of 1") == 2
+    assert [(row["filtering"], row["round"], row["kept"]) for row in rows_of(out)] == [
         ("filtered", 0, 0), ("filtered", 1, 5), ("unfiltered", 0, 0), ("unfiltered", 1, 5),
     ]  # fmt: skip
-    assert runs[1] == runs[0] and json.loads((tmp_path / "run" / "run.json").read_text())["finished"]
-    assert len(list((tmp_path / "run").rglob("candidates.parquet"))) == 2
+    assert len(list(out.rglob("candidates.parquet"))) == 2
+    files = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in out.rglob("*") if path.is_file()}
+    for rank in (1, 0):
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        monkeypatch.setenv("RANK", str(rank))
+        resumed = here(NAME, *own, "--resume")
+        assert (resumed.code, resumed.stderr) == (0, "") and resumed.stdout.count("figure:") == 1 - rank
+        changed = {path.name for path in files if path.stat().st_mtime_ns != files[path][0]}
+        assert changed == ({"run.json", "records.jsonl"} if rank == 0 else set())
+        assert {path for path in out.rglob("*") if path.is_file()} == set(files)
+        assert resumed.records == files[out / "records.jsonl"][1] and resumed.about["finished"]
 
 
 def test_launched_processes_start_none_of_their_own(here, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    run = here(NAME, "--set", "engine=processes")
+    run = here(NAME, *settings("engine=processes"))
     assert run.code == 2 and run.stderr.count("\n") == 1 and not run.out.exists()
     assert "engine: got processes in one of 2 launched processes; give engine=serial" in run.stderr
 
 
+@pytest.mark.slow
 def test_growing_shares_and_a_verifier_of_ones_own(here):
-    """Round k keeps keep (1 + growth k); the shortest summaries are kept by a verifier that likes them short."""
-    settings = ["growth=[0.5]", "replicates=1", "verifier={call: 'veriloop.xsum:Brevity', limit: 5}"]
-    rows = rows_of(here(NAME, *(part for each in settings for part in ("--set", each)), figure=False))
+    """Round k keeps keep (1 + growth k), by whatever verifier."""
+    own = ("growth=[0.5]", "replicates=1", "verifier={call: 'veriloop.xsum:Brevity', limit: 5}")
+    rows = here(NAME, *settings(*own, *BRIEF)).rows
     assert [row["kept"] for row in rows if row["filtering"] == "filtered"] == [0, round(40 * 0.1875), 40 // 4]
 
 
+@pytest.mark.slow
 def test_a_share_of_every_kind(here):
     """Filtered and not, half of each kind is kept, to the nearest row; the corpus has kinds of odd sizes."""
-    settings = ["within=kind", "keep=0.5", "replicates=1", "rounds=1"]
-    rows = rows_of(here(NAME, *(part for each in settings for part in ("--set", each)), figure=False))
+    rows = here(NAME, *settings("within=kind", "keep=0.5", "replicates=1", "rounds=1", *BRIEF)).rows
     counts = np.unique(kinds(corpus(Key(1).fold("reports"), 40, 10).train), return_counts=True)[1]
     wanted = int(np.floor(0.5 * counts + 0.5).sum())
     assert wanted != 20 and [row["kept"] for row in rows if row["round"] == 1] == [wanted] * 2
 
 
+@pytest.mark.slow
 def test_the_best_of_several_candidates_and_other_verifiers(here):
     """Every arm keeps one of three of each article; who likes brevity has shorter ones than a random pick."""
-    settings = [
+    own = (
         "candidates=3",
         "temperature=1.0",
         "filter={call: 'veriloop:TopCount', count: 1}",
         "others={brief: {call: 'veriloop.xsum:Brevity', limit: 5}}",
         "replicates=1",
         "rounds=1",
-    ]
-    rows = rows_of(here(NAME, *(part for each in settings for part in ("--set", each))))
+        "tokens=40",
+    )
+    rows = here(NAME, *settings(*own), figure="laid out").rows
     last = {row["filtering"]: row for row in rows if row["round"] == 1}
     assert list(last) == ["filtered", "unfiltered", "brief"]
     assert {(row["candidates"], row["kept"]) for row in last.values()} == {(120, 40)}
@@ -125,35 +123,34 @@ def test_the_best_of_several_candidates_and_other_verifiers(here):
     assert last["filtered"]["kept_rouge1"] > last["unfiltered"]["kept_rouge1"]
 
 
-@pytest.mark.parametrize(
-    "setting", ["protocol=authors", "published=[right_truncation]", "published=[loss_on_prompt, loss_on_padding]"]
-)
-def test_published_ways_change_the_run(here, tmp_path, setting):
+@pytest.mark.slow
+def test_published_ways_change_the_run(here, tmp_path):
     """Each runs, and none gives what the corrected protocol gives."""
-    short = ["rounds=1", "replicates=1", "tokens=40"]
-    plain, changed = (
-        rows_of(
-            here(
-                NAME,
-                *(part for each in more for part in ("--set", each)),
-                out=tmp_path / f"{len(more)}",
-                figure=False,
-            )
-        )
-        for more in (short, [*short, setting])
-    )
-    assert [row["perplexity"] for row in plain] != [row["perplexity"] for row in changed]
+    ways = ("protocol=authors", "published=[right_truncation]", "published=[loss_on_prompt, loss_on_padding]")
+    found = {}
+    for way in ("protocol=corrected", *ways):
+        own = settings("rounds=1", "replicates=1", "tokens=40", way)
+        rows = here(NAME, *own, out=tmp_path / way).rows
+        found[way] = [row["perplexity"] for row in rows]
+    for way in ways:
+        assert found[way] != found["protocol=corrected"], way
 
 
 def test_a_base_that_has_not_learnt_to_copy_is_refused(here):
     with pytest.raises(
         RuntimeError, match=r"has the right place in \d+% of its summaries.*it has not learnt to copy"
     ):
-        here(NAME, "--set", "least_place=0.9", figure=False)
+        here(NAME, *settings("least_place=0.9"))
+
+
+@pytest.fixture
+def no_hub(monkeypatch):
+    """Nobody listens where the hub would."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://127.0.0.1")
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("given", "message"),
     [
         (["data=/nowhere"], "no train.jsonl or train.jsonl.gz in /nowhere; name a folder with all three parts"),
         (["model=/nowhere/at/all"], "no config.json in /nowhere/at/all; name the folder of a model"),
@@ -181,7 +178,7 @@ def test_a_base_that_has_not_learnt_to_copy_is_refused(here):
         (["verifier={call: 'veriloop.xsum:Brevitty'}"], "did you mean 'Brevity'?"),
     ],
 )
-def test_bad_input_is_one_sentence_and_nothing_is_done(settings, message, here):
-    run = here(NAME, *(part for setting in settings for part in ("--set", setting)))
+def test_bad_input_is_one_sentence_and_nothing_is_done(given, message, here, no_hub):
+    run = here(NAME, *settings(*given))
     assert run.code == 2 and message in run.stderr, run.stderr
     assert run.stderr.count("\n") == 1 and "Traceback" not in run.stderr and not run.out.exists()

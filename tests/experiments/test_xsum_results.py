@@ -1,33 +1,24 @@
 """What the committed records of summaries show, as intervals over starts: the claims of docs/results/xsum.md."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import RESULTS, interval, rows_of
 
-from plots._seeds import mean
 from plots.common import select, values
-from plots.xsum_rouge import _by_start
 
-RESULTS = Path(__file__).parents[2] / "docs" / "results"
+pytestmark = pytest.mark.claims
 FOLDERS = sorted(path.parent for path in RESULTS.glob("xsum_*/records.jsonl"))
-
-
-def rows_of(folder):
-    return [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
-
-
-def interval(sample):
-    middle, half = mean(sample)
-    return middle - half, middle + half
 
 
 def paired(rows, name, filtering, k, rule="constant"):
     """A metric at round k (-1: the last), start by start."""
-    rows = _by_start(select(rows, rule=rule, filtering=filtering))
-    k = max(row["round"] for row in rows) if k == -1 else k
-    return np.array([select(rows, seed=seed, round=k)[0][name] for seed in values(rows, "seed")])
+    rows = select(rows, rule=rule, filtering=filtering)
+    if k == -1:
+        k = max(row["round"] for row in rows)
+    starts = dict.fromkeys((row["base"], row["seed"]) for row in rows)
+    return np.array([select(rows, base=base, seed=seed, round=k)[0][name] for base, seed in starts])
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)

@@ -1,0 +1,94 @@
+"""What the report of a run says, and which runs it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+
+import pytest
+from helpers import EXPERIMENTS
+
+
+@pytest.fixture(scope="module")
+def report():
+    """The function; the path to it is there once the scripts' fixtures are."""
+    from _report import report
+
+    return report
+
+
+def cells(text):
+    """Return the rows of the one table as cells, without its header."""
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
+
+
+def test_beside_what_was_expected(report, smoke):
+    """The command, the machine, and every number with its distance from the expected one."""
+    run = smoke("linear_landscape")
+    text = report(run.out)
+    assert text.startswith("## linear_landscape\n")
+    command = "`python experiments/linear_landscape.py --preset smoke --engine serial`, seed 0"
+    assert command in text and f"on {run.about['device']['cpus']} cores" in text
+    summary = run.about["summary"]
+    assert [row[0] for row in cells(text)] == list(summary)
+    told = 0
+    for name, expected, value, error, z in cells(text):
+        number = summary[name]
+        assert float(value) == pytest.approx(number["value"], rel=1e-3)
+        if number["expected"] is not None:
+            assert float(expected) == pytest.approx(number["expected"], rel=1e-3)
+        if number["expected"] is not None and number["standard_error"]:
+            away = (number["value"] - number["expected"]) / number["standard_error"]
+            assert float(error) == pytest.approx(number["standard_error"], rel=1e-3)
+            assert float(z) == pytest.approx(away, abs=0.06)
+            told += 1
+    assert told >= 1
+
+
+def test_without_anything_expected(report, smoke):
+    """Digit runs have means over seeds and their standard errors."""
+    run = smoke("mnist_schedules")
+    text = report(run.out)
+    assert "| quantity | measured | standard error |" in text
+    for (name, value, error), number in zip(cells(text), run.about["summary"].values(), strict=True):
+        assert name in run.about["summary"]
+        assert float(value) == pytest.approx(number["value"], rel=1e-3)
+        assert float(error) == pytest.approx(number["standard_error"], rel=0.05)
+
+
+def test_changes_that_are_not_committed_are_told(report, smoke, tmp_path):
+    """A run at a clean commit, and the same with changes."""
+    about = smoke("linear_landscape").about
+    for dirty in (False, True):
+        known = about | {"commit": "0123456789abcdef", "dirty": dirty}
+        (tmp_path / "run.json").write_text(json.dumps(known))
+        assert ("commit 0123456789 with changes." in report(tmp_path)) == dirty
+        assert ("commit 0123456789." in report(tmp_path)) != dirty
+
+
+def test_of_several_runs_on_the_command_line(smoke, monkeypatch, capsys):
+    """One section a run, in the order given."""
+    import runpy
+
+    names = ["linear_rounds", "linear_landscape"]
+    script = str(EXPERIMENTS / "_report.py")
+    monkeypatch.setattr(sys, "argv", [script, *(str(smoke(name).out) for name in names)])
+    runpy.run_path(script, run_name="__main__")
+    headings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("## ")]
+    assert headings == [f"## {name}" for name in names]
+
+
+def test_an_unfinished_run_is_refused(report, stopped):
+    """In a sentence that says how to go on."""
+    part = stopped("linear_landscape", at=1)
+    with pytest.raises(SystemExit, match=rf"{part.out}: the run is not finished; go on with --resume"):
+        report(part.out)
+
+
+def test_a_folder_without_a_run_gives_no_report(report, smoke, tmp_path):
+    """No section is made of records alone; what went wrong names run.json."""
+    shutil.copy(smoke("linear_landscape").out / "records.jsonl", tmp_path)
+    with pytest.raises((SystemExit, OSError), match=r"run\.json"):
+        report(tmp_path)
