@@ -81,6 +81,7 @@ class Digits(Config):
     filter: Literal["top", "threshold"] = "top"
     initial: Whole
     model: Literal["conv", "mlp"]
+    model_settings: dict[str, Any] = Field(default_factory=dict)  # arguments of the model, see `Refit.settings`
     first: Fit
     refit: Fit
     warm: bool = False
@@ -344,12 +345,18 @@ def _quirks(config: Any) -> Any:
 def _problem(arm: Arm, data: Data, key: Key, measure: Any) -> Problem:
     config = _quirks(arm.config)
     initial = balanced(key.fold("initial"), data.train, config.initial)
+    first = config.refit if arm.as_refit else config.first
+    refit = Refit(
+        model=config.model,
+        settings=config.model_settings,
+        training=config.refit,
+        warm=config.warm,
+        device=config.device,
+    )
     return Problem(
         initial=initial,
-        first=Refit(
-            model=config.model, training=config.refit if arm.as_refit else config.first, device=config.device
-        ),
-        refit=Refit(model=config.model, training=config.refit, warm=config.warm, device=config.device),
+        first=replace(refit, training=first, warm=False),
+        refit=refit,
         test=data.test.bernoulli(key.fold("test")),
         keep=config.keep,
         pool=arm.pool(initial),
@@ -400,7 +407,7 @@ def _loop(
     if config.verifier is not None:
         fixed = build(config.verifier)
     elif arm.against is not None:
-        refit = Refit(model=config.model, training=config.refit, device=config.device)
+        refit = replace(problem.refit, warm=False)
         sets = {n: balanced(key.fold("others"), data.train, n) for n in arm.against}
         models = [refit(key.fold("others", n), None, images) for n, images in sets.items()]
         fixed = retrain(key.fold("once"), *models)

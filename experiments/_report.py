@@ -13,16 +13,22 @@ from typing import Any
 
 def report(folder: Path) -> str:
     """Return the section of one run, from its run.json."""
-    run = json.loads((folder / "run.json").read_text())
-    if not run["finished"]:
+    try:
+        run = json.loads((folder / "run.json").read_text())
+        finished = run["finished"]
+    except (OSError, ValueError, TypeError, KeyError):
+        raise SystemExit(f"{folder}: no readable run.json; name the folder of a run") from None
+    if not finished:
         raise SystemExit(f"{folder}: the run is not finished; go on with --resume")
     name, device = run["experiment"], run["device"]
+    commit = "of no commit" if run["commit"] is None else f"commit {run['commit'][:10]}"
+    changes = " with changes" if run["dirty"] else ""
     lines = [
         f"## {name}",
         "",
         f"`python experiments/{name}.py --preset {run['preset']}{_engine(run)}`, seed {run['config']['seed']}: "
         f"{run['seconds']['work']:.0f} s on {device['cpus']} cores ({device.get('processor', device['machine'])}), "
-        f"commit {run['commit'][:10]}{' with changes' if run['dirty'] else ''}.",
+        f"{commit}{changes}.",
         "",
     ]
     numbers = run["summary"]
@@ -30,8 +36,11 @@ def report(folder: Path) -> str:
         lines += ["| quantity | expected | measured | standard error | z |", "|---|--:|--:|--:|--:|"]
         return "\n".join([*lines, *(_row(name, number) for name, number in numbers.items()), ""])
     lines += ["| quantity | measured | standard error |", "|---|--:|--:|"]
-    cells = [(name, number["value"], number["standard_error"]) for name, number in numbers.items()]
-    return "\n".join([*lines, *(f"| {name} | {value:.4g} | {error:.2g} |" for name, value, error in cells), ""])
+    for quantity, number in numbers.items():
+        error = number["standard_error"]  # None where there is one seed
+        shown = "" if error is None else f"{error:.2g}"
+        lines.append(f"| {quantity} | {number['value']:.4g} | {shown} |")
+    return "\n".join([*lines, ""])
 
 
 def _engine(run: dict[str, Any]) -> str:

@@ -23,14 +23,14 @@ HERE = Path(__file__).resolve().parent
 # Seconds that a figure takes at `laptop` with the embedded data, measured by this script on two idle cores of an
 # AMD EPYC. The figures are made in this order: the first needs nothing but NumPy and SciPy.
 SECONDS = {
-    "selection_bias": 1,
-    "linear_policies": 1,
-    "curation": 1,
     "linear_landscape": 1,
+    "linear_rounds": 1,
     "linear_designs": 1,
+    "linear_policies": 1,
     "noisy_verifier": 1,
     "verifier_shape": 1,
-    "linear_rounds": 1,
+    "curation": 1,
+    "selection_bias": 1,
     "mnist_schedules": 1,
     "mnist_fixed_verifier": 1,
     "mnist_verifier_size": 1,

@@ -124,6 +124,9 @@ def _check_store(name: str, units: Sequence[Unit]) -> None:
 
 def _redraw(draw: Callable[[Rows], Any], folder: Path, name: str) -> None:
     rows = _read_records(folder)
+    made_by = _experiment_of(folder)
+    if made_by not in (None, name):
+        raise BadInput(f"--redraw: {folder} holds a run of {made_by}, got {name}; redraw it with {made_by}.py")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a stopped run may leave a panel without a line
@@ -132,6 +135,14 @@ def _redraw(draw: Callable[[Rows], Any], folder: Path, name: str) -> None:
         raise BadInput(
             f"--redraw: {name} cannot draw the records in {folder} ({error!r:.200}); name a run's folder of its own"
         ) from None
+
+
+def _experiment_of(folder: Path) -> str | None:
+    """Return which script made the records, where run.json still lies beside them."""
+    try:
+        return json.loads((folder / "run.json").read_text())["experiment"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _read_records(folder: Path) -> Rows:

@@ -13,7 +13,7 @@ settings.register_profile(
 )
 settings.load_profile("veriloop")
 
-# One thread a test, set before torch is imported: tests run side by side, and threads that wait for one another on a
-# busy machine cost seven times as much as they save.
+# One thread a test, set before torch is imported. Tests run side by side, and threads that wait
+# for one another on a busy machine cost seven times as much as they save.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")

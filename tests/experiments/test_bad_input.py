@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 from pathlib import Path
 
 import pytest
@@ -346,6 +347,14 @@ def test_another_experiments_records_are_not_redrawn(name, other, smoke, here, t
     """--redraw with the wrong script leaves no figure behind."""
     (tmp_path / "records.jsonl").write_bytes(smoke(other).records)
     check_not_redrawn(name, tmp_path, here, name)
+
+
+@pytest.mark.parametrize(("name", "other"), [("linear_policies", "linear_rounds"), (N, B)])
+def test_a_run_of_another_script_that_could_be_drawn_is_not(name, other, smoke, here, tmp_path):
+    """The columns would do for a figure, a wrong one; run.json says whose they are."""
+    for file in ("records.jsonl", "run.json"):
+        shutil.copy(smoke(other).out / file, tmp_path)
+    check_not_redrawn(name, tmp_path, here, f"holds a run of {other}", f"redraw it with {other}.py")
 
 
 def test_redrawing_a_folder_that_is_not_there(here, tmp_path):

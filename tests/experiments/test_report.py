@@ -87,8 +87,21 @@ def test_an_unfinished_run_is_refused(report, stopped):
         report(part.out)
 
 
-def test_a_folder_without_a_run_gives_no_report(report, smoke, tmp_path):
-    """No section is made of records alone; what went wrong names run.json."""
+@pytest.mark.parametrize("text", [None, "", "[]", "3", "{}", '{"finished": '])
+def test_a_folder_without_a_readable_run_is_refused_in_one_sentence(text, report, smoke, tmp_path):
+    """No section is made of records alone; the sentence names the folder and run.json."""
     shutil.copy(smoke("linear_landscape").out / "records.jsonl", tmp_path)
-    with pytest.raises((SystemExit, OSError), match=r"run\.json"):
+    if text is not None:
+        (tmp_path / "run.json").write_text(text)
+    with pytest.raises(SystemExit, match=rf"{tmp_path}: no readable run\.json; name the folder of a run"):
         report(tmp_path)
+
+
+def test_one_seed_has_no_standard_error_and_a_tree_may_have_no_commit(report, smoke, tmp_path):
+    """The cell stays empty, and the sentence says that there is no commit."""
+    about = smoke("mnist_schedules").about
+    single = {name: number | {"standard_error": None} for name, number in about["summary"].items()}
+    (tmp_path / "run.json").write_text(json.dumps(about | {"summary": single, "commit": None, "dirty": False}))
+    text = report(tmp_path)
+    assert ", of no commit." in text
+    assert {error for _, _, error in cells(text)} == {""}
