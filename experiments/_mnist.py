@@ -199,7 +199,8 @@ def per_seed(config: Any, arms: Iterable[Arm]) -> list[Unit]:
         for arm in arms:
             _problem(arm, data, Key(0), None)
             _retrain(arm.config, data, Key(0), data.train[:0])
-            for n in dict.fromkeys((*(arm.against or []), *(arm.real or []))):
+            sets: list[int] = [*(arm.against or []), *(arm.real or [])]
+            for n in dict.fromkeys(sets):
                 balanced(Key(0), data.train, n)
         if config.verifier is not None:
             if any(arm.real for arm in arms):
