@@ -107,7 +107,15 @@ def nowhere(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "setting",
-    ["refit={steps: 21}", "first={steps: 21}", "images=200", "rounds=2", "initial=200", "model=conv", "threads=2"],
+    [
+        "refit={steps: 21}",
+        "first={steps: 21}",
+        "images=200",
+        "rounds=2",
+        "initial=200",
+        "model_settings={latent: 9}",
+        "threads=2",
+    ],
 )
 def test_an_arm_of_other_settings_has_another_address(setting, load, nowhere):
     """What changes the rows of an arm changes its address; the names of the arms stay."""
