@@ -70,10 +70,11 @@ def test_the_public_path_gives_the_figures_numbers(here):
 
     key, digits = Key(SEED), load("digits")
     features = feature_net(digits, config["feature_steps"])
+    model = {"model": config["model"], "settings": config["model_settings"]}
     problem = Problem(
         initial=balanced(key.fold("initial"), digits.train, config["initial"]),
-        first=Refit(model=config["model"], training=Training(**config["first"])),
-        refit=Refit(model=config["model"], training=Training(**config["refit"])),
+        first=Refit(**model, training=Training(**config["first"])),
+        refit=Refit(**model, training=Training(**config["refit"])),
         test=digits.test.bernoulli(key.fold("test")),
         keep=config["keep"],
         measure=Measure(digits.test, features, config["images"]),
