@@ -6,7 +6,6 @@ import base64
 import hashlib
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -239,13 +238,12 @@ def follow_arm(config: Any, arm: Arm, seed: int, folder: Path) -> Rows:
     torch.set_num_threads(config.threads)
     own = _quirks(arm.config)
     shared = _shared("arm", config, own, arm, seed)
-    with nullcontext() if shared is None else shared.held() as rows:
-        if rows is not None:
-            say(f"{arm.name}-seed{seed}: another figure has the same arm; taken from {config.shared}")
-        else:
+    with shared.held() as rows:
+        if rows is None:
             rows = _run_arm(config, own, arm, seed, folder)
-            if shared is not None:
-                shared.write(rows)
+            shared.write(rows)
+        else:
+            say(f"{arm.name}-seed{seed}: another figure has the same arm; taken from {config.shared}")
     about = {"arm": arm.name, "seed": seed, "data": load(config.data).name, "model": own.model, **arm.about}
     return [{**about, **each} for each in rows]
 
@@ -289,23 +287,23 @@ def _start(
     key = Key(seed)
     before = Arm("", arm.config, [], {}, verified=False, as_refit=arm.as_refit)
     shared = _shared("start", config, own, before, seed)
-    with nullcontext() if shared is None else shared.held() as rows:
-        if rows is not None and shared is not None:
+    with shared.held() as rows:
+        if rows is not None and shared.folder is not None:
             return load_on(shared.folder), rows[0]
         start = problem.start(key)
         first = {"round": 0, "candidates": 0, "kept": 0, **problem.measure(key.fold(0), start.model)}
-        if shared is not None:
-            shared.write([first], partial(save_state, start))
+        shared.write([first], partial(save_state, start))
     return start, first
 
 
-def _shared(what: str, config: Any, own: Any, arm: Arm, seed: int) -> Shared | None:
-    """Return where an arm's rows, or its start, are or will be for all figures; None where it is not shared.
+def _shared(what: str, config: Any, own: Any, arm: Arm, seed: int) -> Shared:
+    """Return where an arm's rows, or its start, are or will be for all figures.
 
-    An arm with a verifier of the user's own, with weights of Inception, or whose candidates are stored, is not.
+    An arm with a verifier of the user's own, with weights of Inception, or whose candidates are stored, is not
+    shared.
     """
-    if config.shared is None or config.store is not None or config.verifier is not None or config.inception:
-        return None
+    alone = config.store is not None or config.verifier is not None or config.inception is not None
+    folder = None if alone else config.shared
     names = set(Digits.model_fields) - BESIDE  # settings of one figure alone are in its arms
     if not arm.verified:
         names -= OF_THE_VERIFIER
@@ -328,7 +326,7 @@ def _shared(what: str, config: Any, own: Any, arm: Arm, seed: int) -> Shared | N
         "seed": seed,
         "samples": seed == config.seed,
     }
-    return Shared(config.shared, deciding)
+    return Shared(folder, deciding)
 
 
 def _quirks(config: Any) -> Any:

@@ -40,7 +40,8 @@ def follow(loop: Loop, key: Key, start: State, sizes: Sequence[int | Quota]) -> 
 
 def tell(name: str, row: dict[str, Any], rounds: int, shown: Sequence[str]) -> None:
     """Print some numbers of a round as soon as it ends, for whoever waits for the others."""
-    numbers = ", ".join(f"{each} {row[each]:.4g}" for each in shown if each in row)
+    known = [name for name in shown if row.get(name) is not None]
+    numbers = ", ".join(f"{each} {row[each]:.4g}" for each in known)
     say(f"{name}: round {row['round']} of {rounds}: {numbers}")
 
 

@@ -24,8 +24,9 @@ PACKAGES = ("numpy", "torch")
 class Shared:
     """One address in a folder: rows, and files beside them, written whole or not at all, checked when read.
 
-    folder: where all figures look. deciding: everything that the rows depend on: numbers, texts, lists, mappings,
-        and functions that have a name. The library's source and the versions of numpy and torch are added.
+    folder: where all figures look; None where nothing is shared, so nothing is found and nothing kept.
+    deciding: everything that the rows depend on: numbers, texts, lists, mappings, and functions that have a name.
+        The library's source and the versions of numpy and torch are added.
 
     >>> import tempfile
     >>> folder = tempfile.mkdtemp()
@@ -38,27 +39,33 @@ class Shared:
     [{'round': 0}]
     """
 
-    def __init__(self, folder: str | Path, deciding: Mapping[str, Any]) -> None:
-        self._store = RunDir(folder)
+    def __init__(self, folder: str | Path | None, deciding: Mapping[str, Any]) -> None:
+        self._store = None if folder is None else RunDir(folder)
         versions = {name: version(name) for name in PACKAGES}
         everything = [described(deciding), versions, source_digest()]
         text = json.dumps(everything, sort_keys=True)
         self.address = hashlib.sha256(text.encode()).hexdigest()[:32]
 
     @property
-    def folder(self) -> Path:
-        """Where the files of this address lie."""
+    def folder(self) -> Path | None:
+        """Where the files of this address lie; None where nothing is shared."""
+        if self._store is None:
+            return None
         return self._store.folder(0, self.address)
 
     @contextmanager
     def held(self) -> Iterator[Rows | None]:
         """Yield the rows, or None where there are none yet; another process that wants them waits meanwhile."""
+        if self._store is None:
+            yield None
+            return
         with FileLock(self._store.path / f"{self.address}.lock"):
             yield self._store.rows(0, self.address)
 
     def write(self, rows: Rows, save: Callable[[Path], None] | None = None) -> None:
         """Keep the rows, and the files that `save(folder)` writes."""
-        self._store.commit(0, self.address, rows, save)
+        if self._store is not None:
+            self._store.commit(0, self.address, rows, save)
 
 
 def described(value: Any) -> Any:

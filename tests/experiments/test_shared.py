@@ -95,7 +95,7 @@ def addresses(load, name, *settings):
     for unit in module.units(config):
         arm, seed = unit.arguments
         shared = shared_arm("arm", config, _quirks(arm.config), arm, seed)
-        found[unit.name] = None if shared is None else shared.address
+        found[unit.name] = shared.address if shared.folder else None
     return found
 
 

@@ -35,7 +35,7 @@ def judge(*answers):
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/v1", asked
@@ -153,7 +153,7 @@ def test_a_judge_that_is_down_or_too_slow_gives_no_verdict(pairs):
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Slow)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         url = f"http://127.0.0.1:{server.server_port}"
         with pytest.warns(UserWarning, match="judge failed 1 time, no verdict for 1 row; TimeoutError: timed out"):
