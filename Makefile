@@ -4,7 +4,7 @@ DATA ?= digits
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
-QUICK := tests/core tests/linear tests/test_contracts.py tests/test_layers.py
+QUICK := tests/core tests/linear tests/test_contracts.py
 
 .PHONY: reproduce test quick lint bench clean
 
@@ -16,8 +16,10 @@ reproduce: .venv/first  ## every figure at its laptop preset; DATA=mnist takes r
 test: lint  ## every test that needs no data folder, on two cores
 	$(PYTEST) -m "not data" --durations 10
 
-quick: lint  ## before every commit: the linters, and the tests of core, linear and the contracts
-	$(PYTEST) -m "not slow and not data" $(QUICK)
+quick: .venv/ready  ## before every commit: the linters, and the tests of core, linear and the contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright & types=$$!; $(PYTEST) -m "not slow and not data" $(QUICK) && wait $$types
 
 lint: .venv/ready
 	$(BIN)/ruff check

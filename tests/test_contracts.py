@@ -280,6 +280,7 @@ def test_every_verifier_and_filter_of_the_mnist_backend_has_an_example_here():
     assert found == {"batch": set(mnist_verifiers()), "scores": set(mnist_filters())}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", mnist_verifiers())
 @pytest.mark.parametrize("binary", [False, True], ids=["grey", "binary"])
 def test_mnist_verifiers(name, binary):
@@ -287,12 +288,14 @@ def test_mnist_verifiers(name, binary):
     check_verifier(mnist_verifiers()[name](), images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", mnist_filters())
 def test_mnist_filters(name):
     check_filter(mnist_filters()[name]())
     check_filter(mnist_filters()[name](), np.repeat([0.0, 0.25, 1.0], 10))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", mnist_verifiers())
 @pytest.mark.parametrize("n", [60, Quota(2, groups=10)], ids=["count", "quota"])
 @pytest.mark.parametrize("settings", [{}, {"warm": True}, {"model": "conv", "settings": {"latent": 2}}], ids=str)

@@ -158,6 +158,7 @@ def test_far_from_the_centre_rho_comes_out_low(exact):
     assert not holds(advice.rho, parameters[0, 0])
 
 
+@pytest.mark.slow
 def test_at_bias_1_rho_is_covered_less_often_and_no_misfit_shows_it(exact):
     """The formula's own error, 0.01, against an interval of 0.07 at 20 seeds: it covers 0.85 in place of 0.95."""
     problem, parameters = exact(1.0, 1.0)

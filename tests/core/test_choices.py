@@ -196,6 +196,7 @@ def test_two_filters_serve_a_quota_where_both_judge_row_by_row():
 # Many rows.
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_groups_are_chosen_from_at_once():
     """Mixed in any order: as many kept as groups, each the best of its own."""
     groups = Key(7).numpy().permutation(1_000_000) // 10

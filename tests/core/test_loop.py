@@ -102,6 +102,7 @@ def plain(state):
 # Chunks.
 
 
+@pytest.mark.slow
 @given(st.integers(1, 250), st.integers(1, 90), st.integers(0, 10**6), st.sampled_from(["ints", "quota"]))
 def test_chunk_never_changes_a_result(n, block, seed, kind):
     """The record (with all that `observe` saw), the model and the past; also with random verifiers."""
