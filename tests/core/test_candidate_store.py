@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,6 +34,8 @@ from veriloop import (
 )
 from veriloop.core.candidate_store import FILE, StoredRound, stateful
 from veriloop.core.store import load_arrays, save_arrays
+
+parquet = pytest.importorskip("pyarrow.parquet", reason="the extra [experiments] is not installed")
 
 ARRAYS = {"save": save_arrays, "load": load_arrays}
 START = State(np.zeros(2))
