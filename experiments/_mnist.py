@@ -303,7 +303,8 @@ def _shared(what: str, config: Any, own: Any, arm: Arm, seed: int) -> Shared:
     shared.
     """
     alone = config.store is not None or config.verifier is not None or config.inception is not None
-    folder = None if alone else config.shared
+    if alone or config.shared is None:
+        return Shared(None, {})
     names = set(Digits.model_fields) - BESIDE  # settings of one figure alone are in its arms
     if not arm.verified:
         names -= OF_THE_VERIFIER
@@ -326,7 +327,7 @@ def _shared(what: str, config: Any, own: Any, arm: Arm, seed: int) -> Shared:
         "seed": seed,
         "samples": seed == config.seed,
     }
-    return Shared(folder, deciding)
+    return Shared(config.shared, deciding)
 
 
 def _quirks(config: Any) -> Any:

@@ -20,8 +20,8 @@ import yaml
 
 HERE = Path(__file__).resolve().parent
 
-# Seconds that a figure takes at `laptop` with the embedded data, measured by this script on two idle cores of an
-# Intel Xeon. The figures are made in this order: the first needs nothing but NumPy and SciPy.
+# Seconds that a figure takes at `laptop` with the embedded data, from one `make reproduce` on two
+# idle cores of an Intel Xeon. The figures are made in this order. The first needs no torch.
 SECONDS = {
     "linear_landscape": 18,
     "linear_rounds": 57,
