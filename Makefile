@@ -4,27 +4,25 @@ DATA ?= digits
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+TYPES_AND_TESTS := $(BIN)/pyright & types=$$!; $(PYTEST)
 QUICK := tests/core tests/linear tests/test_contracts.py
 
-.PHONY: reproduce test quick lint bench clean
+.PHONY: reproduce test quick bench clean
 
 reproduce: .venv/first  ## every figure at its laptop preset; DATA=mnist takes real MNIST; interrupted, it goes on
 	@$(BIN)/python experiments/_reproduce.py --first
 	@$(MAKE) --no-print-directory .venv/ready
 	@$(BIN)/python experiments/_reproduce.py --data $(DATA)
 
-test: lint  ## every test that needs no data folder, on two cores
-	$(PYTEST) -m "not data" --durations 10
+test: .venv/ready  ## the linters, and every test that needs no data folder, on two cores
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(TYPES_AND_TESTS) -m "not data" --durations 10 && wait $$types
 
 quick: .venv/ready  ## before every commit: the linters, and the tests of core, linear and the contracts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/pyright & types=$$!; $(PYTEST) -m "not slow and not data" $(QUICK) && wait $$types
-
-lint: .venv/ready
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/pyright
+	$(TYPES_AND_TESTS) -m "not slow and not data" $(QUICK) && wait $$types
 
 bench: .venv/ready  ## the speed tables; let nothing else run
 	$(BIN)/python benchmarks/linear.py

@@ -80,8 +80,8 @@ def _bounds(verifier: Any, problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     return lower, upper
 
 
-def shapes(problem: Problem, normal: np.ndarray, aspect: float, temperature: float) -> dict[str, Any]:
-    """Return a verifier of every shape about the problem's centre, all as often right about the truth's own rows.
+def matched_verifier(name: str, problem: Problem, normal: np.ndarray, aspect: float, temperature: float) -> Any:
+    """Return a verifier of one shape about the problem's centre, as often right about the truth's own rows as any.
 
     Each shape is scaled until, were it unbiased, it would accept the same share of the truth's labels as the
     problem's ball, on average over the singular directions: acceptance is what a verifier costs, and the one width
@@ -100,11 +100,12 @@ def shapes(problem: Problem, normal: np.ndarray, aspect: float, temperature: flo
         "half-space": lambda center, r: KnowledgeHalfSpace(center, normal, r, slack),
         "soft ball": lambda center, r: Soft(KnowledgeBall(center, r, slack), temperature),
     }
+    if name == "none":
+        return Constant()
+    if name == "ball":
+        return problem.verifier
     wanted = right(unbiased.verifier, unbiased)
-    matched: dict[str, Any] = {"none": Constant(), "ball": problem.verifier}
-    for name, family in families.items():
-        matched[name] = family(problem.center, _matched(family, unbiased, wanted))
-    return matched
+    return families[name](problem.center, _matched(families[name], unbiased, wanted))
 
 
 def _matched(family: Callable[[np.ndarray, float], Any], unbiased: Problem, wanted: float) -> float:

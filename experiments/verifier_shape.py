@@ -10,7 +10,7 @@ from pydantic import Field
 
 from _config import BadInput, Config, NotNegatives, Positive, Seed, Whole
 from _run import Rows, Unit, follow, main, spread
-from _shapes import Windows, expected, shapes, simulated, windows
+from _shapes import Windows, expected, matched_verifier, simulated, windows
 from plots.verifier_shape import DESIGNS, SHAPES, draw, summarise
 from veriloop import Bernoulli, Key, Quota
 from veriloop.linear import Generate, Problem, RandomDirections, Soft
@@ -65,7 +65,8 @@ def _setting(config: Shapes, shape: str, bias: float) -> tuple[Problem, Any]:
     design: dict[str, Any] = {"rows": config.rows, "dim": config.dim, "noise": config.noise}
     design |= {"radius": config.radius, "design_seed": config.design_seed, "direction_seed": config.direction_seed}
     problem, far = (Problem.gaussian(bias=each, **design) for each in (bias, 1.0))
-    return problem, shapes(problem, far.center - far.truth, config.aspect, config.temperature)[shape]
+    normal = far.center - far.truth
+    return problem, matched_verifier(shape, problem, normal, config.aspect, config.temperature)
 
 
 def _by_inversion(config: Shapes, problem: Problem, bounds: Windows) -> tuple[np.ndarray, list[float]]:

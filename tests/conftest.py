@@ -1,7 +1,12 @@
-"""Hypothesis without chance or clocks: the same examples every run, however busy the machine."""
+"""For all tests: the same examples every run, one thread each, and two launched processes."""
 
 import os
+import socket
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -17,3 +22,37 @@ settings.load_profile("veriloop")
 # for one another on a busy machine cost seven times as much as they save.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
+
+
+@pytest.fixture(scope="session")
+def launch() -> Callable[..., list[tuple[str, str]]]:
+    """Run a command in two processes with the variables that torchrun and accelerate set.
+
+    Returns what each process wrote to stdout and stderr. A launcher would import torch once more.
+    """
+
+    def start(command: Sequence[object], cwd: Path, environment: Mapping[str, str]) -> list[tuple[str, str]]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        common = {
+            **environment,
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "WORLD_SIZE": "2",
+            "OMP_NUM_THREADS": "1",
+            "HF_HUB_OFFLINE": "1",
+            "CUDA_VISIBLE_DEVICES": "",
+        }
+        line = [str(part) for part in command]
+        started = []
+        for rank in ("0", "1"):
+            own = {**common, "RANK": rank, "LOCAL_RANK": rank}
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+            started.append(subprocess.Popen(line, cwd=cwd, env=own, **pipes))
+        written = [process.communicate(timeout=600) for process in started]
+        for process, (_, stderr) in zip(started, written, strict=True):
+            assert process.returncode == 0, stderr[-3000:]
+        return written
+
+    return start

@@ -16,6 +16,7 @@ from veriloop.linear import FixedDesign, Generate, Problem, simulate, theory
 NAME = "verifier_shape"
 HELD = ["ball", "l1 ball", "box", "ellipsoid"]
 HARD = ["none", *HELD, "half-space"]
+SHAPES = [*HARD, "soft ball"]
 BIAS = 0.7
 
 
@@ -31,7 +32,8 @@ def maps():
 def setting(maps):
     """One biased problem and all its verifiers, with their windows."""
     problem = Problem.gaussian(bias=BIAS, radius=1.0, dim=4, rows=40, noise=1.5)
-    verifiers = maps.shapes(problem, problem.center - problem.truth, 9.0, 0.4)
+    normal = problem.center - problem.truth
+    verifiers = {name: maps.matched_verifier(name, problem, normal, 9.0, 0.4) for name in SHAPES}
     return SimpleNamespace(
         problem=problem,
         verifiers=verifiers,
@@ -44,7 +46,7 @@ def test_all_shapes_are_right_about_the_truth_as_often_as_the_ball(maps):
     for bias in (0.0, 2.0):
         problem = Problem.gaussian(bias=bias, radius=0.6)
         unbiased = replace(problem, center=problem.truth)
-        made = maps.shapes(problem, np.eye(8)[0], 5.0, 0.2)
+        made = {name: maps.matched_verifier(name, problem, np.eye(8)[0], 5.0, 0.2) for name in SHAPES}
         shares = {}
         for name, verifier in made.items():
             assert getattr(verifier, "center", problem.center) is problem.center
@@ -90,7 +92,7 @@ def test_the_map_is_what_accepted_labels_do(shape, setting):
         assert abs(z((own - mean) ** 2, variance)) < 4
 
 
-@pytest.mark.parametrize("shape", [*HARD, "soft ball"])
+@pytest.mark.parametrize("shape", SHAPES)
 def test_the_slope_of_the_map_is_the_variance_of_what_passes(shape, setting):
     """T' = V for every rule, and V is at most 1: no shape here drives estimates apart."""
     bounds, step = setting.windows[shape], 1e-4
@@ -145,13 +147,13 @@ def test_the_expectation_does_not_take_the_estimate_for_normal(maps):
     """Drifting from a half-space the estimate is skewed: by round 20 a normal one has 4 % less variance."""
     problem = Problem.gaussian(bias=0.0, radius=1.0)
     normal = Problem.gaussian(bias=1.0, radius=1.0).center - problem.truth
-    bounds = maps.windows(maps.shapes(problem, normal, 9.0, 0.3)["half-space"], problem)
+    bounds = maps.windows(maps.matched_verifier("half-space", problem, normal, 9.0, 0.3), problem)
     means, variances, _ = maps.expected(problem.singular_values, bounds, [100] * 20)
     errors = maps.simulated(problem.singular_values, bounds, [100] * 20, 6000, Key(41))
     assert abs(z(np.sum((errors[20] - means[20]) ** 2, axis=1), np.sum(variances[20]))) < 4
 
 
-@pytest.mark.parametrize("shape", [*HARD, "soft ball"])
+@pytest.mark.parametrize("shape", SHAPES)
 def test_the_generic_loop_agrees(shape, maps, setting):
     """Two rounds through verifier, filter, quota and least squares: errors, and the candidates that they took."""
     problem, verifier = setting.problem, setting.verifiers[shape]

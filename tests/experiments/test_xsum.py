@@ -1,6 +1,5 @@
 """The script on summaries: arms are paired, stops and processes change nothing, bad input is refused."""
 
-import subprocess
 import sys
 
 import numpy as np
@@ -53,16 +52,14 @@ def test_a_stopped_run_resumes_to_the_same_bytes(stopped, here, smoke):
 
 
 @pytest.mark.slow
-def test_two_launched_processes_make_one_run(here, monkeypatch, tmp_path):
+def test_two_launched_processes_make_one_run(here, launch, monkeypatch, tmp_path):
     """One set of files and one line a round; resumed, either does nothing again, and one writes."""
     out = tmp_path / "run"
     own = settings("replicates=1", "rounds=1", "store=candidates", *BRIEF)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    script = [EXPERIMENTS / f"{NAME}.py", "--preset", "smoke", "--out", out, *own]
-    alone = environment(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", CUDA_VISIBLE_DEVICES="")
-    done = subprocess.run([*launch, *script], env=alone, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("figure:") == 1 and done.stderr.count("round 1 of 1") == 2
+    script = [sys.executable, EXPERIMENTS / f"{NAME}.py", "--preset", "smoke", "--out", out, *own]
+    first, second = launch(script, tmp_path, environment())
+    assert first[0].count("figure:") == 1 and first[1].count("round 1 of 1") == 2
+    assert second == ("", "")
     assert [(row["filtering"], row["round"], row["kept"]) for row in rows_of(out)] == [
         ("filtered", 0, 0), ("filtered", 1, 5), ("unfiltered", 0, 0), ("unfiltered", 1, 5),
     ]  # fmt: skip
