@@ -21,8 +21,8 @@ import torch
 from _timing import processor
 
 from veriloop import Key, Loop, RunDir, State, TopFraction
-from veriloop.core.candidate_store import FILE
 from veriloop.mnist import MLPCVAE, Discriminator, Generate, Images, Judge
+from veriloop.store.candidates import FILE
 
 FILTERED = ["--filter", "{call: TopFraction, fraction: 0.05}"]
 JUDGED = ["--verifier", "{call: 'refilter:Ink', limit: 0.5}"]

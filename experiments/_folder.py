@@ -22,7 +22,7 @@ import veriloop
 from _config import BadInput, Config
 from _engine import Unit, evaluate
 from plots.common import Measured, Rows
-from veriloop.core.store import RunDir, first_process, line
+from veriloop.store.folder import RunDir, first_process, line
 
 NO_MATTER = {"engine", "shared"}  # settings that may change between stop and resume: no record depends on them
 

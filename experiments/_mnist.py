@@ -20,7 +20,6 @@ from _run import Rows, Unit, say, tell
 from _shared import Shared
 from plots._mnist import MAIN
 from veriloop import Key, Loop, Quota, Replace, RunDir, State, Threshold, build
-from veriloop.core.store import row
 from veriloop.mnist import (
     CVAE,
     Data,
@@ -41,6 +40,7 @@ from veriloop.mnist import (
     save_state,
 )
 from veriloop.mnist.features import DEVIATION, MEAN
+from veriloop.store.folder import row
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", strict=True))

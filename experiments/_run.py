@@ -20,8 +20,8 @@ from _engine import Unit as Unit
 from _folder import RunFolder
 from plots.common import Measured, Rows
 from veriloop import Key, Loop, Quota, State
-from veriloop.core.candidate_store import needed
-from veriloop.core.store import first_process, row
+from veriloop.store.candidates import needed
+from veriloop.store.folder import first_process, row
 
 
 def spread(name: str, sample: np.ndarray) -> dict[str, float]:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from _config import BadInput, Config, Positive, Whole
 from _run import Rows, tell
 from veriloop import Key, Loop, RunDir, State, build
-from veriloop.core.store import row
+from veriloop.store.folder import row
 from veriloop.xsum import (
     Data,
     FineTune,

@@ -195,7 +195,7 @@ for label, share in found_after.items():
 # sentences of the corpus. That is so with keys 1 and 2 as well. A verifier teaches what it knows,
 # and a model can pass its test without doing what the test was meant for.
 #
-# Verifiers compose. A reward model (`xsum.fit_reward`), a judge at a URL (`xsum.Endpoint`), or a
+# Verifiers compose. A reward model (`xsum.fit_reward`), a judge at a URL (`vl.Endpoint`), or a
 # rule against repetition can have a say beside this one. The record tells how much each of them
 # accepts.
 

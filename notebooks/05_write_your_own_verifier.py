@@ -35,7 +35,7 @@ import numpy as np
 import torch
 
 import veriloop as vl
-from veriloop import linear, mnist, xsum
+from veriloop import linear, mnist
 from veriloop.testing import check_verifier
 
 plt.rcParams["figure.figsize"] = (7, 2.8)
@@ -234,7 +234,7 @@ for verifier in on_images.values():
 # %% [markdown]
 # ## A judge at a URL
 #
-# `xsum.Endpoint` asks whatever speaks the protocol of OpenAI: a hosted model, vLLM, llama.cpp,
+# `vl.Endpoint` asks whatever speaks the protocol of OpenAI: a hosted model, vLLM, llama.cpp,
 # Ollama. It sends one question a row, as the function `question` words it, and reads a number from
 # 0 to 10. 5 or more accepts. It asks again when a request fails. An answer without a number is no
 # verdict: the row is not kept, and it is counted. Judges are slow and charge by the question, so
@@ -310,8 +310,8 @@ class StandIn(BaseHTTPRequestHandler):
 server = HTTPServer(("127.0.0.1", 0), StandIn)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 url = f"http://127.0.0.1:{server.server_port}/v1"
-row_judge = xsum.Endpoint(url, "stand-in", question=ask_row, wait=0.01)
-image_judge = xsum.Endpoint(url, "stand-in", question=ask_image, wait=0.01)
+row_judge = vl.Endpoint(url, "stand-in", question=ask_row, wait=0.01)
+image_judge = vl.Endpoint(url, "stand-in", question=ask_image, wait=0.01)
 check_verifier(row_judge, known[:20])
 check_verifier(image_judge, data.test[:20])
 on_rows["judge"] = vl.Cached(row_judge, content=ask_row)

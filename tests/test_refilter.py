@@ -31,10 +31,10 @@ from veriloop import (
     run,
 )
 from veriloop import refilter as module
-from veriloop.core.candidate_store import FILE
-from veriloop.core.store import load_arrays, save_arrays
 from veriloop.linear import Data, Problem, Soft
 from veriloop.refilter import main, refilter
+from veriloop.store.candidates import FILE
+from veriloop.store.folder import load_arrays, save_arrays
 
 PROBLEM = Problem.gaussian(bias=0.5, radius=1.0, dim=4)
 ROWWISE = (Threshold(0.0), Threshold(-1.0), KeepAll())

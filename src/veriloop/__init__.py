@@ -1,19 +1,138 @@
-"""Training on synthetic data that a verifier has checked: one generic loop, a backend for each kind of model."""
+"""Training on synthetic data that a verifier has checked: one loop, and a backend for each kind of model."""
 
 from importlib import import_module
 from types import ModuleType
 
-from veriloop.core import *  # noqa: F403  # pyright: ignore[reportWildcardImportFromLibrary]
-from veriloop.core import __all__ as __all__
-
-# Each loads on first touch; one that needs more than NumPy and SciPy has an extra.
-_BACKENDS = ("linear", "mnist", "xsum")
+from veriloop import schedules
+from veriloop.components import build
+from veriloop.core import (
+    Batch,
+    Candidates,
+    Columns,
+    Key,
+    Loop,
+    Quota,
+    Record,
+    RoundError,
+    State,
+    Verdict,
+    concatenate,
+    run,
+)
+from veriloop.diagnose import Advice, Alarm, Estimate, advise, alarm
+from veriloop.filters import (
+    Alternatives,
+    Bernoulli,
+    BestOf,
+    KeepAll,
+    Luce,
+    Margin,
+    RandomFraction,
+    Then,
+    Threshold,
+    TopCount,
+    TopFraction,
+)
+from veriloop.observe import AcceptanceByGroup, FromStart, SelectionBias, Spread, together
+from veriloop.pools import Accumulate, AccumulateSubsample, FreshReal, MixReal, Replace, Window
+from veriloop.store import RunDir, load_arrays, save_arrays
+from veriloop.verifiers import (
+    Audited,
+    Batched,
+    Cached,
+    Calibrated,
+    Constant,
+    CovarianceMatch,
+    Endpoint,
+    Noisy,
+    Oracle,
+    Random,
+    Retry,
+    Shifted,
+    all_of,
+    any_of,
+    calibrated,
+    vote,
+    weighted,
+)
 
 __version__ = "0.1.0"
 
+# Each loads on first touch; one that needs more than NumPy and SciPy has an extra.
+_BACKENDS = ("linear", "mnist", "xsum")
+_LAZY = (*_BACKENDS, "testing")
+
+__all__ = [
+    "AcceptanceByGroup",
+    "Accumulate",
+    "AccumulateSubsample",
+    "Advice",
+    "Alarm",
+    "Alternatives",
+    "Audited",
+    "Batch",
+    "Batched",
+    "Bernoulli",
+    "BestOf",
+    "Cached",
+    "Calibrated",
+    "Candidates",
+    "Columns",
+    "Constant",
+    "CovarianceMatch",
+    "Endpoint",
+    "Estimate",
+    "FreshReal",
+    "FromStart",
+    "KeepAll",
+    "Key",
+    "Loop",
+    "Luce",
+    "Margin",
+    "MixReal",
+    "Noisy",
+    "Oracle",
+    "Quota",
+    "Random",
+    "RandomFraction",
+    "Record",
+    "Replace",
+    "Retry",
+    "RoundError",
+    "RunDir",
+    "SelectionBias",
+    "Shifted",
+    "Spread",
+    "State",
+    "Then",
+    "Threshold",
+    "TopCount",
+    "TopFraction",
+    "Verdict",
+    "Window",
+    "advise",
+    "alarm",
+    "all_of",
+    "any_of",
+    "build",
+    "calibrated",
+    "concatenate",
+    "load_arrays",
+    "run",
+    "save_arrays",
+    "schedules",
+    "together",
+    "vote",
+    "weighted",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_LAZY, "__version__"])
+
 
 def __getattr__(name: str) -> ModuleType:
-    if name not in _BACKENDS:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
         return import_module(f"{__name__}.{name}")

@@ -14,13 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from veriloop.core.candidate_store import FILE, StoredRound, needed, stateful
-from veriloop.core.candidates import until_full
-from veriloop.core.components import build
-from veriloop.core.filters import RoundError
+from veriloop.components import build
+from veriloop.core.candidates import RoundError, until_full
 from veriloop.core.loop import select
-from veriloop.core.store import line
 from veriloop.core.verdict import Verdict, judged, rowwise
+from veriloop.store.candidates import FILE, StoredRound, needed, stateful
+from veriloop.store.folder import line
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def refilter(
 
     >>> import tempfile
     >>> from veriloop import Key, Loop, Random, RunDir, State, TopFraction
-    >>> from veriloop.core.store import load_arrays, save_arrays
+    >>> from veriloop.store.folder import load_arrays, save_arrays
     >>> write = lambda key, model, n: key.numpy().random((n, 2))
     >>> loop = Loop(generate=write, verify=Random(), filter=TopFraction(0.1), refit=lambda key, model, rows: model)
     >>> folder, options = tempfile.mkdtemp(), {"save": save_arrays, "load": load_arrays, "candidates": True}
@@ -102,7 +101,7 @@ def _own_filter(stored: StoredRound) -> dict[str, Any]:
 
 def _filter(spec: Any) -> Any:
     if isinstance(spec, dict) and isinstance(name := spec.get("call"), str) and ":" not in name:
-        spec = {**spec, "call": f"veriloop.core:{name}"}
+        spec = {**spec, "call": f"veriloop:{name}"}
     return _callable("filter", build(spec))
 
 

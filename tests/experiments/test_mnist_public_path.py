@@ -10,7 +10,6 @@ import json
 import pytest
 
 from veriloop import Key, run
-from veriloop.core.store import row
 from veriloop.mnist import (
     Discriminate,
     Measure,
@@ -21,6 +20,7 @@ from veriloop.mnist import (
     feature_net,
     load,
 )
+from veriloop.store.folder import row
 
 SEED, ROUNDS, KEPT = 5, 2, 100
 TINY = {

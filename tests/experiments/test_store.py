@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from helpers import CLOSED, settings
 
-from veriloop.core.candidate_store import FILE
 from veriloop.refilter import refilter
+from veriloop.store.candidates import FILE
 
 STORE = settings("replicates=1", "store=candidates")  # of a smoke run's two seeds the first
 STORING = ["mnist_schedules", "xsum_rouge"]

@@ -8,10 +8,10 @@ import pyarrow.parquet as parquet
 import pytest
 
 from veriloop import Accumulate, Key, Quota, Random, RunDir, Threshold, run
-from veriloop.core.candidate_store import FILE, StoredRound
 from veriloop.mnist import Generate, Images, TopPerDraw, load_state, save_state
 from veriloop.mnist import problem as module
 from veriloop.refilter import refilter
+from veriloop.store.candidates import FILE, StoredRound
 
 OPTIONS = {"save": save_state, "load": load_state, "candidates": True}
 

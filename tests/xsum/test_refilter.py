@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from veriloop import Accumulate, Key, RunDir, State, TopCount, run
-from veriloop.core.candidate_store import StoredRound
 from veriloop.refilter import refilter
+from veriloop.store.candidates import StoredRound
 from veriloop.xsum import FineTune, Generate, Problem, RougeVerifier, Summaries, rouge
 
 COLUMNS = ("articles", "references", "summaries", "prompts")

@@ -40,6 +40,13 @@ def concatenate(batches: Sequence[B]) -> B:
     return kind.concatenate(batches)
 
 
+def as_batches(past: Any) -> tuple[Any, ...]:
+    """Return the past as a tuple of batches: of none for `None`, of one for a bare batch."""
+    if past is None:
+        return ()
+    return past if isinstance(past, tuple) else (past,)
+
+
 def check_count(what: str, n: Any, least: int = 1) -> None:
     """Refuse what cannot be a number of rows, rounds or tries: only integers of at least `least` can."""
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < least:

@@ -9,7 +9,10 @@ from typing import Any, Generic
 import numpy as np
 
 from veriloop.core.batch import B, check_count, concatenate
-from veriloop.core.filters import RoundError
+
+
+class RoundError(RuntimeError):
+    """A round could not do what was asked of it; nothing was refitted."""
 
 
 class Candidates(Generic[B]):

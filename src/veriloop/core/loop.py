@@ -9,13 +9,12 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from veriloop.core.batch import B, check_count
-from veriloop.core.candidates import Candidates, Quota
-from veriloop.core.filters import KeepAll, RoundError
+from veriloop.core.candidates import Candidates, Quota, RoundError
 from veriloop.core.key import Key
-from veriloop.core.panel import disagreement
-from veriloop.core.pools import Replace
-from veriloop.core.verdict import Verdict, called, judged, rowwise
-from veriloop.core.verifiers import Constant
+from veriloop.core.verdict import Verdict, called, disagreement, judged, rowwise
+from veriloop.filters.ranking import KeepAll
+from veriloop.pools import Replace
+from veriloop.verifiers.algebra import Constant
 
 M = TypeVar("M")  # a model: opaque to the loop
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, combinations
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,19 @@ class Verdict:
                 rates[f"false_accept{of}"] = share(accepted[oracle < 0])
                 rates[f"false_reject{of}"] = share(~accepted[oracle >= 0])
         return rates
+
+
+def disagreement(parts: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Return for every two verifiers the share of rows that one accepts and the other does not.
+
+    parts: name -> scores, shape (n,), as of a `Verdict`; NaN is not accepted. Parts of parts, whose names have a
+    dot, are left out. The loop puts it in the record of every composed verifier.
+
+    >>> disagreement({"judge": np.array([1.0, 1.0, -1.0, np.nan]), "length": np.array([1.0, -1.0, -1.0, 1.0])})
+    {'disagreement_judge_length': 0.5}
+    """
+    accepted = {name: scores >= 0 for name, scores in parts.items() if "." not in name}
+    return {f"disagreement_{a}_{b}": share(accepted[a] != accepted[b]) for a, b in combinations(accepted, 2)}
 
 
 def judged(verifier: Verifier, key: Key, batch: Any) -> Verdict:

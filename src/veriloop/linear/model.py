@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from veriloop.core import Columns, Key, State, concatenate
-from veriloop.core.pools import as_batches
+from veriloop.core.batch import as_batches
 
 Design = Callable[[Key, int], np.ndarray]  # (key, n) -> rows, shape (n, d)
 

@@ -9,10 +9,12 @@ from typing import Self
 
 import numpy as np
 
-from veriloop.core import Constant, Key, Loop, Quota, State, Threshold
+from veriloop.core import Key, Loop, Quota, State
+from veriloop.filters import Threshold
 from veriloop.linear.model import Data, Errors, FixedDesign, Generate, least_squares, right_singular
 from veriloop.linear.simulation import simulate
 from veriloop.linear.verifiers import KnowledgeBall
+from veriloop.verifiers import Constant
 
 
 @dataclass(frozen=True)

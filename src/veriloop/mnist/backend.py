@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from veriloop.core import Key, State
+from veriloop.core.batch import as_batches
 from veriloop.core.candidates import Candidates
-from veriloop.core.pools import as_batches
 from veriloop.core.verdict import share
 from veriloop.mnist.cvae import CVAE, MLPCVAE, ConvCVAE
 from veriloop.mnist.data import DIGITS, Images

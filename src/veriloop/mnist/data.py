@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from veriloop.core import Columns, Key
-from veriloop.core.store import cache_folder
+from veriloop.store.folder import cache_folder
 
 PIXELS, DIGITS = 784, 10
 FILES = {

@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from veriloop.core import Key
-from veriloop.core.store import cache_folder
 from veriloop.mnist.data import DIGITS, Data, Images
 from veriloop.mnist.fit import Training, fit, made
+from veriloop.store.folder import cache_folder
 
 MEAN, DEVIATION = 0.1307, 0.3081  # of MNIST's training pixels; part of what a distance of features means
 

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from veriloop.core.store import cache_folder
 from veriloop.mnist.data import Images
 from veriloop.mnist.features import write_tensors
+from veriloop.store.folder import cache_folder
 
 STATES = ("real_features_sum", "real_features_cov_sum", "real_features_num_samples")
 

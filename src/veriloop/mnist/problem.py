@@ -8,14 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from veriloop.core import Constant, KeepAll, Key, Loop, Replace, State, TopFraction
+from veriloop.core import Key, Loop, State
 from veriloop.core.loop import nothing
 from veriloop.core.verdict import Verifier
+from veriloop.filters import KeepAll, TopFraction
 from veriloop.mnist.backend import Refit, observe
 from veriloop.mnist.cvae import CVAE
 from veriloop.mnist.data import DIGITS, Images
 from veriloop.mnist.generate import Generate
 from veriloop.mnist.verifiers import accuracy
+from veriloop.pools import Replace
+from veriloop.verifiers import Constant
 
 BLOCK = 60_000  # a multiple of 10, so that every round has equally many candidates of each digit
 

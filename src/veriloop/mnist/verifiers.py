@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from veriloop.core import Columns, Key, Verdict
 from veriloop.core.batch import check_count
-from veriloop.core.filters import check_fraction
+from veriloop.filters.ranking import check_fraction
 from veriloop.mnist.cvae import CVAE
 from veriloop.mnist.data import DIGITS, PIXELS, Images
 from veriloop.mnist.fit import Training, fit, made

@@ -4,7 +4,6 @@ from veriloop.xsum.backend import Problem, load_state, observe, save_state
 from veriloop.xsum.base import Pretraining, load_base, pretrained, train_tokenizer
 from veriloop.xsum.corpus import corpus, documents, facts_right, kinds, reports
 from veriloop.xsum.data import Data, Summaries, load
-from veriloop.xsum.endpoint import Endpoint
 from veriloop.xsum.finetune import FineTune
 from veriloop.xsum.generate import Generate
 from veriloop.xsum.metrics import Measure, bootstrap
@@ -29,7 +28,6 @@ from veriloop.xsum.vllm import GenerateVLLM
 __all__ = [
     "Brevity",
     "Data",
-    "Endpoint",
     "Evaluated",
     "FineTune",
     "Generate",

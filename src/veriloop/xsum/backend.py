@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from veriloop.core import Constant, Key, Loop, RandomFraction, Replace, State, TopFraction
+from veriloop.core import Key, Loop, State
+from veriloop.core.batch import as_batches
 from veriloop.core.loop import nothing
-from veriloop.core.pools import as_batches
 from veriloop.core.verdict import Verifier
+from veriloop.filters import RandomFraction, TopFraction
+from veriloop.pools import Replace
+from veriloop.verifiers import Constant
 from veriloop.xsum.base import quietly
 from veriloop.xsum.data import Summaries
 from veriloop.xsum.finetune import FineTune

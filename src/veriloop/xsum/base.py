@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from veriloop.core import Key
-from veriloop.core.store import cache_folder, replaced
+from veriloop.store.folder import cache_folder, replaced
 from veriloop.xsum.corpus import WORDINGS, documents
 from veriloop.xsum.data import hub_answers
 from veriloop.xsum.finetune import token_losses, tokens_and_targets

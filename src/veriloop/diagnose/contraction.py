@@ -21,8 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from veriloop.core.alarm import Series
 from veriloop.core.key import Key
+from veriloop.diagnose.alarms import Series
 
 NOISE, BOTH = ([0, 1], [0]), ([0, 1, 2], [0, 1], [0, 2], [0])  # which of s, q and beta^2 may differ from zero
 GRID = 101  # values of rho that a fit tries

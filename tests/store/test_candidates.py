@@ -32,8 +32,8 @@ from veriloop import (
     all_of,
     run,
 )
-from veriloop.core.candidate_store import FILE, StoredRound, stateful
-from veriloop.core.store import load_arrays, save_arrays
+from veriloop.store.candidates import FILE, StoredRound, stateful
+from veriloop.store.folder import load_arrays, save_arrays
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="the extra [experiments] is not installed")
 
@@ -188,7 +188,7 @@ SCRIPT = """
 import sys, time
 import numpy as np
 from veriloop import Key, Loop, Random, RunDir, State, TopFraction
-from veriloop.core.store import load_arrays, save_arrays
+from veriloop.store.folder import load_arrays, save_arrays
 
 
 def refit(key, model, batch):
@@ -329,8 +329,8 @@ def test_what_the_round_used_is_written_where_it_can_be(tmp_path):
         "round": 1,
         "key": [4, "arm", 1],
         "quota": None,
-        "filter": {"call": "veriloop.core.filters:TopFraction", "fraction": 0.25},
-        "verifier": "veriloop.core.verifiers:Composed",
+        "filter": {"call": "veriloop.filters.ranking:TopFraction", "fraction": 0.25},
+        "verifier": "veriloop.verifiers.algebra:Composed",
         "stateful": True,
         "batch": "numpy:ndarray",
     }

@@ -1,6 +1,6 @@
 """Where is the loop going, and what to do about it? Advice from the records of the first rounds alone.
 
-An error by round is taken for what `veriloop.core.contraction` expects. Farther from the verifier's centre than
+An error by round is taken for what `veriloop.diagnose.contraction` expects. Farther from the verifier's centre than
 about the noise the pull is stronger than its rho: from a bias of 1 on, rho comes out low, at 1 by 0.01. At twenty
 seeds no misfit shows it, and 95 % intervals then hold rho 78 to 90 times in 100, at radii 1.5 to 0.5.
 """
@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from veriloop.core.alarm import Series
-from veriloop.core.contraction import BOTH, NOISE, Contraction, Fit
 from veriloop.core.key import Key
+from veriloop.diagnose.alarms import Series
+from veriloop.diagnose.contraction import BOTH, NOISE, Contraction, Fit
 
 WORTH = 0.05  # a difference below this share of an error does not count
 SURE = 0.8  # the share of resamples that must agree on a conclusion
@@ -80,10 +80,10 @@ def advise(
 ) -> Advice:
     """Estimate from the first rounds where an error goes, and say what to do about it.
 
-    Fits `veriloop.core.contraction` to the means over seeds by least squares with relative weights: rho in [0, 1],
-    s, q and beta^2 not negative. Intervals are 95 % percentiles over resampled seeds, widened as Student's t is for
-    few seeds (Hesterberg, 2015), and hold those of the fit without bias where that explains the records too. Rows
-    of one seed with a `METRIC_se` are resampled as normal, with correlation rho^|j - k| between rounds.
+    Fits `veriloop.diagnose.contraction` to the means over seeds by least squares with relative weights: rho in
+    [0, 1], s, q and beta^2 not negative. Intervals are 95 % percentiles over resampled seeds, widened as Student's
+    t is for few seeds (Hesterberg, 2015), and hold those of the fit without bias where that explains the records
+    too. Rows of one seed with a `METRIC_se` are resampled as normal, with correlation rho^|j - k| between rounds.
     The formula is that of a pool that replaces; a floor that no model gets below (NELBO, FID) counts as noise.
 
     records: rows of one arm with `seed`, `round`, `kept`, `candidates` and the metric, as in records.jsonl; or one

@@ -12,7 +12,7 @@ from typing import Any, Generic
 
 import numpy as np
 
-from veriloop.core.batch import B, check_count, concatenate
+from veriloop.core.batch import B, as_batches, check_count, concatenate
 from veriloop.core.key import Key
 
 
@@ -142,10 +142,3 @@ def copied(key: Key, size: int, n: int) -> np.ndarray:
     """Return `n` rows of `size`: whole copies of all, then some of them, picked by the key and in order."""
     copies, rest = divmod(n, size)
     return np.concatenate([np.tile(np.arange(size), copies), np.sort(key.numpy().permutation(size)[:rest])])
-
-
-def as_batches(past: Any) -> tuple[Any, ...]:
-    """Return the past as a tuple of batches: of none for `None`, of one for a bare batch."""
-    if past is None:
-        return ()
-    return past if isinstance(past, tuple) else (past,)

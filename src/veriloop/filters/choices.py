@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from veriloop.core.batch import check_count
-from veriloop.core.filters import Filter, TopCount, by_group
 from veriloop.core.key import Key
+from veriloop.filters.ranking import Filter, TopCount, by_group
 
 
 def BestOf() -> TopCount:

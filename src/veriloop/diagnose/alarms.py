@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from veriloop.core.loop import Record
-from veriloop.core.store import row
+from veriloop.store.folder import row
 
 Worse = Literal["higher", "lower"]
 

@@ -4,14 +4,28 @@ import json
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
 
-from veriloop import Key, Loop, State
-from veriloop.xsum import Endpoint
+from veriloop import Columns, Endpoint, Key, Loop, State
+
+QUESTION = "From 0 to 10, how right is {answers} for {prompts}?"
+
+
+@dataclass(frozen=True)
+class Pairs(Columns):
+    prompts: np.ndarray
+    answers: np.ndarray
+
+
+@pytest.fixture
+def pairs():
+    prompts = np.array([f"{i} + {i} =" for i in range(6)], dtype=object)
+    answers = np.array([str(2 * i) for i in range(6)], dtype=object)
+    return Pairs(prompts, answers)
 
 
 @contextmanager
@@ -51,13 +65,11 @@ def says(text):
 
 def test_a_judge_is_asked_and_its_number_read(pairs):
     with judge(says("7"), says(" 9.5 of 10"), says("3.")) as (url, asked):
-        scores = Endpoint(url, "small", limit=5.0)(Key(0), pairs[:3])
+        scores = Endpoint(url, "small", QUESTION, limit=5.0)(Key(0), pairs[:3])
     assert scores.tolist() == [2.0, 4.5, -2.0]
     path, body = asked[0]
     assert path == "/v1/chat/completions" and body["model"] == "small"
-    assert (
-        pairs.articles[0] in body["messages"][0]["content"] and pairs.summaries[0] in body["messages"][0]["content"]
-    )
+    assert body["messages"][0]["content"] == "From 0 to 10, how right is 0 for 0 + 0 =?"
 
 
 def test_a_judge_is_asked_about_any_rows_by_a_question_of_your_own():
@@ -83,7 +95,7 @@ def test_a_judge_is_asked_about_any_rows_by_a_question_of_your_own():
 def test_an_answer_that_is_no_number_in_range_is_no_verdict(pairs, answer):
     """Asked once: asking again would not be the same question."""
     with judge(says(answer)) as (url, asked):
-        scores = Endpoint(url, "small", wait=0.0)(Key(0), pairs[:1])
+        scores = Endpoint(url, "small", QUESTION, wait=0.0)(Key(0), pairs[:1])
     assert np.isnan(scores).all() and len(asked) == 1
 
 
@@ -100,13 +112,13 @@ FAILURES = {
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 def test_a_failing_judge_is_asked_again_a_bounded_number_of_times(pairs, failure):
     with judge(failure, failure, says("8")) as (url, asked):
-        assert Endpoint(url, "small", retries=2, wait=0.0)(Key(0), pairs[:1]).tolist() == [3.0]
+        assert Endpoint(url, "small", QUESTION, retries=2, wait=0.0)(Key(0), pairs[:1]).tolist() == [3.0]
         assert len(asked) == 3
     with (
         judge(failure) as (url, asked),
         pytest.warns(UserWarning, match="judge failed 2 times, no verdict for 1 row"),
     ):
-        scores = Endpoint(url, "small", retries=1, wait=0.0)(Key(0), pairs[:2])
+        scores = Endpoint(url, "small", QUESTION, retries=1, wait=0.0)(Key(0), pairs[:2])
         assert np.isnan(scores).all() and len(asked) == 4
 
 
@@ -119,7 +131,7 @@ def test_waits_double_and_a_failure_costs_its_own_row_only(pairs, monkeypatch):
         with pytest.warns(
             UserWarning, match="judge failed 3 times, no verdict for 1 row; HTTPError: HTTP Error 500"
         ):
-            scores = Endpoint(url, "small", retries=2, wait=0.5)(Key(0), pairs[:3])
+            scores = Endpoint(url, "small", QUESTION, retries=2, wait=0.5)(Key(0), pairs[:3])
     np.testing.assert_array_equal(scores, [3.0, np.nan, 1.0])
     assert slept == [0.5, 1.0] and len(asked) == 5
 
@@ -132,7 +144,7 @@ def test_a_judge_that_fails_crashes_no_round_and_is_counted(pairs):
     )
     with judge(says("8"), FAILURES["no http"], says("no idea"), says("6")) as (url, _):
         with pytest.warns(UserWarning, match="judge failed 1 time, no verdict for 1 row"):
-            verify = Endpoint(url, "small", retries=0)
+            verify = Endpoint(url, "small", QUESTION, retries=0)
             state, record = replace(loop, verify=verify).step(Key(0), State(None), 4)
     assert record.metrics["no_verdict"] == 2 and record.kept == 2
     assert state.model == list(pairs.prompts[[0, 3]])
@@ -142,7 +154,7 @@ def test_a_judge_that_is_down_or_too_slow_gives_no_verdict(pairs):
     with judge(says("5")) as (url, _):
         pass
     with pytest.warns(UserWarning, match="judge failed 2 times, no verdict for 1 row; URLError: .*refused"):
-        assert np.isnan(Endpoint(url, "small", retries=1, wait=0.0)(Key(0), pairs[:1])).all()
+        assert np.isnan(Endpoint(url, "small", QUESTION, retries=1, wait=0.0)(Key(0), pairs[:1])).all()
     release = threading.Event()
 
     class Slow(BaseHTTPRequestHandler):
@@ -157,7 +169,7 @@ def test_a_judge_that_is_down_or_too_slow_gives_no_verdict(pairs):
     try:
         url = f"http://127.0.0.1:{server.server_port}"
         with pytest.warns(UserWarning, match="judge failed 1 time, no verdict for 1 row; TimeoutError: timed out"):
-            assert np.isnan(Endpoint(url, "small", retries=0, timeout=0.2)(Key(0), pairs[:1])).all()
+            assert np.isnan(Endpoint(url, "small", QUESTION, retries=0, timeout=0.2)(Key(0), pairs[:1])).all()
     finally:
         release.set()
         server.shutdown()
@@ -173,9 +185,9 @@ def test_a_judge_that_is_down_or_too_slow_gives_no_verdict(pairs):
 )
 def test_tries_that_make_no_sense_are_refused_at_once(settings, message):
     with pytest.raises(ValueError, match=message):
-        Endpoint("http://localhost/v1", "small", **settings)
+        Endpoint("http://localhost/v1", "small", QUESTION, **settings)
 
 
 def test_what_is_no_url_is_refused():
     with pytest.raises(ValueError, match=r"Endpoint\.url must begin with http:// or https://, got 'localhost'"):
-        Endpoint("localhost", "small")
+        Endpoint("localhost", "small", QUESTION)

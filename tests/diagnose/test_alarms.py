@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from veriloop import Alarm, Key, Loop, Record, Spread, State, alarm
-from veriloop.core.alarm import WATCHED
+from veriloop.diagnose.alarms import WATCHED
 from veriloop.linear import Problem
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"

@@ -13,14 +13,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from veriloop.core.batch import check_count
+from veriloop.core.candidates import RoundError
 from veriloop.core.key import Key
 
 Filter = Callable[[Key, np.ndarray, np.ndarray | None], np.ndarray]
 _TOGETHER = 1 << 20  # rows that are ranked at once, where groups are small
-
-
-class RoundError(RuntimeError):
-    """A round could not do what was asked of it; nothing was refitted."""
 
 
 @dataclass(frozen=True, slots=True)

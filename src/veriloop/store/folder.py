@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from veriloop.core.candidate_store import FILE, needed, write_candidates
+from veriloop.core.batch import as_batches
 from veriloop.core.candidates import Quota
 from veriloop.core.key import Key
 from veriloop.core.loop import Loop, Record, State, run
-from veriloop.core.pools import as_batches
+from veriloop.store.candidates import FILE, needed, write_candidates
 
 Row = Mapping[str, Any]
 

@@ -28,7 +28,7 @@ from veriloop import (
     all_of,
     build,
 )
-from veriloop.core.components import describe
+from veriloop.components import describe
 from veriloop.testing import check_filter, check_verifier
 
 
@@ -39,7 +39,7 @@ def test_a_component_itself_passes_through():
 
 def test_module_and_attribute():
     assert build({"call": "veriloop:Threshold", "cut": 0.5}) == Threshold(0.5)
-    assert build({"call": "veriloop.core.verifiers:Random"}) == Random()
+    assert build({"call": "veriloop.verifiers.algebra:Random"}) == Random()
 
 
 def test_nested_components_are_built_first_and_plain_mappings_left_alone():
@@ -280,5 +280,5 @@ def test_a_description_builds_an_equal_component(component):
 
 def test_what_cannot_be_written_has_a_name_alone():
     for component in (Oracle(len), Shifted(len, 1.0), Shifted(Random(), np.ones(2)), all_of(Random())):
-        assert describe(component) == f"veriloop.core.verifiers:{type(component).__name__}"
-    assert describe(describe) == "veriloop.core.components:describe"
+        assert describe(component) == f"veriloop.verifiers.algebra:{type(component).__name__}"
+    assert describe(describe) == "veriloop.components:describe"

@@ -1,4 +1,4 @@
-"""Print alarms and advice for every arm of a run, finished or not: python -m veriloop.advice RUN [METRIC]."""
+"""Print alarms and advice for every arm of a run, finished or not: python -m veriloop.diagnose RUN [METRIC]."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from veriloop.core.advice import advise
-from veriloop.core.alarm import WATCHED, alarm
+from veriloop.diagnose.advice import advise
+from veriloop.diagnose.alarms import WATCHED, alarm
 
 
 def report(folder: Path, metric: str = "error_truth", alpha: float = 0.05) -> Iterator[str]:
@@ -30,7 +30,7 @@ def report(folder: Path, metric: str = "error_truth", alpha: float = 0.05) -> It
 def main(arguments: list[str]) -> None:
     """Print the report of the run in the folder named first, with advice on the metric named second."""
     if len(arguments) not in (1, 2) or not (Path(arguments[0]) / "records.jsonl").exists():
-        sys.exit("usage: python -m veriloop.advice RUN [METRIC], RUN a folder with records.jsonl")
+        sys.exit("usage: python -m veriloop.diagnose RUN [METRIC], RUN a folder with records.jsonl")
     metric = arguments[1] if len(arguments) == 2 else "error_truth"
     try:
         print("\n".join(report(Path(arguments[0]), metric)))

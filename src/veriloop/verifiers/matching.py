@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from veriloop.core.batch import check_count
-from veriloop.core.filters import RoundError
+from veriloop.core.candidates import RoundError
 from veriloop.core.key import Key
 
 

@@ -1,18 +1,19 @@
-"""A verifier that asks a judge at a URL, about summaries or any other rows."""
+"""A verifier that asks a language model at a URL."""
 
 from __future__ import annotations
 
 import json
 import urllib.request
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from http.client import HTTPException
 from typing import Any
 
 import numpy as np
 
-from veriloop.core import Batched, Key, Retry
 from veriloop.core.batch import check_count
+from veriloop.core.key import Key
+from veriloop.verifiers.wrappers import Batched, Retry
 
 # No connection, no HTTP, no JSON, or JSON of another shape: a judge that is down, busy, or behind a proxy that is.
 FAILURES = (OSError, HTTPException, ValueError, LookupError, TypeError)
@@ -20,24 +21,25 @@ FAILURES = (OSError, HTTPException, ValueError, LookupError, TypeError)
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Score rows by a judge behind an OpenAI-compatible URL, asked to answer with a number from 0 to 10.
+    """Score rows by a language model behind an OpenAI-compatible URL, asked to answer with a number from 0 to 10.
 
-    url: up to and with the version, as in "http://localhost:8000/v1". model: its name there. limit: subtracted from
-    the answer. question: of summaries a text with {article} and {summary} in it; of any other rows a function,
-    batch -> one text a row.
+    url: up to and with the version, as in "http://localhost:8000/v1".
+    model: its name there.
+    question: a text with the names of columns of the batch in braces, as in "Is {answers} right for {prompts}?",
+        or a function, batch -> one text a row.
+    limit: subtracted from the answer, so that an answer of at least `limit` is accepted.
+    timeout: seconds to wait for one answer.
+    retries, wait: a request that fails is made up to `retries` more times, after `wait`, 2 `wait`, ... seconds.
+    token: sent as the bearer token, if given.
 
-    A row is asked about by itself, through `Retry`: up to `retries` more times after a request that fails, waiting
-    `wait`, 2 `wait`, ... seconds. A row for which all of them fail, or whose answer does not begin with a number in
-    the range, has no verdict (NaN), which the record counts.
+    Each row is asked about by itself. A row for which all requests fail, or whose answer does not begin with a
+    number from 0 to 10, has no verdict (NaN), which the record counts.
     """
 
     url: str
     model: str
+    question: str | Callable[[Any], Iterable[str]]
     limit: float = 5.0
-    question: str | Callable[[Any], Iterable[str]] = (
-        "Rate from 0 to 10 how well the summary sums up the article. Answer with the number alone.\n\n"
-        "Article: {article}\n\nSummary: {summary}"
-    )
     timeout: float = 30.0
     retries: int = 3
     wait: float = 1.0
@@ -62,8 +64,12 @@ class Endpoint:
     def _questions(self, batch: Any) -> list[str]:
         if not isinstance(self.question, str):
             return list(self.question(batch))
-        rows = zip(batch.articles, batch.summaries, strict=True)
-        return [self.question.format(article=article, summary=summary) for article, summary in rows]
+        names = [field.name for field in fields(batch)]
+        questions = []
+        for values in zip(*(getattr(batch, name) for name in names), strict=True):
+            row = dict(zip(names, values, strict=True))
+            questions.append(self.question.format(**row))
+        return questions
 
     def _patient(self) -> Batched:
         return Batched(Retry(self.judge, self.retries, self.wait, FAILURES), rows=1)

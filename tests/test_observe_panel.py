@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from veriloop import FromStart, Key, Loop, Spread, State, Threshold, all_of, disagreement, vote
+from veriloop import FromStart, Key, Loop, Spread, State, Threshold, all_of, vote
+from veriloop.core.verdict import disagreement
 from veriloop.linear import Problem
 
 SCORES = arrays(float, 12, elements=st.one_of(st.floats(-2, 2), st.just(np.nan)))

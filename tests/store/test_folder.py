@@ -30,7 +30,7 @@ from veriloop import (
     Window,
     run,
 )
-from veriloop.core.store import line, load_arrays, save_arrays
+from veriloop.store.folder import line, load_arrays, save_arrays
 
 ARRAYS = {"save": save_arrays, "load": load_arrays}
 START = State(np.zeros(2))
@@ -291,7 +291,7 @@ SCRIPT = """
 import sys, time
 import numpy as np
 from veriloop import Accumulate, Key, Loop, RunDir, State, Threshold
-from veriloop.core.store import load_arrays, save_arrays
+from veriloop.store.folder import load_arrays, save_arrays
 
 
 def generate(key, model, n):

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from veriloop.components import describe
 from veriloop.core.batch import Columns, concatenate
 from veriloop.core.candidates import Quota
-from veriloop.core.components import describe
 from veriloop.core.key import Key
 from veriloop.core.loop import Drawn
 from veriloop.core.verdict import Verdict

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veriloop import Key
-from veriloop.core.contraction import BOTH, Contraction
+from veriloop.diagnose.contraction import BOTH, Contraction
 from veriloop.linear import theory
 
 GRID = list(itertools.product((0.0, 0.25, 0.5), (0.5, 1.0, 1.5)))  # bias, radius

@@ -1,4 +1,4 @@
-"""The command `python -m veriloop.advice`: alarms and advice for every arm of a run's records."""
+"""The command `python -m veriloop.diagnose`: alarms and advice for every arm of a run's records."""
 
 import json
 import subprocess
@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from veriloop import Key, advise, alarm
-from veriloop.advice import main, report
+from veriloop.diagnose.__main__ import main, report
 
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 
 
 def rows(arm, recall, errors):
@@ -80,7 +80,7 @@ def test_an_arm_without_any_metric_that_is_known_is_passed_over(run):
 
 @pytest.mark.parametrize("arguments", [[], ["nowhere"], ["nowhere", "recall"], ["a", "b", "c"]])
 def test_the_command_line_names_its_use(arguments):
-    with pytest.raises(SystemExit, match=r"^usage: python -m veriloop\.advice RUN \[METRIC\]"):
+    with pytest.raises(SystemExit, match=r"^usage: python -m veriloop\.diagnose RUN \[METRIC\]"):
         main(arguments)
 
 
@@ -96,7 +96,7 @@ def test_records_that_cannot_be_read_so_are_one_sentence(run):
 @pytest.mark.slow
 def test_the_command_line_speaks_of_every_arm():
     """In a process of its own, of a committed run, where any warning is an error."""
-    line = ["-W", "error", "-m", "veriloop.advice", str(RESULTS / "mnist_schedules"), "mnist_fid"]
+    line = ["-W", "error", "-m", "veriloop.diagnose", str(RESULTS / "mnist_schedules"), "mnist_fid"]
     ran = subprocess.run([sys.executable, *line], capture_output=True, text=True, check=True)
     arms = [line for line in ran.stdout.splitlines() if not line.startswith(" ")]
     assert arms == ["20k-verified", "20k-unverified"]
