@@ -21,7 +21,7 @@ from _folder import RunFolder
 from plots.common import Measured, Rows
 from veriloop import Key, Loop, Quota, State
 from veriloop.store.candidates import needed
-from veriloop.store.folder import first_process, row
+from veriloop.store.folder import first_process
 
 
 def spread(name: str, sample: np.ndarray) -> dict[str, float]:
@@ -34,8 +34,7 @@ def spread(name: str, sample: np.ndarray) -> dict[str, float]:
 
 def follow(loop: Loop, key: Key, start: State, sizes: Sequence[int | Quota]) -> Rows:
     """Run the loop and return one flat row a round, the start as round 0."""
-    first = {"round": start.round, "candidates": 0, "kept": 0, **loop.measure(key, start.model)}
-    return [first, *(row(record) for _, record in veriloop.run(loop, key, start, sizes))]
+    return [record.row() for _, record in veriloop.run(loop, key, start, sizes)]
 
 
 def tell(name: str, row: dict[str, Any], rounds: int, shown: Sequence[str]) -> None:

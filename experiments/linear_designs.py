@@ -67,8 +67,8 @@ def _design_run(config: Designs, name: str, key: Key) -> Rows:
         group, quota = design.group, Quota(config.sizes, groups=config.dim, budget=config.budget)
     else:
         group, quota = None, Quota(config.sizes * config.dim, budget=config.budget)
-    loop = replace(problem.loop(), generate=Generate(design, config.noise), group=group)
-    return follow(loop, key, problem.real_estimate(key), [quota] * config.rounds)
+    loop = replace(problem.loop(verify=problem.verifier), generate=Generate(design, config.noise), group=group)
+    return follow(loop, key, problem.start(key), [quota] * config.rounds)
 
 
 def mean_strip(config: Designs, width: float) -> Rows:

@@ -26,11 +26,11 @@ from veriloop import (
     build,
 )
 from veriloop.linear import (
-    Data,
     Errors,
     FixedDesign,
     Generate,
     KnowledgeBall,
+    Samples,
     WeightedReal,
     least_squares,
     policies,
@@ -81,7 +81,7 @@ def _replicate(config: Policies, policy: str, weight: float | None, verified: bo
     write = Generate(FixedDesign(real_x), noise)
     ball = KnowledgeBall(center, config.radius, noise * np.sqrt(2 / np.pi))
 
-    def label(key: Key, n: int) -> Data:
+    def label(key: Key, n: int) -> Samples:
         return write(key, truth, n)
 
     real = label(key.fold("real"), n)
@@ -101,7 +101,7 @@ def _unit(vector: np.ndarray) -> np.ndarray:
     return vector / np.linalg.norm(vector)
 
 
-def _pool(policy: str, weight: float | None, real: Data, label: Callable[[Key, int], Data], n: int) -> Any:
+def _pool(policy: str, weight: float | None, real: Samples, label: Callable[[Key, int], Samples], n: int) -> Any:
     if weight is not None:
         return WeightedReal(label, n, weight)
     pools = (Replace(), Accumulate(), AccumulateSubsample(n), MixReal(real, 0.5), FreshReal(label, n))

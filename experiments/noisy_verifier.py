@@ -88,11 +88,11 @@ def ball(config: NoisyVerifier, bias: float, n: int) -> Rows:
     problem = Problem.gaussian(bias=bias, radius=config.radius, **size)
     rows = []
     for error in config.ball_error:
-        loop = replace(problem.loop(), verify=Noisy(problem.verifier, false_accept=error, false_reject=error))
+        loop = problem.loop(verify=Noisy(problem.verifier, false_accept=error, false_reject=error))
         errors = []
         for i in range(config.replicates):
             key = Key(config.seed).fold("ball", f"{bias:g}-{error:g}", n, i)
-            _, record = loop.step(key, problem.real_estimate(key), problem.quota(n))
+            _, record = loop.step(key, problem.start(key), problem.size(n))
             errors.append(record.metrics["error_truth"])
         row = {"part": "ball", "seed": config.seed, "replicates": config.replicates, "kept": n}
         row |= {"bias": bias, "error": error, "real": float(np.sum(problem.singular_values**-2.0))}

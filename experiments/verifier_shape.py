@@ -79,7 +79,7 @@ def _by_inversion(config: Shapes, problem: Problem, bounds: Windows) -> tuple[np
 
 def _by_loop(config: Shapes, problem: Problem, verifier: Any, design: str) -> tuple[np.ndarray, list[float]]:
     """The same from the generic loop; on random directions as many rows are kept in all."""
-    loop = replace(problem.loop(), verify=verifier, measure=_Estimate(problem))
+    loop = replace(problem.loop(verify=verifier), measure=_Estimate(problem))
     quota = Quota(config.sizes, groups=config.dim, budget=config.budget)
     if isinstance(verifier, Soft):
         loop = replace(loop, filter=Bernoulli())
@@ -89,7 +89,7 @@ def _by_loop(config: Shapes, problem: Problem, verifier: Any, design: str) -> tu
     runs = []
     for i in range(config.replicates):
         key = Key(config.seed).fold(i)
-        runs.append(follow(loop, key, problem.real_estimate(key), [quota] * config.rounds))
+        runs.append(follow(loop, key, problem.start(key), [quota] * config.rounds))
     by_round = list(zip(*runs, strict=True))
     errors = [[[run[f"along{j}"] for j in range(config.dim)] for run in each] for each in by_round]
     return np.array(errors), [float(np.mean([run["candidates"] for run in each])) for each in by_round]

@@ -51,8 +51,8 @@ def linear():
     backend = veriloop.linear
     problem = backend.Problem.gaussian(bias=0.2, radius=0.5, dim=3, rows=REAL)
     return Backend(
-        loop=lambda pool: replace(problem.loop(verified=False), pool=pool),
-        start=problem.real_estimate(Key(0)),
+        loop=lambda pool: replace(problem.loop(), pool=pool),
+        start=problem.start(Key(0)),
         others=backend.Generate(backend.GaussianDesign(3))(Key(1), problem.truth, 60),
         save=backend.save_state,
         load=backend.load_state,

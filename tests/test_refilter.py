@@ -31,7 +31,7 @@ from veriloop import (
     run,
 )
 from veriloop import refilter as module
-from veriloop.linear import Data, Problem, Soft
+from veriloop.linear import Problem, Samples, Soft
 from veriloop.refilter import main, refilter
 from veriloop.store.candidates import FILE
 from veriloop.store.folder import load_arrays, save_arrays
@@ -55,7 +55,7 @@ def store(folder, loop, sizes, *, seed=0, name="loop"):
 
 
 def linear(**changed):
-    return replace(PROBLEM.loop(), block=16, pool=Accumulate(), **changed)
+    return replace(PROBLEM.loop(verify=PROBLEM.verifier), block=16, pool=Accumulate(), **changed)
 
 
 @dataclass(frozen=True)
@@ -398,5 +398,5 @@ def test_a_verifier_that_returns_another_number_of_scores_is_refused(tmp_path):
 def test_linear_rows_come_back_as_their_own_type(tmp_path):
     ((state, _),) = store(tmp_path, linear(filter=KeepAll()), [40])
     rows = list(refilter(tmp_path).stored.blocks())
-    assert [len(batch) for batch in rows] == [16, 16, 8] and all(isinstance(batch, Data) for batch in rows)
+    assert [len(batch) for batch in rows] == [16, 16, 8] and all(isinstance(batch, Samples) for batch in rows)
     np.testing.assert_array_equal(np.concatenate([batch.x for batch in rows]), state.past[0].x)

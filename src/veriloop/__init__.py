@@ -9,6 +9,7 @@ from veriloop.core import (
     Batch,
     Candidates,
     Columns,
+    EachRound,
     Key,
     Loop,
     Quota,
@@ -35,7 +36,7 @@ from veriloop.filters import (
 )
 from veriloop.observe import AcceptanceByGroup, FromStart, SelectionBias, Spread, together
 from veriloop.pools import Accumulate, AccumulateSubsample, FreshReal, MixReal, Replace, Window
-from veriloop.store import RunDir, load_arrays, save_arrays
+from veriloop.store import RunDir, load_state, save_state
 from veriloop.verifiers import (
     Audited,
     Batched,
@@ -80,6 +81,7 @@ __all__ = [
     "Columns",
     "Constant",
     "CovarianceMatch",
+    "EachRound",
     "Endpoint",
     "Estimate",
     "FreshReal",
@@ -117,9 +119,9 @@ __all__ = [
     "build",
     "calibrated",
     "concatenate",
-    "load_arrays",
+    "load_state",
     "run",
-    "save_arrays",
+    "save_state",
     "schedules",
     "together",
     "vote",

@@ -157,13 +157,13 @@ def test_the_expectation_does_not_take_the_estimate_for_normal(maps):
 def test_the_generic_loop_agrees(shape, maps, setting):
     """Two rounds through verifier, filter, quota and least squares: errors, and the candidates that they took."""
     problem, verifier = setting.problem, setting.verifiers[shape]
-    loop = replace(problem.loop(), verify=verifier)
+    loop = problem.loop(verify=verifier)
     if shape == "soft ball":
         loop = replace(loop, filter=Bernoulli())
     found, drawn = [], []
     for i in range(150):
         key = Key(31).fold(i)
-        *_, (state, record) = run(loop, key, problem.real_estimate(key), [problem.quota(30)] * 2)
+        *_, (state, record) = run(loop, key, problem.start(key), [problem.size(30)] * 2)
         found.append(problem.basis @ (state.model - problem.truth) / problem.noise)
         drawn.append(record.candidates)
     means, variances, accepted = maps.expected(problem.singular_values, setting.windows[shape], [30, 30])

@@ -21,7 +21,7 @@ from veriloop import (
     run,
 )
 from veriloop.linear import GaussianDesign, Generate, WeightedReal, least_squares, policies
-from veriloop.linear.model import Data
+from veriloop.linear.model import Samples
 
 
 def z_mean(sample, want):
@@ -37,7 +37,7 @@ X = Key(0).fold("design").numpy().standard_normal((ROWS, DIM))
 
 def relabel(key, model, n):
     """One design, labelled for every replicate: labels of shape (n, WIDE)."""
-    return Data(X, X @ model + NOISE * key.numpy().standard_normal((n, WIDE)))
+    return Samples(X, X @ model + NOISE * key.numpy().standard_normal((n, WIDE)))
 
 
 def label(key, n):

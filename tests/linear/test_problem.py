@@ -69,19 +69,19 @@ def test_the_verifier_and_the_loop_are_the_papers():
     verify = problem.verifier
     assert isinstance(verify, KnowledgeBall) and verify.center is problem.center
     assert (verify.radius, verify.slack) == (0.3, 2.0 * np.sqrt(2 / np.pi))
-    assert problem.loop().filter == Threshold(0.0)
-    assert problem.quota(7).n == 7 and problem.quota(7).groups == 8
+    assert problem.loop(verify=problem.verifier).filter == Threshold(0.0)
+    assert problem.size(7).n == 7 and problem.size(7).groups == 8
 
 
 def test_the_real_estimate_is_normal_about_the_truth():
     """By direction: mean theta*, standard deviation sigma / mu_j, and no correlation."""
     problem = Problem.gaussian(bias=0.5, radius=0.5, dim=3, rows=10, noise=0.3)
-    models = np.array([problem.real_estimate(Key(0).fold(i)).model for i in range(2000)])
+    models = np.array([problem.start(Key(0).fold(i)).model for i in range(2000)])
     standard = (models - problem.truth) @ problem.basis.T / problem.noise * problem.singular_values
     products = np.einsum("ni,nj->nij", standard, standard)
     assert abs(z_mean(standard, 0)).max() < 4
     assert abs(z_mean(products, np.eye(3))).max() < 4
-    assert problem.real_estimate(Key(0)).round == 0
+    assert problem.start(Key(0)).round == 0
 
 
 # The loop
@@ -90,7 +90,7 @@ def test_the_real_estimate_is_normal_about_the_truth():
 @pytest.mark.parametrize("verified", [True, False], ids=["verified", "unverified"])
 def test_the_contract_of_backends(verified):
     problem = Problem.gaussian(bias=0.5, radius=0.3, dim=4, rows=12)
-    check_backend(problem.loop(verified=verified), problem.real_estimate(Key(0)), problem.quota(15))
+    check_backend(problem.loop(verified=verified), problem.start(Key(0)), problem.size(15))
 
 
 def test_a_quota_keeps_so_many_rows_in_every_direction():
@@ -104,7 +104,7 @@ def test_a_quota_keeps_so_many_rows_in_every_direction():
             return {}
 
         parts = {name: getattr(loop, name) for name in ("generate", "verify", "filter", "refit", "group")}
-        return Loop(**parts, observe=observe).step(Key(1), State(problem.truth), problem.quota(20))[1]
+        return Loop(**parts, observe=observe).step(Key(1), State(problem.truth), problem.size(20))[1]
 
     verified, open_ = (count(problem.loop(verified=flag), flag) for flag in (True, False))
     assert seen == {True: [20] * 3, False: [20] * 3}
@@ -117,7 +117,7 @@ def test_one_large_round_is_the_mean_map():
     problem, n = Problem.gaussian(bias=0.8, radius=0.3, dim=4, rows=12, noise=0.7), 20_000
     offset, width = np.array([0.1, -1.0, 2.0, -2.5]), problem.half_width
     start = State(problem.truth + problem.noise * offset @ problem.basis)
-    state, record = problem.loop().step(Key(2), start, problem.quota(n))
+    state, record = problem.loop(verify=problem.verifier).step(Key(2), start, problem.size(n))
     got = problem.basis @ (state.model - problem.truth) / problem.noise
     center = problem.center_offset
     want = theory.mean_map(offset, center, width)
@@ -130,7 +130,7 @@ def test_one_large_round_is_the_mean_map():
 def test_acceptance_of_a_round_is_that_of_theory():
     """All candidates judged, no quota: the share kept, by z, on equally many copies of each direction."""
     problem, n = Problem.gaussian(bias=0.8, radius=0.3, dim=4, rows=12, noise=0.7), 40_000
-    _, record = problem.loop().step(Key(3), State(problem.truth), n)
+    _, record = problem.loop(verify=problem.verifier).step(Key(3), State(problem.truth), n)
     center, width = problem.center_offset, problem.half_width
     chance = theory.acceptance(0.0, 1.0, center - width, center + width)
     error = np.sqrt(np.mean(chance * (1 - chance)) / n)
@@ -146,7 +146,9 @@ def test_units_do_not_matter(factor):
 
     def errors(unit):
         problem = Problem.gaussian(bias=0.6 * unit, radius=0.2 * unit, dim=3, rows=12, noise=unit)
-        rounds = list(run(problem.loop(), Key(4), problem.real_estimate(Key(5)), [problem.quota(30)] * 4))
+        rounds = list(
+            run(problem.loop(verify=problem.verifier), Key(4), problem.start(Key(5)), [problem.size(30)] * 4)
+        )
         fast = simulate(problem.singular_values, problem.center_offset, problem.half_width, [30] * 4, 20, Key(6))
         measured = [[r.metrics["error_truth"], r.metrics["error_center"], r.candidates] for _, r in rounds]
         return np.array(measured), fast
@@ -216,7 +218,8 @@ def test_the_linear_backend_needs_numpy_and_scipy_alone():
         from veriloop.linear import Problem, simulate, theory
 
         problem = Problem.gaussian(bias=0.5, radius=0.5)
-        rounds = list(run(problem.loop(), Key(0), problem.real_estimate(Key(1)), [problem.quota(5)] * 2))
+        loop = problem.loop(verify=problem.verifier)
+        rounds = list(run(loop, Key(0), problem.start(Key(1)), [problem.size(5)] * 2))
         assert [record.kept for _, record in rounds] == [40, 40]
         parts = problem.singular_values, problem.center_offset, problem.half_width
         assert simulate(*parts, [5, 5], 3, Key(0)).shape == (3, 3, 8)

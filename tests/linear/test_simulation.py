@@ -317,8 +317,8 @@ def both_ways(request):
     loop, key = problem.loop(verified=request.param), Key(17)
     paths, measured = [], []
     for i in range(replicates):
-        start = problem.real_estimate(key.fold(i, "real"))
-        rounds = list(run(loop, key.fold(i), start, [problem.quota(n) for n in (8, 4, 15)]))
+        start = problem.start(key.fold(i, "real"))
+        rounds = list(run(loop, key.fold(i), start, [problem.size(n) for n in (8, 4, 15)]))
         paths.append([start.model, *(state.model for state, _ in rounds)])
         measured.append([[record.metrics[f"error_{to}"] for to in ("truth", "center")] for _, record in rounds])
     generic = (np.array(paths) - problem.truth) @ problem.basis.T / problem.noise

@@ -95,9 +95,9 @@ def advise(
     >>> from veriloop.linear import Problem
     >>> problem, runs = Problem.gaussian(bias=0.5, radius=0.5), []
     >>> for seed in range(10):
-    ...     start, loop = problem.real_estimate(Key(seed)), problem.loop()
+    ...     start, loop = problem.start(Key(seed)), problem.loop(verify=problem.verifier)
     ...     first = Record(0, 0, 0, loop.measure(Key(seed), start.model))
-    ...     rounds = run(loop, Key(seed), start, [problem.quota(100)] * 6)
+    ...     rounds = run(loop, Key(seed), start, [problem.size(100)] * 6)
     ...     runs.append([first] + [record for _, record in rounds])
     >>> print(advise(runs))  # rho is 0.446, the plateau 0.295: noise 0.045, bias 0.25
     get a better verifier (100% of resamples): no round is expected to beat the start's 0.083 by 5%, at any rho: ...

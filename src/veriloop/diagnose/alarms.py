@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 
 from veriloop.core.loop import Record
-from veriloop.store.folder import row
 
 Worse = Literal["higher", "lower"]
 
@@ -155,6 +154,6 @@ def _rows(records: Iterable[Any]) -> Iterable[Mapping[str, Any]]:
         if isinstance(item, Mapping):
             yield item
         elif isinstance(item, Record):
-            yield row(item)
+            yield item.row()
         else:
-            yield from ({**row(record), "seed": seed} for record in item)
+            yield from ({**record.row(), "seed": seed} for record in item)

@@ -2,17 +2,15 @@
 
 from veriloop.linear import policies, theory
 from veriloop.linear.model import (
-    Data,
     Errors,
     FixedDesign,
     GaussianDesign,
     Generate,
     RandomDirections,
+    Samples,
     WeightedReal,
     least_squares,
-    load_state,
     right_singular,
-    save_state,
 )
 from veriloop.linear.problem import Problem
 from veriloop.linear.simulation import simulate, truncated_means
@@ -26,7 +24,6 @@ from veriloop.linear.verifiers import (
 )
 
 __all__ = [
-    "Data",
     "Errors",
     "FixedDesign",
     "GaussianDesign",
@@ -38,13 +35,12 @@ __all__ = [
     "KnowledgeL1",
     "Problem",
     "RandomDirections",
+    "Samples",
     "Soft",
     "WeightedReal",
     "least_squares",
-    "load_state",
     "policies",
     "right_singular",
-    "save_state",
     "simulate",
     "theory",
     "truncated_means",

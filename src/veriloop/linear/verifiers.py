@@ -19,7 +19,7 @@ import numpy as np
 from scipy.special import expit
 
 from veriloop.core import Key, Verdict
-from veriloop.linear.model import Data
+from veriloop.linear.model import Samples
 
 
 class _Knowledge:
@@ -38,7 +38,7 @@ class _Knowledge:
         """Return h(x) of the rows, shape (n,): with slack added, half the window of accepted labels."""
         raise NotImplementedError
 
-    def __call__(self, key: Key, batch: Data) -> np.ndarray:
+    def __call__(self, key: Key, batch: Samples) -> np.ndarray:
         return self.width(batch.x) + self.slack - np.abs(batch.y - batch.x @ self.center)
 
 
@@ -47,7 +47,7 @@ class KnowledgeBall(_Knowledge):
     r"""Know theta* to within a Euclidean ball: :math:`h(x) = r \|x\|_2` (Yi et al., 2025, Eq. 1).
 
     >>> ball = KnowledgeBall(center=np.zeros(2), radius=1.0, slack=0.5)
-    >>> ball(Key(0), Data(x=np.eye(2), y=np.array([1.0, 2.0])))
+    >>> ball(Key(0), Samples(x=np.eye(2), y=np.array([1.0, 2.0])))
     array([ 0.5, -0.5])
 
     Raises:
@@ -110,7 +110,7 @@ class KnowledgeHalfSpace(_Knowledge):
     r"""Know one side of theta*: :math:`\mathrm{sign}(x^\top g)(y - x^\top\theta_c) \le r\|x\| + slack`.
 
     Labels that exceed the centre's too much in the direction of `normal` (g, shape (d,)) are refused; labels that
-    fall short never are, so nothing holds the loop from the other side. Rows orthogonal to g pass.
+    fall short never are, so nothing holds the loop from the other side. Samples orthogonal to g pass.
     """
 
     center: np.ndarray
@@ -122,7 +122,7 @@ class KnowledgeHalfSpace(_Knowledge):
         """Return r times the length of the rows."""
         return self.radius * np.linalg.norm(x, axis=1)
 
-    def __call__(self, key: Key, batch: Data) -> np.ndarray:
+    def __call__(self, key: Key, batch: Samples) -> np.ndarray:
         excess = np.sign(batch.x @ self.normal) * (batch.y - batch.x @ self.center)
         return self.width(batch.x) + self.slack - excess
 
@@ -135,13 +135,13 @@ class Soft:
         negative, so compose verifiers inside `Soft`, not around it.
     """
 
-    verifier: Callable[[Key, Data], Any]
+    verifier: Callable[[Key, Samples], Any]
     temperature: float
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
             raise ValueError(f"Soft.temperature must be positive, got {self.temperature}")
 
-    def __call__(self, key: Key, batch: Data) -> Verdict:
+    def __call__(self, key: Key, batch: Samples) -> Verdict:
         verdict = Verdict.of(self.verifier(key, batch))
         return replace(verdict, scores=expit(verdict.scores / self.temperature))
