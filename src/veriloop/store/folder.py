@@ -24,7 +24,7 @@ from veriloop.core.loop import Loop, Record, State, run
 from veriloop.core.parts import M
 from veriloop.store.candidates import FILE, needed, write_candidates
 from veriloop.store.fingerprints import fingerprint
-from veriloop.store.states import is_batch, load_state, read_batch, save_state, write_batch
+from veriloop.store.states import batch_name, is_batch, load_state, read_batch, save_state, write_batch
 
 Row = Mapping[str, Any]
 PARTS = [each.name for each in fields(Loop) if each.name != "chunk"]  # chunk changes no result
@@ -48,6 +48,7 @@ class RunDir:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
+        self._sound: set[str] = set()  # batches of the past that are known to be as they were written
 
     def folder(self, round: int, name: str) -> Path:
         """Return where the checkpoint `name` of `round` lies."""
@@ -84,10 +85,27 @@ class RunDir:
         folder = self.folder(round, name)
         if not folder.exists():
             return None
-        if damage := _damage(folder):
+        damage = _damage(folder) or self._damaged_past(folder)
+        if damage:
             warnings.warn(f"checkpoint {folder} is damaged ({damage}) and is not used", stacklevel=2)
             return None
         return [json.loads(text) for text in (folder / "rows.jsonl").read_text().splitlines()]
+
+    def _damaged_past(self, folder: Path) -> str:
+        """Name what is wrong with the batches that a checkpoint refers to, or return an empty string."""
+        file = folder / "past.json"
+        if not file.exists():
+            return ""
+        for name in json.loads(file.read_text()):
+            if name in self._sound:
+                continue
+            batch = self.path / "past" / name
+            if not batch.exists():
+                return f"past/{name} is missing"
+            if batch_name(batch) != name:
+                return f"the sha256 of past/{name} differs"
+            self._sound.add(name)
+        return ""
 
     def run(
         self,
@@ -153,7 +171,7 @@ class RunDir:
         self, name: str, loop: Loop[M, B], key: Key, state: State[M], sizes: Sequence[int | Quota]
     ) -> None:
         """Write down what a run is made of, or compare it with what is written."""
-        about: dict[str, Any] = {part: fingerprint(getattr(loop, part)) for part in PARTS}
+        about: dict[str, Any] = {part: fingerprint(getattr(loop, part), settings=True) for part in PARTS}
         about["key"] = [key.seed, *key.path]
         about["start"] = fingerprint([state.model, state.round, as_batches(state.past)])
         about["sizes"] = [_size(n) for n in sizes]
@@ -186,6 +204,7 @@ class _Past:
         """Write the past, and into the checkpoint which files hold it; return the state without it."""
         batches = as_batches(state.past)
         if not batches or not all(map(is_batch, batches)):
+            self._known = []
             return state
         self._folder.mkdir(exist_ok=True)
         known: list[tuple[Any, str]] = []
