@@ -196,7 +196,7 @@ class Loop(Generic[M, B]):
         if loop.pool is not None:
             batch, past = loop.pool(key.fold("pool"), state.past, kept)
         model = loop.refit(key.fold("refit"), state.model, batch)
-        if model is None:
+        if model is None and state.model is not None:
             raise ValueError(f"round {index}: refit returned None; return the new model")
         observed: Mapping[str, float] = {}
         if loop.observe is not None:
