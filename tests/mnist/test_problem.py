@@ -84,17 +84,15 @@ def test_pools_that_look_back_begin_with_the_real_images(problem):
         return model
 
     for pool in (Accumulate(), Replace()):
-        loop = replace(problem, pool=pool, refit=refit).loop()
+        loop = replace(problem, pool=pool, refit=refit).loop(filter=KeepAll())
         ends = [state for state, _ in run(loop, Key(0), start, [50, 50])]
     assert len(start.past) == 1 and len(start.past[0]) == len(problem.initial) == 100
     assert trained == [150, 200, 50, 50] and ends[-1].past == ()
 
 
 def test_a_retrained_verifier_repeats(problem, discriminate):
-    ends = [
-        list(run(problem.loop(verify=retrained(discriminate)), Key(0), problem.start(Key(0)), [500, 500]))[-1]
-        for _ in "ab"
-    ]
+    loop = problem.loop(verify=retrained(discriminate))
+    ends = [list(run(loop, Key(0), problem.start(Key(0)), [500, 500]))[-1] for _ in "ab"]
     (one, record), (other, again) = ends
     assert record == again
     same(one.model, other.model)
