@@ -237,9 +237,7 @@ def selected_round(dim: int, bias: float, kept: int, candidates: int) -> Selecte
     0.0000 0.3757 0.3757
     """
     if not 1 <= kept <= candidates:
-        raise ValueError(
-            f"selected_round: kept must be from 1 to candidates = {candidates}, got {kept}"
-        )
+        raise ValueError(f"selected_round: kept must be from 1 to candidates = {candidates}, got {kept}")
     if candidates == kept:
         return SelectedMoments(0.0, 1 - 1 / kept, 1 - 1 / kept)
     nodes, weights = np.polynomial.legendre.leggauss(64)

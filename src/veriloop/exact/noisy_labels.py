@@ -226,9 +226,7 @@ def mean_of_kept(cosine: float, separation: float, phi: float, psi: float) -> Ke
     return KeptMean(along, own, float(right + wrong))
 
 
-def limit_path(
-    wrong: float, separation: float, phi: float, psi: float, rounds: int
-) -> np.ndarray:
+def limit_path(wrong: float, separation: float, phi: float, psi: float, rounds: int) -> np.ndarray:
     """Return the accuracy by round as the kept rows go to infinity, shape (rounds + 1,).
 
     Each classifier labels the data of the next one.

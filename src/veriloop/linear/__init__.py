@@ -14,6 +14,7 @@ from veriloop.linear.model import (
     right_singular,
     save_state,
 )
+from veriloop.linear.noise import noisy_one_round_mse
 from veriloop.linear.problem import Problem
 from veriloop.linear.simulation import simulate, truncated_means
 from veriloop.linear.verifiers import (
@@ -24,10 +25,20 @@ from veriloop.linear.verifiers import (
     KnowledgeL1,
     Soft,
 )
+from veriloop.linear.windows import (
+    Accepted,
+    ExpectedPath,
+    Windows,
+    expected_path,
+    simulate_windows,
+    windows_of,
+)
 
 __all__ = [
+    "Accepted",
     "Data",
     "Errors",
+    "ExpectedPath",
     "FixedDesign",
     "GaussianDesign",
     "Generate",
@@ -40,12 +51,17 @@ __all__ = [
     "RandomDirections",
     "Soft",
     "WeightedReal",
+    "Windows",
+    "expected_path",
     "least_squares",
     "load_state",
+    "noisy_one_round_mse",
     "policies",
     "right_singular",
     "save_state",
     "simulate",
+    "simulate_windows",
     "theory",
     "truncated_means",
+    "windows_of",
 ]
