@@ -18,6 +18,7 @@ from veriloop.linear.noise import noisy_one_round_mse
 from veriloop.linear.problem import Problem
 from veriloop.linear.simulation import simulate, truncated_means
 from veriloop.linear.verifiers import (
+    Knowledge,
     KnowledgeBall,
     KnowledgeBox,
     KnowledgeEllipsoid,
@@ -42,6 +43,7 @@ __all__ = [
     "FixedDesign",
     "GaussianDesign",
     "Generate",
+    "Knowledge",
     "KnowledgeBall",
     "KnowledgeBox",
     "KnowledgeEllipsoid",
