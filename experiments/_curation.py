@@ -1,4 +1,4 @@
-"""What the figure of curation compares: the loop's rounds with the law of each, and with the map iterated."""
+"""What the figure of curation compares: rounds of the loop, the law of each, the map iterated."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def run_curated(law: CurationLaw, choice: str, k: int, rounds: int, key: Key) ->
 
 
 def gaps(runs: list[Rows]) -> Rows:
-    """Return by round how far the mean rewards are from what the round before lets expect, summed, as a z-score."""
+    """Return by round the z-score of the summed rewards, given the models of the round before."""
     rows: Rows = [{}]
     for k in range(1, len(runs[0])):
         measured = np.array([run[k]["reward"] for run in runs]).sum()
@@ -63,7 +63,7 @@ def gaps(runs: list[Rows]) -> Rows:
 
 
 def iterated(law: CurationLaw, rounds: int) -> Rows:
-    """Return by round the moments of the map iterated from round 0, at this K and as K goes to infinity."""
+    """Return the moments of the map iterated from round 0, at this K and as K goes to infinity."""
     of_all = replace(law, picked=partial(picked_by_luce, rewards=law.rewards, k=np.inf))
     rows: Rows = []
     for model, of_many in zip(law.path(rounds), of_all.path(rounds), strict=True):

@@ -91,7 +91,7 @@ def _design_run(config: OverRounds, name: str, key: Key) -> Rows:
 
 
 def mean_strip(config: MeanMap, width: float) -> Rows:
-    """Estimate the mean of N(0, 1) four ways where the verifier passes an interval, for every shift of it."""
+    """Estimate the mean of N(0, 1) four ways, for every shift of the interval that passes."""
     # One key for all cells of a map: neighbours differ by their settings, not by their lots.
     key = Key(config.seed).fold("mean")
     rows = []
@@ -100,23 +100,25 @@ def mean_strip(config: MeanMap, width: float) -> Rows:
         upper = shift + width / 2
         real = key.fold("real").numpy().standard_normal((config.mean_replicates, config.rows))
         inside = (real >= lower) & (real <= upper)
-        usable = inside.any(axis=1)  # with no real row in the interval there is no filtered estimate
+        usable = inside.any(axis=1)  # without a real row there is no filtered estimate
         real = real[usable]
         inside = inside[usable]
         filtered = np.sum(real * inside, axis=1) / np.sum(inside, axis=1)
         estimates = [real.mean(axis=1), filtered]
+        lots = key.fold("synthetic")
         for start in tuple(estimates):
-            estimates.append(truncated_means(key.fold("synthetic"), start, lower, upper, config.sizes))
+            estimates.append(truncated_means(lots, start, lower, upper, config.sizes))
         rows.append(_map_row(config.seed, "mean", shift, width, np.square(estimates)))
     return rows
 
 
 def regression_strip(config: RegressionMap, radius: float) -> Rows:
-    """Estimate theta four ways on Gaussian rows with a knowledge ball, for every bias of its centre."""
+    """Estimate theta four ways on Gaussian rows, for every bias of the knowledge ball."""
     key = Key(config.seed).fold("regression")
     rows = []
     for bias in config.map_bias:
-        errors = [_four_errors(config, radius, bias, key.fold(i)) for i in range(config.map_replicates)]
+        keys = [key.fold(i) for i in range(config.map_replicates)]
+        errors = [_four_errors(config, radius, bias, own) for own in keys]
         usable = [each for each in errors if each is not None]
         rows.append(_map_row(config.seed, "regression", bias, radius, np.transpose(usable)))
     return rows
@@ -143,10 +145,12 @@ def _four_errors(config: RegressionMap, radius: float, bias: float, key: Key) ->
 
 
 def _map_row(seed: int, part: str, x: float, y: float, squares: np.ndarray) -> dict[str, Any]:
-    """Return one cell of a map: the error of every estimate, and the lead of the best over the next."""
+    """Return one cell of a map: the errors of all estimates, and the lead of the best."""
     if squares.size == 0:
-        raise RoundError(f"{part} map: no replicate has enough real rows that pass at x = {x:g}, y = {y:g}")
-    row: dict[str, Any] = {"part": part, "seed": seed, "replicates": squares.shape[1], "bias": x, "radius": y}
+        cell = f"x = {x:g}, y = {y:g}"
+        raise RoundError(f"{part} map: no replicate has enough real rows that pass at {cell}")
+    row: dict[str, Any] = {"part": part, "seed": seed, "replicates": squares.shape[1]}
+    row |= {"bias": x, "radius": y}
     for name, sample in zip(STRATEGIES, squares, strict=True):
         row |= spread(name, sample)
     first, second = np.argsort(squares.mean(axis=1))[:2]

@@ -1,4 +1,4 @@
-"""What the figure of data policies compares: each policy's loop, and its closed form without a verifier."""
+"""What the figure of data policies compares: each policy's loop, and its closed form."""
 
 from __future__ import annotations
 
@@ -35,10 +35,16 @@ class Relabelled(Config):
     bias: NotNegative
 
 
-def run_policy(config: Relabelled, policy: str, weight: float | None, verifier: Any, key: Key) -> Rows:
+def run_policy(
+    config: Relabelled,
+    policy: str,
+    weight: float | None,
+    verifier: Any,
+    key: Key,
+) -> Rows:
     """Run the loop once; arms share the real data and every candidate's random lots.
 
-    weight: the share of fresh real data, of the policy `weight`. verifier: None for the knowledge ball.
+    weight: the share of fresh real data, of the policy `weight`. verifier: None for the ball.
     """
     truth = np.ones(config.dim)
     direction = key.fold("direction").numpy().standard_normal(config.dim)
@@ -71,12 +77,18 @@ def run_policy(config: Relabelled, policy: str, weight: float | None, verifier: 
 
 def averaged(runs: list[Rows], unverified: list[Rows]) -> Rows:
     """Average replicates, with the gain over the unverified run on the same key."""
-    compared = []
-    for run, other in zip(runs, unverified, strict=True):
-        pairs = zip(run, other, strict=True)
-        compared.append([row | {"gain_truth": its["error_truth"] - row["error_truth"]} for row, its in pairs])
-    told = {**dict.fromkeys(runs[0][-1], mean), "round": same, "error_truth": spread, "gain_truth": spread}
+    compared = [_with_gain(*pair) for pair in zip(runs, unverified, strict=True)]
+    told = dict.fromkeys(compared[0][-1], mean)
+    told |= {"round": same, "error_truth": spread, "gain_truth": spread}
     return over_replicates(compared, told)
+
+
+def _with_gain(run: Rows, unverified: Rows) -> Rows:
+    rows = []
+    for row, other in zip(run, unverified, strict=True):
+        gain = other["error_truth"] - row["error_truth"]
+        rows.append(row | {"gain_truth": gain})
+    return rows
 
 
 def closed_form(config: Relabelled, policy: str, weight: float | None) -> list[float | None]:

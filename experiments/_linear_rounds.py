@@ -1,4 +1,4 @@
-"""What the figure of many rounds compares: simulated errors, the bound, the noise-free map, the exact law."""
+"""What the figure of many rounds compares: simulated errors, the bound, and what is exact."""
 
 from __future__ import annotations
 
@@ -10,10 +10,17 @@ from _run import Rows, spread
 from veriloop.linear import theory
 
 
-def measured(errors: np.ndarray, unverified: np.ndarray, c: np.ndarray, width: float, sizes: list[int]) -> Rows:
-    """Return rows and candidates, errors, and the gain over the unverified arm on the same lots, by round.
+def measured(
+    errors: np.ndarray,
+    unverified: np.ndarray,
+    c: np.ndarray,
+    width: float,
+    sizes: list[int],
+) -> Rows:
+    """Return counts, errors, and the gain over the unverified arm on the same lots, by round.
 
-    errors, unverified: shape (rounds + 1, replicates, p). c: the centre's offset. sizes: kept rows per direction.
+    errors, unverified: shape (rounds + 1, replicates, p). c: offset of the centre. sizes: kept rows
+    per direction.
     """
     acceptance = theory.acceptance(errors[:-1], 1.0, c - width, c + width)
     drawn = np.sum(1 / acceptance, axis=2).mean(axis=1) * sizes
@@ -30,7 +37,7 @@ def measured(errors: np.ndarray, unverified: np.ndarray, c: np.ndarray, width: f
 
 
 def predicted(mu: np.ndarray, c: np.ndarray, width: float, sizes: list[int]) -> Rows:
-    """Return by round the bound on error_center, the noise-free map from round 0 on, and the unverified law."""
+    """Return by round the bound on error_center, the noise-free map, and the unverified law."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(32)
     path = theory.mean_path(nodes[:, None] / mu, c, width, len(sizes))  # (rounds + 1, nodes, p)
     weights = weights[:, None] / weights.sum()

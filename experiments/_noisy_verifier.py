@@ -29,6 +29,8 @@ from veriloop.linear import Problem, noisy_one_round_mse
 Rate = Annotated[float, Field(gt=0, le=1)]
 Counts = Annotated[list[Whole], Field(min_length=1)]
 Levels = Annotated[Shares, Field(min_length=1)]
+TOLD = {"candidates": mean, "kept": same, "path": same}
+TOLD |= {"accuracy": spread, "risen": mean, "gap": spread}
 
 
 class Classes(Config):
@@ -36,7 +38,7 @@ class Classes(Config):
 
     dim: Annotated[int, Field(ge=2)]
     separation: Positive  # the length of a class's mean; the best accuracy is Phi(separation)
-    verifiers: Annotated[list[tuple[Rate, Rate]], Field(min_length=1)]  # (phi, psi); the first is the loop's
+    verifiers: Annotated[list[tuple[Rate, Rate]], Field(min_length=1)]  # (phi, psi); first: loop's
     replicates: Whole
 
     @property
@@ -74,7 +76,7 @@ class Rounds(Classes):
 
 
 def transition(config: Transition, phi: float, psi: float, n: int) -> Rows:
-    """Fit the classifier to `n` kept labels for every share of wrong ones; cells are independent of one another."""
+    """Fit the classifier to n kept labels, for every share of wrong ones; cells are independent."""
     mean_of_class = config.mean
     star = threshold(phi, psi)
     loop = Loop(
@@ -113,7 +115,7 @@ def _about(part: str, seed: int, replicates: int) -> dict[str, Any]:
 
 
 def ball(config: Ball, bias: float, n: int) -> Rows:
-    """Do one round of the ball verifier for every share of flipped verdicts; cells are independent."""
+    """Do one round of the ball, for every share of flipped verdicts; cells are independent."""
     size = {"dim": config.ball_dim, "rows": config.ball_rows}
     problem = Problem.gaussian(bias=bias, radius=config.radius, **size)
     known = (problem.singular_values, problem.center_offset, problem.half_width, n)
@@ -151,14 +153,14 @@ def rounds(config: Rounds, wrong: float) -> Rows:
         key = Key(config.seed).fold("rounds", f"{wrong:g}", i)
         run = follow(loop, key, start, [Quota(config.loop_size)] * config.rounds)
         runs.append(_beside_the_law(run, path))
-    about = {"part": "rounds", "arm": f"start{wrong:g}", "seed": config.seed, "replicates": config.replicates}
+    about = {"part": "rounds", "arm": f"start{wrong:g}"}
+    about |= {"seed": config.seed, "replicates": config.replicates}
     about |= {"phi": phi, "psi": psi, "star": threshold(phi, psi), "start": wrong}
-    told = {"candidates": mean, "kept": same, "path": same, "accuracy": spread, "risen": mean, "gap": spread}
-    return [about | row for row in over_replicates(runs, told)]
+    return [about | row for row in over_replicates(runs, TOLD)]
 
 
 def _beside_the_law(run: Rows, path: np.ndarray) -> Rows:
-    """Add the accuracy of the infinite loop, whether this one is above 1/2, and its gap to the expected signal."""
+    """Add the infinite loop's accuracy, whether this one's is above 1/2, and the signal's gap."""
     rows = []
     for k, row in enumerate(run):
         more = {"path": path[k], "risen": row["accuracy"] > 0.5}

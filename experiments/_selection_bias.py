@@ -1,4 +1,4 @@
-"""What the figure of selection bias compares: one Gaussian loop, and what is exactly known about it."""
+"""What the figure of selection bias compares: a Gaussian loop, and what is exactly known of it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from veriloop.pools import POOLS
 
 
 def mean_if_known(name: str, sample: np.ndarray) -> dict[str, Any]:
-    """Return the mean of an expectation, which may differ by replicate; None where there is none."""
+    """Return the mean of an expectation over replicates; None where there is none."""
     known = sample.tolist()
     return {name: None if None in known else float(np.mean(known))}
 
@@ -37,7 +37,7 @@ TOLD |= dict.fromkeys(("expected_trace", "expected_log_volume", "expected_toward
 
 @dataclass(frozen=True)
 class Setting:
-    """The truth, and the centre of the verifier; directions and distances are by the truth's own covariance."""
+    """The truth and the verifier's centre; distances are by the truth's own covariance."""
 
     truth: Gaussian
     center: np.ndarray
@@ -49,7 +49,7 @@ class Setting:
 
     @classmethod
     def drawn(cls, dim: int, bias: float, key: Key) -> Self:
-        """Mean and covariance are drawn; the centre is off by N(0, bias^2) in half of the coordinates."""
+        """Mean and covariance are drawn; half of the centre is off by N(0, bias^2)."""
         random = key.numpy()
         mean = random.standard_normal(dim)
         factor = random.standard_normal((dim, dim))
@@ -99,9 +99,16 @@ class Setting:
 
 
 def run_policy(
-    setting: Setting, policy: str, verified: bool, n: int, fraction: float, ridge: float, rounds: int, key: Key
+    setting: Setting,
+    policy: str,
+    verified: bool,
+    n: int,
+    fraction: float,
+    ridge: float,
+    rounds: int,
+    key: Key,
 ) -> Rows:
-    """Run the loop, where every round adds n rows: all that were drawn, or with a verifier the nearest of them."""
+    """Run the loop; every round adds n rows: all that were drawn, or the nearest of them."""
     size = n
     verify: Any = Constant()
     keep: Any = KeepAll()
@@ -128,7 +135,13 @@ def candidates(n: int, fraction: float) -> int:
 
 
 def expected(
-    setting: Setting, policy: Any, verified: bool, n: int, fraction: float, ridge: float, rounds: int
+    setting: Setting,
+    policy: Any,
+    verified: bool,
+    n: int,
+    fraction: float,
+    ridge: float,
+    rounds: int,
 ) -> Rows:
     """Return the exact expectations by round; None where there is none."""
     dim = len(setting.center)
@@ -146,14 +159,15 @@ def expected(
         toward = [0.0] * (rounds + 1)
         if policy == "replace":
             volume = replaced_log_volume(dim, n, rounds).tolist()
+    names = ("expected_trace", "expected_log_volume", "expected_toward")
     by_round = zip(trace, volume, toward, strict=True)
-    return [{"expected_trace": a, "expected_log_volume": b, "expected_toward": c} for a, b, c in by_round]
+    return [dict(zip(names, numbers, strict=True)) for numbers in by_round]
 
 
 def limit_trace(
     policy: Any, kind: str, dim: int, bias: float | None, fraction: float, ridge: float, rounds: int
 ) -> list[float | None]:
-    """Return the trace by round as n goes to infinity, at a fixed fraction; known for the standard truth alone."""
+    """Return the trace by round as n goes to infinity; known for the standard truth alone."""
     if bias is None:
         return [1.0] * (rounds + 1)
     if kind != "standard":

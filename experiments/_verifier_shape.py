@@ -1,4 +1,4 @@
-"""What the figure of shapes compares: verifiers that accept equally often, and what is expected of their loops."""
+"""What the figure of shapes compares: verifiers that accept equally often, and their loops."""
 
 from __future__ import annotations
 
@@ -29,40 +29,53 @@ from veriloop.linear import (
     windows_of,
 )
 
+DESIGN = {"rows", "dim", "noise", "radius", "design_seed", "direction_seed"}
 Family = Callable[[np.ndarray, float], Any]  # (center, radius) -> verifier
+Errors = tuple[np.ndarray, list[float]]  # (rounds + 1, replicates, p); candidates by round
 
 
 class Shaped(Config):
-    """The problem, and what decides the shapes of the verifiers on it."""
+    """The problem, what decides the shapes of the verifiers on it, and how much is run."""
 
     rows: Whole  # real rows
     dim: Annotated[int, Field(ge=2)]
     noise: Positive
     radius: Positive  # of the ball
-    aspect: Annotated[float, Field(ge=1, allow_inf_nan=False)]  # longest over shortest axis of the ellipsoid
+    aspect: Annotated[float, Field(ge=1, allow_inf_nan=False)]  # of the ellipsoid's axes
     temperature: Positive  # of the soft ball, in units of y
     design_seed: Seed
     direction_seed: Seed
+    sizes: Whole  # kept rows per direction
+    budget: Whole  # the most candidates a round may draw
+    rounds: Whole
+    replicates: Whole  # through the generic loop: random directions, and soft acceptance
+    simulated: Whole  # replicates on the block design, by inversion
 
 
-def problem_and_verifier(config: Shaped, shape: str, bias: float) -> tuple[Problem, Any]:
-    """Return the problem and the verifier of one shape; the half-space looks along the bias, even one of 0."""
-    setting = config.model_dump(include={"rows", "dim", "noise", "radius", "design_seed", "direction_seed"})
-    problem = Problem.gaussian(bias=bias, **setting)
-    far = Problem.gaussian(bias=1.0, **setting)
+def setting(config: Shaped, shape: str, bias: float) -> tuple[Problem, Any]:
+    """Return the problem and the verifier; the half-space looks along the bias, even one of 0."""
+    design = config.model_dump(include=DESIGN)
+    problem = Problem.gaussian(bias=bias, **design)
+    far = Problem.gaussian(bias=1.0, **design)
     normal = far.center - far.truth
     return problem, matched_verifier(shape, problem, normal, config.aspect, config.temperature)
 
 
-def matched_verifier(name: str, problem: Problem, normal: np.ndarray, aspect: float, temperature: float) -> Any:
-    """Return a verifier of one shape about the problem's centre, as often right about the truth's own rows as any.
+def matched_verifier(
+    name: str,
+    problem: Problem,
+    normal: np.ndarray,
+    aspect: float,
+    temperature: float,
+) -> Any:
+    """Return a verifier of one shape about the problem's centre, which accepts as often as any.
 
-    Each shape is scaled until, were it unbiased, it would accept the same share of the truth's labels as the
-    problem's ball, on average over the singular directions: acceptance is what a verifier costs, and the one width
-    that all shapes have. The slack is the same for all.
+    Each shape is scaled by its acceptance, the one width that all shapes have. If it were unbiased,
+    it would accept the same share of the truth's labels as the problem's ball, on average over the
+    singular directions. The slack is the same for all.
 
-    normal: of the half-space. aspect: the longest over the shortest axis of the ellipsoid, whose axes are the
-    singular vectors, in geometric progression. temperature: of the soft ball.
+    normal: of the half-space. aspect: the longest over the shortest axis of the ellipsoid, whose
+    axes are the singular vectors, in geometric progression. temperature: of the soft ball.
     """
     if name == "none":
         return Constant()
@@ -83,7 +96,7 @@ def matched_verifier(name: str, problem: Problem, normal: np.ndarray, aspect: fl
 
 
 def _matched(family: Family, unbiased: Problem, wanted: float) -> float:
-    """Return the radius at which a shape is right about as many of the truth's labels as is wanted."""
+    """Return the radius at which a shape accepts the wanted share of the truth's labels."""
 
     def excess(log_radius: float) -> float:
         return right(family(unbiased.truth, float(np.exp(log_radius))), unbiased) - wanted
@@ -92,38 +105,41 @@ def _matched(family: Family, unbiased: Problem, wanted: float) -> float:
 
 
 def right(verifier: Any, problem: Problem) -> float:
-    """Return the share of the truth's labels that a verifier accepts, on average over the singular directions."""
-    return float(np.mean(windows_of(verifier, problem).moments(np.zeros(len(problem.basis))).share))
+    """Return the share of the truth's labels that a verifier accepts, averaged over directions."""
+    at_truth = np.zeros(len(problem.basis))
+    return float(np.mean(windows_of(verifier, problem).moments(at_truth).share))
 
 
-def by_inversion(
-    problem: Problem, windows: Windows, sizes: list[int], replicates: int, key: Key
-) -> tuple[np.ndarray, list[float]]:
-    """Return errors, (rounds + 1, replicates, p), and the candidates that each round draws on average."""
-    errors = simulate_windows(problem.singular_values, windows, sizes, replicates, key)
+def by_inversion(config: Shaped, problem: Problem, windows: Windows) -> Errors:
+    """Return estimation errors, and each round's candidates on average, without a single loop."""
+    sizes = [config.sizes] * config.rounds
+    key = Key(config.seed)
+    errors = simulate_windows(problem.singular_values, windows, sizes, config.simulated, key)
     accepted = windows.moments(errors[:-1]).share
-    drawn = sizes * np.sum(1 / accepted, axis=2).mean(axis=1)
+    drawn = config.sizes * np.sum(1 / accepted, axis=2).mean(axis=1)
     return errors, [0.0, *drawn.tolist()]
 
 
-def by_loop(
-    problem: Problem, verifier: Any, block: bool, quota: Quota, rounds: int, replicates: int, key: Key
-) -> tuple[np.ndarray, list[float]]:
-    """Return the same from the generic loop; on random directions, not in blocks, as many rows are kept in all."""
-    dim = len(problem.truth)
+def by_loop(config: Shaped, problem: Problem, verifier: Any, block: bool) -> Errors:
+    """Return the same from the generic loop; on random directions as many rows are kept in all."""
     loop = replace(problem.loop(), verify=verifier, measure=_Estimate(problem))
+    quota = Quota(config.sizes, groups=config.dim, budget=config.budget)
     if isinstance(verifier, Soft):
         loop = replace(loop, filter=Bernoulli())
     if not block:
-        loop = replace(loop, generate=Generate(RandomDirections(dim), problem.noise), group=None)
-        quota = Quota(quota.n * dim, budget=quota.budget)
-    runs = []
-    for i in range(replicates):
-        own = key.fold(i)
-        runs.append(follow(loop, own, problem.real_estimate(own), [quota] * rounds))
-    errors = [[[row[f"along{j}"] for j in range(dim)] for row in run] for run in runs]
-    drawn = np.mean([[row["candidates"] for row in run] for run in runs], axis=0)
-    return np.swapaxes(np.array(errors), 0, 1), drawn.tolist()
+        write = Generate(RandomDirections(config.dim), config.noise)
+        loop = replace(loop, generate=write, group=None)
+        quota = Quota(config.sizes * config.dim, budget=config.budget)
+    errors = np.empty((config.rounds + 1, config.replicates, config.dim))
+    drawn = np.empty((config.rounds + 1, config.replicates))
+    names = [f"along{j}" for j in range(config.dim)]
+    for i in range(config.replicates):
+        key = Key(config.seed).fold(i)
+        run = follow(loop, key, problem.real_estimate(key), [quota] * config.rounds)
+        for k, row in enumerate(run):
+            errors[k, i] = [row[name] for name in names]
+            drawn[k, i] = row["candidates"]
+    return errors, drawn.mean(axis=1).tolist()
 
 
 @dataclass(frozen=True)
@@ -138,7 +154,7 @@ class _Estimate:
 
 
 def measured(errors: np.ndarray, drawn: list[float], center: np.ndarray, kept: int) -> Rows:
-    """Return by round the squared errors to truth and centre, and the share of the bias that is still ahead."""
+    """Return by round the squared errors, and the share of the bias that is still ahead."""
     rows: Rows = []
     for k, own in enumerate(errors):
         row: dict[str, Any] = {"round": k, "candidates": drawn[k], "kept": kept if k else 0}
@@ -150,9 +166,10 @@ def measured(errors: np.ndarray, drawn: list[float], center: np.ndarray, kept: i
     return rows
 
 
-def expectations(problem: Problem, windows: Windows, sizes: list[int]) -> Rows:
-    """Return what is expected by round, and where the error to the centre comes to rest, if anything holds it."""
+def expectations(config: Shaped, problem: Problem, windows: Windows) -> Rows:
+    """Return what is expected by round, and the error to the centre at rest, where there is one."""
     center = problem.center_offset
+    sizes = [config.sizes] * config.rounds
     path = expected_path(problem.singular_values, windows, sizes)
     factor = windows.moments(center).variance
     about: dict[str, Any] = {
@@ -161,7 +178,7 @@ def expectations(problem: Problem, windows: Windows, sizes: list[int]) -> Rows:
         "plateau_center": None,
     }
     if np.isfinite(windows.lower).all() and np.isfinite(windows.upper).all():
-        about["plateau_center"] = float(np.sum(factor / (sizes[0] * (1 - factor**2))))
+        about["plateau_center"] = float(np.sum(factor / (config.sizes * (1 - factor**2))))
     rows: Rows = []
     for k, (mean, variance) in enumerate(zip(path.mean, path.variance, strict=True)):
         row = about | {"expected_error_truth": float(np.sum(variance + mean**2))}

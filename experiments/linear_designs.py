@@ -1,9 +1,17 @@
-"""Beyond the block design: rounds on other designs, and which data to estimate from, in 1-D and in regression."""
+"""Beyond the block design: rounds on other designs, and which data are best to estimate from."""
 
 from __future__ import annotations
 
 from _config import BadInput
-from _linear_designs import DESIGNS, MeanMap, OverRounds, RegressionMap, design_arm, mean_strip, regression_strip
+from _linear_designs import (
+    DESIGNS,
+    MeanMap,
+    OverRounds,
+    RegressionMap,
+    design_arm,
+    mean_strip,
+    regression_strip,
+)
 from _run import Unit, main
 from plots.linear_designs import draw, summarise
 
@@ -14,13 +22,15 @@ class Designs(OverRounds, MeanMap, RegressionMap):
 
 def units(config: Designs) -> list[Unit]:
     """The designs, then the strips of the two maps."""
-    if config.budget < config.sizes * config.dim:
-        raise BadInput(f"budget: got {config.budget}, must be at least sizes * dim = {config.sizes * config.dim}")
+    kept = config.sizes * config.dim
+    if config.budget < kept:
+        raise BadInput(f"budget: got {config.budget}, must be at least sizes * dim = {kept}")
     if config.rows < max(config.dim, config.map_dim):
         raise BadInput(f"rows: got {config.rows}, must be at least dim and map_dim")
     work = []
     for name in DESIGNS:
-        work.append(Unit(name.replace(" ", "-").replace("'", ""), config.rounds, design_arm, (name,)))
+        file = name.replace(" ", "-").replace("'", "")
+        work.append(Unit(file, config.rounds, design_arm, (name,)))
     for i, width in enumerate(config.width):
         work.append(Unit(f"mean-{i:04d}", 1, mean_strip, (width,)))
     for i, radius in enumerate(config.map_radius):

@@ -1,4 +1,4 @@
-"""Data policies of the literature, each with and without the verifier, against their closed forms."""
+"""Data policies of the literature, with and without the verifier, against their closed forms."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from veriloop import Constant, Key, build
 
 
 class Policies(Relabelled):
-    """All policies, with half real data where a policy mixes it, and a sweep over the share of fresh real data."""
+    """All policies, with half real data where they mix it, and a sweep over the share of it."""
 
     replicates: Whole
     weights: Shares  # shares of fresh real data to sweep
-    verifier: dict[str, Any] | None = None  # {call: module:name, ...} in place of the knowledge ball
+    verifier: dict[str, Any] | None = None  # {call: module:name, ...}, not the ball
 
 
 def arms(config: Policies, policy: str, weight: float | None) -> Rows:
-    """Run one policy's replicates without and with the verifier, on shared keys, and average them by round."""
+    """Run one policy without and with the verifier, on shared keys."""
     verifier = None if config.verifier is None else build(config.verifier)
     keys = [Key(config.seed).fold(i) for i in range(config.replicates)]
     unverified = [run_policy(config, policy, weight, Constant(), key) for key in keys]
     verified = [run_policy(config, policy, weight, verifier, key) for key in keys]
-    about = {"policy": policy, "weight": weight, "seed": config.seed, "replicates": config.replicates}
+    about = {"policy": policy, "weight": weight}
+    about |= {"seed": config.seed, "replicates": config.replicates}
     name = {"arm": f"{policy}{weight or ''}-unverified", "verified": False} | about
     known = zip(averaged(unverified, unverified), closed_form(config, policy, weight), strict=True)
     rows = [name | row | {"closed_form": form} for row, form in known]
@@ -36,7 +37,8 @@ def arms(config: Policies, policy: str, weight: float | None) -> Rows:
 def units(config: Policies) -> list[Unit]:
     """One unit a policy, verified and not; then the sweep over the real share."""
     if config.budget < config.sizes:
-        raise BadInput(f"budget: got {config.budget}, must be at least sizes, the {config.sizes} rows kept a round")
+        rows = f"the {config.sizes} rows kept a round"
+        raise BadInput(f"budget: got {config.budget}, must be at least sizes, {rows}")
     if config.sizes < config.dim + 2:
         raise BadInput(f"sizes: got {config.sizes}, must be at least dim + 2 = {config.dim + 2}")
     try:
@@ -44,8 +46,10 @@ def units(config: Policies) -> list[Unit]:
             build(config.verifier)
     except ValueError as error:
         raise BadInput(f"verifier: {error}") from None
-    work = [(policy, None) for policy in POLICIES] + [("weight", weight) for weight in config.weights]
-    return [Unit(f"{policy}{weight or ''}", config.rounds, arms, (policy, weight)) for policy, weight in work]
+    work = [Unit(policy, config.rounds, arms, (policy, None)) for policy in POLICIES]
+    for weight in config.weights:
+        work.append(Unit(f"weight{weight}", config.rounds, arms, ("weight", weight)))
+    return work
 
 
 if __name__ == "__main__":

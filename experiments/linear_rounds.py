@@ -1,4 +1,4 @@
-"""Sixty rounds: radius x bias x size, verified and unverified, with Theorem 4.1's bound and the exact map."""
+"""Sixty rounds: radius x bias x size, with Theorem 4.1's bound and the exact map."""
 
 from __future__ import annotations
 
@@ -15,30 +15,31 @@ from veriloop.linear import Problem, simulate
 
 
 class Rounds(OnRealDesign):
-    """Arms are all combinations of noise, bias, radius and size, and an unverified one for each size."""
+    """Arms are all combinations of noise, bias, radius, size, and one unverified for each size."""
 
     rounds: Whole
     sizes: Sizes  # kept rows per direction
 
 
 def arms(config: Rounds, noise: float, bias: float, size: str, counts: list[int]) -> Rows:
-    """Simulate every radius and, as None, no verifier; they share one key, so their differences are paired."""
+    """Simulate every radius and, as None, no verifier; they share one key, hence their lots."""
     setting = config.model_dump(include={"rows", "dim", "design_seed", "direction_seed"})
-    about = {"noise": noise, "bias": bias, "size": size, "seed": config.seed, "replicates": config.replicates}
-    widths = {}
-    for radius in config.radius:
-        problem = Problem.gaussian(radius=radius, bias=bias, noise=noise, **setting)
-        widths[f"radius{radius:g}", radius] = problem.half_width
-    widths["unverified", None] = np.inf
-    mu, c = problem.singular_values, problem.center_offset  # the same of every radius
+    about = {"noise": noise, "bias": bias, "size": size}
+    about |= config.model_dump(include={"seed", "replicates"})
+    setting |= {"bias": bias, "noise": noise}
+    problems = [Problem.gaussian(radius=radius, **setting) for radius in config.radius]
+    mu = problems[0].singular_values  # the same for every radius
+    c = problems[0].center_offset
     lots = (counts, config.replicates, Key(config.seed))
-    unverified = simulate(mu, c, np.inf, *lots)
+    widths = {problem.radius: problem.half_width for problem in problems} | {None: np.inf}
+    errors = {radius: simulate(mu, c, width, *lots) for radius, width in widths.items()}
     rows = []
-    for (kind, radius), width in widths.items():
-        errors = unverified if radius is None else simulate(mu, c, width, *lots)
+    for radius, width in widths.items():
+        kind = "unverified" if radius is None else f"radius{radius:g}"
         own = {"arm": f"{kind}-bias{bias:g}-{size}-noise{noise:g}", "radius": radius} | about
-        parts = zip(measured(errors, unverified, c, width, counts), predicted(mu, c, width, counts), strict=True)
-        rows += [own | row | known for row, known in parts]
+        found = measured(errors[radius], errors[None], c, width, counts)
+        for row, known in zip(found, predicted(mu, c, width, counts), strict=True):
+            rows.append(own | row | known)
     return rows
 
 
@@ -48,10 +49,11 @@ def units(config: Rounds) -> list[Unit]:
         schedules = per_round(config.sizes, config.rounds)
     except ValueError as error:
         raise BadInput(f"sizes: {error}") from None
-    return [
-        Unit(f"bias{bias:g}-{size}-noise{noise:g}", config.rounds, arms, (noise, bias, size, counts))
-        for noise, bias, (size, counts) in product(config.noise, config.bias, schedules.items())
-    ]
+    work = []
+    for noise, bias, (size, counts) in product(config.noise, config.bias, schedules.items()):
+        name = f"bias{bias:g}-{size}-noise{noise:g}"
+        work.append(Unit(name, config.rounds, arms, (noise, bias, size, counts)))
+    return work
 
 
 if __name__ == "__main__":

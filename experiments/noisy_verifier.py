@@ -1,8 +1,9 @@
-"""A verifier that errs at random: a classifier's phase transition, the ball's smooth error, a loop of two fates.
+"""A verifier that errs at random: a phase transition, the ball's smooth error, a loop of two fates.
 
-Classes +1 and -1 have means of that sign, `separation` from 0, and unit covariance. A right label is kept with
-probability phi, a wrong one with psi; below p* = 1 / (1 + psi / phi) wrong labels the kept ones are mostly right.
-Source: Feng et al. (2025), arXiv:2406.07515; the expectations at finite size are our derivation.
+Classes +1 and -1 have means of that sign, `separation` from 0, and unit covariance. A right label
+is kept with probability phi, a wrong one with psi. Below p* = 1 / (1 + psi / phi) wrong labels the
+kept ones are mostly right. Source: Feng et al. (2025), arXiv:2406.07515; the expectations at finite
+size are our derivation, in `veriloop.exact.noisy_labels`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from veriloop.exact.noisy_labels import classifier_with_errors
 
 
 class NoisyVerifier(Transition, Ball, Rounds):
-    """Three parts: accuracy against the share of wrong labels, one round of the ball verifier, and rounds."""
+    """Three parts: accuracy against wrong labels, one round of the ball, and rounds."""
 
 
 def units(config: NoisyVerifier) -> list[Unit]:

@@ -1,4 +1,4 @@
-"""Selection by a verifier with a biased centre narrows a Gaussian, round by round, under three data policies."""
+"""Selection by a verifier with a biased centre narrows a Gaussian, under three data policies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from veriloop import Key
 
 
 class Selection(Config):
-    """Round 0 is the truth itself; every round adds n rows, all that were drawn or the best of n / fraction."""
+    """Round 0 is the truth; every round adds n rows, all drawn ones or the best of n / fraction."""
 
     dim: Annotated[int, Field(ge=2)]
     n: Whole  # rows added a round, with and without selection
@@ -22,12 +22,12 @@ class Selection(Config):
     rounds: Whole
     replicates: Whole
     ridge: Positive  # on the diagonal of every refit
-    truth: Literal["standard", "drawn"]  # drawn: mean, covariance and centre anew each replicate, as published
-    bias: NotNegatives  # of the centre, in standard deviations; drawn: the deviation of half its coordinates
+    truth: Literal["standard", "drawn"]  # drawn: with the centre, for each replicate, as published
+    bias: NotNegatives  # of the centre, in standard deviations; drawn: of half its coordinates
 
 
 def arm(config: Selection, policy: str, bias: float | None) -> Rows:
-    """Run one policy's replicates, with selection unless the bias is None; arms share their draws."""
+    """Run one policy, with selection unless the bias is None; arms share their draws."""
     verified = bias is not None
     size: dict[str, Any] = config.model_dump(include={"fraction", "rounds", "ridge"})
     runs = []

@@ -18,8 +18,8 @@ from veriloop import (
     Replace,
     Window,
     concatenate,
+    pools,
 )
-from veriloop.pools import POOLS
 
 KEYS = st.integers(0, 2**32).map(Key)
 SIZES = st.lists(st.integers(1, 12), min_size=1, max_size=6)  # kept rows, round by round
@@ -242,5 +242,5 @@ def test_mix_real_refuses_an_empty_real_set():
 
 def test_data_policies_are_known_by_name():
     """Each name makes its pool, from the rows that a model is fitted to."""
-    made = {name: pool(7) for name, pool in POOLS.items()}
+    made = {name: pool(7) for name, pool in pools.POOLS.items()}
     assert made == {"replace": Replace(), "accumulate": Accumulate(), "subsample": AccumulateSubsample(7)}

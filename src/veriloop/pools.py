@@ -138,7 +138,7 @@ class FreshReal(Generic[B]):
         return concatenate([real, kept]), ()
 
 
-# By the name that the literature gives a data policy: the pool, from the rows that a model is fitted to.
+# Name of a data policy in the literature -> its pool, made from the rows that a model is fitted to.
 POOLS: dict[str, Callable[[int], Callable[[Key, Any, Any], tuple[Any, Any]]]] = {
     "replace": lambda n: Replace(),
     "accumulate": lambda n: Accumulate(),

@@ -1,4 +1,4 @@
-r"""A Gaussian refitted to its own draws, with or without a verifier that prefers rows near a centre.
+r"""A Gaussian refitted to its own draws, with or without a verifier that prefers near rows.
 
 Selection narrows the model and moves it to the verifier's centre. Fitting to few rows narrows it
 too. Both effects are known exactly, so a verifier of your own can be checked against them.
@@ -122,7 +122,7 @@ def _log_volume(covariance: np.ndarray) -> float:
 
 
 def unverified_trace(policy: Policy, n: int, rounds: int, ridge: float = 0.0) -> np.ndarray:
-    r"""Return :math:`E\,\mathrm{tr}\,\hat\Sigma_t/\mathrm{tr}\,\Sigma` by round, without a verifier.
+    r"""Return the expected trace of the covariance by round, without a verifier, over the truth's.
 
     With the maximum-likelihood covariance it is, exactly,
 
@@ -178,9 +178,10 @@ def _offset_of_subsample(pool: float, n: int, rows: int) -> float:
 
 
 def replaced_log_volume(dim: int, n: int, rounds: int) -> np.ndarray:
-    r"""Return :math:`E \log(|\hat\Sigma_t|/|\Sigma|)` by round, under replace, without a verifier.
+    r"""Return the expected log volume by round, under replace, without a verifier.
 
-    .. math:: t \sum_{i=1}^{d} \psi\Big(\frac{n-i}{2}\Big) + \log\frac 2n
+    .. math:: E \log\frac{|\hat\Sigma_t|}{|\Sigma|}
+        = t \sum_{i=1}^{d} \Big(\psi\Big(\frac{n-i}{2}\Big) + \log\frac 2n\Big)
 
     since :math:`n\hat\Sigma_{t+1}` is Wishart with n - 1 degrees of freedom, given
     :math:`\hat\Sigma_t`. There is no ridge.
@@ -237,7 +238,8 @@ def selected_round(dim: int, bias: float, kept: int, candidates: int) -> Selecte
     0.0000 0.3757 0.3757
     """
     if not 1 <= kept <= candidates:
-        raise ValueError(f"selected_round: kept must be from 1 to candidates = {candidates}, got {kept}")
+        allowed = f"from 1 to candidates = {candidates}"
+        raise ValueError(f"selected_round: kept must be {allowed}, got {kept}")
     if candidates == kept:
         return SelectedMoments(0.0, 1 - 1 / kept, 1 - 1 / kept)
     nodes, weights = np.polynomial.legendre.leggauss(64)

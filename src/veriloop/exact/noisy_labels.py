@@ -124,7 +124,8 @@ def wrong_when_kept(wrong: float, phi: float, psi: float) -> float:
 def mean_classifier(key: Key, model: np.ndarray, batch: LabelledPoints) -> np.ndarray:
     """Refit from scratch: the mean of label times point, shape (d,).
 
-    >>> points = LabelledPoints(np.array([[1.0, 0.0], [0.0, 2.0]]), np.ones(2), np.array([1.0, -1.0]))
+    >>> x = np.array([[1.0, 0.0], [0.0, 2.0]])
+    >>> points = LabelledPoints(x, truth=np.ones(2), label=np.array([1.0, -1.0]))
     >>> mean_classifier(Key(0), np.zeros(2), points)
     array([ 0.5, -1. ])
     """
@@ -132,7 +133,7 @@ def mean_classifier(key: Key, model: np.ndarray, batch: LabelledPoints) -> np.nd
 
 
 def classifier_with_errors(mean: np.ndarray, wrong: float) -> np.ndarray:
-    """Return a unit vector, shape (d,), that as a classifier gives the share `wrong` of wrong labels.
+    """Return a classifier of length 1, shape (d,), that labels the share `wrong` wrongly.
 
     mean: shape (d,), d at least 2.
 
@@ -191,7 +192,9 @@ class Accuracy:
 
 
 class KeptMean(NamedTuple):
-    r"""The mean of label times point over accepted labels: (along m / |m| + own w / |w|) / accepted.
+    r"""The mean of label times point over the accepted labels of a classifier w, in parts.
+
+    The mean is (along m / |m| + own w / |w|) / accepted.
 
     along: the part in the direction of the class mean. own: the part in the direction of the
     classifier that gave the labels. accepted: the share of labels that the verifier accepts.

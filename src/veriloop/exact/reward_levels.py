@@ -59,7 +59,7 @@ def frequencies(key: Key, model: np.ndarray, batch: np.ndarray) -> np.ndarray:
 def picked_by_luce(model: np.ndarray, rewards: np.ndarray, k: float) -> np.ndarray:
     r"""Return the law of one of k samples, picked with probabilities proportional to e^reward.
 
-    It is the law of what `Alternatives(k, Luce())` keeps:
+    `Alternatives(k, Luce())` keeps rows of this law:
 
     .. math:: p(x) H_K(x), \qquad
         H_K(x) = E\,\frac{K e^{r(x)}}{e^{r(x)} + \sum_{i<K} e^{r(x_i)}}
@@ -94,7 +94,7 @@ def picked_by_luce(model: np.ndarray, rewards: np.ndarray, k: float) -> np.ndarr
 def picked_as_best(model: np.ndarray, rewards: np.ndarray, k: int) -> np.ndarray:
     """Return the law of the best of k samples: F(x)^k - F(x-)^k, shape (L,).
 
-    It is the law of what `Alternatives(k, BestOf())` keeps.
+    `Alternatives(k, BestOf())` keeps rows of this law.
 
     model, rewards: shape (L,); no two rewards may be equal. k: samples in a set, at least 1.
 
@@ -125,8 +125,9 @@ class CurationLaw:
         real samples a round, drawn again each time; 0 is none.
 
     >>> rewards = np.array([0.0, 1.0])
-    >>> law = CurationLaw(rewards, np.array([0.5, 0.5]), lambda p: picked_as_best(p, rewards, 2), 10)
-    >>> law(Key(0), np.array([0.5, 0.5]))
+    >>> half = np.array([0.5, 0.5])
+    >>> law = CurationLaw(rewards, half, lambda model: picked_as_best(model, rewards, 2), size=10)
+    >>> law(Key(0), half)
     {'reward': 0.5, 'variance': 0.25, 'reward_next': 0.75, 'variance_next': 0.01875}
     """
 

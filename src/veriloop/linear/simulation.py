@@ -51,7 +51,8 @@ def simulate(
     center = finite("simulate: center_offset", center_offset)
     width = np.broadcast_to(positive("simulate: half_width", half_width, infinite=True), mu.shape)
     if mu.ndim != 1 or center.shape != mu.shape:
-        raise ValueError(f"simulate needs mu and center_offset of one shape, got {mu.shape} and {center.shape}")
+        shapes = f"{mu.shape} and {center.shape}"
+        raise ValueError(f"simulate needs mu and center_offset of one shape, got {shapes}")
     return simulate_between(mu, center - width, center + width, sizes, replicates, key, chunk=chunk)
 
 
@@ -83,7 +84,8 @@ def simulate_between(
     if not len(sizes) or min(sizes) < 1:
         raise ValueError(f"simulate needs sizes of at least 1, one a round, got {list(sizes)}")
     if min(replicates, chunk) < 1:
-        raise ValueError(f"simulate needs replicates and chunk of at least 1, got {replicates} and {chunk}")
+        counts = f"{replicates} and {chunk}"
+        raise ValueError(f"simulate needs replicates and chunk of at least 1, got {counts}")
     errors = np.empty((len(sizes) + 1, replicates, len(mu)))
     errors[0] = key.fold(0, "real").numpy().standard_normal((replicates, len(mu))) / mu
     for k, n in enumerate(sizes):

@@ -1,4 +1,4 @@
-r"""Verifiers of any shape on the block design: which labels pass in each direction, and what follows.
+r"""Verifiers of any shape on the block design: which labels pass, and what the loop then does.
 
 The block design splits the loop into one scalar for each right singular vector :math:`v_j` of the
 real design. A verifier then passes the labels in a window along each direction, and the loop is
@@ -59,13 +59,13 @@ class Windows:
     temperature: float = 0.0
 
     def __post_init__(self) -> None:
-        lower = np.shape(self.lower)
-        if len(lower) != 1 or np.shape(self.upper) != lower:
-            raise ValueError(
-                f"Windows: lower and upper must have one shape (p,), got {lower} and {np.shape(self.upper)}"
-            )
+        shape = np.shape(self.lower)
+        if len(shape) != 1 or np.shape(self.upper) != shape:
+            shapes = f"{shape} and {np.shape(self.upper)}"
+            raise ValueError(f"Windows: lower and upper must have one shape (p,), got {shapes}")
         if not np.all(self.lower < self.upper):
-            raise ValueError(f"Windows: lower must be below upper, got {self.lower} and {self.upper}")
+            bounds = f"{self.lower} and {self.upper}"
+            raise ValueError(f"Windows: lower must be below upper, got {bounds}")
         if not self.temperature >= 0:
             raise ValueError(f"Windows.temperature must be at least 0, got {self.temperature}")
 
@@ -144,7 +144,7 @@ def simulate_windows(
     Returns: shape (rounds + 1, replicates, p), in units of sigma; exact in distribution.
 
     Raises:
-        ValueError: if the windows are soft, which cannot be drawn by inversion, or as in `simulate`.
+        ValueError: if the windows are soft, which has no fast path, or as in `simulate`.
 
     >>> above = Windows(np.zeros(2), np.full(2, np.inf))
     >>> simulate_windows([10.0, 10.0], above, [100] * 5, replicates=50, key=Key(0)).shape
@@ -170,7 +170,11 @@ class ExpectedPath(NamedTuple):
     acceptance: np.ndarray
 
 
-def expected_path(singular_values: ArrayLike, windows: Windows, sizes: Sequence[int]) -> ExpectedPath:
+def expected_path(
+    singular_values: ArrayLike,
+    windows: Windows,
+    sizes: Sequence[int],
+) -> ExpectedPath:
     r"""Return mean and variance of the estimation error by round, and the acceptance.
 
     .. math:: m_{k+1} = E\,T(a_k), \qquad v_{k+1} = \mathrm{Var}\,T(a_k) + E\,V(a_k)/n_k,
