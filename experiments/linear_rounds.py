@@ -22,7 +22,7 @@ class Rounds(OnRealDesign):
 
 
 def arms(config: Rounds, noise: float, bias: float, size: str, counts: list[int]) -> Rows:
-    """Simulate every radius and, as None, no verifier; they share one key, hence their lots."""
+    """Simulate every radius, and no verifier, under one key, so that differences are paired."""
     setting = config.model_dump(include={"rows", "dim", "design_seed", "direction_seed"})
     about = {"noise": noise, "bias": bias, "size": size}
     about |= config.model_dump(include={"seed", "replicates"})

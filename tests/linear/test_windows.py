@@ -195,8 +195,22 @@ def test_a_shape_of_ones_own_has_windows_too():
     assert bounds.lower == pytest.approx(-bounds.upper)
 
 
+class OneSided(KnowledgeBall):
+    """Scores by a rule of its own, so its windows cannot be told from its width."""
+
+    def __call__(self, key, batch):
+        return batch.y - batch.x @ self.center
+
+
+def test_no_verifier_lets_everything_pass():
+    for verifier in (None, Constant()):
+        bounds = windows_of(verifier, PROBLEM)
+        assert np.all(bounds.lower == -np.inf) and np.all(bounds.upper == np.inf)
+
+
 def test_verifiers_whose_windows_are_unknown_are_refused():
-    for verifier in (Random(), Soft(Random(), 1.0), Constant(-1.0), lambda key, batch: np.ones(len(batch))):
+    other = (lambda key, batch: np.ones(len(batch)), OneSided(CENTER, 1.0))
+    for verifier in (Random(), Soft(Random(), 1.0), Constant(-1.0), *other):
         with pytest.raises(
             ValueError, match="verifier must be a Knowledge verifier, Soft of one, or Constant, got"
         ):

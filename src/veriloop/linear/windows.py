@@ -102,7 +102,8 @@ class Windows:
 def windows_of(verifier: Any, problem: Problem) -> Windows:
     """Return what a verifier passes along the right singular vectors of the problem's real design.
 
-    verifier: any `Knowledge...` verifier, `Soft` of one, or `Constant` for no verifier.
+    verifier: a `Knowledge` verifier, `Soft` of one, or None or `Constant` for no verifier. A shape
+        of your own, which gives a `width` and leaves the rest to `Knowledge`, is one too.
 
     Raises:
         ValueError: for any other verifier, whose windows are not known.
@@ -111,13 +112,13 @@ def windows_of(verifier: Any, problem: Problem) -> Windows:
     >>> windows_of(problem.verifier, problem).upper.round(4)
     array([1.7979, 1.7979])
     """
-    if isinstance(verifier, Constant) and verifier.score >= 0:
+    if verifier is None or (isinstance(verifier, Constant) and verifier.score >= 0):
         infinite = np.full(len(problem.basis), np.inf)
         return Windows(-infinite, infinite)
     if isinstance(verifier, Soft):
         hard = windows_of(verifier.verifier, problem)
         return Windows(hard.lower, hard.upper, temperature=verifier.temperature / problem.noise)
-    if not isinstance(verifier, Knowledge):
+    if not _is_symmetric(verifier) and not isinstance(verifier, KnowledgeHalfSpace):
         raise ValueError(
             f"windows_of: verifier must be a Knowledge verifier, Soft of one, or Constant, "
             f"got {verifier!r:.200}; give Windows its bounds yourself"
@@ -131,6 +132,11 @@ def windows_of(verifier: Any, problem: Problem) -> Windows:
         lower = np.where(above, -np.inf, lower)
         upper = np.where(above, upper, np.inf)
     return Windows(lower, upper)
+
+
+def _is_symmetric(verifier: Any) -> bool:
+    """Tell whether a verifier scores as `Knowledge` does, by the distance to its centre."""
+    return isinstance(verifier, Knowledge) and type(verifier).__call__ is Knowledge.__call__
 
 
 def simulate_windows(
