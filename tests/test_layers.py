@@ -28,6 +28,7 @@ ALLOWED = {
     "refilter": {"core", "components", "store"},
     "diagnose": {"core", "store"},
     "testing": {"core"},
+    "exact": COMPONENTS,
     "linear": ON_COMPONENTS,
     "mnist": ON_COMPONENTS,
     "xsum": ON_COMPONENTS,
@@ -172,12 +173,20 @@ def test_importing_veriloop_loads_nothing_heavy():
 
 def test_importing_veriloop_loads_no_backend():
     code = "import json, sys, veriloop; print(json.dumps(sorted(sys.modules)))"
-    assert not {f"veriloop.{name}" for name in veriloop._BACKENDS} & set(fresh(code))
+    assert not {f"veriloop.{name}" for name in veriloop._LAZY} & set(fresh(code))
 
 
-def test_a_backend_is_loaded_on_first_touch():
-    code = "import json, veriloop; print(json.dumps(veriloop.linear.__name__))"
-    assert fresh(code) == "veriloop.linear"
+@pytest.mark.parametrize("name", ["linear", "exact"])
+def test_what_needs_no_extra_is_loaded_on_first_touch(name):
+    code = f"import json, veriloop; print(json.dumps(veriloop.{name}.__name__))"
+    assert fresh(code) == f"veriloop.{name}"
+
+
+def test_the_exact_models_load_numpy_and_scipy_alone():
+    """So that the bare install has them."""
+    code = "import json, sys, veriloop; veriloop.exact; print(json.dumps(sorted(sys.modules)))"
+    loaded = {name.split(".")[0] for name in fresh(code)}
+    assert loaded & set(HEAVY) == {"scipy"}
 
 
 def test_every_public_name_resolves_once():
@@ -257,7 +266,7 @@ def test_what_a_backend_imports_is_declared_in_its_extra():
     project = tomllib.loads((SRC.parents[1] / "pyproject.toml").read_text())["project"]
     named = {"sklearn": "scikit-learn"}
     optional = {"rouge_score_rs", "evaluate", "vllm"}  # of extras of their own: [fast], [metrics], [vllm]
-    for layer in ("linear", "mnist", "xsum"):
+    for layer in ("exact", "linear", "mnist", "xsum"):
         needs = [*project["dependencies"], *project["optional-dependencies"].get(layer, [])]
         declared = {re.split(r"[\[<>=~!; ]", need)[0] for need in needs} | {"veriloop"}
         for path in sources(SRC / layer):
