@@ -197,12 +197,11 @@ def test_weighted_real_has_the_stationary_error_of_theory(weight):
         refit=least_squares,
         pool=WeightedReal(lambda key, n: write(key, truth, n), n=12, weight=weight),
     )
-    paths = np.array(
-        [
-            [state.model for state, _ in run(loop, Key(6).fold(i), State(truth), [12] * rounds)]
-            for i in range(replicates)
-        ]
-    )
+    paths = []
+    for i in range(replicates):
+        states = run(loop, Key(6).fold(i), State(truth), [12] * rounds)
+        paths.append([state.model for state, _ in states][1:])
+    paths = np.array(paths)
     squares = (((paths - truth) @ x.T / noise) ** 2).sum(-1)
     stationary = (weight**2 + (1 - weight) ** 2) / (weight * (2 - weight))
     wanted = 4 * stationary * (1 - (1 - weight) ** (2 * np.arange(1, rounds + 1)))

@@ -325,7 +325,8 @@ def test_every_shape_runs_in_the_loop(name, soft):
         measure=Errors(center, center),
     )
     rounds = list(run(loop, Key(6), State(start), [2000] * 3))
-    errors = [np.sum((start - center) ** 2), *(record.metrics["error_center"] for _, record in rounds)]
-    assert [record.round for _, record in rounds] == [1, 2, 3]
-    assert all(0 < record.kept < 2000 for _, record in rounds)
+    errors = [record.metrics["error_center"] for _, record in rounds]
+    assert [record.round for _, record in rounds] == [0, 1, 2, 3]
+    assert errors[0] == pytest.approx(np.sum((start - center) ** 2))
+    assert all(0 < record.kept < 2000 for _, record in rounds[1:])
     assert (np.diff(errors[:3]) < 0).all() if name != "half-space" else errors[1] < errors[0]

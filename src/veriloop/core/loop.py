@@ -195,7 +195,7 @@ class Loop(Generic[M, B]):
         batch, past = kept, ()
         if loop.pool is not None:
             batch, past = loop.pool(key.fold("pool"), state.past, kept)
-        model = loop.refit(key.fold("refit"), state.model, batch)
+        model: Any = loop.refit(key.fold("refit"), state.model, batch)
         if model is None and state.model is not None:
             raise ValueError(f"round {index}: refit returned None; return the new model")
         observed: Mapping[str, float] = {}

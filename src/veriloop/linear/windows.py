@@ -123,8 +123,9 @@ def windows_of(verifier: Any, problem: Problem) -> Windows:
             f"windows_of: verifier must be a Knowledge verifier, Soft of one, or Constant, "
             f"got {verifier!r:.200}; give Windows its bounds yourself"
         )
-    half = (verifier.width(problem.basis) + verifier.slack) / problem.noise
-    center = problem.basis @ (verifier.center - problem.truth) / problem.noise
+    shape: Any = verifier
+    half = (shape.width(problem.basis) + shape.slack) / problem.noise
+    center = problem.basis @ (shape.center - problem.truth) / problem.noise
     lower = center - half
     upper = center + half
     if isinstance(verifier, KnowledgeHalfSpace):
