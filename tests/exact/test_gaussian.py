@@ -31,6 +31,11 @@ def z(sample, expected):
     return (np.mean(sample) - expected) / (np.std(sample, ddof=1) / np.sqrt(len(sample)))
 
 
+def path_of(name, loop, key, start, sizes):
+    """One metric by round, from round 1 on."""
+    return [record.metrics[name] for _, record in run(loop, key, start, sizes) if record.round]
+
+
 def test_the_laws_speak_of_the_pools_by_their_names():
     assert set(get_args(Policy)) == set(POOLS)
 
@@ -107,10 +112,7 @@ def test_the_trace_without_a_verifier_is_exact(policy, pool):
         measure=lambda key, model: {"trace": float(np.trace(model.covariance)) / 2},
     )
     truth = Gaussian.standard(2)
-    paths = [
-        [record.metrics["trace"] for _, record in run(loop, Key(3).fold(i), State(truth), [8] * 7) if record.round]
-        for i in range(1000)
-    ]
+    paths = [path_of("trace", loop, Key(3).fold(i), State(truth), [8] * 7) for i in range(1000)]
     expected = unverified_trace(policy, 8, 7, ridge=0.05)
     assert expected[0] == 1
     for k, sample in enumerate(np.transpose(paths)):
@@ -135,10 +137,7 @@ def test_the_volume_under_replace_is_exact():
         measure=lambda key, model: {"volume": float(np.linalg.slogdet(model.covariance)[1])},
     )
     truth = Gaussian(np.zeros(3), np.diag([1.0, 2.0, 0.5]))
-    paths = [
-        [record.metrics["volume"] for _, record in run(loop, Key(5).fold(i), State(truth), [9] * 3) if record.round]
-        for i in range(800)
-    ]
+    paths = [path_of("volume", loop, Key(5).fold(i), State(truth), [9] * 3) for i in range(800)]
     for k, sample in enumerate(np.transpose(paths)):
         assert abs(z(sample, replaced_log_volume(3, 9, 3)[k + 1])) < 4
 

@@ -23,7 +23,23 @@ from veriloop.linear.model import Samples
 
 
 class Knowledge:
-    """A symmetric set of parameters about `center`; a shape gives `width`, the rest follows."""
+    """A symmetric set of parameters about a centre: the base of every shape, and of your own.
+
+    A shape is a frozen dataclass with `center`, shape (d,), and `slack`, at least 0, in the units
+    of y. It gives `width`; the scores follow.
+
+    >>> @dataclass(frozen=True)
+    ... class KnowFirstCoordinate(Knowledge):
+    ...     center: np.ndarray
+    ...     slack: float = 0.0
+    ...     def width(self, x):
+    ...         return np.abs(x[:, 0])
+    >>> KnowFirstCoordinate(np.zeros(2))(Key(0), Data(x=np.eye(2), y=np.array([1.0, 2.0])))
+    array([ 0., -2.])
+
+    Raises:
+        ValueError: if a radius or the slack is negative or NaN.
+    """
 
     center: np.ndarray
     slack: float

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -118,7 +118,7 @@ def windows_of(verifier: Any, problem: Problem) -> Windows:
     if isinstance(verifier, Soft):
         hard = windows_of(verifier.verifier, problem)
         return Windows(hard.lower, hard.upper, temperature=verifier.temperature / problem.noise)
-    if not _is_symmetric(verifier) and not isinstance(verifier, KnowledgeHalfSpace):
+    if not _known(verifier):
         raise ValueError(
             f"windows_of: verifier must be a Knowledge verifier, Soft of one, or Constant, "
             f"got {verifier!r:.200}; give Windows its bounds yourself"
@@ -135,9 +135,10 @@ def windows_of(verifier: Any, problem: Problem) -> Windows:
     return Windows(lower, upper)
 
 
-def _is_symmetric(verifier: Any) -> bool:
-    """Tell whether a verifier scores as `Knowledge` does, by the distance to its centre."""
-    return isinstance(verifier, Knowledge) and type(verifier).__call__ is Knowledge.__call__
+def _known(verifier: Any) -> TypeGuard[Knowledge]:
+    """Tell whether a verifier scores by the distance to its centre, on both sides or on one."""
+    rules = (Knowledge.__call__, KnowledgeHalfSpace.__call__)
+    return isinstance(verifier, Knowledge) and type(verifier).__call__ in rules
 
 
 def simulate_windows(
