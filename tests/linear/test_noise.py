@@ -40,7 +40,7 @@ def test_the_loop_has_that_error(false_accept, false_reject):
     errors = []
     for i in range(300):
         key = Key(6).fold(i)
-        _, record = loop.step(key, PROBLEM.real_estimate(key), PROBLEM.quota(10))
+        _, record = loop.step(key, PROBLEM.start(key), PROBLEM.quota(10))
         errors.append(record.metrics["error_truth"])
     z = (np.mean(errors) - mse(false_accept, false_reject, kept=10)) / np.std(errors, ddof=1)
     assert abs(z * np.sqrt(300)) < 4
