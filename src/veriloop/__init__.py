@@ -35,6 +35,7 @@ from veriloop.filters import (
 )
 from veriloop.observe import AcceptanceByGroup, FromStart, SelectionBias, Spread, together
 from veriloop.pools import Accumulate, AccumulateSubsample, FreshReal, MixReal, Replace, Window
+from veriloop.records import Records
 from veriloop.store import RunDir, load_arrays, save_arrays
 from veriloop.verifiers import (
     Audited,
@@ -96,6 +97,7 @@ __all__ = [
     "Random",
     "RandomFraction",
     "Record",
+    "Records",
     "Replace",
     "Retry",
     "RoundError",

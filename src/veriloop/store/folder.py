@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -20,9 +20,8 @@ from veriloop.core.batch import as_batches
 from veriloop.core.candidates import Quota
 from veriloop.core.key import Key
 from veriloop.core.loop import Loop, Record, State, run
+from veriloop.records import Row, line, row
 from veriloop.store.candidates import FILE, needed, write_candidates
-
-Row = Mapping[str, Any]
 
 
 class RunDir:
@@ -156,12 +155,6 @@ def replaced(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def line(values: Row) -> str:
-    """Return the row as one line of JSON; NaN, which JSON lacks, becomes null."""
-    clean = {name: _finite(name, value) for name, value in values.items()}
-    return json.dumps(clean, allow_nan=False, default=_plain) + "\n"
-
-
 def save_arrays(state: State, folder: Path) -> None:
     """Write a state whose model is an array, and whose past is a tuple of arrays, without pickling."""
     np.save(folder / "model.npy", state.model, allow_pickle=False)
@@ -178,29 +171,10 @@ def load_arrays(folder: Path) -> State:
     return State(np.load(folder / "model.npy", allow_pickle=False), about["round"], past)
 
 
-def row(record: Record) -> dict[str, Any]:
-    """Return the record as one flat row."""
-    return {"round": record.round, "candidates": record.candidates, "kept": record.kept, **record.metrics}
-
-
 def _record(row: dict[str, Any]) -> Record:
     numbers = {name: float("nan") if value is None else value for name, value in row.items()}
     counts = {name: int(numbers.pop(name)) for name in ("round", "candidates", "kept")}
     return Record(**counts, metrics=numbers)
-
-
-def _finite(name: str, value: Any) -> Any:
-    if not isinstance(value, float | np.floating) or np.isfinite(value):
-        return value
-    if np.isnan(value):
-        return None
-    raise ValueError(f"the number {name!r} of a record must be finite or NaN, got {value}")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"a record holds plain numbers and strings, got {value!r}")
 
 
 def _damage(folder: Path) -> str:
