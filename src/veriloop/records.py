@@ -56,7 +56,7 @@ class Curve:
 class Records(Sequence[dict[str, Any]]):
     """Flat rows of a run: `arm`, `seed`, `round`, `candidates`, `kept`, then metrics by name. It never changes.
 
-    A row is a dict of numbers and strings. A missing number is NaN, in JSON null.
+    A row is a dict of numbers and strings. A missing number is None in a row, null in JSON, and NaN in a column.
 
     rows: the rows, in order; mappings of names to numbers, strings, or None.
 
@@ -77,12 +77,8 @@ class Records(Sequence[dict[str, Any]]):
     __slots__ = ("_columns", "_rows")
 
     def __init__(self, rows: Iterable[Row]) -> None:
-        checked = [_checked(place, row) for place, row in enumerate(rows)]
-        columns = list(dict.fromkeys(name for row in checked for name in row))
-        for name in columns:
-            _fill(name, [row for row in checked if name in row])
-        self._rows = checked
-        self._columns = columns
+        self._rows = [_checked(place, row) for place, row in enumerate(rows)]
+        self._columns = list(dict.fromkeys(name for row in self._rows for name in row))
 
     @classmethod
     def read(cls, path: str | Path) -> Records:
@@ -207,7 +203,7 @@ class Records(Sequence[dict[str, Any]]):
             self._known("column", name, self._columns)
             if name == "arm" and value is not None:
                 self._known("arm", value, self.arms)
-        rows = [row for row in self._rows if all(_same(row.get(name), value) for name, value in equal.items())]
+        rows = [row for row in self._rows if all(row.get(name) == value for name, value in equal.items())]
         return self._with(rows)
 
     def column(self, name: str) -> np.ndarray:
@@ -252,7 +248,7 @@ class Records(Sequence[dict[str, Any]]):
         return _curve(f"arms {a!r} and {b!r}, {metric!r}, paired by seed", samples)
 
     def to_pandas(self) -> DataFrame:
-        """Return a data frame with one row a row.
+        """Return a data frame with one row a row, its metrics as floats; a missing number is NaN.
 
         Raises:
             ImportError: if pandas is not installed; it says how to install it.
@@ -263,7 +259,10 @@ class Records(Sequence[dict[str, Any]]):
             raise ImportError(
                 f"Records.to_pandas needs {error.name!r}; install it with: pip install 'veriloop[study]'"
             ) from error
-        return pandas.DataFrame(self._rows, columns=self._columns)
+        frame = pandas.DataFrame(self._rows, columns=self._columns)
+        for name in self.metrics:
+            frame[name] = self.column(name)
+        return frame
 
     def _with(self, rows: list[dict[str, Any]]) -> Records:
         """Return some of these rows, which need no check."""
@@ -273,8 +272,8 @@ class Records(Sequence[dict[str, Any]]):
         return part
 
     def _is_numeric(self, name: str) -> bool:
-        values = [row[name] for row in self._rows if row.get(name) is not None]
-        return bool(values) and all(_is_number(value) for value in values)
+        """Tell whether a column holds numbers, or nothing at all."""
+        return all(row.get(name) is None or _is_number(row[name]) for row in self._rows)
 
     def _cells(self, arm: str, metric: str) -> dict[tuple[Any, int], float]:
         """Return the metric of one arm by seed and round; NaN where it is missing."""
@@ -401,20 +400,12 @@ def _checked(place: int, row: Any) -> dict[str, Any]:
     for name, value in row.items():
         if isinstance(value, np.generic):
             value = value.item()
+        if isinstance(value, float) and math.isnan(value):
+            value = None
         if value is not None and not isinstance(value, str | bool | int | float):
             raise ValueError(f"row {place}: {name!r} must be a number or a string, got {value!r:.60}; flatten it")
         plain[str(name)] = value
     return plain
-
-
-def _fill(name: str, rows: list[dict[str, Any]]) -> None:
-    """Make a missing number NaN; in a column of text it stays None."""
-    if name in WHERE:
-        return
-    missing = [row for row in rows if row[name] is None]
-    if missing and all(row[name] is None or _is_number(row[name]) for row in rows):
-        for row in missing:
-            row[name] = math.nan
 
 
 def _is_number(value: Any) -> bool:
@@ -423,16 +414,6 @@ def _is_number(value: Any) -> bool:
 
 def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
-
-
-def _missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def _same(value: Any, wanted: Any) -> bool:
-    if _missing(wanted):
-        return _missing(value)
-    return bool(value == wanted)
 
 
 def _listed(names: Sequence[str], most: int = 12) -> str:

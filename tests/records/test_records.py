@@ -84,8 +84,8 @@ def test_one_seed_has_no_interval_and_equal_seeds_have_an_empty_one():
     assert set(same.difference(*ARMS, "error").high) == {0.0}
 
 
-def test_a_missing_number_is_nan_is_left_out_and_is_counted(tmp_path):
-    """Null, NaN and no column at all are the same in a mean; text keeps its null."""
+def test_a_missing_number_is_left_out_and_counted(tmp_path):
+    """Null, NaN and no column at all are the same: None in a row, NaN in a column, null in JSON."""
     given = rows()
     given[0]["error"] = None
     given[4]["error"] = math.nan
@@ -93,7 +93,7 @@ def test_a_missing_number_is_nan_is_left_out_and_is_counted(tmp_path):
     for row in given:
         row["way"] = "once" if row["arm"] == "verified" else None
     records = Records(given)
-    assert math.isnan(records[0]["error"]) and records[-1]["way"] is None
+    assert records[0]["error"] is records[4]["error"] is records[-1]["way"] is None
     curve = records.mean("verified", "error")
     assert curve.n.tolist() == [2, 5, 5, 5] and curve.left_out.tolist() == [3, 0, 0, 0]
     assert np.isnan(records.column("error")).sum() == 3
@@ -183,6 +183,8 @@ def test_a_data_frame_has_the_rows(records):
     frame = records.to_pandas()
     assert list(frame.columns) == ["arm", "seed", "round", "candidates", "kept", "error"]
     assert frame["error"].to_numpy() == pytest.approx(records.column("error"))
+    missing = Records([{**row, "error": None} for row in records]).to_pandas()
+    assert missing["error"].dtype == float and missing["error"].isna().all()
 
 
 def test_without_pandas_the_error_names_what_to_install(records, monkeypatch):

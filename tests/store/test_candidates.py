@@ -35,7 +35,7 @@ from veriloop import (
 from veriloop.store.candidates import FILE, StoredRound, stateful
 from veriloop.store.folder import load_arrays, save_arrays
 
-parquet = pytest.importorskip("pyarrow.parquet", reason="the extra [experiments] is not installed")
+parquet = pytest.importorskip("pyarrow.parquet", reason="the extra [study] is not installed")
 
 ARRAYS = {"save": save_arrays, "load": load_arrays}
 START = State(np.zeros(2))

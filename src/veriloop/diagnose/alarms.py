@@ -113,7 +113,7 @@ class Series:
     def of(cls, where: str, records: Iterable[Any], metric: str, also: str | None = None) -> Series:
         """Read `metric`, and `also` where every row of several seeds has it."""
         everything = Records.of(records)
-        rows = [each for each in everything if not np.isnan(each.get(metric, np.nan))]
+        rows = [each for each in everything if each.get(metric) is not None]
         if not rows and metric in everything.metrics:
             raise ValueError(f"{where} needs a number for {metric!r} in every row, got NaN; leave such rows out")
         arms = sorted({str(each.get("arm")) for each in rows})

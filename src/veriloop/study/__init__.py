@@ -1,0 +1,46 @@
+"""Studies: arms by seeds, their run folder, engines, configuration, and the command line of a script."""
+
+from veriloop.study.command import main
+from veriloop.study.config import (
+    Config,
+    NotNegative,
+    NotNegatives,
+    Positive,
+    Positives,
+    Seed,
+    Shares,
+    Sizes,
+    Whole,
+    per_round,
+    read_config,
+)
+from veriloop.study.engine import BadInput, Failure, Rows, Unit, UnitsFailed
+from veriloop.study.progress import say, tell
+from veriloop.study.study import Study, follow
+from veriloop.study.summary import Measured, spread
+
+__all__ = [
+    "BadInput",
+    "Config",
+    "Failure",
+    "Measured",
+    "NotNegative",
+    "NotNegatives",
+    "Positive",
+    "Positives",
+    "Rows",
+    "Seed",
+    "Shares",
+    "Sizes",
+    "Study",
+    "Unit",
+    "UnitsFailed",
+    "Whole",
+    "follow",
+    "main",
+    "per_round",
+    "read_config",
+    "say",
+    "spread",
+    "tell",
+]

@@ -1,0 +1,42 @@
+"""Numbers that a run ends with, and what a sample over replicates comes to."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Measured(NamedTuple):
+    """A number the run ends by printing beside the expected one.
+
+    value: the number. standard_error: its own, None where it is not known.
+    expected: where the records hold a closed form; else the configuration may state one.
+    """
+
+    value: float
+    standard_error: float | None = None
+    expected: float | None = None
+
+
+def known(number: Measured) -> Measured:
+    """Return the number with None in place of NaN, where nothing is known."""
+    error = number.standard_error
+    expected = number.expected
+    if error is not None and np.isnan(error):
+        error = None
+    if expected is not None and np.isnan(expected):
+        expected = None
+    return number._replace(standard_error=error, expected=expected)
+
+
+def spread(name: str, sample: np.ndarray) -> dict[str, float]:
+    """Return a sample's mean, its standard error (NaN for one value), and the range of its middle 90 %.
+
+    >>> spread("error", np.array([1.0, 2.0, 3.0]))
+    {'error': 2.0, 'error_se': 0.577..., 'error_low': 1.1, 'error_high': 2.9}
+    """
+    low, high = np.quantile(sample, [0.05, 0.95])
+    error = sample.std(ddof=1) / np.sqrt(len(sample)) if len(sample) > 1 else float("nan")
+    named = {name: sample.mean(), f"{name}_se": error, f"{name}_low": low, f"{name}_high": high}
+    return {key: float(value) for key, value in named.items()}
