@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from _config import BadInput, Config, Positive, Whole
-from _run import Rows, tell
 from veriloop import Key, Loop, RunDir, State, build
 from veriloop.store.folder import row
+from veriloop.study import BadInput, Config, Positive, Rows, Whole, tell
 from veriloop.xsum import (
     Data,
     FineTune,

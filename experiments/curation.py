@@ -13,11 +13,10 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from _config import BadInput, Config, NotNegatives, Whole
 from _levels import Reward, Round, frequencies, moments, picked_as_best, picked_by_luce, sample
-from _run import Rows, Unit, follow, main, spread
-from plots.curation import draw, summarise
+from figures.curation import draw, summarise
 from veriloop import Alternatives, BestOf, FreshReal, Key, Loop, Luce, Replace, State
+from veriloop.study import BadInput, Config, NotNegatives, Rows, Unit, Whole, follow, main, spread
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Several = Annotated[int, Field(ge=2)]

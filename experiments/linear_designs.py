@@ -8,9 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from _config import BadInput, Config, NotNegatives, Positive, Positives, Whole
-from _run import Rows, Unit, follow, main, spread
-from plots.linear_designs import STRATEGIES, draw, summarise
+from figures.linear_designs import STRATEGIES, draw, summarise
 from veriloop import Key, Loop, Quota, RoundError, State, Threshold
 from veriloop.linear import (
     FixedDesign,
@@ -21,6 +19,19 @@ from veriloop.linear import (
     RandomDirections,
     least_squares,
     truncated_means,
+)
+from veriloop.study import (
+    BadInput,
+    Config,
+    NotNegatives,
+    Positive,
+    Positives,
+    Rows,
+    Unit,
+    Whole,
+    follow,
+    main,
+    spread,
 )
 
 DESIGNS = ("real design's basis", "standard basis", "random directions", "Gaussian rows")

@@ -8,9 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from _config import BadInput, Config, NotNegative, Positive, Shares, Whole
-from _run import Rows, Unit, follow, main, spread
-from plots.linear_policies import POLICIES, draw, summarise
+from figures.linear_policies import POLICIES, draw, summarise
 from veriloop import (
     Accumulate,
     AccumulateSubsample,
@@ -35,6 +33,7 @@ from veriloop.linear import (
     least_squares,
     policies,
 )
+from veriloop.study import BadInput, Config, NotNegative, Positive, Rows, Shares, Unit, Whole, follow, main, spread
 
 
 class Policies(Config):

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from _config import BadInput, OnRealDesign, Sizes, Whole, per_round
-from _run import Rows, Unit, main, spread
-from plots.linear_rounds import draw, summarise
+from _design import OnRealDesign
+from figures.linear_rounds import draw, summarise
 from veriloop import Key
 from veriloop.linear import Problem, simulate, theory
+from veriloop.study import BadInput, Rows, Sizes, Unit, Whole, main, per_round, spread
 
 
 class Rounds(OnRealDesign):

@@ -14,12 +14,24 @@ import numpy as np
 from pydantic import Field
 from scipy import special
 
-from _config import BadInput, Config, NotNegative, NotNegatives, Positive, Shares, Whole
 from _labels import Accuracy, Classify, Flip, accuracy_moments, accuracy_path, averaging, noisy_oracle
-from _run import Rows, Unit, follow, main, spread
-from plots.noisy_verifier import draw, summarise
+from figures.noisy_verifier import draw, summarise
 from veriloop import Key, Loop, Noisy, Quota, State, Threshold
 from veriloop.linear import Problem, theory
+from veriloop.study import (
+    BadInput,
+    Config,
+    NotNegative,
+    NotNegatives,
+    Positive,
+    Rows,
+    Shares,
+    Unit,
+    Whole,
+    follow,
+    main,
+    spread,
+)
 
 Rate = Annotated[float, Field(gt=0, le=1)]
 Counts = Annotated[list[Whole], Field(min_length=1)]

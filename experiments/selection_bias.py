@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from _config import BadInput, Config, NotNegatives, Positive, Whole
 from _gaussian import (
     Fit,
     Gaussian,
@@ -18,8 +17,7 @@ from _gaussian import (
     selected_round,
     unverified_trace,
 )
-from _run import Rows, Unit, follow, main, spread
-from plots.selection_bias import POLICIES, draw, summarise
+from figures.selection_bias import POLICIES, draw, summarise
 from veriloop import (
     Accumulate,
     AccumulateSubsample,
@@ -32,6 +30,7 @@ from veriloop import (
     State,
     TopFraction,
 )
+from veriloop.study import BadInput, Config, NotNegatives, Positive, Rows, Unit, Whole, follow, main, spread
 
 
 class Selection(Config):

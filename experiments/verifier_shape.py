@@ -8,12 +8,11 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from _config import BadInput, Config, NotNegatives, Positive, Seed, Whole
-from _run import Rows, Unit, follow, main, spread
 from _shapes import Windows, expected, matched_verifier, simulated, windows
-from plots.verifier_shape import DESIGNS, SHAPES, draw, summarise
+from figures.verifier_shape import DESIGNS, SHAPES, draw, summarise
 from veriloop import Bernoulli, Key, Quota
 from veriloop.linear import Generate, Problem, RandomDirections, Soft
+from veriloop.study import BadInput, Config, NotNegatives, Positive, Rows, Seed, Unit, Whole, follow, main, spread
 
 
 class Shapes(Config):

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 
-from plots._seeds import mean
+from figures._seeds import mean
+from veriloop.study.config import read_yaml
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = ROOT / "experiments"
@@ -18,8 +18,8 @@ RESULTS = ROOT / "docs" / "results"
 
 
 def config_of(name: str) -> dict[str, Any]:
-    """Return the script's configuration file as it is."""
-    return yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
+    """Return the script's configuration file, with what it shares with others."""
+    return read_yaml(ROOT / "configs" / f"{name}.yaml")
 
 
 SCRIPTS = sorted(path.stem for path in EXPERIMENTS.glob("[!_]*.py"))

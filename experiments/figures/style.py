@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib
 
@@ -14,16 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-Rows = list[dict[str, Any]]
-
-
-class Measured(NamedTuple):
-    """A number the run ends by printing beside the expected one."""
-
-    value: float
-    standard_error: float | None = None
-    expected: float | None = None  # where the records hold a closed form; else the configuration may state one
-
+from veriloop.study import Measured as Measured
+from veriloop.study import Rows as Rows
 
 # Okabe and Ito's palette, told apart by people with any common colour-vision deficiency; grey is "unverified".
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from plots._mnist import LABELS, legend
-from plots._seeds import STYLE, curve, difference, ends, metrics
-from plots.common import COLORS, Figure, Measured, Rows, line, panels, select, values
+from figures._mnist import LABELS, legend
+from figures._seeds import STYLE, curve, difference, ends, metrics
+from figures.style import COLORS, Figure, Measured, Rows, line, panels, select, values
 
 METRICS = ("mnist_fid", "fid", "agreement", "nelbo")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from plots._mnist import LABELS, MAIN, legend, show, thin
-from plots._seeds import STYLE, curve, difference, ends, gains, mean, metrics
-from plots.common import COLORS, Figure, Measured, Rows, line, plt, select
+from figures._mnist import LABELS, MAIN, legend, show, thin
+from figures._seeds import STYLE, curve, difference, ends, gains, mean, metrics
+from figures.style import COLORS, Figure, Measured, Rows, line, plt, select
 
 METRICS = ("mnist_fid", "fid", "agreement", "nelbo", "recall")
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from plots.common import COLORS, GREY, Figure, Measured, Rows, band, column, line, panels, patch, select, values
+from figures.style import COLORS, GREY, Figure, Measured, Rows, band, column, line, panels, patch, select, values
 
 
 def draw(rows: Rows) -> Figure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from plots.common import (
+from figures.style import (
     COLORS,
     GREY,
     Figure,

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import BoundaryNorm
 
-from plots.common import Figure, Measured, Rows, column, grid, panels, select, values
+from figures.style import Figure, Measured, Rows, column, grid, panels, select, values
 
 LEVELS = np.linspace(-0.8, 0.8, 6)
 

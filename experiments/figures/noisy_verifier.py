@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from plots.common import COLORS, GREY, Figure, Measured, Rows, band, column, line, panels, patch, select, values
+from figures.style import COLORS, GREY, Figure, Measured, Rows, band, column, line, panels, patch, select, values
 
 ALPHA = (0.3, 0.6, 1.0)  # of the smallest, a middle and the largest size
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from plots._seeds import curve, metrics
-from plots.common import Figure, Rows, column, line, panels, select, values
+from figures._seeds import curve, metrics
+from figures.style import Figure, Rows, column, line, panels, select, values
 
 PUBLISHED = Path(__file__).parents[1] / "published" / "mnist.csv"
 MAIN = ("mnist_fid", "agreement", "nelbo")

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from plots.common import COLORS, Figure, Measured, Rows, band, column, line, panels, patch, select, values
+from figures.style import COLORS, Figure, Measured, Rows, band, column, line, panels, patch, select, values
 
 POLICIES = ("replace", "accumulate", "subsample")
 LABELS = ("replace", "accumulate", "accumulate, subsample")

@@ -7,19 +7,17 @@ from typing import Any
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
-from scipy.stats import t as student
 
-from plots.common import Measured, Rows, select, values
+from figures.style import Measured, Rows, select, values
+from veriloop.records import interval
 
 STYLE = {True: "-", False: "--"}  # verified, unverified
 
 
 def mean(sample: Any) -> tuple[float, float]:
     """Return the mean over seeds and half the width of its 95 % interval (Student's t; NaN for one seed)."""
-    sample = np.asarray(sample, dtype=float)
-    n = len(sample)
-    half = student.ppf(0.975, n - 1) * sample.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
-    return float(sample.mean()), float(half)
+    middle, _, high = interval(sample)
+    return middle, high - middle
 
 
 def by(rows: Rows, x: str, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from plots._mnist import LABELS, MAIN, legend, show
-from plots._seeds import curve, difference, ends, metrics
-from plots.common import COLORS, GREY, Figure, Measured, Rows, line, plt, select
+from figures._mnist import LABELS, MAIN, legend, show
+from figures._seeds import curve, difference, ends, metrics
+from figures.style import COLORS, GREY, Figure, Measured, Rows, line, plt, select
 
 TRAINED = ("each round", "once", "on many")
 NAMES = ("retrained every round", "once, on a model of all real images", "once, on models of several sizes")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from plots.common import COLORS, GREY, Figure, Measured, Rows, band, column, line, panels, patch, select
+from figures.style import COLORS, GREY, Figure, Measured, Rows, band, column, line, panels, patch, select
 
 POLICIES = ("replace", "accumulate", "subsample", "mix", "fresh")
 LABELS = ("replace", "accumulate", "accumulate, subsample", "half fixed real", "half fresh real")

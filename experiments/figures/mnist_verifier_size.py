@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from plots._mnist import LABELS, MAIN, legend, thin
-from plots._seeds import curve, difference, ends, metrics
-from plots.common import GREY, Figure, Measured, Rows, line, panels, plt, select
+from figures._mnist import LABELS, MAIN, legend, thin
+from figures._seeds import curve, difference, ends, metrics
+from figures.style import GREY, Figure, Measured, Rows, line, panels, plt, select
 
 METRICS = ("mnist_fid", "fid", "agreement", "nelbo", "verifier_accuracy")
 

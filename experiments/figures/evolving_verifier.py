@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from plots._mnist import MAIN, by_round
-from plots._seeds import difference, ends
-from plots.common import COLORS, GREY, Figure, Measured, Rows, line, select
+from figures._mnist import MAIN, by_round
+from figures._seeds import difference, ends
+from figures.style import COLORS, GREY, Figure, Measured, Rows, line, select
 
 METRICS = ("mnist_fid", "fid", "agreement", "nelbo", "verifier_accuracy", "passed")
 NAMES = {

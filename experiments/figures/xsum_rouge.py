@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from plots._seeds import curve, difference, ends, metrics
-from plots.common import COLORS, Figure, Measured, Rows, line, panels, select, values
+from figures._seeds import curve, difference, ends, metrics
+from figures.style import COLORS, Figure, Measured, Rows, line, panels, select, values
 
 LABELS = {
     "rouge1": "ROUGE-1",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from plots._mnist import MAIN, by_round
-from plots._seeds import STYLE, difference, ends, gains
-from plots.common import COLORS, Figure, Measured, Rows, line, select
+from figures._mnist import MAIN, by_round
+from figures._seeds import STYLE, difference, ends, gains
+from figures.style import COLORS, Figure, Measured, Rows, line, select
 
 METRICS = ("mnist_fid", "fid", "agreement", "nelbo", "recall")
 LABELS = {"subsample": "accumulate, subsample"}

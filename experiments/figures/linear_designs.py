@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import BoundaryNorm, ListedColormap
 
-from plots.common import COLORS, Figure, Measured, Rows, band, column, grid, panels, patch, select, values
+from figures.style import COLORS, Figure, Measured, Rows, band, column, grid, panels, patch, select, values
 
 STRATEGIES = ("real", "filtered real", "filtered synthetic", "filtered synthetic from filtered real")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from plots.common import COLORS, GREY, Figure, Measured, Rows, band, column, line, panels, patch, select, values
+from figures.style import COLORS, GREY, Figure, Measured, Rows, band, column, line, panels, patch, select, values
 
 SHAPES = ("none", "ball", "l1 ball", "box", "ellipsoid", "half-space", "soft ball")
 DESIGNS = ("block design", "random directions")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from plots._mnist import LABELS, legend, thin
-from plots._seeds import STYLE, curve, gains, metrics
-from plots.common import COLORS, Figure, Measured, Rows, line, panels, select
+from figures._mnist import LABELS, legend, thin
+from figures._seeds import STYLE, curve, gains, metrics
+from figures.style import COLORS, Figure, Measured, Rows, line, panels, select
 
 METRICS = ("nelbo", "reconstruction", "kl", "mnist_fid", "fid", "verifier_accuracy")
 
