@@ -37,7 +37,7 @@ from veriloop.mnist import (
     save_state,
 )
 from veriloop.mnist.features import DEVIATION, MEAN
-from veriloop.store.folder import row
+from veriloop.records import row
 from veriloop.study import BadInput, Config, Rows, Sizes, Unit, Whole, per_round, say, tell
 from veriloop.study.shared import Shared
 

@@ -12,7 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from veriloop import Key, Loop, RunDir, State, build
-from veriloop.store.folder import row
+from veriloop.records import row
 from veriloop.study import BadInput, Config, Positive, Rows, Whole, tell
 from veriloop.xsum import (
     Data,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib
@@ -15,7 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from veriloop.study import Measured as Measured
-from veriloop.study import Rows as Rows
+
+Rows = Sequence[dict[str, Any]]
 
 # Okabe and Ito's palette, told apart by people with any common colour-vision deficiency; grey is "unverified".
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -59,7 +60,7 @@ def column(rows: Iterable[dict[str, Any]], name: str) -> np.ndarray:
     return np.array([np.nan if row.get(name) is None else row[name] for row in rows], dtype=float)
 
 
-def grid(rows: list[dict[str, Any]], name: str, y: str, x: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def grid(rows: Rows, name: str, y: str, x: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return x values, y values and the table of one column over them, shape (y, x)."""
     xs, ys = values(rows, x), values(rows, y)
     table = np.full((len(ys), len(xs)), np.nan)

@@ -1,6 +1,7 @@
 """What is known of the metrics by name: the unit, which way is better, and which way collapse goes.
 
-This is the one table. Figures take axis labels from it, and alarms the direction in which a metric gets worse.
+This is the one table. Figures take axis labels from it, and alarms the direction in which a metric
+gets worse.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ KNOWN: dict[str, Known] = {
     "types": Known("different words", "higher", "lower"),
     "distinct1": FALLS,
     "distinct2": FALLS,
-    # A model that collapses finds its own output ever more likely, and spreads less. Low is not bad by itself.
+    # A model that collapses finds its own output ever more likely, and spreads less. Low is not bad
+    # by itself.
     "nelbo_own": Known(NATS, None, "lower"),
     "perplexity_own": Known("", None, "lower"),
     "spread": Known("", None, "lower"),

@@ -1,4 +1,4 @@
-"""Begin a study: python -m veriloop.new NAME writes NAME.py, NAME.yaml and test_NAME.py, which run at once."""
+"""Begin a study: python -m veriloop.new NAME writes a script, its settings and its test."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ if __name__ == "__main__":
     main(Settings, study, draw, summarise)
 '''
 
-CONFIG = """# Settings of NAME.py. A preset is merged into what stands above it; --set KEY=VALUE goes before both.
+CONFIG = """# Settings of NAME.py. A preset is merged into the rest; --set KEY=VALUE goes before both.
 seed: 0
 engine: serial  # or processes, for all cores
 seeds: 5
@@ -157,7 +157,7 @@ def main(arguments: list[str]) -> None:
         if Path(file).exists():
             sys.exit(f"new: {file} is there already, and is not overwritten; give another name")
     if find_spec(name) is not None:
-        sys.exit(f"new: {name} is the name of an installed module, which {name}.py would hide; give another name")
+        sys.exit(f"new: {name} is an installed module, which {name}.py would hide; give another name")
     for file, text in texts.items():
         Path(file).write_text(text)
     print(f"wrote {', '.join(texts)}; run: python {name}.py --preset smoke, and pytest test_{name}.py")

@@ -26,13 +26,14 @@ def plot(
     label: str | None = None,
     **style: Any,
 ) -> Axes:
-    """Draw a metric by round: one line an arm, the mean over seeds with its 95 % interval as a band.
+    """Draw a metric by round: a line for each arm, and a band for its 95 % interval over seeds.
 
     records: rows with `arm`, `seed`, `round` and the metric; `Records`, or what `Records.of` takes.
     metric: the name of the column.
     arms: which arms, in this order; by default all.
     axes: where to draw; by default the axes of a new figure.
-    better: "lower", "higher" or None, said beside the label; by default what is known of the metric.
+    better: "lower", "higher" or None, said beside the label; by default what is known of the
+        metric.
     label: words for the y axis; by default the metric's name, with its unit where that is known.
     style: given to the lines, as `axes.plot` takes it.
 
@@ -64,7 +65,7 @@ def plot(
         _draw(axes, arm, curve, style)
     axes.set_xlabel("round")
     axes.set_ylabel(_label(metric, label, better))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     axes.legend()
     return axes
 

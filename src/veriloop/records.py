@@ -1,4 +1,4 @@
-"""Records: the rows of records.jsonl, read, selected, averaged over seeds, and compared in pairs."""
+"""Records: the rows of records.jsonl, read, selected, averaged over seeds, compared in pairs."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Curve:
 
     round: the rounds that have a value.
     mean: the mean over the seeds used; of a difference, the mean of the paired differences.
-    low, high: the ends of Student's t interval. They are NaN for one seed. Where all seeds agree to the last digit,
-        both equal the mean: the seeds show no spread.
+    low, high: the ends of Student's t interval. They are NaN for one seed. Where all seeds agree to
+        the last digit, both equal the mean: the seeds show no spread.
     n: how many seeds, or pairs, were used.
     left_out: how many seeds were not used, because they have no value there or no partner.
     """
@@ -54,9 +54,10 @@ class Curve:
 
 
 class Records(Sequence[dict[str, Any]]):
-    """Flat rows of a run: `arm`, `seed`, `round`, `candidates`, `kept`, then metrics by name. It never changes.
+    """Flat rows: `arm`, `seed`, `round`, `candidates`, `kept`, then metrics. It never changes.
 
-    A row is a dict of numbers and strings. A missing number is None in a row, null in JSON, and NaN in a column.
+    A row is a dict of numbers and strings. A missing number is None in a row, null in JSON, and NaN
+    in a column.
 
     rows: the rows, in order; mappings of names to numbers, strings, or None.
 
@@ -84,7 +85,8 @@ class Records(Sequence[dict[str, Any]]):
     def read(cls, path: str | Path) -> Records:
         """Read records.jsonl, of a run that has ended or of one that still goes on.
 
-        path: the file, or the folder that holds it. A last line that is cut is left out, with a warning.
+        path: the file, or the folder that holds it. A last line that is cut is left out, with a
+            warning.
 
         Raises:
             ValueError: if there is no such file, it has no rows, or a line is not a row.
@@ -101,12 +103,12 @@ class Records(Sequence[dict[str, Any]]):
         for number, text in enumerate(lines, 1):
             row = _parsed(text)
             if row is None:
-                raise ValueError(f"{file}, line {number}: must be a JSON object, got {_short(text)}; mend the file")
+                raise ValueError(f"{file}, line {number}: must be a JSON object, got {_short(text)}; mend it")
             rows.append(row)
         last = _parsed(rest)
         if last is not None:
             rows.append(last)
-        elif rest:
+        elif rest and rows:
             warnings.warn(f"{file}: the last line is cut and left out; the run may still write it", stacklevel=2)
         if not rows:
             raise ValueError(f"{file} holds no rows yet; wait for the first, or name another run")
@@ -117,7 +119,7 @@ class Records(Sequence[dict[str, Any]]):
 
     @classmethod
     def of(cls, records: Iterable[Any]) -> Records:
-        """Return records of rows, of the `Record`s of one seed, or of one sequence of `Record`s a seed."""
+        """Return records of rows, of one seed's `Record`s, or of a sequence of `Record`s a seed."""
         if isinstance(records, Records):
             return records
         rows: list[Row] = []
@@ -131,7 +133,7 @@ class Records(Sequence[dict[str, Any]]):
         return cls(rows)
 
     def write(self, path: str | Path) -> None:
-        """Write the rows to a file, one JSON object a line. NaN becomes null. The file is whole or not there."""
+        """Write the rows to a file, one JSON object a line. The file is whole or not there."""
         file = Path(path)
         temporary = file.with_name(f".{file.name}.tmp")
         temporary.write_text("".join(map(line, self._rows)))
@@ -194,7 +196,7 @@ class Records(Sequence[dict[str, Any]]):
         return tuple(name for name in self._columns if name not in WHERE and self._is_numeric(name))
 
     def select(self, **equal: Any) -> Records:
-        """Return the rows whose named columns equal the values given; None stands for a missing value.
+        """Return the rows whose columns equal the values given; None is a missing value.
 
         Raises:
             ValueError: if no row has such a column, or no row is of such an arm.
@@ -218,12 +220,13 @@ class Records(Sequence[dict[str, Any]]):
         return np.array([_number(row.get(name)) for row in self._rows], dtype=float)
 
     def mean(self, arm: str, metric: str) -> Curve:
-        """Return the metric's mean over the seeds of one arm, by round, with its 95 % interval (Student's t).
+        """Return the mean over the seeds of one arm, by round, with its 95 % interval (Student's t).
 
         A seed without a number in a round is left out there, and counted in `left_out`.
 
         Raises:
-            ValueError: if the arm or the metric is not known, no row has a number, or a seed has a round twice.
+            ValueError: if the arm or the metric is not known, no row has a number, or a seed has a
+                round twice.
         """
         cells = self._cells(arm, metric)
         samples: dict[int, list[float]] = {}
@@ -234,7 +237,8 @@ class Records(Sequence[dict[str, Any]]):
     def difference(self, a: str, b: str, metric: str) -> Curve:
         """Return the mean of a - b by round, paired by seed, with its 95 % interval (Student's t).
 
-        A seed that only one of the arms has in a round is left out there, and counted in `left_out`.
+        A seed that only one of the arms has in a round is left out there, and counted in
+        `left_out`.
 
         Raises:
             ValueError: if an arm or the metric is not known, or no seed has a number in both arms.
@@ -257,7 +261,7 @@ class Records(Sequence[dict[str, Any]]):
             import pandas
         except ModuleNotFoundError as error:
             raise ImportError(
-                f"Records.to_pandas needs {error.name!r}; install it with: pip install 'veriloop[study]'"
+                f"to_pandas needs {error.name!r}; install it with: pip install 'veriloop[study]'"
             ) from error
         frame = pandas.DataFrame(self._rows, columns=self._columns)
         for name in self.metrics:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from figures._seeds import mean
+from veriloop import records
 from veriloop.study.config import read_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -81,8 +81,8 @@ def z(sample: Any, expected: float) -> float:
 
 def interval(sample: Any) -> tuple[float, float]:
     """Return the ends of the 95 % interval of the mean over seeds."""
-    middle, half = mean(sample)
-    return middle - half, middle + half
+    _, low, high = records.interval(sample)
+    return low, high
 
 
 def checkpoints(out: Path) -> dict[Path, int]:

@@ -20,7 +20,7 @@ from veriloop.mnist import (
     feature_net,
     load,
 )
-from veriloop.store.folder import row
+from veriloop.records import row
 
 SEED, ROUNDS, KEPT = 5, 2, 100
 TINY = {

@@ -1,4 +1,4 @@
-"""`python -m veriloop.new NAME`: three files that run at once, in a folder that is no repository."""
+"""`python -m veriloop.new NAME`: three files that run at once, in any folder."""
 
 import json
 import subprocess

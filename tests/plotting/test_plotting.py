@@ -1,4 +1,4 @@
-"""`plot`: one line an arm, its interval as a band, and labels that say what and which way is better."""
+"""`plot`: a line and a band for each arm, and labels that say which way is better."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Records: one reader for all rows; means and paired differences with the interval of Student's t."""
+"""Records: one reader; means and paired differences with Student's t interval."""
 
 import json
 import math
@@ -48,7 +48,7 @@ def test_a_mean_is_the_textbooks(records):
 
 
 def test_a_difference_is_paired_by_seed(records):
-    """It is the interval of the differences, not the difference of intervals; the order of rows does not matter."""
+    """It is the interval of the differences; the order of rows does not matter."""
     shuffled = Records([records[int(i)] for i in Key(1).numpy().permutation(len(records))])
     for each in (records, shuffled):
         gap = each.difference("verified", "unverified", "error")
@@ -200,7 +200,7 @@ def test_reading_loads_neither_scipy_nor_pandas():
 
 
 def test_intervals_hold_the_mean_in_95_of_100():
-    """2,000 samples of four values: the share that holds the truth, within three of its standard errors."""
+    """2,000 samples of four: the share that holds the truth, within three standard errors."""
     samples = Key(2).numpy().standard_normal((2000, 4))
     held = [low <= 0 <= high for _, low, high in map(interval, samples)]
     assert abs(np.mean(held) - 0.95) < 3 * np.sqrt(0.95 * 0.05 / 2000)

@@ -1,4 +1,4 @@
-"""A mixture refitted to its own samples, with and without a verifier that knows roughly where real rows lie."""
+"""A mixture refitted to its own samples, with and without a verifier that knows the centres."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A script of somebody else: its configuration, folder, commit and mistakes; no file of this repository."""
+"""A script of somebody else: its configuration, folder, commit and mistakes."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Configurations: files that share a base, presets merged deeply, and who is to blame for a mistake."""
+"""Configurations: shared bases, presets merged deeply, and what a mistake is blamed on."""
 
 from typing import Any
 

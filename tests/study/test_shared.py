@@ -1,4 +1,4 @@
-"""What several figures have in common is computed once, under an address made of all that decides it."""
+"""What several figures share is computed once, under an address of all that decides it."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""A stranger's script, outside this repository, against the built wheel: killed, resumed, plotted, compared."""
+"""A stranger's script against the built wheel: killed, resumed, plotted, compared."""
 
 import json
 import os
@@ -29,7 +29,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A scratch folder with the script and nothing else, and the environment that finds the wheel's content."""
+    """A scratch folder with the script alone, and an environment that finds the wheel."""
     folder = tmp_path_factory.mktemp("stranger")
     built = tmp_path_factory.mktemp("wheel")
     subprocess.run([sys.executable, "-c", BUILD, built], cwd=ROOT, check=True, capture_output=True)
@@ -57,7 +57,7 @@ def finished(place, out):
 
 
 def test_the_script_is_short():
-    """Two arms by five seeds of a scikit-learn model, with a verifier of their own, in 40 lines of code."""
+    """Two arms by five seeds of a scikit-learn model, with a verifier, in 40 lines."""
     text = SCRIPT.read_text()
     assert len([line for line in text.splitlines() if line.strip()]) <= 40
     assert "range(5)" in text and "GaussianMixture" in text

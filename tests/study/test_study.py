@@ -113,7 +113,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(at, whole, tmp_path, monkeypatc
 
 
 def test_with_save_and_load_a_unit_goes_on_in_its_middle(whole, tmp_path, monkeypatch):
-    """Every round is committed: the second run of the start's seed loads what the first has saved."""
+    """Every round is committed: the second run loads what the first has saved."""
     loaded = []
 
     def load(folder):
@@ -231,7 +231,7 @@ def test_every_arm_may_have_sizes_of_its_own():
         ({"sizes": []}, "one size a round, got none"),
         ({"sizes": [0]}, "counts of at least 1, or quotas, one a round, got 0"),
         ({"sizes": {"verified": [1]}}, "must name the arms verified, unverified, got verified"),
-        ({"start": State(0)}, "must be a function of a key"),
+        ({"start": State(0)}, "must be a function: key -> State"),
         ({"save": vl.save_arrays}, "save and load come together"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Studies: arms by seeds, their run folder, engines, configuration, and the command line of a script."""
+"""Studies: arms by seeds, run folders, engines, configuration, the command line of a script."""
 
 from veriloop.study.command import main
 from veriloop.study.config import (

@@ -32,16 +32,19 @@ def main(
     summarise: Callable[[Records], Mapping[str, Measured]] | None = None,
     prepare: Callable[[C], Mapping[str, Any]] | None = None,
 ) -> None:
-    """Run the calling script as a command; exit with 0 when done, 2 on bad input, 1 on anything else.
+    """Run the calling script as a command; exit with 0 when done, 2 on bad input, else 1.
 
     kind: the schema of its configuration.
-    work: configuration -> a study, or units in the order of the records; their work takes the configuration first.
-    draw: records -> figure, which is written as figure.png and figure.pdf. By default there is none.
+    work: configuration -> a study, or units in the order of the records; their work takes the
+        configuration first.
+    draw: records -> figure, which is written as figure.png and figure.pdf. By default there is
+        none.
     summarise: records -> the numbers worth comparing with `expected` in the configuration.
-    prepare: what all units need, done once before them; what it returns is printed and goes into run.json.
+    prepare: what all units need, done once before them; what it returns is printed and goes into
+        run.json.
 
-    The configuration is SCRIPT.yaml beside the script, or ../configs/SCRIPT.yaml, unless `--config` names another.
-    `--help` says the rest.
+    The configuration is SCRIPT.yaml beside the script, or ../configs/SCRIPT.yaml, unless `--config`
+    names another. `--help` says the rest.
     """
     name = script().stem
     arguments = _parse(script())
@@ -149,9 +152,13 @@ def _redraw(draw: Callable[[Records], Figure] | None, folder: Path, name: str) -
     if draw is None:
         raise BadInput(f"--redraw: {name} draws no figure; use veriloop.plot on Records.read({str(folder)!r})")
     try:
-        records = Records.read(folder)
+        with warnings.catch_warnings(record=True) as cut:
+            warnings.simplefilter("always")
+            records = Records.read(folder)
     except ValueError as error:
         raise BadInput(f"--redraw: no readable records.jsonl in {folder} ({error}); name a run's folder") from None
+    for warning in cut:
+        print(f"{name}: {warning.message}", file=sys.stderr)
     made_by = _experiment_of(folder)
     if made_by not in (None, name):
         raise BadInput(f"--redraw: {folder} holds a run of {made_by}, got {name}; redraw it with {made_by}.py")
@@ -179,7 +186,7 @@ def _save(figure: Figure, folder: Path) -> None:
 
 
 def _config_of(script: Path) -> Path:
-    """Return the configuration of a script: beside it, or in the folder configs beside its folder."""
+    """Return a script's configuration: beside it, or in the folder configs beside its folder."""
     beside = script.with_suffix(".yaml")
     apart = script.parent.parent / "configs" / beside.name
     for path in (beside, apart):

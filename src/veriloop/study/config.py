@@ -1,4 +1,4 @@
-"""Configuration: YAML and `--set` to a checked, frozen object, with one sentence for every mistake."""
+"""Configuration: YAML and `--set` to a checked object, with one sentence for every mistake."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DEFAULT = "laptop"  # the preset where none is named
 
 
 class Config(BaseModel):
-    """What every script has. A script adds its own keys in a subclass. Unknown keys and wrong types are refused."""
+    """What every script has. A subclass adds keys. Unknown keys and wrong types are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -38,7 +38,7 @@ class Config(BaseModel):
 
     @classmethod
     def for_data(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the values that replace those of the preset because of the data that `values` ask for."""
+        """Return the values that replace a preset's because of the data that `values` ask for."""
         return {}
 
 
@@ -116,8 +116,9 @@ def read_config(
 ) -> tuple[C, dict[str, float]]:
     """Return the checked configuration and the values it says to expect.
 
-    A later layer goes before an earlier one: the file that `base` names, the file, the preset, what the data ask
-    for, the settings. Files and preset are merged, mapping into mapping; `!replace {...}` takes a mapping's place.
+    A later layer goes before an earlier one: the file that `base` names, the file, the preset, what
+    the data ask for, the settings. Files and preset are merged, mapping into mapping; `!replace
+    {...}` takes a mapping's place.
 
     kind: the schema. path: the YAML file.
     preset: its name; None takes laptop, or none where the file has no presets.
@@ -169,16 +170,14 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = Replaced(old) if isinstance(old, Replaced) else dict(old)
     for name, value in new.items():
         before = result.get(name)
-        deeper = isinstance(before, Mapping) and isinstance(value, Mapping)
-        if deeper and not isinstance(value, Replaced):
-            result[name] = merged(before, value)
-        else:
-            result[name] = value
+        if isinstance(before, Mapping) and isinstance(value, Mapping) and not isinstance(value, Replaced):
+            value = merged(before, value)
+        result[name] = value
     return result
 
 
 class Replaced(dict[str, Any]):
-    """A mapping that takes the place of another where it would be merged: in YAML `!replace {...}`."""
+    """A mapping that is not merged but takes the place of another: in YAML `!replace {...}`."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -186,7 +185,8 @@ class _Loader(yaml.SafeLoader):
 
 
 def _replace(loader: _Loader, node: yaml.MappingNode) -> Replaced:
-    return Replaced(loader.construct_mapping(node, deep=True))
+    values: dict[Any, Any] = loader.construct_mapping(node, deep=True)
+    return Replaced(values)
 
 
 _Loader.add_constructor("!replace", _replace)
@@ -229,7 +229,7 @@ def _mistakes(kind: type[Config], values: Mapping[str, Any]) -> set[tuple[Any, .
 
 
 def _in_order(error: ValidationError) -> list[Any]:
-    """Unknown keys first: a misspelt key also leaves the right one missing, and the hint says which it is."""
+    """Put unknown keys first: a misspelt key also leaves the right one missing."""
     return sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
 
 

@@ -1,4 +1,4 @@
-"""What a value is made of, as JSON: equal where values are, in every process, and different where they differ."""
+"""What a value is made of, as JSON: equal where values are equal, in every process."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ def digest(value: Any) -> str:
 def described(value: Any, *, strict: bool = False) -> Any:
     """Return JSON that differs where values differ.
 
-    A function is its name, a digest of its code, its defaults, and the values it closes over. A dataclass is its
-    fields, an array a digest of its bytes. Of any other object only the name of its type is known.
+    A function is its name, a digest of its code, its defaults, and the values it closes over. A
+    dataclass is its fields, an array a digest of its bytes. Of any other object only the name of
+    its type is known.
 
     strict: refuse an object of which only the type's name is known.
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from veriloop.records import Records, line
 
-Rows = Sequence[Mapping[str, Any]]
+Rows = list[dict[str, Any]]
 ENGINES = r"^(serial|processes(:[1-9]\d*)?|dask://[^/]+:\d+)$"
 
 
@@ -45,7 +45,7 @@ class Failure(NamedTuple):
 
 
 class UnitsFailed(RuntimeError):
-    """Some units of a run raised an error. All others are done, and committed where there is a folder.
+    """Some units raised an error. All others are done, and committed where there is a folder.
 
     failures: by the name of the unit. records: the rows of the other units.
     """
@@ -88,7 +88,8 @@ def evaluate(units: Sequence[Unit], engine: str) -> Iterator[Rows | Failure]:
 def attempt(work: Callable[..., Rows], *arguments: Any) -> Rows | Failure:
     """Return the rows of the work, or the failure; an interrupt goes through.
 
-    One of several launched processes lets the error through: the others wait for it, and would wait for ever.
+    One of several launched processes lets the error through: the others wait for it, and would wait
+    for ever.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         return work(*arguments)
@@ -120,15 +121,17 @@ def _in_workers(units: Sequence[Unit], count: int) -> Iterator[Rows | Failure]:
 
 
 def _on_cluster(units: Sequence[Unit], address: str) -> Iterator[Rows | Failure]:
-    """Yield each unit's rows, in order, from a dask cluster that shares this machine's file system."""
+    """Yield each unit's rows, in order, from a dask cluster that shares this file system."""
     import cloudpickle
     from distributed import Client  # joblib's dask backend returns nothing before everything is done
 
     with Client(address) as client:
-        # The workers, now and later, import what this process can: the script's modules and the user's own.
+        # The workers, now and later, import what this process can: the script's modules and the
+        # user's own.
         find = f"import sys; sys.path[:0] = [path for path in {sys.path!r} if path not in sys.path]"
         client.register_worker_callbacks(partial(exec, find, {}))
-        # Bytes, because the scheduler unpickles whatever else it passes on, and it cannot import the script.
+        # Bytes, because the scheduler unpickles whatever else it passes on, and it cannot import
+        # the script.
         tasks = [cloudpickle.dumps(partial(attempt, unit.work, *unit.arguments)) for unit in units]
         futures = [client.submit(call, client.submit(cloudpickle.loads, task), pure=False) for task in tasks]
         while futures:

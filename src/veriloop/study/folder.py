@@ -1,4 +1,4 @@
-"""The folder of one run: what ran, its records, and the committed units that a stopped run goes on from."""
+"""The folder of one run: what ran, its records, and the units that are done."""
 
 from __future__ import annotations
 
@@ -42,9 +42,10 @@ class RunFolder:
         self._about: dict[str, Any] = {"seconds": {}}
 
     def open(self, about: Mapping[str, Any]) -> None:
-        """Claim the folder for this run, or the same run for resuming, before anything else is written.
+        """Claim the folder for this run, new or resumed, before anything else is written.
 
-        about: `experiment` and `config`, and maybe `study`, which a run must have in common to be the same.
+        about: `experiment` and `config`, and maybe `study`, which a run must have in common to be
+            the same.
 
         Raises:
             BadInput: if the folder holds another run or other files, or cannot be written.
@@ -66,7 +67,8 @@ class RunFolder:
     def _before(self, about: Mapping[str, Any]) -> dict[str, Any]:
         """Return what run.json says of the run to go on with; nothing where there is none."""
         known = self.path / "run.json"
-        # A run killed while it wrote its first file has left that file's temporary name, and no more.
+        # A run killed while it wrote its first file has left that file's temporary name, and no
+        # more.
         if not self.path.exists() or not {path.name for path in self.path.iterdir()} - {".run.json.tmp"}:
             return {}
         if not self._resume:
@@ -164,7 +166,8 @@ def _refuse_other_run(given: str, path: Path, old: Mapping[str, Any], new: Mappi
     for key in ("experiment", *sorted({*new, *old} - {"experiment", *NO_MATTER})):
         if new.get(key) != old.get(key):
             raise BadInput(
-                f"{given}: {path} holds a run with {key} = {short(old.get(key))}, got {short(new.get(key))}; "
+                f"{given}: {path} holds a run with {key} = {short(old.get(key))}, "
+                f"got {short(new.get(key))}; "
                 "give the same configuration or name another folder"
             )
 
@@ -180,7 +183,7 @@ def script() -> Path:
 
 
 def _provenance() -> dict[str, Any]:
-    """Return what made the records: the commit of the repository that holds the script, versions, the machine."""
+    """Return what made the records: the commit of the script's repository, versions, machine."""
     commit = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain")
     versions = {"python": platform.python_version()}

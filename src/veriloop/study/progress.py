@@ -16,7 +16,8 @@ Progress = bool | Literal["always"]
 def bar(units: Sequence[Any], progress: Progress) -> Iterable[Any]:
     """Return the units, with a progress bar on stderr that says the time left.
 
-    progress: True shows the bar where stderr is a terminal, "always" shows it anywhere, as in a notebook.
+    progress: True shows the bar where stderr is a terminal, "always" shows it anywhere, as in a
+        notebook.
     """
     disable: bool | None = None  # tqdm: where there is no terminal
     if progress == "always":
@@ -34,6 +35,6 @@ def tell(name: str, row: Mapping[str, Any], rounds: int, shown: Sequence[str]) -
 
 
 def say(text: str) -> None:
-    """Print a line for whoever waits; of several processes that a launcher started, only the first does."""
+    """Print a line for whoever waits; of several launched processes only the first does."""
     if first_process():
         print(text, file=sys.stderr, flush=True)

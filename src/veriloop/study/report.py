@@ -1,4 +1,4 @@
-"""Print finished runs as Markdown: what was expected and measured, on what machine, with which command.
+"""Print finished runs as Markdown: expected and measured numbers, machine and command.
 
 python -m veriloop.study.report DIR [DIR ...]
 """
@@ -20,18 +20,20 @@ def section(folder: Path) -> str:
         raise SystemExit(f"{folder}: no readable run.json; name the folder of a run") from None
     if not finished:
         raise SystemExit(f"{folder}: the run is not finished; go on with --resume")
+    numbers = run.get("summary")
+    if numbers is None:
+        raise SystemExit(f"{folder}: the run has no summary; name the folder of a script's run")
     name, device = run["experiment"], run["device"]
     commit = "of no commit" if run["commit"] is None else f"commit {run['commit'][:10]}"
     changes = " with changes" if run["dirty"] else ""
     lines = [
         f"## {name}",
         "",
-        f"`python experiments/{name}.py --preset {run['preset']}{_engine(run)}`, seed {run['config']['seed']}: "
+        f"`python {name}.py --preset {run['preset']}{_engine(run)}`, seed {run['config']['seed']}: "
         f"{run['seconds']['work']:.0f} s on {device['cpus']} cores ({device.get('processor', device['machine'])}), "
         f"{commit}{changes}.",
         "",
     ]
-    numbers = run["summary"]
     if any(number["expected"] is not None for number in numbers.values()):
         lines += ["| quantity | expected | measured | standard error | z |", "|---|--:|--:|--:|--:|"]
         return "\n".join([*lines, *(_row(name, number) for name, number in numbers.items()), ""])

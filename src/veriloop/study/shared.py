@@ -1,4 +1,4 @@
-"""What several figures have in common is computed once: kept by an address made of all that decides it."""
+"""What several figures share is computed once, and kept by an address of all that decides it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ PACKAGES = ("numpy", "torch")
 
 
 class Shared:
-    """One address in a folder: rows, and files beside them, written whole or not at all, checked when read.
+    """One address in a folder: rows and files, written whole or not at all, checked when read.
 
-    folder: where all figures look; None where nothing is shared, so nothing is found and nothing kept.
-    deciding: everything that the rows depend on: numbers, texts, lists, mappings, arrays, dataclasses, functions.
-        The source of the library, that of the folders in which the functions are written, and the versions of numpy
-        and torch are added.
+    folder: where all figures look; None where nothing is shared, so nothing is found and nothing
+        kept.
+    deciding: everything that the rows depend on: numbers, texts, lists, mappings, arrays,
+        dataclasses, functions. The source of the library, that of the folders in which the
+        functions are written, and the versions of numpy and torch are added.
 
     Raises:
         TypeError: if `deciding` holds an object that cannot be told from another of its type.
@@ -61,7 +62,7 @@ class Shared:
 
     @contextmanager
     def held(self) -> Iterator[list[dict[str, Any]] | None]:
-        """Yield the rows, or None where there are none yet; another process that wants them waits meanwhile."""
+        """Yield the rows, or None where there are none yet; other processes wait meanwhile."""
         if self._store is None:
             yield None
             return
@@ -99,7 +100,7 @@ def _folders(value: Any) -> set[Path]:
 
 @cache
 def source_digest(folder: Path) -> str:
-    """Return a digest of the Python source in a folder; of the library, in the folders below it too."""
+    """Return a digest of the Python source in a folder, and of the library below it too."""
     files = folder.rglob("*.py") if folder == LIBRARY else folder.glob("*.py")
     digest = hashlib.sha256()
     for file in sorted(files):

@@ -22,14 +22,17 @@ Size = int | Quota
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Arms by seeds: every loop is run from the same start, with the same random numbers, for every seed.
+    """Arms by seeds: for every seed, all loops start alike and share their random numbers.
 
     arms: the loops by name.
-    start: key -> the state before round 1. All arms of a seed are given the same key, so they are paired.
-    sizes: candidates, or a `Quota` of kept rows, of each round; or such a list by the name of the arm.
+    start: key -> the state before round 1. All arms of a seed are given the same key, so they are
+        paired.
+    sizes: candidates, or a `Quota` of kept rows, of each round; or such a list by the name of the
+        arm.
     seeds: whole numbers, one run of each arm for each.
-    save, load: write a state into a folder, and read it back. With both, every round is committed, and a stopped
-        run goes on in the middle of an arm. Without, the arm of that seed starts again.
+    save, load: write a state into a folder, and read it back. With both, every round is committed,
+        and a stopped run goes on in the middle of an arm. Without, the arm of that seed starts
+        again.
 
     >>> import veriloop as vl
     >>> from veriloop.linear import Problem
@@ -40,11 +43,12 @@ class Study:
     ... )
     >>> records = study.run()
     >>> records
-    Records(32 rows; arms: verified, unverified; 4 seeds; rounds: 0 to 3; metrics: error_center, error_truth, ...)
+    Records(32 rows; arms: verified, unverified; 4 seeds; rounds: 0 to 3; metrics: error_center,
+    error_truth, ...)
 
     Raises:
-        ValueError: if there is no arm, size or seed, a name or a seed comes twice or cannot be one, `sizes` has
-            other arms, or only one of `save` and `load` is given.
+        ValueError: if there is no arm, size or seed, a name or a seed comes twice or cannot be one,
+            `sizes` has other arms, or only one of `save` and `load` is given.
     """
 
     arms: Mapping[str, Loop[Any, Any]]
@@ -58,9 +62,7 @@ class Study:
         _check_arms(self.arms)
         _check_seeds(self.seeds)
         if not callable(self.start):
-            raise ValueError(
-                f"Study.start must be a function of a key that returns a State, got {self.start!r:.60}"
-            )
+            raise ValueError(f"Study.start must be a function: key -> State, got {self.start!r:.60}")
         if isinstance(self.sizes, Mapping) and set(self.sizes) != set(self.arms):
             named = ", ".join(map(str, self.sizes))
             raise ValueError(f"Study.sizes must name the arms {', '.join(self.arms)}, got {named}")
@@ -100,10 +102,12 @@ class Study:
     def run(self, folder: str | Path | None = None, engine: str = "serial", progress: Progress = True) -> Records:
         """Run all arms of all seeds and return the records, round 0 among them.
 
-        folder: where to commit each arm of each seed; the same call goes on where a stopped one was. It then holds
-            records.jsonl and run.json. None keeps everything in memory.
-        engine: "serial", "processes" for all cores, "processes:N", or "dask://HOST:PORT". It changes no byte.
-        progress: show a bar on stderr where there is a terminal; "always" shows it in a notebook too.
+        folder: where to commit each arm of each seed; the same call goes on where a stopped one
+            was. It then holds records.jsonl and run.json. None keeps everything in memory.
+        engine: "serial", "processes" for all cores, "processes:N", or "dask://HOST:PORT". It
+            changes no byte.
+        progress: show a bar on stderr where there is a terminal; "always" shows it in a notebook
+            too.
 
         Raises:
             UnitsFailed: after everything else is done, if an arm of a seed raised an error.
@@ -149,9 +153,7 @@ class _Arm:
             numbers = row(record)
             taken = sorted(set(about) & set(numbers))
             if taken:
-                raise ValueError(
-                    f"a metric is called {taken[0]!r}, as what says which row it is; rename the metric"
-                )
+                raise ValueError(f"a metric is called {taken[0]!r}, which is taken; rename the metric")
             rows.append({**about, **numbers})
         return rows
 
@@ -178,7 +180,7 @@ def follow(loop: Loop[Any, Any], key: Key, start: State[Any], sizes: Sequence[Si
 
 
 def from_start(first: Record, rounds: Iterable[tuple[State[Any], Record]]) -> Iterator[Record]:
-    """Yield the records of the rounds, after `first` unless the rounds begin with the start themselves.
+    """Yield the records of the rounds, after `first` unless they begin with the start.
 
     TODO: delete it, with `first`, when `run` yields round 0.
     """
@@ -213,9 +215,7 @@ def _check_arms(arms: Mapping[str, Any]) -> None:
         raise ValueError(f"Study.arms must map the name of each arm to its Loop, got {arms!r:.60}")
     for name, loop in arms.items():
         if not isinstance(name, str) or not name or Path(name).name != name or name.startswith("."):
-            raise ValueError(
-                f"Study.arms: a name must be one of a file, got {name!r}; leave out '/' and a first '.'"
-            )
+            raise ValueError(f"Study.arms: a name must be one of a file, got {name!r}; leave out '/' and '.'")
         if not isinstance(loop, Loop):
             raise ValueError(f"Study.arms: {name!r} must be a Loop, got {type(loop).__name__}; write Loop(...)")
 

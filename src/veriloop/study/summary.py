@@ -31,7 +31,7 @@ def known(number: Measured) -> Measured:
 
 
 def spread(name: str, sample: np.ndarray) -> dict[str, float]:
-    """Return a sample's mean, its standard error (NaN for one value), and the range of its middle 90 %.
+    """Return mean, standard error (NaN for one value) and range of the middle 90 % of a sample.
 
     >>> spread("error", np.array([1.0, 2.0, 3.0]))
     {'error': 2.0, 'error_se': 0.577..., 'error_low': 1.1, 'error_high': 2.9}
