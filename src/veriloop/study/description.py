@@ -59,6 +59,8 @@ def _described(value: Any, strict: bool, above: tuple[int, ...]) -> Any:
         return [value.dtype.str, list(value.shape), hashlib.sha256(value.tobytes()).hexdigest()]
     if isinstance(value, Mapping):
         return {str(name): each(part) for name, part in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted(json.dumps(each(part)) for part in value)
     if isinstance(value, Sequence):
         return [each(part) for part in value]
     if isinstance(value, partial):
@@ -66,8 +68,11 @@ def _described(value: Any, strict: bool, above: tuple[int, ...]) -> Any:
     if isinstance(value, MethodType):
         return [each(value.__self__), each(value.__func__)]
     if isinstance(value, FunctionType):
-        cells = [cell.cell_contents for cell in value.__closure__ or ()]
-        return [value.__qualname__, _code(value.__code__), each(value.__defaults__), each(cells)]
+        names = value.__code__.co_freevars
+        closed = dict(zip(names, value.__closure__ or (), strict=True))
+        cells = {name: each(cell.cell_contents) for name, cell in closed.items()}
+        defaults = [each(value.__defaults__), each(value.__kwdefaults__)]
+        return [value.__qualname__, _code(value.__code__), defaults, cells]
     if isinstance(value, type) or hasattr(value, "__qualname__"):
         return f"{value.__module__}:{value.__qualname__}"
     name = f"{type(value).__module__}:{type(value).__qualname__}"
@@ -85,7 +90,12 @@ def _code(code: CodeType) -> str:
     """Return a digest of what a function does, whatever the lines it stands in."""
     found = hashlib.sha256(code.co_code)
     for constant in code.co_consts:
-        text = _code(constant) if isinstance(constant, CodeType) else repr(constant)
+        if isinstance(constant, CodeType):
+            text = _code(constant)
+        elif isinstance(constant, frozenset):  # its order differs from process to process
+            text = repr(sorted(map(repr, constant)))
+        else:
+            text = repr(constant)
         found.update(text.encode())
     found.update(" ".join(code.co_names).encode())
     return found.hexdigest()[:16]
