@@ -82,8 +82,8 @@ def _plain(rng: np.random.Generator, problem: Problem) -> list[np.ndarray]:
 
 
 def _generic(problem: Problem) -> list[object]:
-    loop, keys = problem.loop(), [Key(i) for i in range(50)]
-    return [list(run(loop, key, problem.real_estimate(key), [problem.quota(KEPT)])) for key in keys]
+    loop, keys = problem.loop(verify=problem.verifier), [Key(i) for i in range(50)]
+    return [list(run(loop, key, problem.start(key), [problem.size(KEPT)])) for key in keys]
 
 
 def landscape_table(side: int) -> None:

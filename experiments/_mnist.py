@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
 from figures._mnist import MAIN
-from veriloop import Key, Loop, Quota, Replace, RunDir, State, Threshold, build
+from veriloop import EachRound, KeepAll, Key, Loop, Quota, Replace, RunDir, State, Threshold, build
 from veriloop.mnist import (
     CVAE,
     Data,
@@ -32,12 +32,9 @@ from veriloop.mnist import (
     feature_net,
     have_mnist,
     load,
-    load_state,
     probabilities,
-    save_state,
 )
 from veriloop.mnist.features import DEVIATION, MEAN
-from veriloop.records import row
 from veriloop.study import BadInput, Config, Rows, Sizes, Unit, Whole, per_round, say, tell
 from veriloop.study.shared import Shared
 
@@ -255,23 +252,23 @@ def _run_arm(config: Any, own: Any, arm: Arm, seed: int, folder: Path) -> Rows:
     inception = None if own.inception is None else _inception(own, data)
     measure = Measure(data.test, features, own.images, inception=inception)
     problem = _problem(arm, data, key, measure)
-    load_on = partial(load_state, device=own.device)
-    start, first = _start(config, own, arm, seed, problem, load_on)
-    rows: Rows = [first]
-    tell(f"{arm.name}-seed{seed}", first, len(arm.counts), MAIN)
+    start = _start(config, own, arm, seed, problem)
     store = RunDir(folder)
     name = f"{arm.name}-seed{seed}-model"
 
     def model(k: int) -> CVAE:
-        return load_on(store.folder(k, name)).model if k else start.model
+        return problem.load(store.folder(k, name)).model if k else start.model
 
     loop = _loop(own, arm, problem, data, key, model)
     sizes = [_size(own, problem, arm, kept) for kept in arm.counts]
+    rows: Rows = []
     state = start
     candidates = config.store is not None
-    rounds = store.run(loop, key, start, sizes, save=save_state, load=load_on, name=name, candidates=candidates)
+    rounds = store.run(
+        loop, key, start, sizes, save=problem.save, load=problem.load, name=name, candidates=candidates
+    )
     for state, record in rounds:  # noqa: B007
-        rows.append(row(record))
+        rows.append(record.row())
         tell(f"{arm.name}-seed{seed}", rows[-1], len(arm.counts), MAIN)
     if seed == config.seed:
         rows[0]["samples"] = _samples(key, start)
@@ -279,20 +276,16 @@ def _run_arm(config: Any, own: Any, arm: Arm, seed: int, folder: Path) -> Rows:
     return rows
 
 
-def _start(
-    config: Any, own: Any, arm: Arm, seed: int, problem: Problem, load_on: Callable[[Path], State[CVAE]]
-) -> tuple[State[CVAE], dict[str, Any]]:
-    """Return the state before round 1 and its row; fitted here, or found in `config.shared`."""
-    key = Key(seed)
+def _start(config: Any, own: Any, arm: Arm, seed: int, problem: Problem) -> State[CVAE]:
+    """Return the state before round 1; fitted here, or found in `config.shared`."""
     before = Arm("", arm.config, [], {}, verified=False, as_refit=arm.as_refit)
     shared = _shared("start", config, own, before, seed)
     with shared.held() as rows:
         if rows is not None and shared.folder is not None:
-            return load_on(shared.folder), rows[0]
-        start = problem.start(key)
-        first = {"round": 0, "candidates": 0, "kept": 0, **problem.measure(key.fold(0), start.model)}
-        shared.write([first], partial(save_state, start))
-    return start, first
+            return problem.load(shared.folder)
+        start = problem.start(Key(seed))
+        shared.write([], partial(problem.save, start))
+    return start
 
 
 def _shared(what: str, config: Any, own: Any, arm: Arm, seed: int) -> Shared:
@@ -378,18 +371,18 @@ def _size(config: Any, problem: Problem, arm: Arm, kept: int) -> int | Quota:
     if config.protocol == "authors":  # whole draws of 6,000 a digit, as many as it takes
         draws = -(-kept // round(10 * TopPerDraw.draw * config.keep))
         return 10 * TopPerDraw.draw * draws
-    return problem.candidates(kept)
+    return problem.size(kept)
 
 
 def _loop(
     config: Any, arm: Arm, problem: Problem, data: Data, key: Key, model: Callable[[int], CVAE]
-) -> Callable[[Key, State[CVAE]], Loop]:
+) -> Loop[CVAE, Images]:
     """Return the arm's loop; a filter of the published kind knows how many images its round keeps.
 
     A verifier that goes on from an earlier one is no state: it is made again from the models that are committed.
     """
     if not arm.verified:
-        return problem.loop()
+        return replace(problem.loop(filter=KeepAll()), observe=None)
     retrain = _retrain(config, data, key, problem.initial)
 
     def train(k: int, *models: CVAE, warm: Any = None) -> Any:
@@ -402,23 +395,20 @@ def _loop(
     def judge(k: int) -> Any:
         return arm.judge(k, train, model, judge)
 
-    fixed: Any = None
+    verify: Any = EachRound(lambda key, state: judge(state.round + 1))
     if config.verifier is not None:
-        fixed = build(config.verifier)
+        verify = build(config.verifier)
     elif arm.against is not None:
         refit = replace(problem.refit, warm=False)
         sets = {n: balanced(key.fold("others"), data.train, n) for n in arm.against}
         models = [refit(key.fold("others", n), None, images) for n, images in sets.items()]
-        fixed = retrain(key.fold("once"), *models)
-
-    def this_round(key: Key, state: State[CVAE]) -> Loop:
-        chosen: Any = Threshold(0.0) if config.filter == "threshold" else None
-        if chosen is None and config.protocol == "authors":
-            chosen = TopPerDraw(config.keep, arm.counts[state.round] // 10)
-        verifier = judge(state.round + 1) if fixed is None else fixed
-        return problem.loop(verifier=verifier, filter=chosen)(key, state)
-
-    return this_round
+        verify = retrain(key.fold("once"), *models)
+    chosen: Any = None
+    if config.filter == "threshold":
+        chosen = Threshold(0.0)
+    elif config.protocol == "authors":
+        chosen = EachRound(lambda key, state: TopPerDraw(config.keep, arm.counts[state.round] // 10))
+    return problem.loop(verify=verify, filter=chosen)
 
 
 def _inception(config: Any, data: Data) -> Inception:

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from veriloop import Key, Loop, RunDir, State, build
-from veriloop.records import row
+from veriloop import EachRound, Key, Loop, RandomFraction, RunDir, TopFraction, build
 from veriloop.study import BadInput, Config, Positive, Rows, Whole, tell
 from veriloop.xsum import (
     Data,
@@ -22,14 +21,14 @@ from veriloop.xsum import (
     Pretraining,
     Problem,
     Prompt,
+    Summaries,
+    by_article,
     corpus,
     kinds,
     load,
     load_base,
-    load_state,
     pretrained,
     process,
-    save_state,
 )
 
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -173,38 +172,54 @@ def follow_arm(config: Texts, arm: Arm, folder: Path) -> Rows:
         generate=write(articles=data.train, **_decoding(config)),
         first=tune(**config.first.model_dump()),
         refit=tune(**config.refit.model_dump()),
+        keep=config.keep,
         measure=measure,
+        device=config.device,
     )
     state = problem.start(key)
     problem = replace(problem, base=None)  # so that the rounds hold two models, not three
     del base
-    rows: Rows = [{"round": 0, "candidates": 0, "kept": 0, **measure(key.fold(0), state.model)}]
-    tell(arm.name, rows[0], config.rounds, SHOWN)
-    if rows[0].get("place", 1.0) < config.least_place:
-        raise RuntimeError(
-            f"the first model of base {arm.base} has the right place in {rows[0]['place']:.0%} of its summaries, "
-            f"least_place is {config.least_place:.0%}: it has not learnt to copy; pre-train it for more steps"
-        )
-    verifier = None if arm.filtering == UNFILTERED else build(_verifiers(config)[arm.filtering])
-    chosen: dict[str, Any] = {} if config.filter is None else {"filter": build(config.filter)}
-    if config.within is not None:
-        chosen["group"] = kinds
-
-    def this_round(key: Key, state: State) -> Loop:
-        return problem.loop(config.keep * (1 + arm.growth * (state.round + 1)), verifier=verifier, **chosen)
-
-    sizes, store = [len(problem.generate)] * config.rounds, RunDir(folder)
-    rounds = store.run(
-        this_round, key, state, sizes, save=save_state,
-        load=partial(load_state, device=config.device), name=f"{arm.name}-model",
-        candidates=config.store is not None,
+    sizes = [len(problem.generate)] * config.rounds
+    rounds = RunDir(folder).run(
+        _loop(config, arm, problem), key, state, sizes, save=problem.save, load=problem.load,
+        name=f"{arm.name}-model", candidates=config.store is not None,
     )  # fmt: skip
-    for state, record in rounds:  # noqa: B007
-        rows.append(row(record))
+    rows: Rows = []
+    for state, record in rounds:
+        rows.append(record.row())
         tell(arm.name, rows[-1], config.rounds, SHOWN)
+        if state.round == 0:
+            _check_first(config, arm, rows[0])
     rows[-1] |= {f"test_{name}": value for name, value in final(key.fold("test"), state.model).items()}
     about = {"arm": arm.name, "seed": arm.seed, "base": arm.base, "rule": arm.rule, "filtering": arm.filtering}
     return [{**about, "data": data.name, **each} for each in rows]
+
+
+def _loop(config: Texts, arm: Arm, problem: Problem) -> Loop[Any, Summaries]:
+    """Return the arm's loop: what it keeps, of which groups, and by which verifier."""
+    verify = None
+    kind: Any = RandomFraction
+    if arm.filtering != UNFILTERED:
+        verify = build(_verifiers(config)[arm.filtering])
+        kind = TopFraction
+    group: Any = None
+    chosen: Any = EachRound(lambda key, state: kind(config.keep * (1 + arm.growth * (state.round + 1))))
+    if config.filter is not None:
+        chosen = build(config.filter)
+        group = by_article
+    if config.within is not None:
+        group = kinds
+    return problem.loop(verify=verify, filter=chosen, group=group)
+
+
+def _check_first(config: Texts, arm: Arm, row: dict[str, Any]) -> None:
+    """Refuse a first model that has not learnt to copy."""
+    place = row.get("place", 1.0)
+    if place < config.least_place:
+        raise RuntimeError(
+            f"the first model of base {arm.base} has the right place in {place:.0%} of its summaries, "
+            f"least_place is {config.least_place:.0%}: it has not learnt to copy; pre-train it for more steps"
+        )
 
 
 def _data(config: Texts, seed: int) -> Data:

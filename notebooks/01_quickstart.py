@@ -59,9 +59,9 @@ problem.truth.round(2), problem.center.round(2)
 
 # %%
 key = vl.Key(0)
-start = problem.real_estimate(key.fold("real"))
-for name, loop in {"verified": problem.loop(), "unverified": problem.loop(verified=False)}.items():
-    for state, record in vl.run(loop, key, start, [problem.quota(100)] * 3):
+start = problem.start(key.fold("real"))
+for name, loop in {"verified": problem.loop(verify=problem.verifier), "unverified": problem.loop()}.items():
+    for state, record in vl.run(loop, key, start, [problem.size(100)] * 3):
         error = record.metrics["error_truth"]
         kept = f"kept {record.acceptance:.0%}"
         print(f"{name:10}  round {state.round}: {kept}, squared error {error:.3f} sigma^2")
@@ -73,8 +73,8 @@ def error_by_round(loop, seeds=20):
     """Return |theta - theta*|^2 / sigma^2, shape (seeds, ROUNDS + 1); column 0: of real data."""
     rows = []
     for key in map(vl.Key, range(seeds)):
-        start = problem.real_estimate(key.fold("real"))
-        rounds = vl.run(loop, key, start, [problem.quota(100)] * ROUNDS)
+        start = problem.start(key.fold("real"))
+        rounds = vl.run(loop, key, start, [problem.size(100)] * ROUNDS)
         metrics = [loop.measure(key, start.model)]
         metrics += [record.metrics for _, record in rounds]
         rows.append([each["error_truth"] for each in metrics])
@@ -100,8 +100,8 @@ def show(arms):
     plt.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
-verified = error_by_round(problem.loop())
-unverified = error_by_round(problem.loop(verified=False))
+verified = error_by_round(problem.loop(verify=problem.verifier))
+unverified = error_by_round(problem.loop())
 show({"unverified": (unverified, GREY), "verified by the ball": (verified, BLUE)})
 plt.show()
 
@@ -128,7 +128,7 @@ class LabelLimit:
 
 limit = LabelLimit(3.0)
 check_verifier(limit, problem.loop().generate(vl.Key(0), problem.truth, 200))
-limited = error_by_round(replace(problem.loop(), verify=limit))
+limited = error_by_round(problem.loop(verify=limit))
 show({"label limit": (limited, ORANGE), "unverified": (unverified, GREY), "ball": (verified, BLUE)})
 plt.show()
 
@@ -143,7 +143,7 @@ plt.show()
 
 # %%
 both = vl.all_of(ball=vl.Noisy(problem.verifier, false_accept=0.2), limit=limit)
-_, record = next(vl.run(replace(problem.loop(), verify=both), key, start, [problem.quota(2000)]))
+_, record = next(vl.run(problem.loop(verify=both), key, start, [problem.size(2000)]))
 {name: round(value, 3) for name, value in record.metrics.items()}
 
 # %% [markdown]
@@ -155,8 +155,8 @@ _, record = next(vl.run(replace(problem.loop(), verify=both), key, start, [probl
 # alone it stops below. Together they have the lowest error here.
 
 # %%
-pile = error_by_round(replace(problem.loop(verified=False), pool=vl.Accumulate()))
-verified_pile = error_by_round(replace(problem.loop(), pool=vl.Accumulate()))
+pile = error_by_round(replace(problem.loop(), pool=vl.Accumulate()))
+verified_pile = error_by_round(replace(problem.loop(verify=problem.verifier), pool=vl.Accumulate()))
 show(
     {
         "unverified": (unverified, GREY),
@@ -196,10 +196,10 @@ plt.show()
 # the same model, bit for bit. `RunDir` does the saving for long runs.
 
 # %%
-sizes = [problem.quota(100)] * ROUNDS
-whole = list(vl.run(problem.loop(), key, start, sizes))
+sizes = [problem.size(100)] * ROUNDS
+whole = list(vl.run(problem.loop(verify=problem.verifier), key, start, sizes))
 state_5, _ = whole[4]
-rest = list(vl.run(problem.loop(), key, state_5, sizes))  # starts after state_5.round
+rest = list(vl.run(problem.loop(verify=problem.verifier), key, state_5, sizes))  # starts after state_5.round
 assert [record for _, record in rest] == [record for _, record in whole[5:]]
 assert np.array_equal(rest[-1][0].model, whole[-1][0].model)
 print(f"rounds {rest[0][1].round} to {rest[-1][1].round} again: identical")

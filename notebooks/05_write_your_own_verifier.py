@@ -356,10 +356,10 @@ on_rows["human"] = vl.Noisy(near, false_accept=0.1, false_reject=0.2)
 reads = mnist.DigitOracle(reader)
 on_images["human"] = vl.Noisy(reads, false_accept=0.1, false_reject=0.2)
 
-row_loops = {"unverified": regression.loop(verified=False), "built in": regression.loop()}
+row_loops = {"unverified": regression.loop(), "built in": regression.loop(verify=regression.verifier)}
 image_loops = {"unverified": digits.loop()}
 for name in on_rows:
-    row_loops[name] = replace(regression.loop(), verify=on_rows[name])
+    row_loops[name] = regression.loop(verify=on_rows[name])
     image_loops[name] = digits.loop(verifier=on_images[name])
 
 errors = {}
@@ -367,7 +367,7 @@ for name, loop in row_loops.items():
     errors[name] = np.empty((ROW_SEEDS, ROW_ROUNDS + 1))
     for seed in range(ROW_SEEDS):
         k = vl.Key(seed)
-        start = regression.real_estimate(k.fold("real"))
+        start = regression.start(k.fold("real"))
         errors[name][seed, 0] = loop.measure(k, start.model)["error_truth"]
         for state, record in vl.run(loop, k, start, [regression.quota(100)] * ROW_ROUNDS):
             errors[name][seed, state.round] = record.metrics["error_truth"]

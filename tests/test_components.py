@@ -137,6 +137,9 @@ def installed(tmp_path, monkeypatch):
             def Accepts(key, batch):
                 return batch > 2
 
+            def Flags(key, batch):
+                return (batch > 2).astype(int)
+
             def Place(key, batch):
                 return batch + 0.1 * np.arange(len(batch))
 
@@ -237,6 +240,7 @@ def test_a_name_that_two_packages_offer_is_refused(installed, tmp_path):
         ("Text", "scores must be numbers, got dtype <U", "verify must return numbers, got dtype <U"),
         ("Infinite", "a score is infinite", "verify must return finite numbers, or NaN for no verdict, got inf"),
         ("Accepts", "got dtype bool; a score of 0 or more accepts", "verify returned booleans"),
+        ("Flags", "the scores are 0 and 1 alone", r"Threshold\(0\) got scores of 0 and 1 alone"),
         ("Place", "a score depends on other rows", None),
         ("Reversed", "a score depends on the order of rows", None),
     ],
@@ -248,7 +252,12 @@ def test_a_strangers_verifier_that_is_none_is_refused_by_the_check_and_in_the_ro
     verify, rows = build({"call": f"strangers_of_veriloop:{name}"}), np.arange(6.0)
     with pytest.raises(AssertionError, match=checked):
         check_verifier(verify, rows)
-    loop = Loop(generate=lambda key, model, n: rows, verify=verify, refit=lambda key, model, batch: len(batch))
+    loop = Loop(
+        generate=lambda key, model, n: rows,
+        verify=verify,
+        filter=Threshold(),
+        refit=lambda key, model, batch: len(batch),
+    )
     if at_run_time is not None:
         with pytest.raises(ValueError, match=at_run_time):
             loop.step(Key(0), State(None), 6)

@@ -1,10 +1,11 @@
 """Every exported component passes the checks that we ask of a stranger's, or this file fails.
 
-Filters of the core are checked beside their other tests, in tests/core/test_filters.py.
+Filters of the library are checked beside their other tests, in tests/filters.
 """
 
 import inspect
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from veriloop import (
     Calibrated,
     Constant,
     CovarianceMatch,
+    EachRound,
     FreshReal,
     Key,
     Loop,
@@ -41,6 +43,7 @@ from veriloop import (
     vote,
     weighted,
 )
+from veriloop.schedules import by_round
 from veriloop.testing import check_backend, check_filter, check_verifier
 
 
@@ -154,6 +157,21 @@ def test_gaussian_backend(pool, n):
 @pytest.mark.parametrize("verify", DETERMINISTIC + STOCHASTIC, ids=lambda verify: type(verify).__name__)
 def test_every_verifier_serves_a_backend(verify):
     check_backend(replace(GAUSSIAN, verify=verify, filter=TopFraction(0.3), block=16), START, 50)
+
+
+def test_parts_that_change_by_round_serve_a_backend():
+    """A verifier made of the state, and a filter from a list: repeated and resumed, the same run."""
+    by_model = EachRound(lambda key, state: Shifted(value, float(state.model[0])))
+    cuts = by_round([Threshold(-1.0), Threshold(0.0), TopFraction(0.3)])
+    check_backend(replace(GAUSSIAN, verify=by_model, filter=cuts, block=16), START, 50)
+
+
+def test_a_part_that_counts_its_rounds_by_itself_is_found():
+    """What changes by round must come from the key and the state, or a resumed run is another."""
+    rounds = count()
+    own = EachRound(lambda key, state: Threshold(-1.0 + 0.1 * next(rounds)))
+    with pytest.raises(AssertionError, match="the same key gives another run"):
+        check_backend(replace(GAUSSIAN, filter=own), START, 50)
 
 
 # The linear backend.

@@ -59,10 +59,10 @@ def test_the_loop_records_it_over_all_candidates():
 
 def test_the_distance_to_the_start_beside_the_errors_of_linear_regression():
     problem = Problem.gaussian(bias=0.5, radius=1.0)
-    start, loop = problem.real_estimate(Key(0)), problem.loop()
+    start, loop = problem.start(Key(0)), problem.loop(verify=problem.verifier)
     measure = FromStart(loop.measure, start.model)
     assert measure(Key(0), start.model) == {**loop.measure(Key(0), start.model), "distance_start": 0.0}
-    _, record = replace(loop, measure=measure).step(Key(0), start, problem.quota(50))
+    _, record = replace(loop, measure=measure).step(Key(0), start, problem.size(50))
     assert record.metrics["distance_start"] > 0
     apart = FromStart(lambda key, model: {}, "ab", lambda model, start: len(model) - len(start))
     assert apart(Key(0), "abcde") == {"distance_start": 3.0}
@@ -72,7 +72,9 @@ def test_the_spread_of_kept_labels_is_narrower_than_that_of_candidates():
     """A window of half width w = 1.3 about the centre: its truncated variance, 0.446, against 1."""
     problem = Problem.gaussian(bias=0.0, radius=0.5)
     labels = Spread(lambda data: data.y - data.x @ problem.truth)
-    _, record = replace(problem.loop(), observe=labels).step(Key(2), State(problem.truth), 20_000)
+    _, record = replace(problem.loop(verify=problem.verifier), observe=labels).step(
+        Key(2), State(problem.truth), 20_000
+    )
     errors = np.array([np.sqrt(2 / 20_000), np.sqrt(2 / record.kept)])
     z = (np.array([record.metrics["spread"], record.metrics["spread_kept"]]) - [1.0, 0.4464]) / errors
     assert np.abs(z).max() < 4

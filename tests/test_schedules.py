@@ -1,4 +1,4 @@
-"""Schedules: whole sizes, exact ends, no step the wrong way; slots of the loop that change by round."""
+"""Schedules: whole sizes, exact ends, no step the wrong way; parts of the loop that change by round."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -8,7 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veriloop import KeepAll, Key, Loop, State, Threshold, Verdict, run, schedules
+from veriloop import (
+    Accumulate,
+    EachRound,
+    KeepAll,
+    Key,
+    Loop,
+    Quota,
+    Replace,
+    RunDir,
+    State,
+    Threshold,
+    Verdict,
+    run,
+    schedules,
+)
 
 SIZE, ROUNDS = st.integers(1, 10**7), st.integers(2, 300)
 shapes = pytest.mark.parametrize("schedule", [schedules.linear, schedules.geometric])
@@ -61,47 +75,111 @@ def test_one_round_cannot_have_two_sizes(schedule):
         schedule(3, 4, 1)
 
 
-# Other slots of the loop, by round.
+# Parts of the loop, by round.
 
 
-def threshold_loop():
-    return Loop(
-        generate=lambda key, model, n: key.numpy().random(n),
-        verify=lambda key, batch: batch,
-        refit=lambda key, model, batch: float(batch.min()),
+LOOP = Loop(
+    generate=lambda key, model, n: key.numpy().random(n),
+    verify=lambda key, batch: batch,
+    filter=Threshold(),
+    refit=lambda key, model, batch: float(batch.min()),
+)
+CUTS = [Threshold(0.0), Threshold(0.5), Threshold(0.9)]
+
+
+def test_by_round_gives_each_round_its_own_value():
+    """Round k keeps what a loop with values[k - 1] alone keeps, and round 0 needs no value."""
+    loop = replace(LOOP, filter=schedules.by_round(CUTS))
+    assert isinstance(loop.filter, EachRound)
+    start, *rounds = run(loop, Key(0), State(0.0), [200] * 3)
+    assert start[1].round == 0
+    for i, (state, record) in enumerate(rounds):
+        alone = replace(LOOP, filter=CUTS[i]).step(Key(0), State(0.0, i), 200)
+        assert (state, record) == alone
+    kept = [record.kept for _, record in rounds]
+    assert kept[0] == 200 > kept[1] > kept[2]
+
+
+def test_a_resumed_run_takes_the_values_of_its_own_rounds():
+    """By the state's round, not by how many rounds were run in this process; a resumed run has no round 0."""
+    loop = replace(LOOP, filter=schedules.by_round(CUTS))
+    whole = list(run(loop, Key(0), State(0.0), [200] * 3))
+    after_round_1 = whole[1][0]
+    assert list(run(loop, Key(0), after_round_1, [200] * 3)) == whole[2:]
+
+
+def test_several_parts_change_by_round_and_the_loop_given_does_not():
+    """A round without a verifier and one with, each with a filter and a pool of its own."""
+    loop = replace(
+        LOOP,
+        verify=schedules.by_round([None, LOOP.verify]),
+        filter=schedules.by_round([KeepAll(), Threshold(0.9)]),
+        pool=schedules.by_round([Replace(), Accumulate()]),
     )
+    (_, (first, open_), (second, strict)) = run(loop, Key(0), State(0.0), [200] * 2)
+    assert open_.kept == 200 > strict.kept
+    assert first.past == () and len(second.past) == 1
+    assert LOOP.filter == Threshold() and LOOP.pool is None
 
 
-def test_by_round_gives_each_round_its_own_value_also_when_resumed():
-    cuts = [0.0, 0.5, 0.9]
-    loop = schedules.by_round(threshold_loop(), filter=[Threshold(cut) for cut in cuts])
-    full = list(run(loop, Key(0), State(0.0), [200] * 3))
-    assert [state.model >= cut for (state, _), cut in zip(full, cuts, strict=True)] == [True] * 3
-    assert [record.kept for _, record in full] == [
-        replace(threshold_loop(), filter=Threshold(cut)).step(Key(0), State(0.0, i), 200)[1].kept
-        for i, cut in enumerate(cuts)
-    ]
-    assert full[0][1].kept == 200 > full[1][1].kept > full[2][1].kept
-    assert list(run(loop, Key(0), full[0][0], [200] * 3)) == full[1:]
+def test_a_value_may_itself_be_made_of_the_state():
+    """Keep all in round 1, and in round 2 only what is above the lowest value of round 1."""
+    above_lowest = EachRound(lambda key, state: Threshold(state.model))
+    loop = replace(LOOP, filter=schedules.by_round([KeepAll(), above_lowest]))
+    (_, (first, _), (_, record)) = run(loop, Key(0), State(0.0), [200] * 2)
+    by_hand = replace(LOOP, filter=Threshold(first.model)).step(Key(0), first, 200)[1]
+    assert record == by_hand
 
 
-def test_by_round_changes_several_slots_at_once_and_the_loop_given_not_at_all():
-    loop = threshold_loop()
-    made = schedules.by_round(loop, block=[5, 6], filter=[Threshold(0.1), Threshold(0.2)])(Key(0), State(0.0, 1))
-    assert made == replace(loop, block=6, filter=Threshold(0.2)) and loop.filter == KeepAll()
+def test_a_quota_is_served_by_the_filter_of_its_round():
+    """Thresholds judge rows one by one, so a schedule of them does."""
+    loop = replace(LOOP, filter=schedules.by_round(CUTS))
+    (_, *rounds) = run(loop, Key(0), State(0.0), [Quota(20)] * 3)
+    assert [record.kept for _, record in rounds] == [20] * 3
+    candidates = [record.candidates for _, record in rounds]
+    assert candidates[0] == 20 < candidates[1] < candidates[2]
+
+
+def test_a_run_folder_tells_two_schedules_apart(tmp_path):
+    """Equal values go on where they were; other values are another run."""
+    first = replace(LOOP, filter=schedules.by_round(CUTS))
+    same = replace(LOOP, filter=schedules.by_round([Threshold(0.0), Threshold(0.5), Threshold(0.9)]))
+    other = replace(LOOP, filter=schedules.by_round([Threshold(0.0), Threshold(0.5), Threshold(0.8)]))
+    done = list(RunDir(tmp_path).run(first, Key(0), State(0.0), [20, 20]))
+    again = list(RunDir(tmp_path).run(same, Key(0), State(0.0), [20, 20]))
+    assert [record for _, record in again] == [record for _, record in done]
+    with pytest.raises(ValueError, match="another filter"):
+        list(RunDir(tmp_path).run(other, Key(0), State(0.0), [20, 20]))
 
 
 def test_a_cut_at_a_quantile_of_the_start_keeps_that_share_of_its_round():
     """The recipe of the docstring: a tenth, by its standard error with both samples' errors."""
-    loop, n = threshold_loop(), 20_000
-    cut = np.nanquantile(Verdict.of(loop.verify(Key(0), loop.generate(Key(1), 0.0, n))).scores, 0.9)
-    _, record = replace(loop, filter=Threshold(float(cut))).step(Key(2), State(0.0), n)
+    n = 20_000
+    cut = np.nanquantile(Verdict.of(LOOP.verify(Key(0), LOOP.generate(Key(1), 0.0, n))).scores, 0.9)
+    _, record = replace(LOOP, filter=Threshold(float(cut))).step(Key(2), State(0.0), n)
     assert abs(record.acceptance - 0.1) < 4 * np.sqrt(2 * 0.1 * 0.9 / n)
 
 
-def test_by_round_refuses_unknown_slots_at_once_and_rounds_without_a_value():
-    with pytest.raises(ValueError, match="by_round knows generate, refit, verify, filter, .* got 'filtre'"):
-        schedules.by_round(threshold_loop(), filtre=[Threshold(0.0)])
-    loop = schedules.by_round(threshold_loop(), filter=[Threshold(0.0)] * 2)
-    with pytest.raises(ValueError, match="by_round: filter has values for 2 rounds, got round 3"):
-        list(run(loop, Key(0), State(0.0), [10] * 3))
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (Threshold(0.1), "by_round needs a list of parts, one a round, got Threshold"),
+        ((Threshold(cut) for cut in (0.1, 0.2)), "by_round needs a list of parts, one a round, got generator"),
+        ("ab", "by_round needs a list of parts, one a round, got str"),
+        ([Threshold(0.1), 0.2], r"by_round: values\[1\] must be a function of .*, got float 0.2"),
+        ([Threshold, KeepAll()], r"by_round: values\[0\] is the class Threshold; make a value of it"),
+    ],
+    ids=["a part", "a generator", "a text", "a number", "a class"],
+)
+def test_by_round_refuses_what_is_no_list_of_parts_at_once(values, message):
+    with pytest.raises(TypeError, match=message) as caught:
+        schedules.by_round(values)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_round_without_a_value_is_refused_in_one_sentence():
+    loop = replace(LOOP, filter=schedules.by_round(CUTS[:2]))
+    rounds = run(loop, Key(0), State(0.0), [10] * 3)
+    assert [next(rounds)[1].round for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="^by_round has values for 2 rounds, got round 3; give one a round$"):
+        next(rounds)

@@ -10,6 +10,7 @@ from veriloop.core import (
     Batch,
     Candidates,
     Columns,
+    EachRound,
     Key,
     Loop,
     Quota,
@@ -37,7 +38,7 @@ from veriloop.filters import (
 from veriloop.observe import AcceptanceByGroup, FromStart, SelectionBias, Spread, together
 from veriloop.pools import Accumulate, AccumulateSubsample, FreshReal, MixReal, Replace, Window
 from veriloop.records import Records
-from veriloop.store import RunDir, load_arrays, save_arrays
+from veriloop.store import RunDir, load_state, save_state
 from veriloop.verifiers import (
     Audited,
     Batched,
@@ -66,7 +67,7 @@ __version__ = "0.1.0"
 
 # Each loads on first touch; one that needs more than NumPy and SciPy has an extra.
 _BACKENDS = ("linear", "mnist", "xsum")
-_LAZY = (*_BACKENDS, "study", "testing")
+_LAZY = (*_BACKENDS, "exact", "study", "testing")
 # Names of modules that load on first touch: where each is defined.
 _NAMES = {"Study": "study", "plot": "plotting"}
 
@@ -88,6 +89,7 @@ __all__ = [
     "Columns",
     "Constant",
     "CovarianceMatch",
+    "EachRound",
     "Endpoint",
     "Estimate",
     "FreshReal",
@@ -126,9 +128,9 @@ __all__ = [
     "build",
     "calibrated",
     "concatenate",
-    "load_arrays",
+    "load_state",
     "run",
-    "save_arrays",
+    "save_state",
     "schedules",
     "together",
     "vote",

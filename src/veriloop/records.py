@@ -127,9 +127,9 @@ class Records(Sequence[dict[str, Any]]):
             if isinstance(item, Mapping):
                 rows.append(item)
             elif isinstance(item, Record):
-                rows.append(row(item))
+                rows.append(item.row())
             else:
-                rows.extend({**row(record), "seed": seed} for record in item)
+                rows.extend({**record.row(), "seed": seed} for record in item)
         return cls(rows)
 
     def write(self, path: str | Path) -> None:
@@ -367,11 +367,6 @@ def line(values: Row) -> str:
     """
     clean = {name: _finite(name, value) for name, value in values.items()}
     return json.dumps(clean, allow_nan=False, default=_plain) + "\n"
-
-
-def row(record: Record) -> dict[str, Any]:
-    """Return the record as one flat row."""
-    return {"round": record.round, "candidates": record.candidates, "kept": record.kept, **record.metrics}
 
 
 def _finite(name: str, value: Any) -> Any:

@@ -53,10 +53,9 @@ def refilter(
 
     >>> import tempfile
     >>> from veriloop import Key, Loop, Random, RunDir, State, TopFraction
-    >>> from veriloop.store.folder import load_arrays, save_arrays
     >>> write = lambda key, model, n: key.numpy().random((n, 2))
     >>> loop = Loop(generate=write, verify=Random(), filter=TopFraction(0.1), refit=lambda key, model, rows: model)
-    >>> folder, options = tempfile.mkdtemp(), {"save": save_arrays, "load": load_arrays, "candidates": True}
+    >>> folder, options = tempfile.mkdtemp(), {"candidates": True}
     >>> _ = list(RunDir(folder).run(loop, Key(0), State(np.zeros(2)), [100], **options))
     >>> again = refilter(folder, filter={"call": "TopFraction", "fraction": 0.25})
     >>> [again.numbers[name] for name in ("kept", "kept_then", "both")], again.stored[again.mask].shape

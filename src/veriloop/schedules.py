@@ -1,15 +1,16 @@
-"""Schedules: how many rows each round gets, or anything else that changes from round to round."""
+"""Schedules: how many rows each round gets, and which part of the loop it uses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic
 
 import numpy as np
 
 from veriloop.core.key import Key
-from veriloop.core.loop import Loop, State
+from veriloop.core.loop import State
+from veriloop.core.parts import EachRound, Part, check_part
 
 
 def constant(n: int, rounds: int) -> list[int]:
@@ -39,32 +40,47 @@ def geometric(first: int, last: int, rounds: int) -> list[int]:
     return _rounded(np.geomspace(*_checked("geometric", first, last, rounds)))
 
 
-def by_round(loop: Loop, **slots: Sequence[Any]) -> Callable[[Key, State], Loop]:
-    """Return what `run` takes: the loop of each round, with the named slots' values of that round.
+def by_round(values: Sequence[Part]) -> EachRound[Part]:
+    """Return a part of the loop that takes `values[k - 1]` in round k.
 
-    A cut that rises is `by_round(loop, filter=[Threshold(cut) for cut in np.linspace(0, 1, rounds)])`. One cut for
-    all rounds that keeps a tenth at the start needs no schedule: it is a `Threshold` at a quantile of scores,
-    `np.nanquantile(Verdict.of(loop.verify(key, loop.generate(key, model, n))).scores, 0.9)`.
+    A filter that grows stricter is `by_round([Threshold(cut) for cut in np.linspace(0, 1, rounds)])`. One cut that
+    keeps about a tenth of the first round needs no schedule: it is the 0.9 quantile of the start's scores, as in
+    `Threshold(np.nanquantile(Verdict.of(loop.verify(key, loop.generate(key, model, n))).scores, 0.9))`.
 
-    >>> mean = Loop(generate=lambda key, model, n: np.arange(n), refit=lambda key, model, batch: batch.mean())
-    >>> by_round(mean, block=[10, 20])(Key(0), State(0.0, round=1)).block
-    20
+    values: one part a round, `None` or an `EachRound` among them where the loop allows it.
+
+    >>> from veriloop import State, Threshold
+    >>> stricter = by_round([Threshold(0.1), Threshold(0.2)])
+    >>> stricter.make(Key(0), State(model=None, round=1))  # one round is done
+    Threshold(cut=0.2)
 
     Raises:
-        ValueError: if a name is no slot of the loop; or when called, if a slot has no value for the round.
+        TypeError: if the values are no sequence, or one of them is no part of a loop.
+        ValueError: in a round that has no value.
     """
-    if unknown := sorted(set(slots) - set(Loop.__dataclass_fields__)):
-        raise ValueError(f"by_round knows {', '.join(Loop.__dataclass_fields__)}, got {unknown[0]!r}")
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise TypeError(f"by_round needs a list of parts, one a round, got {type(values).__name__}")
+    for i, value in enumerate(values):
+        if value is not None:
+            check_part(f"by_round: values[{i}]", value, "the part's arguments, or None")
+    return EachRound(_ByRound(tuple(values)))
 
-    def this_round(key: Key, state: State) -> Loop:
-        for name, values in slots.items():
-            if state.round >= len(values):
-                raise ValueError(
-                    f"by_round: {name} has values for {len(values)} rounds, got round {state.round + 1}"
-                )
-        return replace(loop, **{name: values[state.round] for name, values in slots.items()})
 
-    return this_round
+@dataclass(frozen=True)
+class _ByRound(Generic[Part]):
+    """Pick the value of a round; a value, so that a run folder can compare two schedules."""
+
+    values: tuple[Part, ...]
+
+    def __call__(self, key: Key, state: State[Any]) -> Part:
+        if state.round >= len(self.values):
+            raise ValueError(
+                f"by_round has values for {len(self.values)} rounds, got round {state.round + 1}; give one a round"
+            )
+        value = self.values[state.round]
+        if isinstance(value, EachRound):
+            return value.make(key, state)
+        return value
 
 
 def _checked(name: str, first: int, last: int, rounds: int) -> tuple[int, int, int]:

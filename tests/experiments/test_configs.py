@@ -157,6 +157,12 @@ def test_evidence_uses_a_seed_of_its_own(path, load):
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=stem)
+def test_a_script_is_thin(path):
+    """It says what runs; laws are in the library, and what one figure alone computes is in a module beside it."""
+    assert len(path.read_text().splitlines()) <= 60
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=stem)
 def test_scripts_do_not_draw(path):
     """Drawing lives in figures/: a script neither imports matplotlib nor defines a `draw` of its own."""
     tree = ast.parse(path.read_text())

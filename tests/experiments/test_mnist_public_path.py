@@ -51,7 +51,7 @@ def test_the_key_of_a_round_and_its_verifier_is_the_figures():
 
     def loop(key, state):
         given.append(key.fold("retrain"))
-        return problem.loop()(key, state)
+        return problem.loop(verify=problem.verifier)(key, state)
 
     digits, short = load("digits"), Refit(model="mlp", training=Training(steps=1))
     problem = Problem(initial=digits.train[:20], first=short, refit=short, test=digits.test[:20])

@@ -5,12 +5,12 @@ import pytest
 
 from veriloop import Key, Loop, State, run
 from veriloop.linear import (
-    Data,
     Errors,
     FixedDesign,
     GaussianDesign,
     Generate,
     RandomDirections,
+    Samples,
     WeightedReal,
     least_squares,
     right_singular,
@@ -24,7 +24,7 @@ def z_mean(sample, want, axis=0):
 
 def some_data(n, d, key=0):
     rng = Key(key).numpy()
-    return Data(rng.standard_normal((n, d)), rng.standard_normal(n))
+    return Samples(rng.standard_normal((n, d)), rng.standard_normal(n))
 
 
 # Designs
@@ -84,7 +84,7 @@ def test_group_tells_which_row_was_copied(rows):
 def test_group_goes_by_angle_not_by_length():
     """Scaled copies stay in their group, where the largest inner product would put them with the longest row."""
     x = np.concatenate([1e-3 * ROWS, 1e3 * ROWS])
-    assert FixedDesign(ROWS).group(Data(x, np.zeros(8))).tolist() == [0, 1, 2, 3] * 2
+    assert FixedDesign(ROWS).group(Samples(x, np.zeros(8))).tolist() == [0, 1, 2, 3] * 2
 
 
 @pytest.mark.parametrize("n, d", [(20, 4), (4, 4), (3, 7)])
@@ -145,7 +145,7 @@ def test_least_squares_on_the_block_design_is_one_mean_a_direction():
     """With unequal numbers of copies, and in rotated coordinates."""
     basis = right_singular(some_data(9, 4).x)[1]
     group = np.repeat(np.arange(4), [1, 2, 7, 30])
-    data = Data(basis[group], some_data(40, 4, key=1).y)
+    data = Samples(basis[group], some_data(40, 4, key=1).y)
     means = [data.y[group == j].mean() for j in range(4)]
     np.testing.assert_allclose(basis @ least_squares(Key(0), np.zeros(4), data), means, rtol=1e-12)
 
@@ -197,12 +197,11 @@ def test_weighted_real_has_the_stationary_error_of_theory(weight):
         refit=least_squares,
         pool=WeightedReal(lambda key, n: write(key, truth, n), n=12, weight=weight),
     )
-    paths = np.array(
-        [
-            [state.model for state, _ in run(loop, Key(6).fold(i), State(truth), [12] * rounds)]
-            for i in range(replicates)
-        ]
-    )
+    paths = []
+    for i in range(replicates):
+        states = run(loop, Key(6).fold(i), State(truth), [12] * rounds)
+        paths.append([state.model for state, _ in states][1:])
+    paths = np.array(paths)
     squares = (((paths - truth) @ x.T / noise) ** 2).sum(-1)
     stationary = (weight**2 + (1 - weight) ** 2) / (weight * (2 - weight))
     wanted = 4 * stationary * (1 - (1 - weight) ** (2 * np.arange(1, rounds + 1)))
@@ -232,5 +231,5 @@ def test_errors_refuse_a_unit_that_is_not_positive(noise):
 
 
 def test_data_refuses_columns_of_two_lengths():
-    with pytest.raises(ValueError, match=r"Data needs columns of one length, got \{'x': 3, 'y': 2\}"):
-        Data(np.eye(3), np.zeros(2))
+    with pytest.raises(ValueError, match=r"Samples needs columns of one length, got \{'x': 3, 'y': 2\}"):
+        Samples(np.eye(3), np.zeros(2))

@@ -21,7 +21,7 @@ from veriloop import (
     run,
 )
 from veriloop.linear import GaussianDesign, Generate, WeightedReal, least_squares, policies
-from veriloop.linear.model import Data
+from veriloop.linear.model import Samples
 
 
 def z_mean(sample, want):
@@ -37,7 +37,7 @@ X = Key(0).fold("design").numpy().standard_normal((ROWS, DIM))
 
 def relabel(key, model, n):
     """One design, labelled for every replicate: labels of shape (n, WIDE)."""
-    return Data(X, X @ model + NOISE * key.numpy().standard_normal((n, WIDE)))
+    return Samples(X, X @ model + NOISE * key.numpy().standard_normal((n, WIDE)))
 
 
 def label(key, n):
@@ -50,7 +50,7 @@ def errors(pool, rounds):
     real = label(key.fold("real"), ROWS)
     start = State(least_squares(key, np.zeros(0), real), past=(real,))
     loop = Loop(generate=relabel, refit=least_squares, pool=pool)
-    models = [start.model, *(state.model for state, _ in run(loop, key, start, [ROWS] * rounds))]
+    models = [state.model for state, _ in run(loop, key, start, [ROWS] * rounds)]
     return np.sum((X @ np.stack(models) / NOISE) ** 2, axis=1).T / DIM
 
 
@@ -60,7 +60,7 @@ def test_replacing_adds_one_fit_a_round_with_every_design_drawn_anew():
     loop, paths = Loop(generate=write, refit=least_squares, pool=Replace()), []
     for key in (Key(2).fold(i) for i in range(800)):
         start = State(least_squares(key, truth, write(key.fold("real"), truth, 20)))
-        paths.append([start.model, *(state.model for state, _ in run(loop, key, start, [20] * rounds))])
+        paths.append([state.model for state, _ in run(loop, key, start, [20] * rounds)])
     squares = ((np.array(paths) - truth) ** 2).sum(-1) / NOISE**2
     assert abs(z_mean(squares, policies.replaced(rounds) * policies.one_fit(20, 3))).max() < 4
 
@@ -141,7 +141,7 @@ def test_the_mean_of_pooled_rows_follows_its_recursion(pool, settings):
     for key in (Key(4).fold(i) for i in range(250)):
         real = numbers(key.fold("real"), np.zeros(40), 5)
         start = State(real.mean(0), past=(real,))
-        models = [start.model, *(state.model for state, _ in run(loop, key, start, [5] * 6))]
+        models = [state.model for state, _ in run(loop, key, start, [5] * 6)]
         squares.append((np.array(models) ** 2).mean(1))
     want = policies.pooled_mean(6, 5, **settings) / 5
     assert abs(z_mean(np.array(squares), want)).max() < 4
@@ -188,7 +188,7 @@ class Normals:
         start = State(np.stack([np.zeros(replicates), np.ones(replicates)]))
         loop = Loop(generate=self.generate, refit=self.refit)
         states = run(loop, Key(6), start, [sample] * rounds)
-        return np.stack([start.model, *(state.model for state, _ in states)])[1:]
+        return np.stack([state.model for state, _ in states])[1:]
 
 
 @pytest.mark.parametrize("unbiased", [True, False])

@@ -3,12 +3,13 @@
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from veriloop import Key, Loop, State, Threshold, run
-from veriloop.linear import FixedDesign, KnowledgeBall, Problem, simulate, theory
+from veriloop import Accumulate, Key, Quota, State, Threshold, run
+from veriloop.linear import FixedDesign, KnowledgeBall, Problem, least_squares, simulate, theory
 from veriloop.testing import check_backend
 
 
@@ -69,19 +70,33 @@ def test_the_verifier_and_the_loop_are_the_papers():
     verify = problem.verifier
     assert isinstance(verify, KnowledgeBall) and verify.center is problem.center
     assert (verify.radius, verify.slack) == (0.3, 2.0 * np.sqrt(2 / np.pi))
-    assert problem.loop().filter == Threshold(0.0)
-    assert problem.quota(7).n == 7 and problem.quota(7).groups == 8
+    loop = problem.loop(verify=verify)
+    assert loop.verify is verify and loop.filter == Threshold(0.0)
+    assert problem.size(7) == Quota(7, groups=8)
+
+
+def test_a_loop_has_no_verifier_unless_one_is_given():
+    """And the filter given, in place of the default; a verifier put in by replace makes the same loop."""
+    problem = Problem.gaussian(bias=0.5, radius=0.3)
+    plain, verified = problem.loop(), problem.loop(verify=problem.verifier, filter=Threshold(0.2))
+    assert plain.verify is None and plain.filter == Threshold(0.0)
+    assert verified.filter == Threshold(0.2)
+    given = problem.loop(verify=problem.verifier)
+    put_in = replace(plain, verify=problem.verifier)
+    state, record = put_in.step(Key(1), problem.start(Key(0)), problem.size(20))
+    other, same = given.step(Key(1), problem.start(Key(0)), problem.size(20))
+    assert record == same and state.model.tobytes() == other.model.tobytes()
 
 
 def test_the_real_estimate_is_normal_about_the_truth():
     """By direction: mean theta*, standard deviation sigma / mu_j, and no correlation."""
     problem = Problem.gaussian(bias=0.5, radius=0.5, dim=3, rows=10, noise=0.3)
-    models = np.array([problem.real_estimate(Key(0).fold(i)).model for i in range(2000)])
+    models = np.array([problem.start(Key(0).fold(i)).model for i in range(2000)])
     standard = (models - problem.truth) @ problem.basis.T / problem.noise * problem.singular_values
     products = np.einsum("ni,nj->nij", standard, standard)
     assert abs(z_mean(standard, 0)).max() < 4
     assert abs(z_mean(products, np.eye(3))).max() < 4
-    assert problem.real_estimate(Key(0)).round == 0
+    assert problem.start(Key(0)).round == 0
 
 
 # The loop
@@ -90,24 +105,64 @@ def test_the_real_estimate_is_normal_about_the_truth():
 @pytest.mark.parametrize("verified", [True, False], ids=["verified", "unverified"])
 def test_the_contract_of_backends(verified):
     problem = Problem.gaussian(bias=0.5, radius=0.3, dim=4, rows=12)
-    check_backend(problem.loop(verified=verified), problem.real_estimate(Key(0)), problem.quota(15))
+    verify = problem.verifier if verified else None
+    check_backend(problem.loop(verify=verify), problem.start(Key(0)), problem.size(15))
+
+
+def test_round_0_is_the_estimate_from_real_data():
+    """Its errors are those of that model, whatever the run's key; no rows are drawn for it, or counted."""
+    problem = Problem.gaussian(bias=0.5, radius=0.3, dim=4, rows=12, noise=0.5)
+    start = problem.start(Key(0))
+    state, record = next(run(problem.loop(verify=problem.verifier), Key(1), start, [problem.size(15)]))
+    assert state is start
+    for name, center in (("error_truth", problem.truth), ("error_center", problem.center)):
+        assert record.metrics[name] == pytest.approx(np.sum((start.model - center) ** 2) / 0.5**2, rel=1e-12)
+    assert (record.round, record.candidates, record.kept) == (0, 0, 0)
+
+
+def test_the_start_carries_its_real_data():
+    """Under Accumulate the first refit is to the real rows, which the start was fitted to, and the kept ones."""
+    problem = Problem.gaussian(bias=0.5, radius=0.3, dim=4, rows=12)
+    start = problem.start(Key(0))
+    (real,) = start.past
+    np.testing.assert_array_equal(real.x, problem.real_x)
+    np.testing.assert_array_equal(start.model, least_squares(Key(9), problem.truth, real))
+    seen = []
+    loop = replace(
+        problem.loop(), pool=Accumulate(), refit=lambda key, model, batch: seen.append(len(batch)) or model
+    )
+    list(run(loop, Key(1), start, [problem.size(5)] * 2))
+    assert seen == [12 + 20, 12 + 40]
+
+
+def test_a_state_comes_back_from_its_folder_as_it_was(tmp_path):
+    """Model and past to the bit, so that what follows is the same."""
+    problem = Problem.gaussian(bias=0.5, radius=0.3, dim=4, rows=12)
+    loop = replace(problem.loop(verify=problem.verifier), pool=Accumulate())
+    *_, (state, _) = run(loop, Key(1), problem.start(Key(0)), [problem.size(5)] * 2)
+    problem.save(state, tmp_path)
+    back = problem.load(tmp_path)
+    assert back.round == 2 and back.model.tobytes() == state.model.tobytes()
+    for one, other in zip(back.past, state.past, strict=True):
+        assert (one.x.tobytes(), one.y.tobytes()) == (other.x.tobytes(), other.y.tobytes())
+    after = [loop.step(Key(1), each, problem.size(5))[1] for each in (state, back)]
+    assert after[0] == after[1]
 
 
 def test_a_quota_keeps_so_many_rows_in_every_direction():
     """Also where the verifier's centre makes directions differ in acceptance; without it all candidates pass."""
     problem = Problem.gaussian(bias=2.0, radius=0.1, dim=3, rows=10)
-    seen = {}
+    seen = []
 
-    def count(loop, verified):
-        def observe(key, batch, scores, mask):
-            seen[verified] = np.bincount(FixedDesign(problem.basis).group(batch[mask]), minlength=3).tolist()
-            return {}
+    def observe(key, batch, scores, mask):
+        seen.append(np.bincount(FixedDesign(problem.basis).group(batch[mask]), minlength=3).tolist())
+        return {}
 
-        parts = {name: getattr(loop, name) for name in ("generate", "verify", "filter", "refit", "group")}
-        return Loop(**parts, observe=observe).step(Key(1), State(problem.truth), problem.quota(20))[1]
+    def count(loop):
+        return replace(loop, observe=observe).step(Key(1), State(problem.truth), problem.size(20))[1]
 
-    verified, open_ = (count(problem.loop(verified=flag), flag) for flag in (True, False))
-    assert seen == {True: [20] * 3, False: [20] * 3}
+    verified, open_ = count(problem.loop(verify=problem.verifier)), count(problem.loop())
+    assert seen == [[20] * 3, [20] * 3]
     assert verified.kept == open_.kept == 60
     assert verified.candidates > 60 == open_.candidates
 
@@ -117,7 +172,7 @@ def test_one_large_round_is_the_mean_map():
     problem, n = Problem.gaussian(bias=0.8, radius=0.3, dim=4, rows=12, noise=0.7), 20_000
     offset, width = np.array([0.1, -1.0, 2.0, -2.5]), problem.half_width
     start = State(problem.truth + problem.noise * offset @ problem.basis)
-    state, record = problem.loop().step(Key(2), start, problem.quota(n))
+    state, record = problem.loop(verify=problem.verifier).step(Key(2), start, problem.size(n))
     got = problem.basis @ (state.model - problem.truth) / problem.noise
     center = problem.center_offset
     want = theory.mean_map(offset, center, width)
@@ -130,7 +185,7 @@ def test_one_large_round_is_the_mean_map():
 def test_acceptance_of_a_round_is_that_of_theory():
     """All candidates judged, no quota: the share kept, by z, on equally many copies of each direction."""
     problem, n = Problem.gaussian(bias=0.8, radius=0.3, dim=4, rows=12, noise=0.7), 40_000
-    _, record = problem.loop().step(Key(3), State(problem.truth), n)
+    _, record = problem.loop(verify=problem.verifier).step(Key(3), State(problem.truth), n)
     center, width = problem.center_offset, problem.half_width
     chance = theory.acceptance(0.0, 1.0, center - width, center + width)
     error = np.sqrt(np.mean(chance * (1 - chance)) / n)
@@ -146,7 +201,8 @@ def test_units_do_not_matter(factor):
 
     def errors(unit):
         problem = Problem.gaussian(bias=0.6 * unit, radius=0.2 * unit, dim=3, rows=12, noise=unit)
-        rounds = list(run(problem.loop(), Key(4), problem.real_estimate(Key(5)), [problem.quota(30)] * 4))
+        loop = problem.loop(verify=problem.verifier)
+        rounds = run(loop, Key(4), problem.start(Key(5)), [problem.size(30)] * 4)
         fast = simulate(problem.singular_values, problem.center_offset, problem.half_width, [30] * 4, 20, Key(6))
         measured = [[r.metrics["error_truth"], r.metrics["error_center"], r.candidates] for _, r in rounds]
         return np.array(measured), fast
@@ -160,10 +216,19 @@ def test_units_do_not_matter(factor):
 def test_arms_of_the_loop_share_the_candidates_of_a_round():
     """With one key the unverified arm sees the same first block of rows and noise as the verified one."""
     problem = Problem.gaussian(bias=0.5, radius=0.3, dim=3, rows=10)
-    batches = [
-        problem.loop(verified=verified).generate(Key(7).fold(1, "generate", 0), problem.truth, 30)
-        for verified in (True, False)
-    ]
+
+    def first_block(loop):
+        batches = []
+
+        def watched(key, model, n):
+            batches.append(loop.generate(key, model, n))
+            return batches[-1]
+
+        replace(loop, generate=watched).step(Key(7), State(problem.truth), problem.size(10))
+        return batches[0]
+
+    batches = [first_block(problem.loop(verify=problem.verifier)), first_block(problem.loop())]
+    assert len(batches[0]) == 30
     assert batches[0].x.tobytes() == batches[1].x.tobytes() and batches[0].y.tobytes() == batches[1].y.tobytes()
 
 
@@ -216,8 +281,9 @@ def test_the_linear_backend_needs_numpy_and_scipy_alone():
         from veriloop.linear import Problem, simulate, theory
 
         problem = Problem.gaussian(bias=0.5, radius=0.5)
-        rounds = list(run(problem.loop(), Key(0), problem.real_estimate(Key(1)), [problem.quota(5)] * 2))
-        assert [record.kept for _, record in rounds] == [40, 40]
+        loop = problem.loop(verify=problem.verifier)
+        rounds = list(run(loop, Key(0), problem.start(Key(1)), [problem.size(5)] * 2))
+        assert [record.kept for _, record in rounds] == [0, 40, 40]
         parts = problem.singular_values, problem.center_offset, problem.half_width
         assert simulate(*parts, [5, 5], 3, Key(0)).shape == (3, 3, 8)
         assert theory.one_round_mse(*parts, 100) > 0

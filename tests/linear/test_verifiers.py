@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from veriloop import Audited, Bernoulli, Key, Loop, State, Threshold, all_of, run
 from veriloop.linear import (
-    Data,
     Errors,
     GaussianDesign,
     Generate,
@@ -16,6 +15,7 @@ from veriloop.linear import (
     KnowledgeEllipsoid,
     KnowledgeHalfSpace,
     KnowledgeL1,
+    Samples,
     Soft,
     least_squares,
 )
@@ -46,7 +46,7 @@ def rows(n, d, key=0):
     """Rows of all lengths with labels that spread well beyond the slack."""
     rng = Key(key).numpy()
     x = rng.standard_normal((n, d)) * rng.exponential(size=(n, 1))
-    return Data(x, 3 * np.linalg.norm(x, axis=1) * rng.standard_normal(n))
+    return Samples(x, 3 * np.linalg.norm(x, axis=1) * rng.standard_normal(n))
 
 
 # The contract
@@ -116,7 +116,7 @@ def test_no_row_that_the_set_explains_is_refused(name):
         }[name]
     )
     x = rows(n, 5, key=2).x
-    data = Data(x, (x * theta).sum(1) + rng.uniform(-slack, slack, n))
+    data = Samples(x, (x * theta).sum(1) + rng.uniform(-slack, slack, n))
     assert (verify(Key(0), data) >= 0).all()
 
 
@@ -144,7 +144,7 @@ def test_the_edge_lies_at_the_furthest_theta_and_the_slack(name, side):
     verify = verifiers(center, 0.7, slack)[name]
     reach = (x * (furthest(name, x, center, 0.7, getattr(verify, "axes", np.eye(5))) - center)).sum(1) + slack
     for factor, accepted in ((1 - 1e-9, True), (1 + 1e-9, False)):
-        score = verify(Key(0), Data(x, x @ center + side * factor * reach))
+        score = verify(Key(0), Samples(x, x @ center + side * factor * reach))
         assert ((score >= 0) == accepted).all()
 
 
@@ -189,8 +189,8 @@ def test_half_space_never_refuses_labels_that_fall_short():
     data = rows(300, 2)
     side = np.sign(data.x @ np.array([1.0, 2.0]))
     for far in (0.0, 1.0, 1e6):
-        short = Data(data.x, data.x @ CENTER - side * far)
-        long = Data(data.x, data.x @ CENTER + side * (far + 1e3))
+        short = Samples(data.x, data.x @ CENTER - side * far)
+        long = Samples(data.x, data.x @ CENTER + side * (far + 1e3))
         verify, turned = (KnowledgeHalfSpace(CENTER, g, 0.1, 0.1) for g in ([1.0, 2.0], [-1.0, -2.0]))
         assert (verify(Key(0), short) >= 0).all() and (verify(Key(0), long) < 0).all()
         assert (turned(Key(0), long) >= 0).all()
@@ -198,7 +198,7 @@ def test_half_space_never_refuses_labels_that_fall_short():
 
 def test_half_space_passes_rows_orthogonal_to_the_normal():
     """Whatever the label, and with nothing to spare."""
-    data = Data(np.array([[2.0, -1.0], [-4.0, 2.0]]), np.array([1e9, -1e9]))
+    data = Samples(np.array([[2.0, -1.0], [-4.0, 2.0]]), np.array([1e9, -1e9]))
     assert (KnowledgeHalfSpace(CENTER, np.array([1.0, 2.0]), 0.0, 0.0)(Key(0), data) >= 0).all()
 
 
@@ -207,7 +207,7 @@ def test_a_label_on_the_edge_is_accepted(name):
     """With nothing known but the centre and no slack, its own labels score 0 and pass."""
     data = rows(50, 2)
     verify = verifiers(CENTER, 0.0, 0.0, scale=0.0)[name]
-    scores = verify(Key(0), Data(data.x, data.x @ CENTER))
+    scores = verify(Key(0), Samples(data.x, data.x @ CENTER))
     assert (scores == 0).all() and Threshold(0.0)(Key(0), scores).all()
 
 
@@ -221,7 +221,7 @@ def test_scores_are_in_the_units_of_y(name, factor):
     data = rows(200, 2)
     plain = verifiers(CENTER, 0.7, 0.3)[name]
     other = verifiers(factor * CENTER, factor * 0.7, factor * 0.3, scale=factor)[name]
-    scaled = Data(data.x, factor * data.y)
+    scaled = Samples(data.x, factor * data.y)
     np.testing.assert_array_equal(other(Key(0), scaled), factor * plain(Key(0), data))
     soft = Soft(other, factor * 0.5)(Key(0), scaled).scores
     np.testing.assert_array_equal(soft, Soft(plain, 0.5)(Key(0), data).scores)
@@ -231,7 +231,7 @@ def test_scores_are_in_the_units_of_y(name, factor):
 def test_a_row_scaled_as_a_whole_scales_its_score(name):
     """Without slack, (x, y) and (4 x, 4 y) say the same and get the same verdict."""
     data, verify = rows(200, 2), verifiers(CENTER, 0.7, 0.0)[name]
-    np.testing.assert_array_equal(verify(Key(0), Data(4 * data.x, 4 * data.y)), 4 * verify(Key(0), data))
+    np.testing.assert_array_equal(verify(Key(0), Samples(4 * data.x, 4 * data.y)), 4 * verify(Key(0), data))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -239,7 +239,7 @@ def test_only_the_distance_to_the_centre_counts(name):
     """Moving the centre and the labels together changes scores by rounding alone."""
     data, shift = rows(200, 2), np.array([2.0, -3.0])
     here = verifiers(CENTER, 0.7, 0.3)[name](Key(0), data)
-    there = verifiers(CENTER + shift, 0.7, 0.3)[name](Key(0), Data(data.x, data.y + data.x @ shift))
+    there = verifiers(CENTER + shift, 0.7, 0.3)[name](Key(0), Samples(data.x, data.y + data.x @ shift))
     size = np.abs(data.x).sum(1) * 10 + np.abs(data.y) + 1
     assert (abs(there - here) <= 8 * np.finfo(float).eps * size).all()
 
@@ -325,7 +325,8 @@ def test_every_shape_runs_in_the_loop(name, soft):
         measure=Errors(center, center),
     )
     rounds = list(run(loop, Key(6), State(start), [2000] * 3))
-    errors = [np.sum((start - center) ** 2), *(record.metrics["error_center"] for _, record in rounds)]
-    assert [record.round for _, record in rounds] == [1, 2, 3]
-    assert all(0 < record.kept < 2000 for _, record in rounds)
+    errors = [record.metrics["error_center"] for _, record in rounds]
+    assert [record.round for _, record in rounds] == [0, 1, 2, 3]
+    assert errors[0] == pytest.approx(np.sum((start - center) ** 2))
+    assert all(0 < record.kept < 2000 for _, record in rounds[1:])
     assert (np.diff(errors[:3]) < 0).all() if name != "half-space" else errors[1] < errors[0]

@@ -41,7 +41,7 @@ def test_what_is_written_runs_at_once(tmp_path):
     ("name", "message"),
     [
         ("mine", "mine.yaml is there already"),
-        ("numpy", "numpy is the name of an installed module"),
+        ("numpy", "numpy is an installed module"),
         ("my-study", "must be a name for a Python module"),
         ("class", "must be a name for a Python module"),
         ("--help", "usage:"),

@@ -14,11 +14,11 @@ from veriloop.linear import Problem
 from veriloop.study import BadInput, UnitsFailed
 
 PROBLEM = Problem.gaussian(bias=0.25, radius=0.5, rows=20, dim=2)
-ARMS = {"verified": PROBLEM.loop(), "unverified": PROBLEM.loop(verified=False)}
+ARMS = {"verified": PROBLEM.loop(verify=PROBLEM.verifier), "unverified": PROBLEM.loop()}
 
 
 def study(**changes):
-    given = {"arms": ARMS, "start": PROBLEM.real_estimate, "sizes": [PROBLEM.quota(5)] * 3, "seeds": range(3)}
+    given = {"arms": ARMS, "start": PROBLEM.start, "sizes": [PROBLEM.size(5)] * 3, "seeds": range(3)}
     return vl.Study(**{**given, **changes})
 
 
@@ -54,9 +54,9 @@ def test_rows_are_those_of_the_loop_run_by_hand(whole):
     assert whole.arms == ("verified", "unverified") and whole.seeds == (0, 1, 2)
     for arm, loop in ARMS.items():
         key = Key(2)
-        state = PROBLEM.real_estimate(key)
-        rounds = [record for _, record in vl.run(loop, key, state, [PROBLEM.quota(5)] * 3) if record.round]
-        wanted = [loop.measure(key.fold(0), state.model), *(record.metrics for record in rounds)]
+        state = PROBLEM.start(key)
+        rounds = [record for _, record in vl.run(loop, key, state, [PROBLEM.size(5)] * 3)]
+        wanted = [record.metrics for record in rounds]
         mine = whole.select(arm=arm, seed=2)
         for row, metrics in zip(mine, wanted, strict=True):
             assert {name: row[name] for name in metrics} == metrics
@@ -118,9 +118,9 @@ def test_with_save_and_load_a_unit_goes_on_in_its_middle(whole, tmp_path, monkey
 
     def load(folder):
         loaded.append(folder.parent.name)
-        return vl.load_arrays(folder)
+        return vl.load_state(folder)
 
-    one = study(seeds=[0], save=vl.save_arrays, load=load)
+    one = study(seeds=[0], save=vl.save_state, load=load)
     renamed = os.rename
 
     def stopping(old, new):
@@ -143,7 +143,7 @@ def test_a_finished_folder_is_read_and_not_run(whole, tmp_path):
 
     def start(key):
         calls.append(key)
-        return PROBLEM.real_estimate(key)
+        return PROBLEM.start(key)
 
     study().run(tmp_path / "run")
     assert (tmp_path / "run" / "run.json").read_bytes() == before
@@ -156,11 +156,11 @@ OTHERS = {
     "other arms": ({"arms": {"verified": ARMS["verified"]}}, "arms"),
     "an arm of other settings": ({"arms": {**ARMS, "verified": replace(ARMS["verified"], block=1000)}}, "arms"),
     "a stricter verifier": (
-        {"arms": {**ARMS, "verified": Problem.gaussian(bias=0.25, radius=0.4, rows=20, dim=2).loop()}},
+        {"arms": {**ARMS, "verified": PROBLEM.loop(verify=replace(PROBLEM.verifier, radius=0.4))}},
         "arms",
     ),
-    "other sizes": ({"sizes": [PROBLEM.quota(6)] * 3}, "sizes"),
-    "more rounds": ({"sizes": [PROBLEM.quota(5)] * 4}, "sizes"),
+    "other sizes": ({"sizes": [PROBLEM.size(6)] * 3}, "sizes"),
+    "more rounds": ({"sizes": [PROBLEM.size(5)] * 4}, "sizes"),
     "other seeds": ({"seeds": range(4)}, "seeds"),
 }
 
@@ -232,7 +232,7 @@ def test_every_arm_may_have_sizes_of_its_own():
         ({"sizes": [0]}, "counts of at least 1, or quotas, one a round, got 0"),
         ({"sizes": {"verified": [1]}}, "must name the arms verified, unverified, got verified"),
         ({"start": State(0)}, "must be a function: key -> State"),
-        ({"save": vl.save_arrays}, "save and load come together"),
+        ({"save": vl.save_state}, "save and load come together"),
     ],
 )
 def test_a_mistake_is_refused_where_the_study_is_made(changes, message):
@@ -268,6 +268,6 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
 
 def test_quotas_and_partials_are_described():
     """Two functions with other arguments bound are two starts."""
-    one = study(start=partial(PROBLEM.real_estimate), sizes=[Quota(5, groups=2)])
+    one = study(start=partial(PROBLEM.start), sizes=[Quota(5, groups=2)])
     assert one.description()["sizes"] != study().description()["sizes"]
     assert one.description()["start"] != study().description()["start"]

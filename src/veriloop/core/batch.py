@@ -10,7 +10,10 @@ import numpy as np
 
 
 class Batch(Protocol):
-    """Rows that can be counted and picked by a boolean mask or by integers; NumPy arrays are batches."""
+    """Rows that can be counted and picked by a boolean mask or by integers.
+
+    NumPy arrays and torch tensors are batches. For several columns derive from `Columns`.
+    """
 
     def __len__(self) -> int: ...
 
@@ -21,30 +24,66 @@ B = TypeVar("B", bound=Batch)
 
 
 def concatenate(batches: Sequence[B]) -> B:
-    """Stack batches of one type, in order: arrays by `numpy.concatenate`, others by their `concatenate`.
+    """Stack batches of one type, in order.
+
+    Arrays and tensors are stacked along their first axis; other types by their class method `concatenate`.
+
+    batches: at least one.
 
     >>> concatenate([np.arange(2), np.arange(3)])
     array([0, 1, 0, 1, 2])
 
     Raises:
         ValueError: if there is no batch.
-        TypeError: if the type is neither an array nor has a class method `concatenate(batches)`.
+        TypeError: if the type cannot be stacked.
     """
     if not batches:
         raise ValueError("concatenate needs at least one batch, got none")
-    kind: Any = type(batches[0])
-    if issubclass(kind, np.ndarray):
+    first: Any = batches[0]
+    if isinstance(first, np.ndarray):
         return np.concatenate(batches)  # type: ignore[arg-type, return-value]
-    if not hasattr(kind, "concatenate"):
-        raise TypeError(f"{kind.__name__} is no batch: give it a class method concatenate(batches), or use Columns")
+    if is_tensor(first):
+        import torch  # pyright: ignore[reportMissingImports]
+
+        tensors: list[Any] = list(batches)
+        stacked: Any = torch.cat(tensors)
+        return stacked
+    kind: Any = type(first)
+    check_batch(first)
     return kind.concatenate(batches)
 
 
+def is_tensor(value: Any) -> bool:
+    """Tell a torch tensor, without importing torch."""
+    return type(value).__module__ == "torch" and type(value).__name__ in ("Tensor", "Parameter")
+
+
+REMEDY = "return a NumPy array, a torch tensor, or a dataclass of arrays derived from veriloop.Columns"
+
+
+def check_batch(batch: Any, what: str = "a batch") -> None:
+    """Refuse what rows cannot be picked from.
+
+    Raises:
+        TypeError: with the type that was got, and what to return in its place.
+    """
+    if isinstance(batch, np.ndarray) or is_tensor(batch):
+        return
+    kind = type(batch)
+    if not hasattr(kind, "__len__") or not hasattr(kind, "concatenate"):
+        raise TypeError(
+            f"{what} must be rows that can be picked and stacked, got a {kind.__name__}; {REMEDY}, "
+            "or give the type a class method concatenate(batches)"
+        )
+
+
 def as_batches(past: Any) -> tuple[Any, ...]:
-    """Return the past as a tuple of batches: of none for `None`, of one for a bare batch."""
+    """Return the past as a tuple of batches: none for `None`, one for a bare batch."""
     if past is None:
         return ()
-    return past if isinstance(past, tuple) else (past,)
+    if isinstance(past, tuple):
+        return past
+    return (past,)
 
 
 def check_count(what: str, n: Any, least: int = 1) -> None:
@@ -57,6 +96,8 @@ def check_count(what: str, n: Any, least: int = 1) -> None:
 class Columns:
     """Base of batches made of named columns: a frozen dataclass whose fields are arrays, one row each.
 
+    A field is a NumPy array or a torch tensor; rows are picked and stacked field by field.
+
     >>> @dataclass(frozen=True)
     ... class Pairs(Columns):
     ...     x: np.ndarray
@@ -66,11 +107,19 @@ class Columns:
     (3, array([1, 2]))
 
     Raises:
+        TypeError: if a field is a list, a tuple, a dict or a bare number.
         ValueError: if the columns differ in length.
     """
 
     def __post_init__(self) -> None:
-        lengths = {field.name: len(getattr(self, field.name)) for field in fields(self)}
+        lengths: dict[str, int] = {}
+        for field in fields(self):
+            column = getattr(self, field.name)
+            if isinstance(column, list | tuple | dict) or not hasattr(column, "__len__"):
+                kind = type(column).__name__
+                name = f"{type(self).__name__}.{field.name}"
+                raise TypeError(f"{name} must be an array, one entry a row, got a {kind}; give numpy.array(...)")
+            lengths[field.name] = len(column)
         if len(set(lengths.values())) > 1:
             raise ValueError(f"{type(self).__name__} needs columns of one length, got {lengths}")
 
@@ -78,9 +127,13 @@ class Columns:
         return len(getattr(self, fields(self)[0].name))
 
     def __getitem__(self, rows: Any) -> Self:
-        return type(self)(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+        picked = {field.name: getattr(self, field.name)[rows] for field in fields(self)}
+        return type(self)(**picked)
 
     @classmethod
     def concatenate(cls, batches: Sequence[Self]) -> Self:
         """Stack column by column."""
-        return cls(**{f.name: np.concatenate([getattr(b, f.name) for b in batches]) for f in fields(cls)})
+        stacked: dict[str, Any] = {}
+        for field in fields(cls):
+            stacked[field.name] = concatenate([getattr(batch, field.name) for batch in batches])
+        return cls(**stacked)

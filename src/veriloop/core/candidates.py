@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic
 
 import numpy as np
 
-from veriloop.core.batch import B, check_count, concatenate
+from veriloop.core.batch import B, check_batch, check_count, concatenate
 
 
 class RoundError(RuntimeError):
     """A round could not do what was asked of it; nothing was refitted."""
 
 
-class Candidates(Generic[B]):
-    """A batch drawn block by block: block `i` comes from `generate(i, rows)`, the same rows every time it is asked.
+def one_group(batch: Any) -> np.ndarray:
+    """Put all rows into group 0."""
+    return np.zeros(len(batch), dtype=int)
 
-    At most `limit` rows are held (None: all); beyond that every block is drawn anew when rows are picked, so memory
-    is one block and what was picked. Rows picked do not depend on `limit`.
+
+class Candidates(Generic[B]):
+    """A batch drawn block by block: block `i` comes from `generate(i, rows)`, the same rows at every call.
+
+    At most `limit` rows are held. Beyond that every block is drawn anew when rows are picked, so memory is one
+    block and what was picked. Rows picked do not depend on `limit`.
+
+    generate: (block number, rows) -> batch. limit: None holds all rows. group: batch -> labels, shape (n,).
 
     >>> lazy = Candidates(lambda block, rows: np.arange(rows) + 10 * block, limit=0)
     >>> for rows in (3, 2):
@@ -28,17 +36,26 @@ class Candidates(Generic[B]):
     (5, array([ 0, 11]), array([11,  0]))
     """
 
-    def __init__(self, generate: Callable[[int, int], B], limit: int | None = None) -> None:
+    def __init__(
+        self,
+        generate: Callable[[int, int], B],
+        limit: int | None = None,
+        group: Callable[[B], np.ndarray] = one_group,
+    ) -> None:
         self._generate = generate
         self._limit = limit
+        self._group = group
         self._sizes: list[int] = []
+        self._labels: list[np.ndarray] = []
         self._held: list[B] | None = []
         self._rows: np.ndarray | None = None  # the rows that count, of all drawn; None: all
-        self.groups: list[np.ndarray] = []  # of every block drawn, filled by whoever judges them
 
     def draw(self, rows: int) -> B:
         """Draw the next block, of `rows` rows, and return it."""
         batch = self._block(len(self._sizes), rows)
+        labels = np.asarray(self._group(batch))
+        check_rows("group", labels, rows)
+        self._labels.append(labels)
         self._sizes.append(rows)
         if self._limit is not None and len(self) > self._limit:
             self._held = None
@@ -46,55 +63,87 @@ class Candidates(Generic[B]):
             self._held.append(batch)
         return batch
 
-    def restrict(self, rows: np.ndarray) -> None:
-        """Let only the rows of this mask, over all rows drawn, count as candidates from now on."""
-        self._rows = None if rows.all() else np.flatnonzero(rows)
+    def only(self, rows: np.ndarray) -> Candidates[B]:
+        """Return these candidates without the rows that a mask over all rows drawn leaves out."""
+        fewer = copy.copy(self)
+        if not rows.all():
+            fewer._rows = np.flatnonzero(rows)
+        return fewer
 
-    def labels(self) -> np.ndarray:
-        """Return the group of every candidate, known without drawing any again."""
-        labels = np.concatenate(self.groups)
-        return labels if self._rows is None else labels[self._rows]
+    def labels(self, block: int | None = None) -> np.ndarray:
+        """Return the group of every candidate, or of one block, known without drawing any again."""
+        if block is not None:
+            return self._labels[block]
+        labels = np.concatenate(self._labels)
+        if self._rows is None:
+            return labels
+        return labels[self._rows]
 
     def whole(self) -> Any:
         """Return one plain batch where all rows are held, else these lazy candidates, which index alike."""
         if self._held is None:
             return self
         drawn = concatenate(self._held)
-        return drawn if self._rows is None else drawn[self._rows]
+        if self._rows is None:
+            return drawn
+        return drawn[self._rows]
 
     def blocks(self) -> Iterator[B]:
         """Yield the rows block by block, in order, each block drawn once: for what is asked of all of them."""
-        ends = np.cumsum(self._sizes)
-        for i, (start, end) in enumerate(zip(ends - self._sizes, ends, strict=True)):
+        for i, (start, end) in enumerate(self._bounds()):
             if self._rows is None:
                 yield self._at(i)
-            elif len(rows := self._rows[(self._rows >= start) & (self._rows < end)]):
-                yield self._at(i)[rows - start]
+                continue
+            inside = self._rows[(self._rows >= start) & (self._rows < end)]
+            if len(inside):
+                yield self._at(i)[inside - start]
 
     def __len__(self) -> int:
-        return sum(self._sizes) if self._rows is None else len(self._rows)
+        if self._rows is None:
+            return sum(self._sizes)
+        return len(self._rows)
 
     def __getitem__(self, rows: Any) -> B:
-        mask = np.zeros(len(self), dtype=bool)
-        mask[rows] = True  # NumPy's own rules, and refusals, for masks, integers and slices
-        drawn = mask
+        wanted = np.arange(len(self))[rows]  # NumPy's own rules, and refusals, for masks, integers and slices
         if self._rows is not None:
-            drawn = np.zeros(sum(self._sizes), dtype=bool)
-            drawn[self._rows[mask]] = True
-        masks = np.split(drawn, np.cumsum(self._sizes)[:-1])
-        # Where no row is picked, an empty part of the first block knows what an empty batch looks like.
-        parts = [self._at(i)[part] for i, part in enumerate(masks) if part.any()] or [self._at(0)[masks[0]]]
+            wanted = self._rows[wanted]
+        drawn, place = np.unique(wanted, return_inverse=True)
+        parts: list[B] = []
+        for i, (start, end) in enumerate(self._bounds()):
+            first, last = np.searchsorted(drawn, [start, end])
+            if first < last:
+                parts.append(self._at(i)[drawn[first:last] - start])
+        if not parts:
+            parts = [self._at(0)[drawn]]  # an empty part of a block knows what an empty batch looks like
         picked = concatenate(parts)
-        return picked if np.asarray(rows).dtype == bool else picked[(np.cumsum(mask) - 1)[rows]]
+        if len(place) == len(drawn) and (wanted == drawn).all():
+            return picked  # in order, and no row twice
+        return picked[place]
+
+    def _bounds(self) -> Iterator[tuple[int, int]]:
+        """Yield the first row of every block, and the one after its last."""
+        start = 0
+        for size in self._sizes:
+            yield start, start + size
+            start += size
 
     def _at(self, i: int) -> B:
-        return self._block(i, self._sizes[i]) if self._held is None else self._held[i]
+        if self._held is None:
+            return self._block(i, self._sizes[i])
+        return self._held[i]
 
     def _block(self, i: int, rows: int) -> B:
         batch = self._generate(i, rows)
+        check_batch(batch, "what generate returns")
         if len(batch) != rows:
             raise ValueError(f"generate was asked for {rows} candidates and returned {len(batch)}")
         return batch
+
+
+def check_rows(what: str, got: np.ndarray, rows: int) -> None:
+    """Refuse an answer that is not one value a row."""
+    if got.shape != (rows,):
+        raise ValueError(f"{what} must return one value a row, shape ({rows},), got shape {got.shape}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,59 +170,84 @@ class Quota:
                 f"Quota.budget must be at least the {self.n * self.groups} rows to be kept, got {self.budget}"
             )
 
-    def fill(
-        self,
-        judge: Callable[[int], tuple[np.ndarray, np.ndarray]],
-        select: Callable[[int, np.ndarray, np.ndarray], np.ndarray],
-        block: int,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Draw blocks of at most `block` rows until every group is full.
 
-        judge: rows -> (scores, groups) of the next `rows` candidates.
-        select: (block number, scores, groups) -> mask.
+class Tally:
+    """Counts the accepted rows of every group until a quota is met, and says how many more to draw.
 
-        Returns two masks over all rows drawn: those kept, and those that count as candidates.
+    quota: what is asked for. block: the most rows drawn at once.
+
+    >>> tally = Tally(Quota(2), block=100)
+    >>> tally.rows_wanted()
+    2
+    >>> tally.count(np.array([0.5, -1.0]), np.array([0, 0]), np.array([True, False]))
+    array([ True,  True])
+    >>> tally.full
+    False
+    """
+
+    def __init__(self, quota: Quota, block: int) -> None:
+        self._quota = quota
+        self._block = block
+        self._budget = 1000 * quota.n * quota.groups
+        if quota.budget is not None:
+            self._budget = quota.budget
+        self._seen = np.zeros(quota.groups, dtype=int)
+        self._accepted = np.zeros(quota.groups, dtype=int)
+        self._best = -np.inf
+
+    @property
+    def _missing(self) -> np.ndarray:
+        return np.maximum(self._quota.n - self._accepted, 0)
+
+    @property
+    def full(self) -> bool:
+        """Whether every group has as many accepted rows as it needs."""
+        return not self._missing.any()
+
+    def rows_wanted(self) -> int:
+        """Return how many rows to draw next.
 
         Raises:
-            RoundError: if the budget is spent first; it states the acceptance of each group.
+            RoundError: if the budget is spent; it states the acceptance of each group.
         """
-        budget = 1000 * self.n * self.groups if self.budget is None else self.budget
-        seen, accepted = np.zeros((2, self.groups), dtype=int)
-        kept: list[np.ndarray] = []
-        counted: list[np.ndarray] = []
-        best = -np.inf
-        while (missing := np.maximum(self.n - accepted, 0)).any():
-            drawn = seen.sum()
+        drawn = self._seen.sum()
+        wanted = self._quota.n * self._quota.groups
+        if drawn:
             # Enough for the slowest group at its acceptance so far, and a tenth more.
-            wanted = np.max(1.1 * missing * (drawn + 1) / (accepted + 1)) if drawn else self.n * self.groups
-            rows = int(min(np.ceil(wanted), block, budget - drawn))
-            if rows < 1:
-                raise RoundError(self._shortfall(accepted, seen, best))
-            scores, groups = judge(rows)
-            self._check_groups(groups)
-            best = np.fmax.reduce(scores, dtype=float, initial=best)
-            mask = select(len(kept), scores, groups)
-            counted.append(until_full(mask, groups, missing))
-            kept.append(mask & counted[-1])
-            seen += np.bincount(groups, minlength=self.groups)
-            accepted += np.bincount(groups[mask], minlength=self.groups)
-        return np.concatenate(kept), np.concatenate(counted)
+            wanted = np.max(1.1 * self._missing * (drawn + 1) / (self._accepted + 1))
+        rows = int(min(np.ceil(wanted), self._block, self._budget - drawn))
+        if rows < 1:
+            raise RoundError(self._shortfall())
+        return rows
+
+    def count(self, scores: np.ndarray, groups: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Count a block; return the mask of its rows that count as candidates.
+
+        Rows of a group that come after its last wanted one do not count.
+
+        scores, groups, mask: shape (n,).
+        """
+        self._check_groups(groups)
+        counted = until_full(mask, groups, self._missing)
+        self._best = np.fmax.reduce(scores, dtype=float, initial=self._best)
+        self._seen += np.bincount(groups, minlength=self._quota.groups)
+        self._accepted += np.bincount(groups[mask], minlength=self._quota.groups)
+        return counted
 
     def _check_groups(self, groups: np.ndarray) -> None:
-        if groups.min() < 0 or groups.max() >= self.groups:
+        count = self._quota.groups
+        if groups.min() < 0 or groups.max() >= count:
             raise ValueError(
-                f"a quota over {self.groups} groups needs labels 0 to {self.groups - 1}, "
-                f"got {groups.min()} to {groups.max()}"
+                f"a quota over {count} groups needs labels 0 to {count - 1}, got {groups.min()} to {groups.max()}"
             )
 
-    def _shortfall(self, accepted: np.ndarray, seen: np.ndarray, best: float) -> str:
-        rates = ", ".join(
-            f"{group}: {count / max(rows, 1):.3g} ({count})"
-            for group, (count, rows) in enumerate(zip(accepted, seen, strict=True))
-        )
+    def _shortfall(self) -> str:
+        rates = []
+        for group, (accepted, seen) in enumerate(zip(self._accepted, self._seen, strict=True)):
+            rates.append(f"{group}: {accepted / max(seen, 1):.3g} ({accepted})")
         return (
-            f"quota of {self.n} kept rows a group not met within {seen.sum()} candidates; best score {best:.4g}; "
-            f"acceptance (rows) by group: {rates}"
+            f"quota of {self._quota.n} kept rows a group not met within {self._seen.sum()} candidates; "
+            f"best score {self._best:.4g}; acceptance (rows) by group: {', '.join(rates)}"
         )
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, combinations
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from veriloop.core.key import Key
 
-Verifier = Callable[[Key, Any], Any]
+
+class Verifier(Protocol):
+    """Judge a batch: one score a row, shape (n,), or a `Verdict`. Higher is better, NaN is no verdict."""
+
+    def __call__(self, key: Key, batch: Any, /) -> npt.ArrayLike | Verdict: ...
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,8 @@ class Verdict:
         scores = np.asarray(scores)
         if scores.dtype == bool:
             raise ValueError(
-                "verify returned booleans, and False as a score, 0, accepts; return numbers of either sign"
+                "verify returned booleans. False would count as the score 0, which means accept. Return numbers: "
+                "positive to accept, negative to reject"
             )
         return Verdict(scores)
 
@@ -106,7 +112,10 @@ def judged(verifier: Verifier, key: Key, batch: Any) -> Verdict:
     Raises:
         ValueError: with what was got, and the name of the verifier that gave it.
     """
-    verdict = Verdict.of(verifier(key, batch))
+    answer = verifier(key, batch)
+    if answer is None:
+        raise ValueError(f"verify must return one score a row, got None; check {called(verifier)}")
+    verdict = Verdict.of(answer)
     answers = [("verify", verdict.scores), *((f"part {name!r}", each) for name, each in verdict.parts.items())]
     answers += [("oracle", each) for each in (verdict.oracle, *verdict.oracles.values()) if each is not None]
     for what, scores in answers:

@@ -34,9 +34,25 @@ class KeepAll:
         return ~np.isnan(scores)
 
 
+def only_flags(scores: np.ndarray) -> bool:
+    """Tell scores that are 0 for wrong and 1 for right from scores on a scale; NaN is neither.
+
+    >>> only_flags(np.array([0.0, 1.0, np.nan])), only_flags(np.array([0.0, 0.0])), only_flags(np.array([0, 0]))
+    (True, False, True)
+    """
+    zero = scores == 0
+    one = scores == 1
+    if not zero.any() or not (zero | one | np.isnan(scores)).all():
+        return False
+    return bool(one.any()) or scores.dtype.kind in "iu"
+
+
 @dataclass(frozen=True, slots=True)
 class Threshold:
     """Keep the rows that score at least `cut`.
+
+    Raises:
+        ValueError: if `cut` is 0 and the scores are 0 and 1 alone, as all of them would be kept.
 
     >>> Threshold(0.0)(Key(0), np.array([0.1, 0.0, -3.0]))
     array([ True,  True, False])
@@ -50,7 +66,13 @@ class Threshold:
             raise ValueError("Threshold.cut must be a number, got nan")
 
     def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
-        return np.asarray(scores) >= self.cut
+        scores = np.asarray(scores)
+        if self.cut == 0 and only_flags(scores):
+            raise ValueError(
+                "Threshold(0) got scores of 0 and 1 alone, and a score of 0 would be kept; return 1 to accept and "
+                "-1 to reject, or give filter=Threshold(0.5)"
+            )
+        return scores >= self.cut
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,21 +2,21 @@
 
 from veriloop.linear import policies, theory
 from veriloop.linear.model import (
-    Data,
     Errors,
     FixedDesign,
     GaussianDesign,
     Generate,
     RandomDirections,
+    Samples,
     WeightedReal,
     least_squares,
-    load_state,
     right_singular,
-    save_state,
 )
+from veriloop.linear.noise import noisy_one_round_mse
 from veriloop.linear.problem import Problem
 from veriloop.linear.simulation import simulate, truncated_means
 from veriloop.linear.verifiers import (
+    Knowledge,
     KnowledgeBall,
     KnowledgeBox,
     KnowledgeEllipsoid,
@@ -24,13 +24,23 @@ from veriloop.linear.verifiers import (
     KnowledgeL1,
     Soft,
 )
+from veriloop.linear.windows import (
+    Accepted,
+    ExpectedPath,
+    Windows,
+    expected_path,
+    simulate_windows,
+    windows_of,
+)
 
 __all__ = [
-    "Data",
+    "Accepted",
     "Errors",
+    "ExpectedPath",
     "FixedDesign",
     "GaussianDesign",
     "Generate",
+    "Knowledge",
     "KnowledgeBall",
     "KnowledgeBox",
     "KnowledgeEllipsoid",
@@ -38,14 +48,18 @@ __all__ = [
     "KnowledgeL1",
     "Problem",
     "RandomDirections",
+    "Samples",
     "Soft",
     "WeightedReal",
+    "Windows",
+    "expected_path",
     "least_squares",
-    "load_state",
+    "noisy_one_round_mse",
     "policies",
     "right_singular",
-    "save_state",
     "simulate",
+    "simulate_windows",
     "theory",
     "truncated_means",
+    "windows_of",
 ]

@@ -5,21 +5,18 @@ A model is the parameter vector theta, shape (d,); rows are y = x . theta + nois
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from veriloop.core import Columns, Key, State, concatenate
-from veriloop.core.batch import as_batches
+from veriloop.core import Columns, Key, concatenate
 
 Design = Callable[[Key, int], np.ndarray]  # (key, n) -> rows, shape (n, d)
 
 
 @dataclass(frozen=True)
-class Data(Columns):
+class Samples(Columns):
     """Regression rows. x: shape (n, d); y: shape (n,)."""
 
     x: np.ndarray
@@ -28,7 +25,7 @@ class Data(Columns):
 
 @dataclass(frozen=True)
 class GaussianDesign:
-    """Rows of independent standard normals, shape (n, dim)."""
+    """Samples of independent standard normals, shape (n, dim)."""
 
     dim: int
 
@@ -38,7 +35,7 @@ class GaussianDesign:
 
 @dataclass(frozen=True)
 class RandomDirections:
-    """Rows drawn uniformly from the unit sphere, shape (n, dim)."""
+    """Samples drawn uniformly from the unit sphere, shape (n, dim)."""
 
     dim: int
 
@@ -63,7 +60,7 @@ class FixedDesign:
     def __call__(self, key: Key, n: int) -> np.ndarray:
         return self.rows[(key.integer() + np.arange(n)) % len(self.rows)]
 
-    def group(self, data: Data) -> np.ndarray:
+    def group(self, data: Samples) -> np.ndarray:
         """Return for each row of the data which design row it is a copy of (the closest in angle), shape (n,)."""
         return np.argmax(data.x @ (self.rows / np.linalg.norm(self.rows, axis=1, keepdims=True)).T, axis=1)
 
@@ -89,12 +86,12 @@ class Generate:
         if not self.noise > 0:
             raise ValueError(f"Generate.noise must be positive, got {self.noise}")
 
-    def __call__(self, key: Key, model: np.ndarray, n: int) -> Data:
+    def __call__(self, key: Key, model: np.ndarray, n: int) -> Samples:
         x = self.design(key.fold("x"), n)
-        return Data(x, x @ model + self.noise * key.fold("noise").numpy().standard_normal(n))
+        return Samples(x, x @ model + self.noise * key.fold("noise").numpy().standard_normal(n))
 
 
-def least_squares(key: Key, model: np.ndarray, data: Data) -> np.ndarray:
+def least_squares(key: Key, model: np.ndarray, data: Samples) -> np.ndarray:
     """Refit from scratch: the least-squares estimate, shape (d,); the shortest one where rows are too few."""
     return np.linalg.lstsq(data.x, data.y, rcond=None)[0]
 
@@ -126,7 +123,7 @@ class WeightedReal:
     scaling rows with the square roots of their weights (He, Xu and Cheng, 2025, arXiv:2502.18049).
     """
 
-    draw: Callable[[Key, int], Data]
+    draw: Callable[[Key, int], Samples]
     n: int
     weight: float
 
@@ -134,28 +131,10 @@ class WeightedReal:
         if self.n < 1 or not 0 < self.weight < 1:
             raise ValueError(f"WeightedReal needs n >= 1 and weight in (0, 1), got {self.n} and {self.weight}")
 
-    def __call__(self, key: Key, past: None, kept: Data) -> tuple[Data, None]:
+    def __call__(self, key: Key, past: None, kept: Samples) -> tuple[Samples, None]:
         real = _scaled(self.draw(key, self.n), self.weight / self.n)
         return concatenate([real, _scaled(kept, (1 - self.weight) / len(kept))]), None
 
 
-def _scaled(data: Data, weight: float) -> Data:
-    return Data(np.sqrt(weight) * data.x, np.sqrt(weight) * data.y)
-
-
-def save_state(state: State[np.ndarray], folder: Path) -> None:
-    """Write a state: the parameter and the rows of the pool's past as arrays, without pickling."""
-    past = as_batches(state.past)
-    np.save(folder / "model.npy", state.model, allow_pickle=False)
-    for i, rows in enumerate(past):
-        np.savez(folder / f"past_{i:04d}.npz", x=rows.x, y=rows.y)
-    (folder / "state.json").write_text(json.dumps({"round": state.round, "past": len(past)}))
-
-
-def load_state(folder: Path) -> State[np.ndarray]:
-    """Read back what `save_state` wrote."""
-    about, past = json.loads((folder / "state.json").read_text()), []
-    for i in range(about["past"]):
-        with np.load(folder / f"past_{i:04d}.npz", allow_pickle=False) as arrays:
-            past.append(Data(arrays["x"], arrays["y"]))
-    return State(np.load(folder / "model.npy", allow_pickle=False), about["round"], tuple(past))
+def _scaled(data: Samples, weight: float) -> Samples:
+    return Samples(np.sqrt(weight) * data.x, np.sqrt(weight) * data.y)

@@ -94,7 +94,7 @@ def pooled_mean(rounds: int, rows: int, *, window: int | None = None, sample: in
     With all rows it is the path of `Window`, and grows by :math:`4/(w + 1)^2` a round in the end; without a window,
     that of `AccumulateSubsample`, which tends to :math:`\pi^2/2 - 2` for many rows. Both None: `accumulated`.
 
-    A row is :math:`y = \hat\theta + \xi`. Rows of one batch are exchangeable, so the variance of one and the
+    A row is :math:`y = \hat\theta + \xi`. Samples of one batch are exchangeable, so the variance of one and the
     covariances of two, batch by batch, are all there is; a subset drawn at random takes their means:
     :math:`\mathrm{Var} = \overline{\mathrm{var}}/m + (1 - 1/m)\,\overline{\mathrm{cov}}`. Exact for any size.
 

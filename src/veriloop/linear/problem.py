@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Self
 
 import numpy as np
 
 from veriloop.core import Key, Loop, Quota, State
+from veriloop.core.parts import Filter
+from veriloop.core.verdict import Verifier
 from veriloop.filters import Threshold
-from veriloop.linear.model import Data, Errors, FixedDesign, Generate, least_squares, right_singular
+from veriloop.linear.model import Errors, FixedDesign, Generate, Samples, least_squares, right_singular
 from veriloop.linear.simulation import simulate
 from veriloop.linear.verifiers import KnowledgeBall
-from veriloop.verifiers import Constant
+from veriloop.store import load_state, save_state
 
 
 @dataclass(frozen=True)
@@ -97,30 +100,44 @@ class Problem:
         """The ball of radius `radius` about `center`."""
         return KnowledgeBall(self.center, self.radius, float(self.slack))  # type: ignore[arg-type]
 
-    def real_data(self, key: Key) -> Data:
+    def real_data(self, key: Key) -> Samples:
         """Return the real rows, freshly labelled."""
         return Generate(lambda _, n: self.real_x, self.noise)(key, self.truth, len(self.real_x))
 
-    def real_estimate(self, key: Key) -> State[np.ndarray]:
-        """Return round 0: least squares on `real_data(key)`, which pools that look back find in `past`."""
+    def start(self, key: Key) -> State[np.ndarray]:
+        """Return the start: least squares on `real_data(key)`, which pools that look back find in `past`."""
         real = self.real_data(key)
         return State(least_squares(key, self.truth, real), past=(real,))
 
-    def loop(self, *, verified: bool = True) -> Loop:
-        """Return the generic loop on the block design; give it `self.quota(n)` to keep n rows a direction."""
+    def loop(self, *, verify: Verifier | None = None, filter: Filter | None = None) -> Loop[np.ndarray, Samples]:
+        """Return the loop on the block design; give it `self.size(n)` to keep n rows a direction.
+
+        verify: for instance `self.verifier`. None: no verifier, so all rows are kept.
+        filter: by default `Threshold()`, which keeps scores of 0 or more.
+        """
         design = FixedDesign(self.basis)
+        if filter is None:
+            filter = Threshold()
         return Loop(
             generate=Generate(design, self.noise),
-            verify=self.verifier if verified else Constant(),
-            filter=Threshold(0.0),
+            verify=verify,
+            filter=filter,
             refit=least_squares,
             measure=Errors(self.truth, self.center, self.noise),
             group=design.group,
         )
 
-    def quota(self, n: int) -> Quota:
-        """Ask for `n` kept rows in each direction."""
-        return Quota(n, groups=len(self.basis))
+    def size(self, kept: int) -> Quota:
+        """Ask for `kept` rows in each direction."""
+        return Quota(kept, groups=len(self.basis))
+
+    def save(self, state: State[np.ndarray], folder: Path) -> None:
+        """Write a state into a folder, without pickling."""
+        save_state(state, folder)
+
+    def load(self, folder: Path) -> State[np.ndarray]:
+        """Read back what `save` wrote."""
+        return load_state(folder)
 
     def simulate(
         self, sizes: Sequence[int], replicates: int, key: Key, *, verified: bool = True

@@ -19,10 +19,10 @@ import numpy as np
 from scipy.special import expit
 
 from veriloop.core import Key, Verdict
-from veriloop.linear.model import Data
+from veriloop.linear.model import Samples
 
 
-class _Knowledge:
+class Knowledge:
     """A symmetric set of parameters about `center`; a shape gives `width`, the rest follows."""
 
     center: np.ndarray
@@ -38,16 +38,16 @@ class _Knowledge:
         """Return h(x) of the rows, shape (n,): with slack added, half the window of accepted labels."""
         raise NotImplementedError
 
-    def __call__(self, key: Key, batch: Data) -> np.ndarray:
+    def __call__(self, key: Key, batch: Samples) -> np.ndarray:
         return self.width(batch.x) + self.slack - np.abs(batch.y - batch.x @ self.center)
 
 
 @dataclass(frozen=True)
-class KnowledgeBall(_Knowledge):
+class KnowledgeBall(Knowledge):
     r"""Know theta* to within a Euclidean ball: :math:`h(x) = r \|x\|_2` (Yi et al., 2025, Eq. 1).
 
     >>> ball = KnowledgeBall(center=np.zeros(2), radius=1.0, slack=0.5)
-    >>> ball(Key(0), Data(x=np.eye(2), y=np.array([1.0, 2.0])))
+    >>> ball(Key(0), Samples(x=np.eye(2), y=np.array([1.0, 2.0])))
     array([ 0.5, -0.5])
 
     Raises:
@@ -64,7 +64,7 @@ class KnowledgeBall(_Knowledge):
 
 
 @dataclass(frozen=True)
-class KnowledgeL1(_Knowledge):
+class KnowledgeL1(Knowledge):
     r"""Know theta* to within an l1 ball: :math:`h(x) = r \|x\|_\infty`."""
 
     center: np.ndarray
@@ -77,7 +77,7 @@ class KnowledgeL1(_Knowledge):
 
 
 @dataclass(frozen=True)
-class KnowledgeBox(_Knowledge):
+class KnowledgeBox(Knowledge):
     r"""Know each coordinate of theta* to within r, an l-infinity ball: :math:`h(x) = r \|x\|_1`."""
 
     center: np.ndarray
@@ -90,7 +90,7 @@ class KnowledgeBox(_Knowledge):
 
 
 @dataclass(frozen=True)
-class KnowledgeEllipsoid(_Knowledge):
+class KnowledgeEllipsoid(Knowledge):
     r"""Know theta* to within an ellipsoid :math:`\{\theta_c + A u : \|u\| \le 1\}`: :math:`h(x) = \|A^\top x\|_2`.
 
     axes: A, shape (d, d); its columns are the half axes. `radius * eye(d)` is the ball.
@@ -106,11 +106,11 @@ class KnowledgeEllipsoid(_Knowledge):
 
 
 @dataclass(frozen=True)
-class KnowledgeHalfSpace(_Knowledge):
+class KnowledgeHalfSpace(Knowledge):
     r"""Know one side of theta*: :math:`\mathrm{sign}(x^\top g)(y - x^\top\theta_c) \le r\|x\| + slack`.
 
     Labels that exceed the centre's too much in the direction of `normal` (g, shape (d,)) are refused; labels that
-    fall short never are, so nothing holds the loop from the other side. Rows orthogonal to g pass.
+    fall short never are, so nothing holds the loop from the other side. Samples orthogonal to g pass.
     """
 
     center: np.ndarray
@@ -122,7 +122,7 @@ class KnowledgeHalfSpace(_Knowledge):
         """Return r times the length of the rows."""
         return self.radius * np.linalg.norm(x, axis=1)
 
-    def __call__(self, key: Key, batch: Data) -> np.ndarray:
+    def __call__(self, key: Key, batch: Samples) -> np.ndarray:
         excess = np.sign(batch.x @ self.normal) * (batch.y - batch.x @ self.center)
         return self.width(batch.x) + self.slack - excess
 
@@ -135,13 +135,13 @@ class Soft:
         negative, so compose verifiers inside `Soft`, not around it.
     """
 
-    verifier: Callable[[Key, Data], Any]
+    verifier: Callable[[Key, Samples], Any]
     temperature: float
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
             raise ValueError(f"Soft.temperature must be positive, got {self.temperature}")
 
-    def __call__(self, key: Key, batch: Data) -> Verdict:
+    def __call__(self, key: Key, batch: Samples) -> Verdict:
         verdict = Verdict.of(self.verifier(key, batch))
         return replace(verdict, scores=expit(verdict.scores / self.temperature))

@@ -1,14 +1,14 @@
 """Conditional variational autoencoders of digits under trained verifiers; needs the extra [mnist]."""
 
-from veriloop.mnist.backend import Refit, load_state, observe, save_state
 from veriloop.mnist.cvae import CVAE, MLPCVAE, ConvCVAE
 from veriloop.mnist.data import Data, Images, balanced, have_mnist, load
 from veriloop.mnist.features import DigitOracle, FeatureNet, feature_net
-from veriloop.mnist.fit import Fitted, Training, fit, made
 from veriloop.mnist.generate import Generate, probabilities
 from veriloop.mnist.inception import Inception
 from veriloop.mnist.metrics import Measure, frechet_distance, nelbo, precision_recall
-from veriloop.mnist.problem import Problem
+from veriloop.mnist.problem import Problem, retrained
+from veriloop.mnist.refit import Refit, observe
+from veriloop.mnist.training import Fitted, Training, fit, made
 from veriloop.mnist.verifiers import Discriminate, Discriminator, Judge, TopPerDraw, accuracy
 
 __all__ = [
@@ -37,11 +37,10 @@ __all__ = [
     "frechet_distance",
     "have_mnist",
     "load",
-    "load_state",
     "made",
     "nelbo",
     "observe",
     "precision_recall",
     "probabilities",
-    "save_state",
+    "retrained",
 ]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from veriloop.core import Key
 from veriloop.mnist.data import DIGITS, Data, Images
-from veriloop.mnist.fit import Training, fit, made
+from veriloop.mnist.training import Training, fit, made
 from veriloop.store.folder import cache_folder
 
 MEAN, DEVIATION = 0.1307, 0.3081  # of MNIST's training pixels; part of what a distance of features means

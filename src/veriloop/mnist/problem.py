@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
-from veriloop.core import Key, Loop, State
-from veriloop.core.loop import nothing
+from veriloop.core import EachRound, Key, Loop, State
+from veriloop.core.parts import Filter, Measure, Pool
 from veriloop.core.verdict import Verifier
-from veriloop.filters import KeepAll, TopFraction
-from veriloop.mnist.backend import Refit, observe
+from veriloop.filters import TopFraction
 from veriloop.mnist.cvae import CVAE
 from veriloop.mnist.data import DIGITS, Images
 from veriloop.mnist.generate import Generate
+from veriloop.mnist.refit import Refit, observe, read_model, write_model
 from veriloop.mnist.verifiers import accuracy
-from veriloop.pools import Replace
-from veriloop.verifiers import Constant
+from veriloop.store import load_state, save_state
 
 BLOCK = 60_000  # a multiple of 10, so that every round has equally many candidates of each digit
 
@@ -40,8 +40,8 @@ class Problem:
     refit: Refit
     test: Images
     keep: float = 0.1
-    measure: Callable[[Key, CVAE], Mapping[str, float]] = nothing
-    pool: Any = Replace()
+    measure: Measure[CVAE] | None = None
+    pool: Pool[Images] | None = None
     chunk: int | None = 2_000_000
 
     def __post_init__(self) -> None:
@@ -49,55 +49,66 @@ class Problem:
             raise ValueError(f"Problem.keep must be in (0, 1], got {self.keep}")
 
     def start(self, key: Key) -> State[CVAE]:
-        """Return the state before round 1: a model fitted to the initial images, which pools find in `past`."""
+        """Return the start: a model fitted to the initial images, which pools find in `past`."""
         return State(self.first(key.fold("first"), None, self.initial), past=(self.initial,))
 
-    def candidates(self, kept: int) -> int:
-        """Return how many candidates a verified round draws to keep `kept` images; unverified it draws `kept`."""
-        if kept < DIGITS or kept % DIGITS:
-            raise ValueError(f"a round keeps a multiple of {DIGITS} images, equally many of each digit, got {kept}")
-        return DIGITS * round(kept / self.keep / DIGITS)
-
     def loop(
-        self,
-        *,
-        verifier: Verifier | None = None,
-        retrain: Callable[[Key, CVAE], Verifier] | None = None,
-        filter: Any = None,
-    ) -> Callable[[Key, State[CVAE]], Loop]:
-        """Return what `veriloop.run` takes: (key, state) -> the round's loop.
+        self, *, verify: Verifier | EachRound[Verifier] | None = None, filter: Filter | None = None
+    ) -> Loop[CVAE, Images]:
+        """Return the loop; give it `self.size(kept)` candidates to keep the best `keep` of each digit.
 
-        verifier: one for all rounds. retrain: (key, model) -> this round's verifier, as `Discriminate` is. Neither:
-        the unverified arm, which keeps all candidates. With one key the arms share their random numbers.
-        filter: by default the top `keep` of each digit.
+        verify: a verifier for all rounds, or `retrained(train)`, one that is trained anew every round. None: no
+            verifier, so the images kept are random ones. With one key the arms share their random numbers.
+        filter: by default `TopFraction(keep)`.
         """
-        if verifier is not None and retrain is not None:
-            raise ValueError("a loop has a fixed verifier or one retrained every round, got both")
-        if verifier is None and retrain is None:
-            return lambda key, state: self._loop(Constant(), filter or KeepAll(), observe=None)
-
-        def this_round(key: Key, state: State[CVAE]) -> Loop:
-            judge: Any = verifier if retrain is None else retrain(key.fold("retrain"), state.model)
-            synthetic = Generate()(key.fold("accuracy"), state.model, len(self.test))
-            measured = {"verifier_accuracy": accuracy(key, judge, self.test, synthetic)}
-
-            def seen(key: Key, batch: Any, scores: np.ndarray, mask: np.ndarray) -> Mapping[str, float]:
-                return {**measured, **observe(key, batch, scores, mask)}
-
-            return self._loop(judge, filter or TopFraction(self.keep), observe=seen)
-
-        return this_round
-
-    def _loop(self, judge: Verifier, filter: Any, observe: Any) -> Loop:
+        if filter is None:
+            filter = TopFraction(self.keep)
         return Loop(
             generate=Generate(),
-            verify=judge,
+            verify=verify,
             filter=filter,
             refit=self.refit,
             measure=self.measure,
             pool=self.pool,
-            group=lambda batch: batch.labels,
+            group=labels_of,
             observe=observe,
+            assess=self.assess,
             block=BLOCK,
             chunk=self.chunk,
         )
+
+    def assess(self, key: Key, model: CVAE, verify: Verifier) -> Mapping[str, float]:
+        """Return the accuracy of a verifier on the real test images and on as many of the model's."""
+        synthetic = Generate()(key.fold("accuracy"), model, len(self.test))
+        return {"verifier_accuracy": accuracy(key, verify, self.test, synthetic)}
+
+    def size(self, kept: int) -> int:
+        """Return how many candidates a round draws to keep `kept` images.
+
+        Raises:
+            ValueError: if `kept` is no multiple of 10.
+        """
+        if kept < DIGITS or kept % DIGITS:
+            raise ValueError(f"a round keeps a multiple of {DIGITS} images, equally many of each digit, got {kept}")
+        return DIGITS * round(kept / self.keep / DIGITS)
+
+    def save(self, state: State[CVAE], folder: Path) -> None:
+        """Write a state into a folder: safetensors, JSON and arrays."""
+        save_state(state, folder, write_model)
+
+    def load(self, folder: Path) -> State[CVAE]:
+        """Read back what `save` wrote, onto the device of `refit`."""
+        return load_state(folder, partial(read_model, device=self.refit.device))
+
+
+def labels_of(images: Images) -> np.ndarray:
+    """Return the digits, shape (n,)."""
+    return images.labels
+
+
+def retrained(train: Callable[[Key, CVAE], Verifier]) -> EachRound[Verifier]:
+    """Return a verifier that is trained anew every round, against the current generator.
+
+    train: (key, model) -> verifier, for instance a `Discriminate`.
+    """
+    return EachRound(lambda key, state: train(key, state.model))

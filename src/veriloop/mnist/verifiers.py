@@ -16,8 +16,8 @@ from veriloop.core.batch import check_count
 from veriloop.filters.ranking import check_fraction
 from veriloop.mnist.cvae import CVAE
 from veriloop.mnist.data import DIGITS, PIXELS, Images
-from veriloop.mnist.fit import Training, fit, made
 from veriloop.mnist.generate import Generate
+from veriloop.mnist.training import Training, fit, made
 
 View = Literal["bernoulli", "threshold", "grey"]
 

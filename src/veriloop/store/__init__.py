@@ -1,5 +1,6 @@
 """Run folders: checkpoints that exist whole or not at all, and the candidates of stored rounds."""
 
-from veriloop.store.folder import RunDir, load_arrays, save_arrays
+from veriloop.store.folder import RunDir
+from veriloop.store.states import load_state, save_state
 
-__all__ = ["RunDir", "load_arrays", "save_arrays"]
+__all__ = ["RunDir", "load_state", "save_state"]

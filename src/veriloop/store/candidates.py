@@ -19,6 +19,8 @@ from veriloop.core.candidates import Quota
 from veriloop.core.key import Key
 from veriloop.core.loop import Drawn
 from veriloop.core.verdict import Verdict
+from veriloop.filters.ranking import KeepAll
+from veriloop.verifiers.algebra import Constant
 
 FILE = "candidates.parquet"
 
@@ -162,13 +164,19 @@ def _of_batch(name: str) -> bool:
 
 
 def _about(drawn: Drawn, kind: type) -> dict[str, Any]:
+    filter: Any = drawn.loop.filter
+    if filter is None:
+        filter = KeepAll()
+    verifier: Any = drawn.loop.verify
+    if verifier is None:
+        verifier = Constant()
     return {
         "round": drawn.key.path[-1],
         "key": [drawn.key.seed, *drawn.key.path],
         "quota": asdict(drawn.n) if isinstance(drawn.n, Quota) else None,
-        "filter": describe(drawn.loop.filter),
-        "verifier": describe(drawn.loop.verify),
-        "stateful": stateful(drawn.loop.verify),
+        "filter": describe(filter),
+        "verifier": describe(verifier),
+        "stateful": stateful(verifier),
         "batch": describe(np.ndarray if issubclass(kind, np.ndarray) else kind),
     }
 

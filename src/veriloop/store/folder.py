@@ -10,18 +10,24 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from veriloop.core.batch import as_batches
+from veriloop.core.batch import B, as_batches
 from veriloop.core.candidates import Quota
 from veriloop.core.key import Key
 from veriloop.core.loop import Loop, Record, State, run
-from veriloop.records import Row, line, row
+from veriloop.core.parts import M
+from veriloop.records import Row, line
 from veriloop.store.candidates import FILE, needed, write_candidates
+from veriloop.store.fingerprints import fingerprint
+from veriloop.store.states import batch_name, is_batch, load_state, read_batch, save_state, write_batch
+
+PARTS = [each.name for each in fields(Loop) if each.name != "chunk"]  # chunk changes no result
 
 
 class RunDir:
@@ -42,6 +48,7 @@ class RunDir:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
+        self._sound: set[str] = set()  # batches of the past that are known to be as they were written
 
     def folder(self, round: int, name: str) -> Path:
         """Return where the checkpoint `name` of `round` lies."""
@@ -78,54 +85,154 @@ class RunDir:
         folder = self.folder(round, name)
         if not folder.exists():
             return None
-        if damage := _damage(folder):
+        damage = _damage(folder) or self._damaged_past(folder)
+        if damage:
             warnings.warn(f"checkpoint {folder} is damaged ({damage}) and is not used", stacklevel=2)
             return None
         return [json.loads(text) for text in (folder / "rows.jsonl").read_text().splitlines()]
 
+    def _damaged_past(self, folder: Path) -> str:
+        """Name what is wrong with the batches that a checkpoint refers to, or return an empty string."""
+        file = folder / "past.json"
+        if not file.exists():
+            return ""
+        for name in json.loads(file.read_text()):
+            if name in self._sound:
+                continue
+            batch = self.path / "past" / name
+            if not batch.exists():
+                return f"past/{name} is missing"
+            if batch_name(batch) != name:
+                return f"the sha256 of past/{name} differs"
+            self._sound.add(name)
+        return ""
+
     def run(
         self,
-        loop: Loop | Callable[[Key, State], Loop],
+        loop: Loop[M, B],
         key: Key,
-        state: State,
+        state: State[M],
         sizes: Sequence[int | Quota],
         *,
-        save: Callable[[State, Path], None],
-        load: Callable[[Path], State],
+        save: Callable[[State[M], Path], None] | None = None,
+        load: Callable[[Path], State[M]] | None = None,
         name: str = "loop",
         candidates: bool = False,
-    ) -> Iterator[tuple[State, Record]]:
+    ) -> Iterator[tuple[State[M], Record]]:
         """Do as `veriloop.run` and commit every round; rounds already committed are read, not run.
 
-        Resuming is right with the same arguments only; a folder holds one run.
+        The folder remembers the loop, the key, the start and the sizes under `name`, and refuses another run. The
+        sizes may be longer or shorter than before: a run ends after the last of them.
 
-        save, load: write a state into a folder and read it back; `save_arrays` and `load_arrays` serve models that
-            are NumPy arrays.
+        save, load: write a state into a folder and read it back, as `Problem.save` and `Problem.load` do. Default:
+            `save_state` and `load_state`, for models of arrays, dataclasses of arrays, and torch modules.
         candidates: put every row drawn, with all its scores, into the checkpoint too, for `veriloop.refilter`.
 
         The states yielded for rounds read from disk are those of the last one only: earlier rounds are not loaded.
+
+        Raises:
+            ValueError: if the folder holds another run; the message says what differs.
         """
         if candidates:
             needed("pyarrow.parquet")
+        rounds = run(loop, key, state, sizes)  # refuses arguments of another kind before anything is written
+        self._remember(name, loop, key, state, sizes)
+        save = save_state if save is None else save
+        load = partial(load_state, like=state.model) if load is None else load
+        past = _Past(self.path / "past")
         done: list[Record] = []
-        while (rows := self.rows(state.round + len(done) + 1, name)) is not None:
+        while state.round + len(done) <= len(sizes):
+            rows = self.rows(state.round + len(done), name)
+            if rows is None:
+                break
             done.append(_record(rows[0]))
         if done:
-            state = load(self.folder(done[-1].round, name))
+            folder = self.folder(done[-1].round, name)
+            state = past.put_back(load(folder), folder)
             yield from ((state, record) for record in done)
         candidates = candidates and first_process()
         drawn = self.path / f".{name}.{FILE}"
 
-        def write(new: State, folder: Path) -> None:
-            save(new, folder)
-            if candidates:
+        def write(new: State[M], folder: Path) -> None:
+            save(past.taken_out(new, folder), folder)
+            if candidates and new.round > 0:
                 os.replace(drawn, folder / FILE)
 
-        rounds = run(loop, key, state, sizes, partial(write_candidates, drawn) if candidates else None)
-        del state  # it is the loop's: held here too, a model would be in memory that nobody needs
+        store = partial(write_candidates, drawn) if candidates else None
+        rounds = run(loop, key, state, sizes, store)
+        if done and state.round == 0:
+            next(rounds)  # the start is committed already
+        del state, load  # the loop keeps the state; a second reference would keep the old model in memory
         for new, record in rounds:
-            self.commit(record.round, name, [row(record)], partial(write, new))
+            self.commit(record.round, name, [record.row()], partial(write, new))
             yield new, record
+
+    def _remember(
+        self, name: str, loop: Loop[M, B], key: Key, state: State[M], sizes: Sequence[int | Quota]
+    ) -> None:
+        """Write down what a run is made of, or compare it with what is written."""
+        about: dict[str, Any] = {part: fingerprint(getattr(loop, part), settings=True) for part in PARTS}
+        about["key"] = [key.seed, *key.path]
+        about["start"] = fingerprint([state.model, state.round, as_batches(state.past)])
+        about["sizes"] = [_size(n) for n in sizes]
+        file = self.path / f"{name}.json"
+        if not file.exists():
+            if first_process():
+                file.write_text(json.dumps(about))
+            return
+        before = json.loads(file.read_text())
+        shared = min(len(about["sizes"]), len(before["sizes"]))
+        for part in about:
+            now, then = about[part], before.get(part)
+            if part == "sizes":
+                now, then = now[:shared], then[:shared]
+            if now != then:
+                raise ValueError(
+                    f"{self.path} holds a run {name!r} with another {part}; give the same {part} to go on, or "
+                    "another folder or name for a new run"
+                )
+
+
+class _Past:
+    """The batches that pools carry from round to round: each is written once, however many rounds hold it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: list[tuple[Any, str]] = []  # batches of the last state, and the names of their files
+
+    def taken_out(self, state: State[M], checkpoint: Path) -> State[M]:
+        """Write the past, and into the checkpoint which files hold it; return the state without it."""
+        batches = as_batches(state.past)
+        if not batches or not all(map(is_batch, batches)):
+            self._known = []
+            return state
+        self._folder.mkdir(exist_ok=True)
+        known: list[tuple[Any, str]] = []
+        for batch in batches:
+            name = next((name for each, name in self._known if each is batch), None)
+            if name is None:
+                name = write_batch(batch, self._folder)
+            known.append((batch, name))
+        self._known = known
+        names = [name for _, name in known]
+        (checkpoint / "past.json").write_text(json.dumps(names))
+        return replace(state, past=None)
+
+    def put_back(self, state: State[M], checkpoint: Path) -> State[M]:
+        """Read the past of a checkpoint that `taken_out` wrote."""
+        file = checkpoint / "past.json"
+        if not file.exists():
+            return state
+        names = json.loads(file.read_text())
+        batches = [read_batch(name, self._folder) for name in names]
+        self._known = list(zip(batches, names, strict=True))
+        return replace(state, past=tuple(batches))
+
+
+def _size(n: int | Quota) -> Any:
+    if isinstance(n, Quota):
+        return asdict(n)
+    return int(n)
 
 
 def first_process() -> bool:

@@ -17,7 +17,7 @@ from veriloop.study.config import (
 from veriloop.study.engine import BadInput, Failure, Rows, Unit, UnitsFailed
 from veriloop.study.progress import say, tell
 from veriloop.study.study import Study, follow
-from veriloop.study.summary import Measured, spread
+from veriloop.study.summary import Measured, mean, over_replicates, same, spread
 
 __all__ = [
     "BadInput",
@@ -38,8 +38,11 @@ __all__ = [
     "Whole",
     "follow",
     "main",
+    "mean",
+    "over_replicates",
     "per_round",
     "read_config",
+    "same",
     "say",
     "spread",
     "tell",

@@ -15,8 +15,8 @@ from typing import Any
 
 from filelock import FileLock
 
+from veriloop.store.fingerprints import fingerprint
 from veriloop.store.folder import RunDir
-from veriloop.study.description import described
 from veriloop.study.engine import Rows
 
 LIBRARY = Path(__file__).parents[1]
@@ -49,7 +49,14 @@ class Shared:
     def __init__(self, folder: str | Path | None, deciding: Mapping[str, Any]) -> None:
         self._store = None if folder is None else RunDir(folder)
         folders = [LIBRARY, *sorted(_folders(deciding))]
-        everything = [described(deciding, strict=True), _versions(), *map(source_digest, folders)]
+        unseen: set[str] = set()
+        decided = fingerprint(deciding, unseen)
+        if unseen:
+            raise TypeError(
+                "what decides a result must be numbers, text, arrays or functions, got an object of "
+                f"{', '.join(sorted(unseen))}; leave it out"
+            )
+        everything = [decided, _versions(), *map(source_digest, folders)]
         text = json.dumps(everything, sort_keys=True)
         self.address = hashlib.sha256(text.encode()).hexdigest()[:32]
 

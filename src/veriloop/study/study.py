@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from veriloop.core.candidates import Quota
 from veriloop.core.key import Key
 from veriloop.core.loop import Loop, Record, State, run
-from veriloop.records import Records, Row, row
+from veriloop.records import Records, Row
+from veriloop.store.fingerprints import fingerprint
 from veriloop.store.folder import RunDir
-from veriloop.study.description import described, digest
 from veriloop.study.engine import Failure, Rows, Unit, UnitsFailed, check_engine, evaluate
 from veriloop.study.folder import RunFolder
 from veriloop.study.progress import Progress, bar
@@ -38,8 +38,8 @@ class Study:
     >>> from veriloop.linear import Problem
     >>> problem = Problem.gaussian(bias=0.25, radius=0.5)
     >>> study = vl.Study(
-    ...     arms={"verified": problem.loop(), "unverified": problem.loop(verified=False)},
-    ...     start=problem.real_estimate, sizes=[problem.quota(20)] * 3, seeds=range(4),
+    ...     arms={"verified": problem.loop(verify=problem.verifier), "unverified": problem.loop()},
+    ...     start=problem.start, sizes=[problem.size(20)] * 3, seeds=range(4),
     ... )
     >>> records = study.run()
     >>> records
@@ -93,10 +93,10 @@ class Study:
     def description(self) -> dict[str, Any]:
         """Return what decides the records, as JSON: the loops and the start as digests."""
         return {
-            "arms": {arm: digest(loop) for arm, loop in self.arms.items()},
-            "sizes": described(self.sizes),
+            "arms": {arm: _digest(loop) for arm, loop in self.arms.items()},
+            "sizes": {arm: [_size(size) for size in self.sizes_of(arm)] for arm in self.arms},
             "seeds": [int(seed) for seed in self.seeds],
-            "start": digest(self.start),
+            "start": _digest(self.start),
         }
 
     def run(self, folder: str | Path | None = None, engine: str = "serial", progress: Progress = True) -> Records:
@@ -146,11 +146,10 @@ class _Arm:
         state = self.start(key)
         if not isinstance(state, State):
             raise TypeError(f"Study.start must return a State, got {state!r:.60}; write State(model)")
-        first = Record(0, 0, 0, self.loop.measure(key.fold(0), state.model))
         about = {"arm": self.arm, "seed": self.seed}
         rows = []
-        for record in from_start(first, self._rounds(key, state, folder)):
-            numbers = row(record)
+        for _, record in self._rounds(key, state, folder):
+            numbers = record.row()
             taken = sorted(set(about) & set(numbers))
             if taken:
                 raise ValueError(f"a metric is called {taken[0]!r}, which is taken; rename the metric")
@@ -175,23 +174,15 @@ class _Arm:
 
 def follow(loop: Loop[Any, Any], key: Key, start: State[Any], sizes: Sequence[Size]) -> list[dict[str, Any]]:
     """Run the loop and return one flat row a round, the start as round 0."""
-    first = Record(start.round, 0, 0, loop.measure(key, start.model))
-    return [row(record) for record in from_start(first, run(loop, key, start, sizes))]
+    return [record.row() for _, record in run(loop, key, start, sizes)]
 
 
-def from_start(first: Record, rounds: Iterable[tuple[State[Any], Record]]) -> Iterator[Record]:
-    """Yield the records of the rounds, after `first` unless they begin with the start.
+def _digest(value: Any) -> str:
+    return fingerprint(value, settings=True)[:16]
 
-    TODO: delete it, with `first`, when `run` yields round 0.
-    """
-    begun = False
-    for _, record in rounds:
-        if not begun and record.round != first.round:
-            yield first
-        begun = True
-        yield record
-    if not begun:
-        yield first
+
+def _size(size: Size) -> Any:
+    return asdict(size) if isinstance(size, Quota) else int(size)
 
 
 def _in_memory(units: Sequence[Unit], engine: str, progress: Progress) -> Records:

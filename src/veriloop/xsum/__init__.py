@@ -1,15 +1,16 @@
 """Causal language models that summarise, under verifiers of text; needs the extra [xsum]."""
 
-from veriloop.xsum.backend import Problem, load_state, observe, save_state
 from veriloop.xsum.base import Pretraining, load_base, pretrained, train_tokenizer
-from veriloop.xsum.corpus import corpus, documents, facts_right, kinds, reports
-from veriloop.xsum.data import Data, Summaries, load
+from veriloop.xsum.data import load
+from veriloop.xsum.embedded import corpus, documents, facts_right, kinds, reports
 from veriloop.xsum.finetune import FineTune
 from veriloop.xsum.generate import Generate
 from veriloop.xsum.metrics import Measure, bootstrap
+from veriloop.xsum.problem import Problem, by_article, observe
 from veriloop.xsum.processes import process
 from veriloop.xsum.prompt import Prompt
 from veriloop.xsum.reward import Reward, fit_reward, load_reward, save_reward
+from veriloop.xsum.rows import Data, Summaries
 from veriloop.xsum.verifiers import (
     Brevity,
     Evaluated,
@@ -45,6 +46,7 @@ __all__ = [
     "ScoreNoise",
     "Summaries",
     "bootstrap",
+    "by_article",
     "copying",
     "corpus",
     "documents",
@@ -54,7 +56,6 @@ __all__ = [
     "load",
     "load_base",
     "load_reward",
-    "load_state",
     "observe",
     "pretrained",
     "process",
@@ -62,6 +63,5 @@ __all__ = [
     "reports",
     "rouge",
     "save_reward",
-    "save_state",
     "train_tokenizer",
 ]

@@ -16,8 +16,8 @@ import torch
 
 from veriloop.core import Key
 from veriloop.store.folder import cache_folder, replaced
-from veriloop.xsum.corpus import WORDINGS, documents
 from veriloop.xsum.data import hub_answers
+from veriloop.xsum.embedded import WORDINGS, documents
 from veriloop.xsum.finetune import token_losses, tokens_and_targets
 
 END = "<|end|>"

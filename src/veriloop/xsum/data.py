@@ -7,64 +7,17 @@ import json
 import os
 import socket
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
-
-from veriloop.core import Columns, Key
+from veriloop.core import Key
+from veriloop.xsum.embedded import corpus
+from veriloop.xsum.rows import Data, Summaries
 
 SPLITS = ("train", "validation", "test")
 HUB = "EdinburghNLP/xsum"
-Strings = Sequence[str] | np.ndarray  # str objects
-
-
-@dataclass(frozen=True)
-class Summaries(Columns):
-    """Articles, what a person wrote of each, and the summaries to be judged or learnt: that person's, or a model's.
-
-    articles, references, summaries: str objects, shape (n,).
-    prompts: int, shape (n,): which article of its set a row is of. Several candidates of one article share it;
-        articles that happen to be the same do not, and keep references of their own.
-
-    >>> pairs = Summaries.of(["Rain fell.", "It is dry."], ["Rain.", "No rain."])
-    >>> pairs[[1]].summaries[0], len(Summaries.concatenate([pairs, pairs]))
-    ('No rain.', 4)
-    """
-
-    articles: np.ndarray
-    references: np.ndarray
-    summaries: np.ndarray
-    prompts: np.ndarray
-
-    @classmethod
-    def of(
-        cls,
-        articles: Strings,
-        references: Strings,
-        summaries: Strings | None = None,
-        prompts: Sequence[int] | np.ndarray | None = None,
-    ) -> Self:
-        """Return rows of plain lists; without summaries these are the references, as in real data."""
-        return cls(
-            articles=_column(articles),
-            references=_column(references),
-            summaries=_column(references if summaries is None else summaries),
-            prompts=np.arange(len(articles)) if prompts is None else np.asarray(prompts, dtype=int),
-        )
-
-
-@dataclass(frozen=True)
-class Data:
-    """Real pairs to learn from, to look at between rounds, and to judge by once at the end."""
-
-    name: str
-    train: Summaries
-    validation: Summaries
-    test: Summaries
 
 
 def load(source: str, *, train: int | None = None, test: int | None = None) -> Data:
@@ -79,8 +32,6 @@ def load(source: str, *, train: int | None = None, test: int | None = None) -> D
         ValueError: naming file and line, if one is missing, cut short, or lacks an article or a summary.
     """
     if source == "reports":
-        from veriloop.xsum.corpus import corpus
-
         return corpus(Key(0).fold("reports"), train or 1200, test or 300)
     folder = Path(os.environ.get("VERILOOP_DATA", ""), "xsum") if source == "xsum" else Path(source)
     from_hub = source == "xsum" and not os.environ.get("VERILOOP_DATA")
@@ -154,10 +105,3 @@ def _from_hub(folder: Path, part: str, size: int | None) -> Summaries:
             f"{HUB} cannot be had from the hub ({reason}); set VERILOOP_DATA, name a folder, or take 'reports'"
         ) from None
     return Summaries.of(rows["document"], rows["summary"])
-
-
-def _column(texts: Strings) -> np.ndarray:
-    """Return str objects as they are: NumPy's own text type would pad every row to the longest."""
-    column = np.empty(len(texts), dtype=object)
-    column[:] = texts
-    return column

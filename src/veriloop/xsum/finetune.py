@@ -15,9 +15,9 @@ from torch import Tensor
 
 from veriloop.core import Key
 from veriloop.core.batch import check_count
-from veriloop.xsum.data import Summaries
 from veriloop.xsum.processes import gathered, process, share, sum_gradients
 from veriloop.xsum.prompt import Prompt
+from veriloop.xsum.rows import Summaries
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from veriloop.core import Key
-from veriloop.xsum.corpus import facts_right
-from veriloop.xsum.data import Summaries
+from veriloop.xsum.embedded import facts_right
 from veriloop.xsum.generate import Generate
 from veriloop.xsum.prompt import Prompt
+from veriloop.xsum.rows import Summaries
 from veriloop.xsum.verifiers import KINDS, LogLikelihood, copying, grams, repetition, rouge
 
 

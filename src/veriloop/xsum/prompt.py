@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from veriloop.core.batch import check_count
-from veriloop.xsum.data import Strings
+from veriloop.xsum.rows import Strings
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import torch
 
 from veriloop.core import Key
 from veriloop.core.batch import check_count
-from veriloop.xsum.data import Summaries
 from veriloop.xsum.finetune import tokens_and_targets
 from veriloop.xsum.prompt import Prompt
+from veriloop.xsum.rows import Summaries
 
 PENALTIES = tuple(10.0**power for power in range(-9, 2))
 SETTINGS = ("before", "after", "tokens", "summary_tokens", "right_truncation", "string_replace")

@@ -13,9 +13,9 @@ import torch
 
 from veriloop.core import Key, Verdict
 from veriloop.core.verdict import judged
-from veriloop.xsum.data import Strings, Summaries
 from veriloop.xsum.finetune import token_losses, tokens_and_targets
 from veriloop.xsum.prompt import Prompt
+from veriloop.xsum.rows import Strings, Summaries
 
 KINDS = ("rouge1", "rouge2", "rougeL")
 

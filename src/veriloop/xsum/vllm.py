@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from veriloop.core import Key
-from veriloop.xsum.data import Summaries
 from veriloop.xsum.generate import Generate
 from veriloop.xsum.processes import process
+from veriloop.xsum.rows import Summaries
 
 # An engine takes its part of a GPU for good, so all generators that can share one do; beside it, its folder.
 _engines: dict[str, tuple[Any, str]] = {}

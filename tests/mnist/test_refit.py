@@ -6,19 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from veriloop import Candidates, Key, State
+from veriloop import Candidates, Key, State, load_state, save_state
 from veriloop.mnist import (
     MLPCVAE,
     Generate,
     Images,
     Refit,
     Training,
-    load_state,
     nelbo,
     observe,
     probabilities,
-    save_state,
 )
+from veriloop.mnist.refit import read_model, write_model
 
 
 @pytest.mark.parametrize("warm", [False, True])
@@ -95,9 +94,8 @@ def test_observe_sees_the_same_of_candidates_that_are_not_held(model):
         calls.append(block)
         return Generate()(Key(block), model, rows)
 
-    lazy = Candidates(generate, limit=1)
+    lazy = Candidates(generate, limit=1, group=lambda batch: batch.labels)
     parts = [lazy.draw(rows) for rows in (30, 20)]
-    lazy.groups.extend(part.labels for part in parts)
     scores = Key(3).numpy().standard_normal(50)
     calls.clear()
     seen = observe(Key(0), lazy.whole(), scores, scores > 1)
@@ -113,8 +111,8 @@ def test_a_state_comes_back_to_the_bit(refit, digits, tmp_path, same_bytes, kind
     """Weights, what makes the model, the round, and past images, binary and grey."""
     model = refit(1, **{"settings": {}} | kind)(Key(0), None, digits.train[:30])
     past = (digits.train[:7], probabilities(Key(1), model, 5))[:rounds]
-    save_state(State(model, 4, past), tmp_path)
-    back = load_state(tmp_path)
+    save_state(State(model, 4, past), tmp_path, write_model)
+    back = load_state(tmp_path, read_model)
     assert same_bytes(back.model, model) and back.model.settings == model.settings
     assert type(back.model) is type(model) and not back.model.training
     assert back.round == 4 and len(back.past) == rounds
@@ -126,9 +124,9 @@ def test_a_state_comes_back_to_the_bit(refit, digits, tmp_path, same_bytes, kind
 
 
 def test_a_loaded_state_goes_on_as_the_one_saved(refit, model, digits, tmp_path, same_bytes):
-    save_state(State(model, 1), tmp_path)
+    save_state(State(model, 1), tmp_path, write_model)
     warm = refit(5, warm=True)
-    one, other = (warm(Key(0), each, digits.train[:60]) for each in (model, load_state(tmp_path).model))
+    one, other = (warm(Key(0), each, digits.train[:60]) for each in (model, load_state(tmp_path, read_model).model))
     assert same_bytes(one, other)
 
 
@@ -144,13 +142,13 @@ def test_settings_are_plain_so_that_they_can_be_saved():
 
 
 def test_a_model_of_ones_own_cannot_be_saved_and_is_named(tmp_path):
-    """Its kind is not among those that `load_state` can make again."""
+    """Its kind is not among those that `read_model` can make again."""
 
     class Own(MLPCVAE):
         pass
 
     with pytest.raises(ValueError, match="Own"):
-        save_state(State(Own(2, hidden=(4,))), tmp_path)
+        write_model(Own(2, hidden=(4,)), tmp_path)
 
 
 def test_a_digit_without_candidates_has_no_share():

@@ -1,4 +1,4 @@
-"""The loop's parts for digits: refit, what is observed of the candidates, and checkpoints."""
+"""The loop's parts for digits: refit, what is observed of the candidates, and models on disk."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from veriloop.core import Key, State
-from veriloop.core.batch import as_batches
+from veriloop.core import Key
 from veriloop.core.candidates import Candidates
 from veriloop.core.verdict import share
 from veriloop.mnist.cvae import CVAE, MLPCVAE, ConvCVAE
 from veriloop.mnist.data import DIGITS, Images
-from veriloop.mnist.fit import Fitted, Training, fit, made
+from veriloop.mnist.training import Fitted, Training, fit, made
 
 MODELS: Mapping[str, type[CVAE]] = {"conv": ConvCVAE, "mlp": MLPCVAE}
 
@@ -75,36 +74,26 @@ def observe(key: Key, batch: Any, scores: np.ndarray, mask: np.ndarray) -> Mappi
     return {"passed": share(scores >= 0), **passed, "lowest_kept": float(scores[mask].min())}
 
 
-def save_state(state: State[CVAE], folder: Path) -> None:
-    """Write a state: weights as safetensors, what makes the model as JSON, the pool's past as arrays.
+def write_model(model: CVAE, folder: Path) -> None:
+    """Write a model: its weights as safetensors, its class and settings as JSON.
 
     Raises:
-        ValueError: if the model is of a class that `load_state` cannot make.
+        ValueError: if the model is of a class that `read_model` cannot make.
     """
-    model = state.model
     kind = next((name for name, each in MODELS.items() if each is type(model)), None)
     if kind is None:
+        known = ", ".join(each.__name__ for each in MODELS.values())
         raise ValueError(
-            f"save_state knows models of {', '.join(each.__name__ for each in MODELS.values())}, "
-            f"got {type(model).__name__}; save it by a function of your own"
+            f"only models of {known} can be written, got {type(model).__name__}; write it by a function of your own"
         )
-    save_file(
-        {name: value.contiguous() for name, value in model.state_dict().items()}, folder / "model.safetensors"
-    )
-    past = as_batches(state.past)
-    for i, images in enumerate(past):
-        np.savez(folder / f"past_{i:04d}.npz", pixels=images.pixels, labels=images.labels)
-    about = {"round": state.round, "past": len(past), "model": kind, "settings": model.settings}
-    (folder / "state.json").write_text(json.dumps(about))
+    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    save_file(weights, folder / "model.safetensors")
+    (folder / "model.json").write_text(json.dumps({"model": kind, "settings": model.settings}))
 
 
-def load_state(folder: Path, device: str = "cpu") -> State[CVAE]:
-    """Read back what `save_state` wrote."""
-    about = json.loads((folder / "state.json").read_text())
+def read_model(folder: Path, device: str = "cpu") -> CVAE:
+    """Read back what `write_model` wrote."""
+    about = json.loads((folder / "model.json").read_text())
     model = MODELS[about["model"]](**about["settings"])
     model.load_state_dict(load_file(folder / "model.safetensors"))
-    past = []
-    for i in range(about["past"]):
-        with np.load(folder / f"past_{i:04d}.npz", allow_pickle=False) as arrays:
-            past.append(Images(arrays["pixels"], arrays["labels"]))
-    return State(model.to(device).eval(), about["round"], tuple(past))
+    return model.to(device).eval()

@@ -8,7 +8,7 @@ import pytest
 
 from veriloop import Key
 from veriloop.xsum import Summaries, corpus, documents, facts_right, kinds, reports
-from veriloop.xsum.corpus import EVENTS, KINDS, NUMBERS, PLACES, WORDINGS, Facts, draw_facts, sum_up, tell
+from veriloop.xsum.embedded import EVENTS, KINDS, NUMBERS, PLACES, WORDINGS, Facts, draw_facts, sum_up, tell
 
 
 def fields(text):

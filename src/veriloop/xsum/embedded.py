@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from veriloop.core import Key
-from veriloop.xsum.data import Data, Strings, Summaries
+from veriloop.xsum.rows import Data, Strings, Summaries
 
 # Names are closed lists, so that each is a frequent piece of the tokenizer and can be copied as one.
 WORDINGS: dict[str, Any] = json.loads(files("veriloop.xsum").joinpath("reports.json").read_text())

@@ -15,11 +15,10 @@ from veriloop.xsum import (
     Problem,
     Prompt,
     RougeVerifier,
+    by_article,
     kinds,
     load,
-    load_state,
     rouge,
-    save_state,
 )
 
 
@@ -27,7 +26,9 @@ from veriloop.xsum import (
 def problem(prompt, pairs, model):
     tune = FineTune(prompt=prompt, rate=1e-3, batch=4)
     generate = Generate(articles=pairs, prompt=prompt)
-    return Problem(base=model, initial=pairs[:6], generate=generate, first=tune, refit=tune, pool=Accumulate())
+    return Problem(
+        base=model, initial=pairs[:6], generate=generate, first=tune, refit=tune, keep=0.25, pool=Accumulate()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +47,8 @@ def test_the_first_model_is_fitted_to_the_initial_pairs(problem, start, model, p
 
 def test_filtered_rounds_keep_the_best_and_unfiltered_as_many_of_the_same(problem, start):
     """Both arms see the same candidates; `Accumulate` hands out, last, what each has kept."""
-    best, record = next(run(problem.loop(0.25, verifier=RougeVerifier()), Key(1), start, [24]))
-    random, other = next(run(problem.loop(0.25), Key(1), start, [24]))
+    *_, (best, record) = run(problem.loop(verify=RougeVerifier()), Key(1), start, [24])
+    *_, (random, other) = run(problem.loop(), Key(1), start, [24])
     rows = problem.generate(Key(1).fold(1, "generate", 0), start.model, 24)
     scores = rouge("rouge1", rows.references, rows.summaries)
     kept = best.past[-1]
@@ -63,18 +64,18 @@ def test_the_best_of_each_kind(problem, start, pairs):
     """A quarter of every kind of event is kept, to the nearest row, filtered and not; of all together it is not."""
     every, counts = np.unique(kinds(pairs), return_counts=True)
     for verifier in (RougeVerifier(), None):
-        state, _ = next(run(problem.loop(0.25, verifier=verifier, group=kinds), Key(1), start, [24]))
+        *_, (state, _) = run(problem.loop(verify=verifier, group=kinds), Key(1), start, [24])
         got = kinds(state.past[-1])
         assert [int((got == kind).sum()) for kind in every] == np.floor(0.25 * counts + 0.5).astype(int).tolist()
-    alone, _ = next(run(problem.loop(0.25, verifier=RougeVerifier()), Key(1), start, [24]))
+    *_, (alone, _) = run(problem.loop(verify=RougeVerifier()), Key(1), start, [24])
     assert sorted(kinds(alone.past[-1])) != sorted(got)
 
 
 def test_the_best_of_each_article(problem, start, pairs, prompt):
     """Several sampled candidates, one kept of each article: none scores below another of its own article."""
     several = replace(problem, generate=Generate(articles=pairs[:8], prompt=prompt, temperature=1.0, candidates=3))
-    loop = several.loop(1.0, verifier=RougeVerifier(), filter=TopCount(1))
-    state, record = next(run(loop, Key(2), start, [24]))
+    loop = several.loop(verify=RougeVerifier(), filter=TopCount(1), group=by_article)
+    *_, (state, record) = run(loop, Key(2), start, [24])
     kept = state.past[-1]
     assert record.kept == 8 and sorted(kept.prompts) == list(range(8))
     rows = several.generate(Key(2).fold(1, "generate", 0), start.model, 24)
@@ -84,23 +85,23 @@ def test_the_best_of_each_article(problem, start, pairs, prompt):
 
 
 def test_a_loop_is_a_backend(problem):
-    check_backend(problem.loop(0.5, verifier=RougeVerifier()), State(problem.base), 24, rounds=2)
+    check_backend(problem.loop(verify=RougeVerifier()), State(problem.base), 24, rounds=2)
 
 
 def test_states_come_back_and_a_stopped_run_goes_on_as_it_would_have(problem, start, tmp_path):
     """Model and past; records after resuming are those of a run that was never stopped."""
-    loop = problem.loop(0.25, verifier=RougeVerifier())
+    loop = problem.loop(verify=RougeVerifier())
     whole = [record for _, record in run(loop, Key(3), start, [24] * 3)]
     store = RunDir(tmp_path)
-    steps = store.run(loop, Key(3), start, [24] * 3, save=save_state, load=load_state)
+    steps = store.run(loop, Key(3), start, [24] * 3, save=problem.save, load=problem.load)
     for _, record in steps:
         if record.round == 2:
             break
-    rounds = list(store.run(loop, Key(3), start, [24] * 3, save=save_state, load=load_state))
+    rounds = list(store.run(loop, Key(3), start, [24] * 3, save=problem.save, load=problem.load))
     assert [record for _, record in rounds] == whole
     state = rounds[-1][0]
-    save_state(state, tmp_path)
-    back = load_state(tmp_path)
+    problem.save(state, tmp_path)
+    back = problem.load(tmp_path)
     np.testing.assert_equal(weights(back.model), weights(state.model))
     assert back.round == 3 and len(back.past) == 4
     for one, other in zip(back.past, state.past, strict=True):
@@ -135,5 +136,5 @@ def test_real_articles_go_through_a_model_of_the_true_shape():
     cue = tokenizer("\n\nSummary:")["input_ids"]
     for ids in prompt.prompts(data.train.articles):
         assert len(ids) == 96 and ids[-len(cue) :] == cue  # every article is longer, and none has lost its cue
-    _, record = next(run(problem.loop(0.25, verifier=RougeVerifier()), Key(0), problem.start(Key(0)), [8]))
+    *_, (_, record) = run(problem.loop(verify=RougeVerifier()), Key(0), problem.start(Key(0)), [8])
     assert (record.candidates, record.kept) == (8, 2) and record.metrics["no_verdict"] == 0
