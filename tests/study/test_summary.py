@@ -5,23 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-
-@pytest.fixture(scope="module")
-def runner():
-    """The module of the runner; the path to it is there once the scripts' fixtures are."""
-    import _run
-
-    return _run
+from veriloop.study import summary
 
 
-def test_replicates_are_averaged_by_round(runner):
+def test_replicates_are_averaged_by_round():
     """In the order asked for; a number that a round does not have is left out of its row."""
     runs = [
         [{"round": 0, "kept": 0, "error": 1.0}, {"round": 1, "kept": 5, "error": 4.0, "gap": 0.0}],
         [{"round": 0, "kept": 0, "error": 3.0}, {"round": 1, "kept": 5, "error": 8.0, "gap": 1.0}],
     ]
-    told = {"gap": runner.mean, "kept": runner.same, "error": runner.spread}
-    start, first = runner.over_replicates(runs, told)
+    told = {"gap": summary.mean, "kept": summary.same, "error": summary.spread}
+    start, first = summary.over_replicates(runs, told)
     assert list(start) == ["round", "kept", "error", "error_se", "error_low", "error_high"]
     assert list(first) == ["round", "gap", *list(start)[1:]]
     assert (start["round"], start["kept"], start["error"]) == (0, 0, 2.0)
@@ -30,7 +24,7 @@ def test_replicates_are_averaged_by_round(runner):
     assert type(first["kept"]) is int
 
 
-def test_runs_of_different_lengths_are_refused(runner):
+def test_runs_of_different_lengths_are_refused():
     """A replicate that stopped early would otherwise shorten all of them in silence."""
     with pytest.raises(ValueError, match="shorter"):
-        runner.over_replicates([[{"error": 1.0}], []], {"error": runner.mean})
+        summary.over_replicates([[{"error": 1.0}], []], {"error": summary.mean})
