@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from _run import Rows, follow, same, spread
 from veriloop import Alternatives, BestOf, FreshReal, Key, Loop, Luce, Replace, State
 from veriloop.exact.reward_levels import (
     CurationLaw,
@@ -19,6 +18,7 @@ from veriloop.exact.reward_levels import (
     picked_by_luce,
     reward_moments,
 )
+from veriloop.study import Rows, follow, same, spread
 
 CHOICES = {"luce": Luce(), "best": BestOf()}
 LAWS = {"luce": picked_by_luce, "best": picked_as_best}

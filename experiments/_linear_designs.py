@@ -8,9 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from _config import Config, NotNegatives, Positive, Positives, Whole
-from _run import Rows, follow, mean, over_replicates, spread
-from plots.linear_designs import STRATEGIES
+from figures.linear_designs import STRATEGIES
 from veriloop import Key, Loop, Quota, RoundError, State, Threshold
 from veriloop.linear import (
     FixedDesign,
@@ -21,6 +19,18 @@ from veriloop.linear import (
     RandomDirections,
     least_squares,
     truncated_means,
+)
+from veriloop.study import (
+    Config,
+    NotNegatives,
+    Positive,
+    Positives,
+    Rows,
+    Whole,
+    follow,
+    mean,
+    over_replicates,
+    spread,
 )
 
 DESIGNS = ("real design's basis", "standard basis", "random directions", "Gaussian rows")

@@ -7,8 +7,6 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from _config import Config, NotNegative, Positive, Whole
-from _run import Rows, follow, mean, over_replicates, same, spread
 from veriloop import FreshReal, Key, Loop, MixReal, Quota, State, Threshold
 from veriloop.linear import (
     Errors,
@@ -21,6 +19,7 @@ from veriloop.linear import (
     policies,
 )
 from veriloop.pools import POOLS
+from veriloop.study import Config, NotNegative, Positive, Rows, Whole, follow, mean, over_replicates, same, spread
 
 
 class Relabelled(Config):

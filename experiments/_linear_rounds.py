@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from _run import Rows, spread
 from veriloop.linear import theory
+from veriloop.study import Rows, spread
 
 
 def measured(

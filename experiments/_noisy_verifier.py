@@ -9,8 +9,6 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from _config import Config, NotNegative, NotNegatives, Positive, Shares, Whole
-from _run import Rows, follow, mean, over_replicates, same, spread
 from veriloop import Key, Loop, Noisy, Quota, State, Threshold
 from veriloop.exact.noisy_labels import (
     Accuracy,
@@ -25,6 +23,20 @@ from veriloop.exact.noisy_labels import (
     wrong_when_kept,
 )
 from veriloop.linear import Problem, noisy_one_round_mse
+from veriloop.study import (
+    Config,
+    NotNegative,
+    NotNegatives,
+    Positive,
+    Rows,
+    Shares,
+    Whole,
+    follow,
+    mean,
+    over_replicates,
+    same,
+    spread,
+)
 
 Rate = Annotated[float, Field(gt=0, le=1)]
 Counts = Annotated[list[Whole], Field(min_length=1)]

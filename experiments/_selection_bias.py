@@ -8,7 +8,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from _run import Rows, follow, same, spread
 from veriloop import Constant, KeepAll, Key, Loop, SelectionBias, State, TopFraction
 from veriloop.exact.gaussian import (
     Drift,
@@ -22,6 +21,7 @@ from veriloop.exact.gaussian import (
     unverified_trace,
 )
 from veriloop.pools import POOLS
+from veriloop.study import Rows, follow, same, spread
 
 
 def mean_if_known(name: str, sample: np.ndarray) -> dict[str, Any]:

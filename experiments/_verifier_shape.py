@@ -10,8 +10,6 @@ import numpy as np
 from pydantic import Field
 from scipy.optimize import brentq
 
-from _config import Config, Positive, Seed, Whole
-from _run import Rows, follow, spread
 from veriloop import Bernoulli, Constant, Key, Quota
 from veriloop.linear import (
     Generate,
@@ -28,6 +26,7 @@ from veriloop.linear import (
     simulate_windows,
     windows_of,
 )
+from veriloop.study import Config, Positive, Rows, Seed, Whole, follow, spread
 
 DESIGN = {"rows", "dim", "noise", "radius", "design_seed", "direction_seed"}
 Family = Callable[[np.ndarray, float], Any]  # (center, radius) -> verifier

@@ -10,11 +10,10 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from _config import BadInput, Config, NotNegatives, Whole
 from _curation import TOLD, gaps, iterated, law_of, run_curated
-from _run import Rows, Unit, main, over_replicates
-from plots.curation import draw, summarise
+from figures.curation import draw, summarise
 from veriloop import Key
+from veriloop.study import BadInput, Config, NotNegatives, Rows, Unit, Whole, main, over_replicates
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Several = Annotated[int, Field(ge=2)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from _config import BadInput
 from _linear_designs import (
     DESIGNS,
     MeanMap,
@@ -12,8 +11,8 @@ from _linear_designs import (
     mean_strip,
     regression_strip,
 )
-from _run import Unit, main
-from plots.linear_designs import draw, summarise
+from figures.linear_designs import draw, summarise
+from veriloop.study import BadInput, Unit, main
 
 
 class Designs(OverRounds, MeanMap, RegressionMap):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from _config import BadInput, Shares, Whole
 from _linear_policies import Relabelled, averaged, closed_form, run_policy
-from _run import Rows, Unit, main
-from plots.linear_policies import POLICIES, draw, summarise
+from figures.linear_policies import POLICIES, draw, summarise
 from veriloop import Constant, Key, build
+from veriloop.study import BadInput, Rows, Shares, Unit, Whole, main
 
 
 class Policies(Relabelled):

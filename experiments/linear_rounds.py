@@ -6,12 +6,12 @@ from itertools import product
 
 import numpy as np
 
-from _config import BadInput, OnRealDesign, Sizes, Whole, per_round
+from _design import OnRealDesign
 from _linear_rounds import measured, predicted
-from _run import Rows, Unit, main
-from plots.linear_rounds import draw, summarise
+from figures.linear_rounds import draw, summarise
 from veriloop import Key
 from veriloop.linear import Problem, simulate
+from veriloop.study import BadInput, Rows, Sizes, Unit, Whole, main, per_round
 
 
 class Rounds(OnRealDesign):

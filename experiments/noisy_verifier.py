@@ -8,11 +8,10 @@ size are our derivation, in `veriloop.exact.noisy_labels`.
 
 from __future__ import annotations
 
-from _config import BadInput
 from _noisy_verifier import Ball, Rounds, Transition, ball, rounds, transition
-from _run import Unit, main
-from plots.noisy_verifier import draw, summarise
+from figures.noisy_verifier import draw, summarise
 from veriloop.exact.noisy_labels import classifier_with_errors
+from veriloop.study import BadInput, Unit, main
 
 
 class NoisyVerifier(Transition, Ball, Rounds):

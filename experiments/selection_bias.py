@@ -6,11 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from _config import BadInput, Config, NotNegatives, Positive, Whole
-from _run import Rows, Unit, main, over_replicates
 from _selection_bias import TOLD, Setting, expected, limit_trace, run_policy
-from plots.selection_bias import POLICIES, draw, summarise
+from figures.selection_bias import POLICIES, draw, summarise
 from veriloop import Key
+from veriloop.study import BadInput, Config, NotNegatives, Positive, Rows, Unit, Whole, main, over_replicates
 
 
 class Selection(Config):

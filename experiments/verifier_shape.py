@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from _config import BadInput, NotNegatives
-from _run import Rows, Unit, main
 from _verifier_shape import Shaped, by_inversion, by_loop, expectations, measured, setting
-from plots.verifier_shape import DESIGNS, SHAPES, draw, summarise
+from figures.verifier_shape import DESIGNS, SHAPES, draw, summarise
 from veriloop.linear import windows_of
+from veriloop.study import BadInput, NotNegatives, Rows, Unit, main
 
 
 class Shapes(Shaped):

@@ -326,7 +326,7 @@ def test_what_must_be_installed_is_named(cli, monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)
     code, out, err = cli("--arm", "verified")
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert f"stored candidates need {missing!r}; install it with: pip install 'veriloop[experiments]'" in err
+    assert f"stored candidates need {missing!r}; install it with: pip install 'veriloop[study]'" in err
 
 
 def test_a_filter_that_cannot_be_written_down_must_be_given(tmp_path):

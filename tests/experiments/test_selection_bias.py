@@ -30,7 +30,7 @@ def test_the_records_follow_what_they_state(truth, here):
 
 def test_published_numbers_are_drawn_only_beside_their_like(smoke):
     """Published ticks belong to a run of the published kind that reaches round 200."""
-    plots = import_module("plots.selection_bias")
+    plots = import_module("figures.selection_bias")
     rows = smoke(NAME).rows
 
     def ticks(rows):

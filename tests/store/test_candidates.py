@@ -34,7 +34,7 @@ from veriloop import (
 )
 from veriloop.store.candidates import FILE, StoredRound, stateful
 
-parquet = pytest.importorskip("pyarrow.parquet", reason="the extra [experiments] is not installed")
+parquet = pytest.importorskip("pyarrow.parquet", reason="the extra [study] is not installed")
 
 START = State(np.zeros(2))
 

@@ -32,7 +32,7 @@ from veriloop import (
     run,
     save_state,
 )
-from veriloop.store.folder import line
+from veriloop.records import line
 
 START = State(np.zeros(2))
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields, replace
 from functools import partial
@@ -22,11 +22,11 @@ from veriloop.core.candidates import Quota
 from veriloop.core.key import Key
 from veriloop.core.loop import Loop, Record, State, run
 from veriloop.core.parts import M
+from veriloop.records import Row, line
 from veriloop.store.candidates import FILE, needed, write_candidates
 from veriloop.store.fingerprints import fingerprint
 from veriloop.store.states import batch_name, is_batch, load_state, read_batch, save_state, write_batch
 
-Row = Mapping[str, Any]
 PARTS = [each.name for each in fields(Loop) if each.name != "chunk"]  # chunk changes no result
 
 
@@ -262,30 +262,26 @@ def replaced(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def line(values: Row) -> str:
-    """Return the row as one line of JSON; NaN, which JSON lacks, becomes null."""
-    clean = {name: _finite(name, value) for name, value in values.items()}
-    return json.dumps(clean, allow_nan=False, default=_plain) + "\n"
+def save_arrays(state: State, folder: Path) -> None:
+    """Write a state whose model is an array, and whose past is a tuple of arrays, without pickling."""
+    np.save(folder / "model.npy", state.model, allow_pickle=False)
+    past = as_batches(state.past)
+    for i, batch in enumerate(past):
+        np.save(folder / f"past_{i:04d}.npy", batch, allow_pickle=False)
+    (folder / "state.json").write_text(json.dumps({"round": state.round, "past": len(past)}))
+
+
+def load_arrays(folder: Path) -> State:
+    """Read back what `save_arrays` wrote."""
+    about = json.loads((folder / "state.json").read_text())
+    past = tuple(np.load(folder / f"past_{i:04d}.npy", allow_pickle=False) for i in range(about["past"]))
+    return State(np.load(folder / "model.npy", allow_pickle=False), about["round"], past)
 
 
 def _record(row: dict[str, Any]) -> Record:
     numbers = {name: float("nan") if value is None else value for name, value in row.items()}
     counts = {name: int(numbers.pop(name)) for name in ("round", "candidates", "kept")}
     return Record(**counts, metrics=numbers)
-
-
-def _finite(name: str, value: Any) -> Any:
-    if not isinstance(value, float | np.floating) or np.isfinite(value):
-        return value
-    if np.isnan(value):
-        return None
-    raise ValueError(f"the number {name!r} of a record must be finite or NaN, got {value}")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"a record holds plain numbers and strings, got {value!r}")
 
 
 def _damage(folder: Path) -> str:
