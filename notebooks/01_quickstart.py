@@ -114,8 +114,9 @@ plt.show()
 # limit. `check_verifier` asserts what the loop relies on: one real number a row, the same on every
 # call, and blind to the other rows.
 #
-# `replace` puts the verifier into the loop. This verifier makes things worse than no verifier at all. It cuts
-# high labels and never low ones, so every round pulls the labels down and nothing pulls them back.
+# `replace` puts the verifier into the loop. This verifier makes things worse than no verifier at
+# all. It cuts high labels and never low ones, so every round pulls the labels down and nothing
+# pulls them back.
 
 
 # %%
