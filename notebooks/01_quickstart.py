@@ -47,11 +47,12 @@ problem.truth.round(2), problem.center.round(2)
 #
 # A `Loop` is a value made of plain functions: generate, verify, filter, refit, measure. `run`
 # yields the state and the record of every round, and the body of the `for` loop is yours. The state
-# holds the model. The record holds plain numbers. `quota(100)` asks for 100 kept rows in each of
+# holds the model. The record holds plain numbers. `size(100)` asks for 100 kept rows in each of
 # eight fixed directions, however many candidates that takes.
 #
-# Round 0 is the estimate from real data. The key is the seed. Both loops get the same one, so they
-# start from the same estimate and share their random draws.
+# Round 0 is the start: the estimate from real data, before any row is generated. The key is the
+# seed. Both loops get the same one, so they start from the same estimate and share their random
+# draws.
 #
 # One run is noisy, so the second half of the cell repeats each loop with 20 keys and plots the mean
 # error by round. Bands are 95 % intervals for the mean. The verified loop improves on the real data
@@ -60,11 +61,13 @@ problem.truth.round(2), problem.center.round(2)
 # %%
 key = vl.Key(0)
 start = problem.start(key.fold("real"))
-for name, loop in {"verified": problem.loop(verify=problem.verifier), "unverified": problem.loop()}.items():
+with_ball = problem.loop(verify=problem.verifier)
+without = problem.loop()
+for name, loop in {"verified": with_ball, "unverified": without}.items():
     for state, record in vl.run(loop, key, start, [problem.size(100)] * 3):
         error = record.metrics["error_truth"]
-        kept = f"kept {record.acceptance:.0%}"
-        print(f"{name:10}  round {state.round}: {kept}, squared error {error:.3f} sigma^2")
+        rows = f"kept {record.kept:3} of {record.candidates:4} rows"
+        print(f"{name:10}  round {state.round}: {rows}, squared error {error:.3f} sigma^2")
 
 ROUNDS = 15
 
@@ -75,9 +78,7 @@ def error_by_round(loop, seeds=20):
     for key in map(vl.Key, range(seeds)):
         start = problem.start(key.fold("real"))
         rounds = vl.run(loop, key, start, [problem.size(100)] * ROUNDS)
-        metrics = [loop.measure(key, start.model)]
-        metrics += [record.metrics for _, record in rounds]
-        rows.append([each["error_truth"] for each in metrics])
+        rows.append([record.metrics["error_truth"] for _, record in rounds])
     return np.array(rows)
 
 
@@ -100,8 +101,8 @@ def show(arms):
     plt.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
-verified = error_by_round(problem.loop(verify=problem.verifier))
-unverified = error_by_round(problem.loop())
+verified = error_by_round(with_ball)
+unverified = error_by_round(without)
 show({"unverified": (unverified, GREY), "verified by the ball": (verified, BLUE)})
 plt.show()
 
@@ -113,8 +114,9 @@ plt.show()
 # limit. `check_verifier` asserts what the loop relies on: one real number a row, the same on every
 # call, and blind to the other rows.
 #
-# `replace` swaps the verifier in. This verifier makes things worse than no verifier at all. It cuts
-# high labels and never low ones, so every round pulls the labels down and nothing pulls them back.
+# `replace` puts the verifier into the loop. This verifier makes things worse than no verifier at
+# all. It cuts high labels and never low ones, so every round pulls the labels down and nothing
+# pulls them back.
 
 
 # %%
@@ -127,8 +129,8 @@ class LabelLimit:
 
 
 limit = LabelLimit(3.0)
-check_verifier(limit, problem.loop().generate(vl.Key(0), problem.truth, 200))
-limited = error_by_round(problem.loop(verify=limit))
+check_verifier(limit, without.generate(vl.Key(0), problem.truth, 200))
+limited = error_by_round(replace(without, verify=limit))
 show({"label limit": (limited, ORANGE), "unverified": (unverified, GREY), "ball": (verified, BLUE)})
 plt.show()
 
@@ -139,24 +141,24 @@ plt.show()
 # The record then holds the acceptance of each part. It also holds error rates against an oracle,
 # which here is the ball before `Noisy` flipped its verdicts. `false_accept` is the share kept of
 # what the oracle rejects. `false_accept_ball` should be near 0.2, and `false_accept` lower, since
-# some of those rows exceed the limit.
+# some of those rows exceed the limit. `step` does one round.
 
 # %%
 both = vl.all_of(ball=vl.Noisy(problem.verifier, false_accept=0.2), limit=limit)
-_, record = next(vl.run(problem.loop(verify=both), key, start, [problem.size(2000)]))
+_, record = replace(without, verify=both).step(key, start, problem.size(2000))
 {name: round(value, 3) for name, value in record.metrics.items()}
 
 # %% [markdown]
 # ## Change what the model is fitted to
 #
 # By default each model is fitted to the newest kept rows alone. A pool changes that. `Accumulate`
-# keeps everything, the real rows among it, which `real_estimate` leaves in `State.past`. With
+# keeps everything, the real rows among it, which `problem.start` leaves in `State.past`. With
 # accumulation alone the drift dies out, but above the error of the real data. With the verifier
 # alone it stops below. Together they have the lowest error here.
 
 # %%
-pile = error_by_round(replace(problem.loop(), pool=vl.Accumulate()))
-verified_pile = error_by_round(replace(problem.loop(verify=problem.verifier), pool=vl.Accumulate()))
+pile = error_by_round(replace(without, pool=vl.Accumulate()))
+verified_pile = error_by_round(replace(with_ball, pool=vl.Accumulate()))
 show(
     {
         "unverified": (unverified, GREY),
@@ -192,14 +194,14 @@ plt.show()
 #
 # A `Key` is an address in a tree of random streams. It is never used up. Round 7 draws the same
 # numbers whether or not rounds 1 to 6 ran in this process, so a saved state is a complete
-# checkpoint. The cell stops after round 5, continues from its state, and gets the same records and
-# the same model, bit for bit. `RunDir` does the saving for long runs.
+# checkpoint. The cell takes the state after round 5, continues from it with round 6, and gets the
+# same records and the same model, bit for bit. `RunDir` does the saving for long runs.
 
 # %%
 sizes = [problem.size(100)] * ROUNDS
-whole = list(vl.run(problem.loop(verify=problem.verifier), key, start, sizes))
-state_5, _ = whole[4]
-rest = list(vl.run(problem.loop(verify=problem.verifier), key, state_5, sizes))  # starts after state_5.round
-assert [record for _, record in rest] == [record for _, record in whole[5:]]
+whole = list(vl.run(with_ball, key, start, sizes))
+state_5, _ = whole[5]
+rest = list(vl.run(with_ball, key, state_5, sizes))
+assert [record for _, record in rest] == [record for _, record in whole[6:]]
 assert np.array_equal(rest[-1][0].model, whole[-1][0].model)
 print(f"rounds {rest[0][1].round} to {rest[-1][1].round} again: identical")

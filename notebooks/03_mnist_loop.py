@@ -114,23 +114,22 @@ show(real=mnist.balanced(key.fold("show"), data.train, 80), first_model=drawn(st
 # %% [markdown]
 # ## Two arms
 #
-# `Discriminate` trains a discriminator on real images and on as many of the current model. It is
-# retrained every round. `problem.loop(retrain=...)` verifies with it, `problem.loop()` does not
-# verify. Both arms have the same key, so they share their random numbers, and both keep equally
-# many images. A verified round draws ten times as many.
+# `Discriminate` trains a discriminator on real images and on as many of the current model. As
+# `retrained` it is trained anew every round. `problem.loop(verify=...)` verifies with it,
+# `problem.loop()` does not verify. Both arms have the same key, so they share their random numbers.
+# Both draw ten times as many images as they keep. The verified arm keeps the best tenth of every
+# digit, the unverified arm a random tenth.
 
 # %%
 known_images = mnist.balanced(key.fold("known"), data.train, known)
-discriminate = mnist.Discriminate(real=known_images, training=judging)
+discriminate = mnist.retrained(mnist.Discriminate(real=known_images, training=judging))
 
 
-def follow(loop, size):
+def follow(loop):
     """Return the metrics of every round's model, from round 0 on, and the last model."""
-    history = list(vl.run(loop, key, start, [size] * rounds))
-    metrics = [problem.measure(key.fold(0), start.model)]
-    metrics += [record.metrics for _, record in history]
+    history = list(vl.run(loop, key, start, [problem.size(kept)] * rounds))
     last, _ = history[-1]
-    return metrics, last.model
+    return [record.metrics for _, record in history], last.model
 
 
 def curves(**arms):
@@ -146,8 +145,8 @@ def curves(**arms):
     plt.show()
 
 
-verified, verified_model = follow(problem.loop(retrain=discriminate), problem.candidates(kept))
-unverified, unverified_model = follow(problem.loop(), kept)
+verified, verified_model = follow(problem.loop(verify=discriminate))
+unverified, unverified_model = follow(problem.loop())
 curves(verified=(verified, BLUE), unverified=(unverified, GREY))
 
 # %% [markdown]
@@ -201,7 +200,7 @@ class Nearest:
 
 nearest = Nearest(initial)
 check_verifier(nearest, mnist.Generate()(key, start.model, 200))
-own, own_model = follow(problem.loop(verifier=nearest), problem.candidates(kept))
+own, own_model = follow(problem.loop(verify=nearest))
 curves(verified=(verified, BLUE), unverified=(unverified, GREY), nearest=(own, ORANGE))
 
 # %% [markdown]
@@ -236,7 +235,6 @@ show(verified=drawn(verified_model), nearest=drawn(own_model))
 # %%
 pool = vl.MixReal(initial.bernoulli(key.fold("mixed")), fraction=0.05)
 mixed = replace(problem, pool=pool)
-loop = mixed.loop(retrain=discriminate)
-state, record = next(vl.run(loop, key, start, [mixed.candidates(kept)]))
+state, record = mixed.loop(verify=discriminate).step(key, start, mixed.size(kept))
 print(f"kept {record.kept:,} of {record.candidates:,}")
 print(f"the verifier would have passed {record.metrics['passed']:.1%}")

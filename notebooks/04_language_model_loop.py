@@ -52,7 +52,7 @@ print(data.train.articles[0], data.train.references[0], sep="\n-> ")
 #
 # `Prompt` puts an article into words and cuts it where it is too long, `Generate` writes,
 # `FineTune` fits, `Measure` compares with references, and `Problem` holds them together. Loss falls
-# on the summary alone, its end token included.
+# on the summary alone, its end token included. What `run` yields first is the start, round 0.
 
 # %%
 prompt = xsum.Prompt(tokenizer, tokens=160, summary_tokens=36)
@@ -65,30 +65,30 @@ problem = xsum.Problem(
     generate=xsum.Generate(articles=data.train, prompt=prompt, batch=120),
     first=long,
     refit=short,
+    keep=1 / 5,
     measure=xsum.Measure(generate=unseen, facts=True),
 )
 start = problem.start(key)
-start_metrics = problem.measure(key.fold(0), start.model)
-for name, value in start_metrics.items():
+ROUNDS = 3
+sizes = [problem.size(48)] * ROUNDS  # 240 candidates, one an article, of which 48 are kept
+_, at_start = next(vl.run(problem.loop(), key, start, sizes))
+for name, value in at_start.metrics.items():
     print(f"{name:16} {value:.3g}")
 
 # %% [markdown]
 # ## With a verifier, and without
 #
 # ROUGE against the reference is the paper's verifier: an oracle, as it knows what the summary
-# should be. `problem.loop(1 / 5, verifier=...)` keeps the best fifth. Without a verifier it keeps a
-# fifth at random. Both arms have the same key, so what differs is the choice alone.
+# should be. `problem.loop(verify=...)` keeps the best fifth. Without a verifier it keeps a fifth at
+# random. Both arms have the same key, so what differs is the choice alone.
+
 
 # %%
-ROUNDS = 3
-
-
-def follow(verifier=None):
+def follow(verify=None):
     """Return the metrics of all rounds, and their models."""
-    loop = problem.loop(1 / 5, verifier=verifier)
-    rounds = list(vl.run(loop, key, start, [len(problem.generate)] * ROUNDS))
-    metrics = [start_metrics, *(record.metrics for _, record in rounds)]
-    models = [start.model, *(state.model for state, _ in rounds)]
+    rounds = list(vl.run(problem.loop(verify=verify), key, start, sizes))
+    metrics = [record.metrics for _, record in rounds]
+    models = [state.model for state, _ in rounds]
     return metrics, models
 
 
@@ -109,7 +109,7 @@ def curves():
 
 def ends():
     """Print ROUGE-1 of the first model and of each arm's last."""
-    print(f"ROUGE-1: {start_metrics['rouge1']:.2f} at the start")
+    print(f"ROUGE-1: {at_start.metrics['rouge1']:.2f} at the start")
     for label, (metrics, _) in arms.items():
         print(f"{label:8} {metrics[-1]['rouge1']:.2f}")
 
@@ -201,8 +201,7 @@ for label, share in found_after.items():
 
 # %%
 both = vl.all_of(words=words, fresh=xsum.LittleRepetition(), brief=xsum.Brevity(20))
-loop = problem.loop(1 / 5, verifier=both)
-state, record = next(vl.run(loop, key, start, [len(problem.generate)]))
+state, record = problem.loop(verify=both).step(key, start, sizes[0])
 for name, value in record.metrics.items():
     if name.startswith("acceptance") or name.endswith("_rouge1"):
         print(f"{name:18} {value:.2f}")

@@ -327,9 +327,10 @@ print(on_images["judge"](key, data.test[:8]).scores)
 # are read by the network that also measures the loop, so for digits this human marks their own
 # homework.
 #
-# Of rows, a score of 0 or more is kept, until there are 100 in each direction. Of images the best
-# tenth is kept, whatever the scores. All arms share their random numbers. The left half also has
-# the verifier that is built in, the knowledge ball.
+# `replace` puts each verifier into the loop of either problem. Of rows, a score of 0 or more is
+# kept, until there are 100 in each direction. Of images the best tenth is kept, whatever the
+# scores, and a random tenth without a verifier. All arms share their random numbers. The left half
+# also has the verifier that is built in, the knowledge ball.
 #
 # Left: means of 10 seeds with 95 % intervals. Right: how many more of an arm's last images can be
 # read than of the unverified arm's from the same seed, for two seeds (dots) and in the mean (line).
@@ -356,11 +357,12 @@ on_rows["human"] = vl.Noisy(near, false_accept=0.1, false_reject=0.2)
 reads = mnist.DigitOracle(reader)
 on_images["human"] = vl.Noisy(reads, false_accept=0.1, false_reject=0.2)
 
-row_loops = {"unverified": regression.loop(), "built in": regression.loop(verify=regression.verifier)}
+row_loops = {"unverified": regression.loop()}
+row_loops["built in"] = regression.loop(verify=regression.verifier)
 image_loops = {"unverified": digits.loop()}
 for name in on_rows:
-    row_loops[name] = regression.loop(verify=on_rows[name])
-    image_loops[name] = digits.loop(verifier=on_images[name])
+    row_loops[name] = replace(regression.loop(), verify=on_rows[name])
+    image_loops[name] = replace(digits.loop(), verify=on_images[name])
 
 errors = {}
 for name, loop in row_loops.items():
@@ -368,21 +370,17 @@ for name, loop in row_loops.items():
     for seed in range(ROW_SEEDS):
         k = vl.Key(seed)
         start = regression.start(k.fold("real"))
-        errors[name][seed, 0] = loop.measure(k, start.model)["error_truth"]
-        for state, record in vl.run(loop, k, start, [regression.quota(100)] * ROW_ROUNDS):
-            errors[name][seed, state.round] = record.metrics["error_truth"]
+        rounds = vl.run(loop, k, start, [regression.size(100)] * ROW_ROUNDS)
+        errors[name][seed] = [record.metrics["error_truth"] for _, record in rounds]
 
 start = digits.start(key)
 read = {}
 print("            images kept  without verdict  read at the end")
 for name, loop in image_loops.items():
-    size = digits.candidates(KEPT)
-    if name == "unverified":
-        size = KEPT
     read[name] = np.empty(IMAGE_SEEDS)
     for seed in range(IMAGE_SEEDS):
         k = vl.Key(seed)
-        *_, (state, record) = vl.run(loop, k, start, [size] * IMAGE_ROUNDS)
+        *_, (state, record) = vl.run(loop, k, start, [digits.size(KEPT)] * IMAGE_ROUNDS)
         read[name][seed] = readable(k, state.model)
     no_verdict = record.metrics["no_verdict"]
     print(f"{name:11} {record.acceptance:11.0%} {no_verdict:16} {read[name].mean():16.0%}")

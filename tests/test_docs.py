@@ -48,6 +48,18 @@ def test_readme_names_files_that_exist(readme):
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
+def test_readme_names_functions_that_exist(readme):
+    """Every `vl.NAME`, also outside the blocks that run."""
+    named = set(re.findall(r"\bvl\.(\w+)", readme))
+    assert len(named) > 5
+    assert [name for name in sorted(named) if not hasattr(veriloop, name)] == []
+
+
+def test_readme_says_first_what_accepts(readme):
+    """In its first example, as 0 for wrong and 1 for right would be a trap."""
+    assert "score 0 or more" in python_blocks(readme)[0]
+
+
 def test_python_blocks_are_found():
     text = "a\n```python\nx = 1\n```\n```bash\nls\n```\n```python title\ny = x\n\nz = y\n```\n"
     assert python_blocks(text) == ["x = 1\n", "y = x\n\nz = y\n"]

@@ -19,7 +19,6 @@ from veriloop import (
     RunDir,
     State,
     Threshold,
-    Verdict,
     run,
     schedules,
 )
@@ -155,7 +154,7 @@ def test_a_run_folder_tells_two_schedules_apart(tmp_path):
 def test_a_cut_at_a_quantile_of_the_start_keeps_that_share_of_its_round():
     """The recipe of the docstring: a tenth, by its standard error with both samples' errors."""
     n = 20_000
-    cut = np.nanquantile(Verdict.of(LOOP.verify(Key(0), LOOP.generate(Key(1), 0.0, n))).scores, 0.9)
+    cut = np.nanquantile(LOOP.verify(Key(0), LOOP.generate(Key(1), 0.0, n)), 0.9)
     _, record = replace(LOOP, filter=Threshold(float(cut))).step(Key(2), State(0.0), n)
     assert abs(record.acceptance - 0.1) < 4 * np.sqrt(2 * 0.1 * 0.9 / n)
 

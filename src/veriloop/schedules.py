@@ -43,11 +43,12 @@ def geometric(first: int, last: int, rounds: int) -> list[int]:
 def by_round(values: Sequence[Part]) -> EachRound[Part]:
     """Return a part of the loop that takes `values[k - 1]` in round k.
 
-    A filter that grows stricter is `by_round([Threshold(cut) for cut in np.linspace(0, 1, rounds)])`. One cut that
-    keeps about a tenth of the first round needs no schedule: it is the 0.9 quantile of the start's scores, as in
-    `Threshold(np.nanquantile(Verdict.of(loop.verify(key, loop.generate(key, model, n))).scores, 0.9))`.
+    A filter that grows stricter is `by_round([Threshold(cut) for cut in np.linspace(0, 1, 5)])`.
+    One cut for all rounds that keeps a tenth of the first needs no schedule. It is a `Threshold`
+    at the 0.9 quantile of the scores of the start's rows:
+    `np.nanquantile(loop.verify(key, loop.generate(key, model, n)), 0.9)`.
 
-    values: one part a round, `None` or an `EachRound` among them where the loop allows it.
+    values: one part a round. One may be an `EachRound`, or `None` where the loop takes it.
 
     >>> from veriloop import State, Threshold
     >>> stricter = by_round([Threshold(0.1), Threshold(0.2)])

@@ -76,7 +76,7 @@ def test_the_verifier_and_the_loop_are_the_papers():
 
 
 def test_a_loop_has_no_verifier_unless_one_is_given():
-    """And the filter given, in place of the default; a verifier put in by replace makes the same loop."""
+    """And the filter given, in place of the default; one put in by replace makes the same loop."""
     problem = Problem.gaussian(bias=0.5, radius=0.3)
     plain, verified = problem.loop(), problem.loop(verify=problem.verifier, filter=Threshold(0.2))
     assert plain.verify is None and plain.filter == Threshold(0.0)
@@ -110,27 +110,32 @@ def test_the_contract_of_backends(verified):
 
 
 def test_round_0_is_the_estimate_from_real_data():
-    """Its errors are those of that model, whatever the run's key; no rows are drawn for it, or counted."""
+    """Its errors are those of that model, whatever the run's key; no rows are drawn for it."""
     problem = Problem.gaussian(bias=0.5, radius=0.3, dim=4, rows=12, noise=0.5)
     start = problem.start(Key(0))
-    state, record = next(run(problem.loop(verify=problem.verifier), Key(1), start, [problem.size(15)]))
+    loop = problem.loop(verify=problem.verifier)
+    state, record = next(run(loop, Key(1), start, [problem.size(15)]))
     assert state is start
     for name, center in (("error_truth", problem.truth), ("error_center", problem.center)):
-        assert record.metrics[name] == pytest.approx(np.sum((start.model - center) ** 2) / 0.5**2, rel=1e-12)
+        wanted = np.sum((start.model - center) ** 2) / 0.5**2
+        assert record.metrics[name] == pytest.approx(wanted, rel=1e-12)
     assert (record.round, record.candidates, record.kept) == (0, 0, 0)
 
 
 def test_the_start_carries_its_real_data():
-    """Under Accumulate the first refit is to the real rows, which the start was fitted to, and the kept ones."""
+    """Under Accumulate the first refit is to those real rows and to the kept ones."""
     problem = Problem.gaussian(bias=0.5, radius=0.3, dim=4, rows=12)
     start = problem.start(Key(0))
     (real,) = start.past
     np.testing.assert_array_equal(real.x, problem.real_x)
     np.testing.assert_array_equal(start.model, least_squares(Key(9), problem.truth, real))
     seen = []
-    loop = replace(
-        problem.loop(), pool=Accumulate(), refit=lambda key, model, batch: seen.append(len(batch)) or model
-    )
+
+    def refit(key, model, batch):
+        seen.append(len(batch))
+        return model
+
+    loop = replace(problem.loop(), pool=Accumulate(), refit=refit)
     list(run(loop, Key(1), start, [problem.size(5)] * 2))
     assert seen == [12 + 20, 12 + 40]
 
@@ -155,11 +160,13 @@ def test_a_quota_keeps_so_many_rows_in_every_direction():
     seen = []
 
     def observe(key, batch, scores, mask):
-        seen.append(np.bincount(FixedDesign(problem.basis).group(batch[mask]), minlength=3).tolist())
+        directions = FixedDesign(problem.basis).group(batch[mask])
+        seen.append(np.bincount(directions, minlength=3).tolist())
         return {}
 
     def count(loop):
-        return replace(loop, observe=observe).step(Key(1), State(problem.truth), problem.size(20))[1]
+        watched = replace(loop, observe=observe)
+        return watched.step(Key(1), State(problem.truth), problem.size(20))[1]
 
     verified, open_ = count(problem.loop(verify=problem.verifier)), count(problem.loop())
     assert seen == [[20] * 3, [20] * 3]

@@ -1,6 +1,8 @@
 """Notebooks are short, import the library and little else, and each has a test that executes it."""
 
 import ast
+import re
+from importlib import import_module
 from pathlib import Path
 
 import jupytext
@@ -24,6 +26,20 @@ def test_each_notebook_is_executed(path):
 def test_notebook_is_short(path):
     assert len(jupytext.read(path).cells) < 15
     assert [line for line in path.read_text().splitlines() if len(line) > 100] == []
+
+
+@each_notebook
+def test_notebook_names_what_the_library_has(path):
+    """In its text too, where nothing runs: every `vl.NAME`, and every name of a backend."""
+    for short, part in re.findall(r"\b(vl|linear|mnist|xsum)\.(\w+)", path.read_text()):
+        module = "veriloop"
+        if short != "vl":
+            module = f"veriloop.{short}"
+        try:
+            library = import_module(module)
+        except ImportError as error:
+            pytest.skip(f"the extra is not installed: {error}")
+        assert hasattr(library, part), f"{short}.{part} is not there"
 
 
 @each_notebook
