@@ -1,15 +1,15 @@
-"""A figure's verified arm is what the public names give: `Problem.loop(retrain=...)` through `run`.
+"""A figure's verified arm is what the public names give: `problem.loop(verify=retrained(...))` through `run`.
 
-A figure makes its verifier outside of `Problem.loop`, from `key.fold(k, "loop", "retrain")` of the
-seed's key. `run` hands `key.fold(k, "loop")` to what makes round k's loop, and `Problem.loop` folds
-"retrain" into that. A fold of several labels is one fold after another, so the two keys are one.
+A figure makes its verifiers from `key.fold(k, "loop", "retrain")` of the seed's key, since one that
+goes on from an earlier verifier needs the keys of earlier rounds too. `run` hands the same key to
+what makes the verifier of round k.
 """
 
 import json
 
 import pytest
 
-from veriloop import Key, run
+from veriloop import Constant, EachRound, Key, run
 from veriloop.mnist import (
     Discriminate,
     Measure,
@@ -19,6 +19,7 @@ from veriloop.mnist import (
     balanced,
     feature_net,
     load,
+    retrained,
 )
 
 SEED, ROUNDS, KEPT = 5, 2, 100
@@ -45,16 +46,17 @@ def cache(tmp_path_factory):
 
 
 def test_the_key_of_a_round_and_its_verifier_is_the_figures():
-    """`run` gives the maker of round k's loop the key that a figure writes down."""
+    """`run` gives what makes round k's verifier the key that a figure writes down."""
     given = []
 
-    def loop(key, state):
-        given.append(key.fold("retrain"))
-        return problem.loop(verify=problem.verifier)(key, state)
+    def make(key, state):
+        given.append(key)
+        return Constant()
 
-    digits, short = load("digits"), Refit(model="mlp", training=Training(steps=1))
+    digits = load("digits")
+    short = Refit(model="mlp", training=Training(steps=1))
     problem = Problem(initial=digits.train[:20], first=short, refit=short, test=digits.test[:20])
-    assert len(list(run(loop, Key(SEED), problem.start(Key(SEED)), [KEPT] * ROUNDS))) == ROUNDS
+    list(run(problem.loop(verify=EachRound(make)), Key(SEED), problem.start(Key(SEED)), [KEPT] * ROUNDS))
     assert given == [Key(SEED).fold(k, "loop", "retrain") for k in (1, 2)]
 
 
@@ -80,12 +82,9 @@ def test_the_public_path_gives_the_figures_numbers(here):
     )
     known = balanced(key.fold("judge"), digits.train, config["judge"]["real"])
     training = Training(**config["judge"]["fit"])
-    loop = problem.loop(retrain=Discriminate(real=known, training=training))
-    start, sizes = problem.start(key), [problem.candidates(KEPT)] * ROUNDS
-    records = [record for _, record in run(loop, key, start, sizes)]
-
-    wanted = [{"round": 0, "candidates": 0, "kept": 0, **problem.measure(key.fold(0), start.model)}]
-    wanted += [record.row() for record in records]
+    loop = problem.loop(verify=retrained(Discriminate(real=known, training=training)))
+    sizes = [problem.size(KEPT)] * ROUNDS
+    wanted = [record.row() for _, record in run(loop, key, problem.start(key), sizes)]
     assert len(arm) == len(wanted) == ROUNDS + 1
     for ours, theirs in zip(wanted, arm, strict=True):
         assert {name: theirs[name] for name in ours} == ours

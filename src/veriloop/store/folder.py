@@ -175,10 +175,13 @@ class RunDir:
         about["key"] = [key.seed, *key.path]
         about["start"] = fingerprint([state.model, state.round, as_batches(state.past)])
         about["sizes"] = [_size(n) for n in sizes]
-        file = self.path / f"{name}.json"
+        file = self.path / "loops" / f"{name}.json"
         if not file.exists():
             if first_process():
-                file.write_text(json.dumps(about))
+                file.parent.mkdir(exist_ok=True)
+                written = file.with_suffix(".tmp")
+                written.write_text(json.dumps(about))
+                os.replace(written, file)
             return
         before = json.loads(file.read_text())
         shared = min(len(about["sizes"]), len(before["sizes"]))
