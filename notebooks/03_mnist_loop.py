@@ -161,7 +161,7 @@ curves(verified=(verified, BLUE), unverified=(unverified, GREY))
 # 0.04 below. Three keys and 500 images are too few to show more.
 #
 # On MNIST, in a run with key 0, verifying did more. The images of the unverified arm moved away
-# from real ones, MNIST-FID rising from 310 to 545 in five rounds, and fewer of them could be read.
+# from real ones, MNIST-FID rising from 310 to 547 in five rounds, and fewer of them could be read.
 # Those of the verified arm came closer, to 274, and from round 2 on more and more of them could be
 # read. One key proves little: `experiments/mnist_schedules.py` repeats this with many keys, longer
 # refits, and intervals.
