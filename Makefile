@@ -34,7 +34,7 @@ bench: .venv/ready  ## the speed tables; let nothing else run
 .venv/first: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("veriloop needs Python 3.11 or newer, and $(PYTHON) is %d.%d: give another, as in make PYTHON=python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
-	$(INSTALL) '.[experiments]'
+	$(INSTALL) '.[study]'
 	@touch $@
 
 .venv/ready: .venv/first

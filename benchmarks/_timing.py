@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
-sys.path.append(str(Path(__file__).parents[1] / "experiments"))
-from _folder import processor as processor
+from veriloop.study.folder import processor as processor
 
 
 def seconds(*works: Callable[[], object], repeats: int = 7) -> np.ndarray:

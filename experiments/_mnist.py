@@ -15,10 +15,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.dataclasses import dataclass
 
-from _config import BadInput, Config, Sizes, Whole, per_round
-from _run import Rows, Unit, say, tell
-from _shared import Shared
-from plots._mnist import MAIN
+from figures._mnist import MAIN
 from veriloop import EachRound, KeepAll, Key, Loop, Quota, Replace, RunDir, State, Threshold, build
 from veriloop.mnist import (
     CVAE,
@@ -38,6 +35,8 @@ from veriloop.mnist import (
     probabilities,
 )
 from veriloop.mnist.features import DEVIATION, MEAN
+from veriloop.study import BadInput, Config, Rows, Sizes, Unit, Whole, per_round, say, tell
+from veriloop.study.shared import Shared
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", strict=True))

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
+from veriloop.study.config import read_yaml
 
 HERE = Path(__file__).resolve().parent
 
@@ -117,8 +117,7 @@ def _folder(name: str, arguments: argparse.Namespace) -> Path:
 
 def _is_of_digits(name: str) -> bool:
     """Tell whether the figure's configuration has values of its own for scikit-learn's digits."""
-    config = yaml.safe_load((HERE.parent / "configs" / f"{name}.yaml").read_text())
-    return "on_digits" in config
+    return "on_digits" in read_yaml(HERE.parent / "configs" / f"{name}.yaml")
 
 
 def _report(made: Sequence[Made]) -> str:

@@ -11,9 +11,8 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from _config import BadInput, Config, Positive, Whole
-from _run import Rows, tell
 from veriloop import EachRound, Key, Loop, RandomFraction, RunDir, TopFraction, build
+from veriloop.study import BadInput, Config, Positive, Rows, Whole, tell
 from veriloop.xsum import (
     Data,
     FineTune,

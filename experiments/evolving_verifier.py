@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from _config import BadInput, Whole
 from _mnist import Arm, Digits, both, every_round, per_seed, prepare, schedule
-from _run import Unit, main
-from plots.evolving_verifier import draw, summarise
+from figures.evolving_verifier import draw, summarise
 from veriloop import schedules
+from veriloop.study import BadInput, Unit, Whole, main
 
 
 class EvolvingVerifier(Digits):

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from _config import OnRealDesign, Whole
-from _run import Rows, Unit, main, spread
-from plots.linear_landscape import draw, summarise
+from _design import OnRealDesign
+from figures.linear_landscape import draw, summarise
 from veriloop import Key
 from veriloop.linear import Problem, simulate, theory
+from veriloop.study import Rows, Unit, Whole, main, spread
 
 
 class Landscape(OnRealDesign):

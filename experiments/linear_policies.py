@@ -1,131 +1,43 @@
-"""Data policies of the literature, each with and without the verifier, against their closed forms."""
+"""Data policies of the literature, with and without the verifier, against their closed forms."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
-import numpy as np
-from pydantic import Field
-
-from _config import BadInput, Config, NotNegative, Positive, Shares, Whole
-from _run import Rows, Unit, follow, main, spread
-from plots.linear_policies import POLICIES, draw, summarise
-from veriloop import (
-    Accumulate,
-    AccumulateSubsample,
-    Constant,
-    FreshReal,
-    Key,
-    Loop,
-    MixReal,
-    Quota,
-    Replace,
-    State,
-    Threshold,
-    build,
-)
-from veriloop.linear import (
-    Errors,
-    FixedDesign,
-    Generate,
-    KnowledgeBall,
-    Samples,
-    WeightedReal,
-    least_squares,
-    policies,
-)
+from _linear_policies import Relabelled, averaged, closed_form, run_policy
+from figures.linear_policies import POLICIES, draw, summarise
+from veriloop import Constant, Key, build
+from veriloop.study import BadInput, Rows, Shares, Unit, Whole, main
 
 
-class Policies(Config):
-    """One real design a replicate, relabelled every round; `sizes` rows are kept each round."""
+class Policies(Relabelled):
+    """All policies, with half real data where they mix it, and a sweep over the share of it."""
 
-    dim: Annotated[int, Field(ge=2)]
-    sizes: Whole
-    budget: Whole  # the most candidates a round may draw
-    rounds: Whole
     replicates: Whole
-    noise: Positive
-    radius: NotNegative
-    bias: NotNegative
     weights: Shares  # shares of fresh real data to sweep
-    verifier: dict[str, Any] | None = None  # {call: module:name, ...} in place of the knowledge ball
+    verifier: dict[str, Any] | None = None  # {call: module:name, ...}, not the ball
 
 
 def arms(config: Policies, policy: str, weight: float | None) -> Rows:
-    """Run one policy's replicates without and with the verifier, on shared keys, and average them by round."""
+    """Run one policy without and with the verifier, on shared keys."""
+    verifier = None if config.verifier is None else build(config.verifier)
     keys = [Key(config.seed).fold(i) for i in range(config.replicates)]
-    runs = {
-        verified: [_replicate(config, policy, weight, verified, key) for key in keys] for verified in (False, True)
-    }
-    about = {"policy": policy, "weight": weight, "seed": config.seed, "replicates": config.replicates}
-    forms, rows = _closed_form(policy, weight, config), []
-    for verified, own in runs.items():
-        kind = "verified" if verified else "unverified"
-        name = {"arm": f"{policy}{'' if weight is None else weight}-{kind}", "verified": verified}
-        for k in range(config.rounds + 1):
-            means = {key: float(np.mean([run[k][key] for run in own])) for key in own[0][k]}
-            row = name | about | means | {"round": k}
-            error, unverified = (np.array([run[k]["error_truth"] for run in each]) for each in (own, runs[False]))
-            row |= spread("error_truth", error) | spread("gain_truth", unverified - error)
-            rows.append(row | {"closed_form": None if forms is None or verified else forms[k]})
-    return rows
-
-
-def _replicate(config: Policies, policy: str, weight: float | None, verified: bool, key: Key) -> Rows:
-    """One run of the generic loop; arms share the real data and every candidate's random lots."""
-    n, noise = config.sizes, config.noise
-    truth = np.ones(config.dim)
-    center = truth + config.bias * _unit(key.fold("direction").numpy().standard_normal(config.dim))
-    real_x = key.fold("design").numpy().standard_normal((n, config.dim))
-    write = Generate(FixedDesign(real_x), noise)
-    ball = KnowledgeBall(center, config.radius, noise * np.sqrt(2 / np.pi))
-
-    def label(key: Key, n: int) -> Samples:
-        return write(key, truth, n)
-
-    real = label(key.fold("real"), n)
-    loop = Loop(
-        generate=write,
-        verify=(ball if config.verifier is None else build(config.verifier)) if verified else Constant(),
-        filter=Threshold(0.0),
-        refit=least_squares,
-        measure=Errors(truth, center, noise),
-        pool=_pool(policy, weight, real, label, n),
-    )
-    start = State(least_squares(key, truth, real), past=(real,))
-    return follow(loop, key, start, [Quota(n, budget=config.budget)] * config.rounds)
-
-
-def _unit(vector: np.ndarray) -> np.ndarray:
-    return vector / np.linalg.norm(vector)
-
-
-def _pool(policy: str, weight: float | None, real: Samples, label: Callable[[Key, int], Samples], n: int) -> Any:
-    if weight is not None:
-        return WeightedReal(label, n, weight)
-    pools = (Replace(), Accumulate(), AccumulateSubsample(n), MixReal(real, 0.5), FreshReal(label, n))
-    return pools[POLICIES.index(policy)]
-
-
-def _closed_form(policy: str, weight: float | None, config: Policies) -> list[float] | None:
-    """The unverified expectation of error_truth by round, for one design relabelled, averaged over designs."""
-    rounds = config.rounds
-    paths = {
-        "replace": policies.replaced(rounds),
-        "accumulate": policies.accumulated(rounds),
-        "subsample": None,  # a subset of the rows is another design
-        "mix": policies.fixed_real(rounds, 0.5),
-        "fresh": policies.fresh_real(rounds, 0.5),
-    }
-    path = paths[policy] if weight is None else policies.fresh_real(rounds, weight)
-    return None if path is None else list(path * policies.one_fit(config.sizes, config.dim))
+    unverified = [run_policy(config, policy, weight, Constant(), key) for key in keys]
+    verified = [run_policy(config, policy, weight, verifier, key) for key in keys]
+    about = {"policy": policy, "weight": weight}
+    about |= {"seed": config.seed, "replicates": config.replicates}
+    name = {"arm": f"{policy}{weight or ''}-unverified", "verified": False} | about
+    known = zip(averaged(unverified, unverified), closed_form(config, policy, weight), strict=True)
+    rows = [name | row | {"closed_form": form} for row, form in known]
+    name = {"arm": f"{policy}{weight or ''}-verified", "verified": True} | about
+    return rows + [name | row | {"closed_form": None} for row in averaged(verified, unverified)]
 
 
 def units(config: Policies) -> list[Unit]:
     """One unit a policy, verified and not; then the sweep over the real share."""
     if config.budget < config.sizes:
-        raise BadInput(f"budget: got {config.budget}, must be at least sizes, the {config.sizes} rows kept a round")
+        rows = f"the {config.sizes} rows kept a round"
+        raise BadInput(f"budget: got {config.budget}, must be at least sizes, {rows}")
     if config.sizes < config.dim + 2:
         raise BadInput(f"sizes: got {config.sizes}, must be at least dim + 2 = {config.dim + 2}")
     try:
@@ -133,8 +45,10 @@ def units(config: Policies) -> list[Unit]:
             build(config.verifier)
     except ValueError as error:
         raise BadInput(f"verifier: {error}") from None
-    work = [(policy, None) for policy in POLICIES] + [("weight", weight) for weight in config.weights]
-    return [Unit(f"{policy}{weight or ''}", config.rounds, arms, (policy, weight)) for policy, weight in work]
+    work = [Unit(policy, config.rounds, arms, (policy, None)) for policy in POLICIES]
+    for weight in config.weights:
+        work.append(Unit(f"weight{weight}", config.rounds, arms, ("weight", weight)))
+    return work
 
 
 if __name__ == "__main__":

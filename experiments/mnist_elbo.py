@@ -1,8 +1,8 @@
 """More images every round and a label-smoothed conditional verifier: the ELBO, its two parts, and the verifier."""
 
 from _mnist import Digits, both, per_seed, prepare, schedules
-from _run import Unit, main
-from plots.mnist_elbo import draw, summarise
+from figures.mnist_elbo import draw, summarise
+from veriloop.study import Unit, main
 
 
 class Elbo(Digits):

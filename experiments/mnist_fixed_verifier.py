@@ -4,10 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from _config import Whole
 from _mnist import Arm, Digits, both, per_seed, prepare, real_images, schedules
-from _run import Unit, main
-from plots.mnist_fixed_verifier import TRAINED, draw, summarise
+from figures.mnist_fixed_verifier import TRAINED, draw, summarise
+from veriloop.study import Unit, Whole, main
 
 
 class FixedVerifier(Digits):

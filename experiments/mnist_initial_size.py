@@ -4,10 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from _config import Whole
 from _mnist import Digits, both, per_seed, prepare, schedules
-from _run import Unit, main
-from plots.mnist_initial_size import draw, summarise
+from figures.mnist_initial_size import draw, summarise
+from veriloop.study import Unit, Whole, main
 
 
 class InitialSize(Digits):

@@ -5,10 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from _config import Whole
 from _mnist import Arm, Digits, both, per_seed, prepare, schedules
-from _run import Unit, main
-from plots.mnist_refit_length import draw, summarise
+from figures.mnist_refit_length import draw, summarise
+from veriloop.study import Unit, Whole, main
 
 
 class RefitLength(Digits):

@@ -1,8 +1,8 @@
 """Kept images by round, fixed or growing: Frechet distances and ELBO, verified and unverified."""
 
 from _mnist import Digits, both, full, per_seed, prepare, schedules
-from _run import Unit, main
-from plots.mnist_schedules import draw, summarise
+from figures.mnist_schedules import draw, summarise
+from veriloop.study import Unit, main
 
 
 class Schedules(Digits):

@@ -6,11 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from _config import Shares
 from _mnist import Digits, both, per_seed, prepare, replaced, schedule
-from _run import Unit, main
-from plots.policies_vae import draw, summarise
+from figures.policies_vae import draw, summarise
 from veriloop import Accumulate, AccumulateSubsample, Key, MixReal
+from veriloop.study import Shares, Unit, main
 
 
 class Policies(Digits):

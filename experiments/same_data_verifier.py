@@ -4,10 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from _config import BadInput, Whole
 from _mnist import Arm, Digits, per_seed, prepare, schedule
-from _run import Unit, main
-from plots.same_data_verifier import draw, summarise
+from figures.same_data_verifier import draw, summarise
+from veriloop.study import BadInput, Unit, Whole, main
 
 
 class SameData(Digits):

@@ -5,10 +5,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from _config import BadInput, Seed
-from _run import Unit, main
 from _xsum import UNFILTERED, Arm, Texts, check, follow_arm, prepare
-from plots.xsum_rouge import draw, summarise
+from figures.xsum_rouge import draw, summarise
+from veriloop.study import BadInput, Seed, Unit, main
 
 
 class XsumRouge(Texts):

@@ -206,7 +206,7 @@ def linear_loop(verify, **settings):
 def test_every_verifier_of_the_linear_backend_has_an_example_here():
     module = "veriloop.linear.verifiers"
     named = {name for name in linear.__all__ if getattr(getattr(linear, name), "__module__", "") == module}
-    assert named == set(linear_verifiers())
+    assert named - {"Knowledge"} == set(linear_verifiers())  # the base has no shape
 
 
 @pytest.mark.parametrize("name", linear_verifiers())

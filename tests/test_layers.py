@@ -24,9 +24,15 @@ ALLOWED = {
     "schedules": {"core"},
     "observe": {"core"},
     "components": set(),
-    "store": COMPONENTS,
-    "refilter": {"core", "components", "store"},
-    "diagnose": {"core", "store"},
+    "records": {"core"},
+    "metrics": set(),
+    "plotting": {"records", "metrics"},
+    "study": COMPONENTS | {"store", "records"},
+    "new": set(),
+    "store": COMPONENTS | {"records"},
+    "refilter": {"core", "components", "store", "records"},
+    "diagnose": {"core", "records", "metrics"},
+    "exact": COMPONENTS,
     "testing": {"core", "store"},
     "linear": ON_COMPONENTS,
     "mnist": ON_COMPONENTS,
@@ -177,12 +183,20 @@ def test_importing_veriloop_loads_nothing_heavy():
 
 def test_importing_veriloop_loads_no_backend():
     code = "import json, sys, veriloop; print(json.dumps(sorted(sys.modules)))"
-    assert not {f"veriloop.{name}" for name in veriloop._BACKENDS} & set(fresh(code))
+    assert not {f"veriloop.{name}" for name in veriloop._LAZY} & set(fresh(code))
 
 
-def test_a_backend_is_loaded_on_first_touch():
-    code = "import json, veriloop; print(json.dumps(veriloop.linear.__name__))"
-    assert fresh(code) == "veriloop.linear"
+@pytest.mark.parametrize("name", ["linear", "exact"])
+def test_what_needs_no_extra_is_loaded_on_first_touch(name):
+    code = f"import json, veriloop; print(json.dumps(veriloop.{name}.__name__))"
+    assert fresh(code) == f"veriloop.{name}"
+
+
+def test_the_exact_models_load_numpy_and_scipy_alone():
+    """So that the bare install has them."""
+    code = "import json, sys, veriloop; veriloop.exact; print(json.dumps(sorted(sys.modules)))"
+    loaded = {name.split(".")[0] for name in fresh(code)}
+    assert loaded & set(HEAVY) == {"scipy"}
 
 
 def test_every_public_name_resolves_once():
@@ -260,16 +274,34 @@ def test_what_a_backend_imports_is_declared_in_its_extra():
     import tomllib
 
     project = tomllib.loads((SRC.parents[1] / "pyproject.toml").read_text())["project"]
-    named = {"sklearn": "scikit-learn"}
+    named = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
     optional = {"rouge_score_rs", "evaluate", "vllm"}  # of extras of their own: [fast], [metrics], [vllm]
-    for layer in ("linear", "mnist", "xsum"):
+    files = {layer: sources(SRC / layer) for layer in ("exact", "linear", "mnist", "xsum", "study")}
+    files["study"] += [SRC / "records.py", SRC / "plotting.py", SRC / "store" / "candidates.py"]
+    for layer, paths in files.items():
         needs = [*project["dependencies"], *project["optional-dependencies"].get(layer, [])]
         declared = {re.split(r"[\[<>=~!; ]", need)[0] for need in needs} | {"veriloop"}
-        for path in sources(SRC / layer):
+        for path in paths:
             for name in everywhere(path):
                 top = name.split(".")[0]
                 known = top in sys.stdlib_module_names or top in optional
                 assert known or named.get(top, top.replace("_", "-")) in declared, f"{path} imports {name}"
+
+
+def test_the_extra_of_studies_brings_nothing_that_is_not_imported():
+    import tomllib
+
+    project = tomllib.loads((SRC.parents[1] / "pyproject.toml").read_text())["project"]
+    brought = {re.split(r"[<>=~!; ]", need)[0] for need in project["optional-dependencies"]["study"]}
+    files = [*sources(SRC / "study"), SRC / "records.py", SRC / "plotting.py", SRC / "store" / "candidates.py"]
+    tops = {name.split(".")[0] for path in files for name in everywhere(path)}
+    assert brought <= {{"yaml": "pyyaml"}.get(top, top) for top in tops}
+
+
+@pytest.mark.parametrize("name", ["study", "Study"])
+def test_a_study_without_its_extra_says_what_to_install(name):
+    wanted = "veriloop.study needs 'pydantic'; install it with: pip install 'veriloop[study]'"
+    assert fresh(MISSING.format(backend=name, missing="pydantic")) == ["ImportError", wanted]
 
 
 @pytest.mark.skipif(find_spec("torch") is None, reason="the extra [mnist] is not installed")

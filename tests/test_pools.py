@@ -18,6 +18,7 @@ from veriloop import (
     Replace,
     Window,
     concatenate,
+    pools,
 )
 
 KEYS = st.integers(0, 2**32).map(Key)
@@ -237,3 +238,9 @@ def test_fresh_real_refuses_weights_that_no_mixture_has(weight):
 def test_mix_real_refuses_an_empty_real_set():
     with pytest.raises(ValueError, match=r"MixReal\.real must have at least one row"):
         MixReal(np.arange(0), 0.5)
+
+
+def test_data_policies_are_known_by_name():
+    """Each name makes its pool, from the rows that a model is fitted to."""
+    made = {name: pool(7) for name, pool in pools.POOLS.items()}
+    assert made == {"replace": Replace(), "accumulate": Accumulate(), "subsample": AccumulateSubsample(7)}

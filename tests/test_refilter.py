@@ -34,24 +34,16 @@ from veriloop import refilter as module
 from veriloop.linear import Problem, Samples, Soft
 from veriloop.refilter import main, refilter
 from veriloop.store.candidates import FILE
-from veriloop.store.folder import load_arrays, save_arrays
 
 PROBLEM = Problem.gaussian(bias=0.5, radius=1.0, dim=4)
 ROWWISE = (Threshold(0.0), Threshold(-1.0), KeepAll())
 RANKING = (TopFraction(0.3), TopCount(2), RandomFraction(0.4))
 
 
-def nothing(state, folder):
-    (folder / "model.npy").touch()
-
-
 def store(folder, loop, sizes, *, seed=0, name="loop"):
     """Run and store; the past of the pool shows what was kept."""
     start = State(PROBLEM.truth)
-    ran = RunDir(folder).run(
-        loop, Key(seed), start, sizes, save=nothing, load=load_arrays, name=name, candidates=True
-    )
-    return list(ran)
+    return list(RunDir(folder).run(loop, Key(seed), start, sizes, name=name, candidates=True))
 
 
 def linear(**changed):
@@ -91,7 +83,7 @@ def test_the_same_settings_keep_the_same_rows(seed, kind, chunk):
     filter, size, verifier = kind
     made = linear(filter=filter, verify=verifier, chunk=chunk)
     with tempfile.TemporaryDirectory() as folder:
-        ((state, record),) = store(folder, made, [size], seed=seed)
+        _, (state, record) = store(folder, made, [size], seed=seed)
         for given_again in ({}, {"filter": filter}, {"filter": filter, "verifier": verifier}):
             again = refilter(folder, **given_again)
             kept = again.stored[again.mask]
@@ -122,7 +114,7 @@ def test_other_settings_keep_what_the_loop_would_have_kept(seed, then, now, judg
     other = replace(made, filter=now, **({} if judge is None else {"verify": judge}))
     with tempfile.TemporaryDirectory() as folder:
         store(folder, made, [64], seed=seed)
-        ((state, record),) = run(other, Key(seed), State(PROBLEM.truth), [64])
+        _, (state, record) = run(other, Key(seed), State(PROBLEM.truth), [64])
         again = refilter(folder, filter=now, verifier=judge)
         kept = again.stored[again.mask]
     np.testing.assert_equal((kept.x, kept.y), (state.past[0].x, state.past[0].y))
@@ -154,7 +146,7 @@ def test_of_a_quota_a_laxer_filter_keeps_the_first_n_and_a_stricter_one_what_the
 
 
 def test_of_a_quota_a_ranking_filter_ranks_the_rounds_candidates(tmp_path):
-    ((_, record),) = store(tmp_path, linear(filter=Threshold(0.0)), [Quota(5, groups=4)])
+    _, (_, record) = store(tmp_path, linear(filter=Threshold(0.0)), [Quota(5, groups=4)])
     again = refilter(tmp_path, filter=TopCount(2))
     columns = again.stored.columns
     for group in range(4):
@@ -182,7 +174,7 @@ def test_the_numbers_by_hand(tmp_path):
         group=lambda batch: batch.astype(int) // 4,
         refit=lambda key, model, batch: model,
     )
-    list(RunDir(tmp_path).run(made, Key(0), State(0), [6], save=nothing, load=load_arrays, candidates=True))
+    list(RunDir(tmp_path).run(made, Key(0), State(0), [6], candidates=True))
     again = refilter(tmp_path, filter={"call": "Threshold", "cut": 2.5})
     assert again.mask.tolist() == [True] + [False] * 5
     assert again.numbers == {
@@ -312,7 +304,7 @@ def test_a_folder_without_stored_candidates_is_refused_and_not_made(cli, tmp_pat
         folder.mkdir()
     if kind == "not stored":
         plain = Loop(generate=lambda key, model, n: np.zeros(n), refit=lambda key, model, batch: model)
-        list(RunDir(folder).run(plain, Key(0), State(np.zeros(1)), [3], save=save_arrays, load=load_arrays))
+        list(RunDir(folder).run(plain, Key(0), State(np.zeros(1)), [3]))
     code, out, err = cli(run=folder)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err == f"veriloop.refilter: {folder} holds no stored candidates; run it with store=candidates\n"
@@ -334,7 +326,7 @@ def test_what_must_be_installed_is_named(cli, monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)
     code, out, err = cli("--arm", "verified")
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert f"stored candidates need {missing!r}; install it with: pip install 'veriloop[experiments]'" in err
+    assert f"stored candidates need {missing!r}; install it with: pip install 'veriloop[study]'" in err
 
 
 def test_a_filter_that_cannot_be_written_down_must_be_given(tmp_path):
@@ -372,7 +364,7 @@ def test_a_batch_whose_package_is_not_installed_can_be_filtered_and_not_judged(t
             filter=TopFraction(0.5),
             refit=lambda key, model, batch: model,
         )
-        options = {"save": nothing, "load": load_arrays, "candidates": True}
+        options = {"candidates": True}
         list(RunDir(tmp_path / "run").run(made, Key(0), State(0), [10], **options))
     monkeypatch.delitem(sys.modules, "far_away")
     assert refilter(tmp_path / "run").numbers["both"] == 5
@@ -396,7 +388,7 @@ def test_a_verifier_that_returns_another_number_of_scores_is_refused(tmp_path):
 
 
 def test_linear_rows_come_back_as_their_own_type(tmp_path):
-    ((state, _),) = store(tmp_path, linear(filter=KeepAll()), [40])
+    _, (state, _) = store(tmp_path, linear(filter=KeepAll()), [40])
     rows = list(refilter(tmp_path).stored.blocks())
     assert [len(batch) for batch in rows] == [16, 16, 8] and all(isinstance(batch, Samples) for batch in rows)
     np.testing.assert_array_equal(np.concatenate([batch.x for batch in rows]), state.past[0].x)

@@ -62,6 +62,7 @@ class Counter:
         (lambda key, batch: batch.astype(str), "scores must be numbers, got dtype <U"),
         (lambda key, batch: batch.astype(complex), "scores must be numbers, got dtype complex"),
         (lambda key, batch: batch.astype(object), "scores must be numbers, got dtype object"),
+        (lambda key, batch: (batch > 0).astype(int), "the scores are 0 and 1 alone, and a score of 0 accepts"),
         (lambda key, batch: batch > 0, "got dtype bool; a score of 0 or more accepts, and False is 0"),
         (lambda key, batch: Verdict(z_score(key, batch)), "a score depends on other rows"),
         (
@@ -122,7 +123,7 @@ def test_stochastic_verifiers_must_still_repeat_themselves():
 
 def test_good_verifiers_pass():
     check_verifier(lambda key, batch: np.where(batch > 1, np.nan, batch), BATCH)
-    check_verifier(lambda key, batch: (batch > 0).astype(int), BATCH)
+    check_verifier(lambda key, batch: np.where(batch > 0, 1, -1), BATCH)
     check_verifier(lambda key, batch: Verdict(batch.astype(np.float32)), BATCH)
 
 
@@ -295,7 +296,7 @@ def columns(kind):
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"refit": refit_in_place}, "a round changed the state it was given"),
+        ({"refit": refit_in_place}, "refit changed the model it was given; return a new one"),
         ({"refit": Memory()}, "the same key gives another run"),
         (
             {"generate": lambda key, model, n: model + np.random.default_rng().standard_normal(n)},
@@ -305,7 +306,7 @@ def columns(kind):
             {"measure": lambda key, model: {"lot": np.random.default_rng().random()}},
             "the same key gives another run",
         ),
-        (columns(NoIntegers), "a batch must be indexed by mask and integers"),
+        (columns(NoIntegers), "a batch must be indexed by mask and by integers"),
         (columns(Sorted), "indexing by mask and by integers disagree"),
     ],
 )
@@ -339,21 +340,64 @@ def test_a_state_outside_the_state_is_found_on_resuming():
         check_backend(loop(refit=Warm()), START, 20)
 
 
-def test_a_refit_that_changes_the_accumulated_past_is_found():
-    """`Accumulate` hands the refit a copy, so only a pool that shares its rows lets this happen."""
+def test_a_refit_that_changes_its_batch_is_found():
+    """Whether the pool shares its rows with the past or hands the refit a copy, as `Accumulate` does."""
     real = np.arange(10.0)
 
     def share(key, past, kept):
         return past[0], past
 
-    with pytest.raises(AssertionError, match="a round changed the state it was given"):
+    with pytest.raises(AssertionError, match="refit changed the batch it was given"):
         check_backend(loop(refit=refit_past, pool=share), State(np.zeros(1), past=(real,)), 20)
-    check_backend(loop(refit=refit_past, pool=Accumulate()), State(np.zeros(1), past=(np.arange(10.0),)), 20)
+    with pytest.raises(AssertionError, match="refit changed the batch it was given"):
+        check_backend(loop(refit=refit_past, pool=Accumulate()), State(np.zeros(1), past=(real,)), 20)
 
 
 def test_a_good_backend_passes_with_counts_and_quotas():
     check_backend(loop(), START, 20)
     check_backend(loop(verify=lambda key, batch: batch, filter=Threshold(0.5)), START, Quota(5))
+
+
+def test_a_part_that_changes_the_batch_is_named():
+    """A verifier, an observer, a pool; before this only models were compared."""
+
+    def spoil(key, batch):
+        batch += 1.0
+        return batch
+
+    with pytest.raises(AssertionError, match="verify changed the batch it was given; return a new one"):
+        check_backend(loop(verify=spoil, filter=Threshold(-9.0)), START, 20)
+
+
+def test_scikit_learn_models_pass_and_their_changes_are_found():
+    """They have no equality of their own, so a correct backend was accused of a change."""
+    mixture = pytest.importorskip("sklearn.mixture")
+
+    def fitted(rows):
+        return mixture.GaussianMixture(2, random_state=0).fit(rows)
+
+    def draw(key, model, n):
+        which = key.numpy().integers(2, size=n)
+        return model.means_[which] + key.fold("noise").numpy().standard_normal((n, 1))
+
+    start = State(fitted(np.linspace(-2, 2, 50)[:, None]))
+    check_backend(Loop(generate=draw, refit=lambda key, model, batch: fitted(batch)), start, 40)
+
+    def in_place(key, model, batch):
+        return model.fit(batch)
+
+    with pytest.raises(AssertionError, match="refit changed the model it was given; return a new one"):
+        check_backend(Loop(generate=draw, refit=in_place), start, 40)
+
+
+def test_a_model_that_cannot_be_looked_into_is_said():
+    """A generator, say: what happens inside would go unnoticed."""
+    hidden = Loop(
+        generate=lambda key, model, n: key.numpy().random(n),
+        refit=lambda key, model, batch: iter([]),
+    )
+    with pytest.warns(UserWarning, match="check_backend cannot look into list_iterator: a change inside"):
+        check_backend(hidden, State(iter([])), 5)
 
 
 # Models that are torch modules, or anything else that says its `state_dict`.
@@ -384,7 +428,7 @@ def test_models_are_compared_by_their_state_dict():
     def chance(key, model, batch):
         return Network([np.random.default_rng().random()])
 
-    for refit, message in ((in_place, "a round changed the state"), (chance, "the same key gives another run")):
+    for refit, message in ((in_place, "refit changed the model"), (chance, "the same key gives another run")):
         with pytest.raises(AssertionError, match=message):
             check_backend(network_loop(refit), State(Network([0.0])), 20)
 
@@ -407,7 +451,7 @@ def test_torch_modules_are_compared_by_their_tensors():
         return linear(batch.mean())
 
     check_backend(Loop(generate=draw, refit=lambda key, model, batch: linear(batch.mean())), State(linear(0.0)), 20)
-    with pytest.raises(AssertionError, match="a round changed the state it was given"):
+    with pytest.raises(AssertionError, match="refit changed the model it was given"):
         check_backend(Loop(generate=draw, refit=in_place), State(linear(0.0)), 20)
 
 
@@ -428,5 +472,5 @@ def test_models_in_bfloat16_are_compared():
         model.weight.data += 1 / 16
         return model
 
-    with pytest.raises(AssertionError, match="a round changed the state it was given"):
+    with pytest.raises(AssertionError, match="refit changed the model it was given"):
         check_backend(replace(loop, refit=in_place), State(model), 5)

@@ -2,6 +2,7 @@
 
 from importlib import import_module
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from veriloop import schedules
 from veriloop.components import build
@@ -36,6 +37,7 @@ from veriloop.filters import (
 )
 from veriloop.observe import AcceptanceByGroup, FromStart, SelectionBias, Spread, together
 from veriloop.pools import Accumulate, AccumulateSubsample, FreshReal, MixReal, Replace, Window
+from veriloop.records import Records
 from veriloop.store import RunDir, load_state, save_state
 from veriloop.verifiers import (
     Audited,
@@ -57,11 +59,17 @@ from veriloop.verifiers import (
     weighted,
 )
 
+if TYPE_CHECKING:
+    from veriloop.plotting import plot as plot
+    from veriloop.study import Study as Study
+
 __version__ = "0.1.0"
 
 # Each loads on first touch; one that needs more than NumPy and SciPy has an extra.
 _BACKENDS = ("linear", "mnist", "xsum")
-_LAZY = (*_BACKENDS, "testing")
+_LAZY = (*_BACKENDS, "exact", "study", "testing")
+# Names of modules that load on first touch: where each is defined.
+_NAMES = {"Study": "study", "plot": "plotting"}
 
 __all__ = [
     "AcceptanceByGroup",
@@ -98,6 +106,7 @@ __all__ = [
     "Random",
     "RandomFraction",
     "Record",
+    "Records",
     "Replace",
     "Retry",
     "RoundError",
@@ -130,12 +139,18 @@ __all__ = [
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, *_LAZY, "__version__"])
+    return sorted([*__all__, *_LAZY, *_NAMES, "__version__"])
 
 
-def __getattr__(name: str) -> ModuleType:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return getattr(_loaded(_NAMES[name]), name)
+    if name in _LAZY:
+        return _loaded(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _loaded(name: str) -> ModuleType:
     try:
         return import_module(f"{__name__}.{name}")
     except ModuleNotFoundError as error:

@@ -138,6 +138,14 @@ class FreshReal(Generic[B]):
         return concatenate([real, kept]), ()
 
 
+# Name of a data policy in the literature -> its pool, made from the rows that a model is fitted to.
+POOLS: dict[str, Callable[[int], Callable[[Key, Any, Any], tuple[Any, Any]]]] = {
+    "replace": lambda n: Replace(),
+    "accumulate": lambda n: Accumulate(),
+    "subsample": AccumulateSubsample,
+}
+
+
 def copied(key: Key, size: int, n: int) -> np.ndarray:
     """Return `n` rows of `size`: whole copies of all, then some of them, picked by the key and in order."""
     copies, rest = divmod(n, size)

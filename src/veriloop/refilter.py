@@ -18,8 +18,8 @@ from veriloop.components import build
 from veriloop.core.candidates import RoundError, until_full
 from veriloop.core.loop import select
 from veriloop.core.verdict import Verdict, judged, rowwise
+from veriloop.records import line
 from veriloop.store.candidates import FILE, StoredRound, needed, stateful
-from veriloop.store.folder import line
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def test_what_batch_asks_for_is_all_that_a_loop_needs():
     for kind in (Deck, np.asarray):
         rounds = list(run(loop(kind), Key(0), State(0.0), [30, Quota(12)]))
         ends.append([(state.model, record) for state, record in rounds])
-    assert ends[0] == ends[1] and len(ends[0]) == 2
+    assert ends[0] == ends[1] and len(ends[0]) == 3
 
 
 def test_columns_of_different_lengths_are_refused_by_name():
@@ -98,5 +98,53 @@ def test_columns_of_different_lengths_are_refused_by_name():
 def test_concatenate_refuses_nothing_and_types_that_are_no_batch():
     with pytest.raises(ValueError, match="at least one batch, got none"):
         concatenate([])
-    with pytest.raises(TypeError, match="list is no batch"):
+    with pytest.raises(
+        TypeError, match="a batch must be rows that can be picked and stacked, got a list; return a NumPy array"
+    ):
         concatenate([[1], [2]])
+
+
+@pytest.mark.parametrize("held", [None, 1])
+def test_torch_tensors_are_batches_and_stay_tensors(held):
+    """Bare ones and columns of them, also where blocks are stacked and rows are drawn again."""
+    torch = pytest.importorskip("torch")
+
+    @dataclass(frozen=True)
+    class Points(Columns):
+        x: torch.Tensor
+        y: np.ndarray
+
+    def bare(key, model, n):
+        return torch.from_numpy(model + key.numpy().standard_normal(n))
+
+    def columns(key, model, n):
+        x = bare(key, model, n)
+        return Points(x, 2 * x.numpy())
+
+    ends = []
+    for generate, values in ((bare, lambda batch: batch), (columns, lambda batch: batch.x)):
+        kinds = []
+
+        def refit(key, model, batch, values=values, kinds=kinds):
+            kinds.append(type(values(batch)))
+            return float(values(batch).mean())
+
+        loop = Loop(
+            generate=generate,
+            verify=lambda key, batch, values=values: values(batch),
+            filter=Threshold(0.5),
+            refit=refit,
+            block=8,
+            chunk=held,
+        )
+        *_, (state, _) = run(loop, Key(0), State(0.0), [30, 30])
+        assert kinds == [torch.Tensor] * 2
+        ends.append(state.model)
+    assert ends[0] == ends[1]
+
+
+def test_columns_that_are_no_arrays_are_refused_by_name():
+    with pytest.raises(TypeError, match=r"Pairs.x must be an array, one entry a row, got a list; give numpy.array"):
+        Pairs(x=[1.0, 2.0], y=np.arange(2))
+    with pytest.raises(TypeError, match=r"Pairs.y must be an array, one entry a row, got a float"):
+        Pairs(x=np.arange(2), y=3.0)

@@ -27,8 +27,8 @@ def draws(block, rows):
     return 100 * block + np.arange(rows)
 
 
-def candidates(sizes, limit, generate=draws):
-    made = Candidates(generate, limit)
+def candidates(sizes, limit, generate=draws, **settings):
+    made = Candidates(generate, limit, **settings)
     for rows in sizes:
         made.draw(rows)
     return made
@@ -98,10 +98,10 @@ def test_blocks_are_the_rows_that_count_in_order_each_drawn_once(sizes, limit, s
     made, counted = candidates(sizes, limit, generate), np.random.default_rng(seed).random(sum(sizes)) < share
     counted[-1] = True
     for rows in (np.ones(sum(sizes), dtype=bool), counted):
-        made.restrict(rows)
+        left = made.only(rows)
         calls.clear()
-        blocks = list(made.blocks())
-        np.testing.assert_array_equal(np.concatenate(blocks), made[np.arange(len(made))])
+        blocks = list(left.blocks())
+        np.testing.assert_array_equal(np.concatenate(blocks), left[np.arange(len(left))])
         assert all(len(block) for block in blocks) and len(blocks) <= len(sizes)
         assert len(calls) == (0 if sum(sizes) <= limit else 2 * len(blocks))  # once by `blocks`, once picked
 
@@ -226,7 +226,9 @@ def test_restricted_candidates_index_as_the_rows_that_count(sizes, limit, seed):
     draw = np.random.default_rng(seed)
     counted = draw.random(len(plain)) < draw.choice([0.3, 0.9, 1.0])
     counted[draw.integers(len(plain))] = True
-    made.restrict(counted)
+    whole = made
+    made = whole.only(counted)
+    assert len(whole) == len(plain)
     left = plain[counted]
     n = len(left)
     assert len(made) == len(made.whole()) == n
@@ -263,13 +265,13 @@ def test_labels_are_the_groups_of_the_candidates_that_count(seed, n, chunk, quot
 
 @given(SIZES, st.integers(0, 80), st.integers(0, 10**6))
 def test_labels_of_restricted_candidates_are_those_of_the_rows_left(sizes, limit, seed):
-    made = candidates(sizes, limit)
-    made.groups.extend(draws(i, n) % 3 for i, n in enumerate(sizes))
+    made = candidates(sizes, limit, group=lambda batch: batch % 3)
     plain = np.concatenate([draws(i, n) for i, n in enumerate(sizes)])
     np.testing.assert_array_equal(made.labels(), plain % 3)
     counted = np.random.default_rng(seed).random(len(plain)) < 0.6
     counted[0] = True
-    made.restrict(counted)
+    np.testing.assert_array_equal(made.labels(block=0), plain[: sizes[0]] % 3)
+    made = made.only(counted)
     np.testing.assert_array_equal(made.labels(), plain[counted] % 3)
     np.testing.assert_array_equal(made.labels(), made[np.arange(len(made))] % 3)
 

@@ -11,6 +11,8 @@ from veriloop import (
     Accumulate,
     AccumulateSubsample,
     Columns,
+    EachRound,
+    KeepAll,
     Key,
     Loop,
     MixReal,
@@ -260,40 +262,155 @@ def test_filters_rank_within_the_groups_of_the_batch():
 
 def test_run_uses_the_size_of_its_round_and_leaves_the_state_given():
     records = [record for _, record in run(loop(), Key(0), START, [10, 20, 30])]
-    assert [(record.round, record.candidates) for record in records] == [(1, 10), (2, 20), (3, 30)]
+    assert [(record.round, record.candidates) for record in records] == [(0, 0), (1, 10), (2, 20), (3, 30)]
     assert START.round == 0 and START.model == 0.0
     assert list(run(loop(), Key(0), replace(START, round=3), [10, 20, 30])) == []
 
 
 def test_run_is_lazy():
-    """Stopping the `for` stops the work: the next round is not begun."""
+    """Stopping the `for` stops the work: the next round is not begun; the start needs no candidates."""
     calls = []
 
     def counted(key, model, n):
         calls.append(n)
         return generate(key, model, n)
 
-    for _ in run(loop(generate=counted), Key(0), START, [10, 20, 30]):
-        break
+    rounds = run(loop(generate=counted), Key(0), START, [10, 20, 30])
+    next(rounds)
+    assert calls == []
+    next(rounds)
     assert calls == [10]
 
 
-def test_a_function_makes_the_loop_of_each_round():
-    """It gets the round's own key and the state before the round, also after resuming."""
+def test_the_first_record_of_a_new_run_is_the_start_under_the_key_of_round_0():
+    """It has no candidates and no acceptance; a run that goes on has none."""
+    made = loop()
+    state, record = next(run(made, Key(3), START, [10]))
+    assert state is START
+    assert record == Record(0, 0, 0, made.measure(Key(3).fold(0), START.model))
+    assert np.isnan(record.acceptance) and record.row()["round"] == 0
+    _, record = next(run(made, Key(3), replace(START, round=2), [10] * 3))
+    assert record.round == 3
+
+
+def test_a_part_is_made_anew_for_each_round_from_the_state_before_it():
+    """It gets a key of its own, also after resuming; the loop given stays as it is."""
     seen = []
 
     def stricter(key, state):
         seen.append((key, state.round))
-        return loop(verify=score, filter=Threshold(state.round - 3.0))
+        return Threshold(state.round - 3.0)
 
-    full = list(run(stricter, Key(4), START, [80] * 3))
-    assert seen == [(Key(4).fold(i + 1, "loop"), i) for i in range(3)]
+    made = loop(verify=score, filter=EachRound(stricter))
+    full = list(run(made, Key(4), START, [80] * 3))
+    assert seen == [(Key(4).fold(i + 1, "loop", "filter"), i) for i in range(3)]
     by_hand = START
-    for i, (state, record) in enumerate(full):
+    for i, (state, record) in enumerate(full[1:]):
         by_hand, wanted = loop(verify=score, filter=Threshold(i - 3.0)).step(Key(4), by_hand, 80)
         assert record == wanted and plain(state) == plain(by_hand)
-    rest = list(run(stricter, Key(4), full[0][0], [80] * 3))
-    assert [record for _, record in rest] == [record for _, record in full[1:]]
+    rest = list(run(made, Key(4), full[1][0], [80] * 3))
+    assert [record for _, record in rest] == [record for _, record in full[2:]]
+
+
+def test_a_verifier_made_anew_is_asked_whether_it_judges_rows_together():
+    """The rule that such a verifier needs one block holds for what is made, not for what makes it."""
+
+    class Together:
+        rowwise = False
+
+        def __call__(self, key, batch):
+            return batch.x - batch.x.mean()
+
+    made = loop(verify=EachRound(lambda key, state: Together()), block=10)
+    with pytest.raises(ValueError, match="needs all candidates in one block, got 20 in blocks of 10"):
+        made.step(Key(0), START, 20)
+
+
+def test_the_verifier_of_a_round_is_assessed_before_it_judges():
+    """Under a key of its own, with the model that writes the candidates; unverified there is nothing to assess."""
+    seen = []
+
+    def assess(key, model, verify):
+        seen.append((key, float(model[0]), verify))
+        return {"accuracy": 0.5}
+
+    _, record = loop(verify=score, filter=Threshold(-9.0), assess=assess).step(Key(2), START, 20)
+    assert seen == [(Key(2).fold(1, "loop"), 0.0, score)] and record.metrics["accuracy"] == 0.5
+    _, record = loop(verify=None, filter=Threshold(), assess=assess).step(Key(2), START, 20)
+    assert len(seen) == 1 and "accuracy" not in record.metrics
+
+
+def test_a_verifier_without_a_filter_is_refused():
+    """It kept every row in silence, so that the arm was the unverified one to every digit."""
+    with pytest.raises(ValueError, match=r"Loop has a verifier and no filter, .* give filter=Threshold\(\)"):
+        Loop(generate=generate, refit=refit, verify=score)
+    Loop(generate=generate, refit=refit, verify=score, filter=KeepAll())
+
+
+WRONG = [
+    ((Key(0), loop(), START, [5]), "run: loop must be a Loop, got Key"),
+    ((lambda key, state: loop(), Key(0), START, [5]), "run: loop must be a Loop, .* is an EachRound"),
+    ((loop(), 0, START, [5]), r"run: key must be a Key, got int 0; write veriloop.Key\(0\)"),
+    ((loop(), START, Key(0), [5]), "run: key must be a Key, got State"),
+    ((loop(), Key(0), 0.5, [5]), r"run: state must be a State, got float 0.5; write veriloop.State\(model\)"),
+    ((loop(), Key(0), START, 5), r"run: sizes must have one entry a round, got int 5; write \[n\] \* rounds"),
+    ((loop(), Key(0), START, Quota(5)), "run: sizes must have one entry a round, got Quota"),
+]
+
+
+@pytest.mark.parametrize("arguments, message", WRONG)
+def test_run_refuses_arguments_of_another_kind_at_once(arguments, message):
+    """Where they are given, not in the middle of a round."""
+    with pytest.raises(TypeError, match=message):
+        run(*arguments)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"filter": Threshold}, r"Loop.filter is the class Threshold; make a value of it: Threshold\(...\)"),
+        ({"pool": Accumulate}, "Loop.pool is the class Accumulate"),
+        ({"verify": 3.0}, r"Loop.verify must be a function of \(key, batch\), got float 3.0"),
+        ({"generate": None}, r"Loop.generate must be a function of \(key, model, n\), got NoneType None"),
+    ],
+)
+def test_a_part_that_cannot_be_called_is_refused_with_what_to_write(settings, message):
+    with pytest.raises(TypeError, match=message):
+        loop(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        (
+            {"generate": lambda key, model, n: [0.0] * n},
+            "what generate returns must be rows .* got a list; return a",
+        ),
+        ({"generate": lambda key, model, n: (np.zeros(n), np.ones(n))}, "got a tuple; return a NumPy array"),
+        ({"generate": lambda key, model, n: {"x": np.zeros(n)}}, "got a dict; return a NumPy array"),
+        ({"measure": lambda key, model: 0.5}, r"need names, as in \{'error': 0.5\}, got float 0.5"),
+        ({"measure": lambda key, model: {"error": [1.0]}}, "the metric 'error' must be one number, got list"),
+        ({"measure": lambda key, model: {"error": "low"}}, "the metric 'error' must be one number, got str 'low'"),
+        (
+            {"measure": lambda key, model: {"error": np.zeros(2)}},
+            "the metric 'error' must be one number, got ndarray",
+        ),
+    ],
+)
+def test_what_a_part_returns_is_refused_where_it_is_of_another_kind(settings, message):
+    with pytest.raises(TypeError, match=message):
+        loop(verify=None, filter=None, observe=None, group=None, **settings).step(Key(0), START, 5)
+
+
+def test_a_refit_that_returns_nothing_is_refused():
+    with pytest.raises(ValueError, match="round 1: refit returned None; return the new model"):
+        loop(refit=lambda key, model, batch: None).step(Key(0), START, 20)
+
+
+def test_a_metric_of_one_entry_is_a_number():
+    """An array, or a tensor, without axes is one."""
+    _, record = loop(measure=lambda key, model: {"error": np.array(0.5)}).step(Key(0), START, 20)
+    assert type(record.metrics["error"]) is float
 
 
 POOLS = {
@@ -332,7 +449,7 @@ def test_resumed_equals_uninterrupted(experiment, seed, data):
         assume(False)
     stop = data.draw(st.integers(1, len(sizes)))
     *_, (state, _) = run(made, Key(seed), START, sizes[:stop])
-    np.testing.assert_equal(history(made, Key(seed), state, sizes), straight[stop:])
+    np.testing.assert_equal(history(made, Key(seed), state, sizes), straight[stop + 1 :])
 
 
 # The classic known answer.
@@ -351,7 +468,7 @@ def test_gaussian_model_collapse(m):
         refit=lambda key, model, batch: np.stack([batch.mean(axis=0), batch.var(axis=0, ddof=1)]),
     )
     start = State(np.stack([np.zeros(replicates), np.full(replicates, sigma**2)]))
-    for state, record in run(gaussian, Key(11).fold(m), start, [m] * rounds):
+    for state, record in list(run(gaussian, Key(11).fold(m), start, [m] * rounds))[1:]:
         mean, variance = state.model
         draw = mean + np.sqrt(variance) * Key(12).fold(m, state.round).numpy().standard_normal(replicates)
         for sample, truth in (
@@ -378,7 +495,7 @@ def test_accumulating_stops_the_collapse():
         pool=Accumulate(),
     )
     start = State(real.mean(axis=0), past=(real,))
-    for state, _ in run(gaussian, Key(14), start, [m] * rounds):
+    for state, _ in list(run(gaussian, Key(14), start, [m] * rounds))[1:]:
         truth = sum(1 / i**2 for i in range(1, state.round + 2)) / m
         square = state.model**2
         assert abs((square.mean() - truth) / (square.std(ddof=1) / np.sqrt(replicates))) < 4
@@ -399,7 +516,7 @@ def test_accumulating_stops_the_collapse():
         (
             {"verify": lambda key, batch: np.zeros(20) > 0},
             20,
-            "verify returned booleans, and False as a score, 0, accepts",
+            "verify returned booleans. False would count as the score 0",
         ),
         ({"verify": lambda key, batch: np.zeros(19)}, 20, r"verify must .* got shape \(19,\)"),
         ({"group": lambda batch: np.zeros(3)}, 20, r"group must .* shape \(20,\), got shape \(3,\)"),

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 
-from plots._seeds import mean
+from veriloop import records
+from veriloop.study.config import read_yaml
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = ROOT / "experiments"
@@ -18,8 +18,8 @@ RESULTS = ROOT / "docs" / "results"
 
 
 def config_of(name: str) -> dict[str, Any]:
-    """Return the script's configuration file as it is."""
-    return yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
+    """Return the script's configuration file, with what it shares with others."""
+    return read_yaml(ROOT / "configs" / f"{name}.yaml")
 
 
 SCRIPTS = sorted(path.stem for path in EXPERIMENTS.glob("[!_]*.py"))
@@ -81,8 +81,8 @@ def z(sample: Any, expected: float) -> float:
 
 def interval(sample: Any) -> tuple[float, float]:
     """Return the ends of the 95 % interval of the mean over seeds."""
-    middle, half = mean(sample)
-    return middle - half, middle + half
+    _, low, high = records.interval(sample)
+    return low, high
 
 
 def checkpoints(out: Path) -> dict[Path, int]:

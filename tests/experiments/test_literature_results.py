@@ -6,7 +6,7 @@ import json
 import pytest
 from helpers import RESULTS, rows_of
 
-from plots.common import select
+from figures.style import select
 
 pytestmark = pytest.mark.claims
 NAMES = ("curation", "noisy_verifier", "selection_bias", "verifier_shape")
@@ -25,7 +25,7 @@ def test_a_committed_run_is_finished_and_meets_its_closed_forms(name):
     run, rows = about(name), rows_of(RESULTS / name)
     assert run["finished"] and run["commit"] and not run["dirty"] and run["config"]["seed"] == 1
     assert (RESULTS / name / "figure.png").exists()
-    redone = importlib.import_module(f"plots.{name}").summarise(rows)
+    redone = importlib.import_module(f"figures.{name}").summarise(rows)
     assert {key: number.value for key, number in redone.items()} == {
         key: number["value"] for key, number in run["summary"].items()
     }

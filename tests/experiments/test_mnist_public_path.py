@@ -20,7 +20,6 @@ from veriloop.mnist import (
     feature_net,
     load,
 )
-from veriloop.store.folder import row
 
 SEED, ROUNDS, KEPT = 5, 2, 100
 TINY = {
@@ -86,7 +85,7 @@ def test_the_public_path_gives_the_figures_numbers(here):
     records = [record for _, record in run(loop, key, start, sizes)]
 
     wanted = [{"round": 0, "candidates": 0, "kept": 0, **problem.measure(key.fold(0), start.model)}]
-    wanted += [row(record) for record in records]
+    wanted += [record.row() for record in records]
     assert len(arm) == len(wanted) == ROUNDS + 1
     for ours, theirs in zip(wanted, arm, strict=True):
         assert {name: theirs[name] for name in ours} == ours

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from helpers import RESULTS, interval, rows_of
 
-from plots._seeds import ends
-from plots.common import select, values
+from figures._seeds import ends
+from figures.style import select, values
 
 pytestmark = pytest.mark.claims
 REVIEWED = ("evolving_verifier", "policies_vae", "same_data_verifier")  # tested as soon as there are records

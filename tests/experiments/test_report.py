@@ -7,15 +7,13 @@ import shutil
 import sys
 
 import pytest
-from helpers import EXPERIMENTS
+
+from veriloop.study.report import section
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def report():
-    """The function; the path to it is there once the scripts' fixtures are."""
-    from _report import report
-
-    return report
+    return section
 
 
 def cells(text):
@@ -29,7 +27,7 @@ def test_beside_what_was_expected(report, smoke):
     run = smoke("linear_landscape")
     text = report(run.out)
     assert text.startswith("## linear_landscape\n")
-    command = "`python experiments/linear_landscape.py --preset smoke --engine serial`, seed 0"
+    command = "`python linear_landscape.py --preset smoke --engine serial`, seed 0"
     assert command in text and f"on {run.about['device']['cpus']} cores" in text
     summary = run.about["summary"]
     assert [row[0] for row in cells(text)] == list(summary)
@@ -73,9 +71,9 @@ def test_of_several_runs_on_the_command_line(smoke, monkeypatch, capsys):
     import runpy
 
     names = ["linear_rounds", "linear_landscape"]
-    script = str(EXPERIMENTS / "_report.py")
-    monkeypatch.setattr(sys, "argv", [script, *(str(smoke(name).out) for name in names)])
-    runpy.run_path(script, run_name="__main__")
+    monkeypatch.setattr(sys, "argv", ["report", *(str(smoke(name).out) for name in names)])
+    monkeypatch.delitem(sys.modules, "veriloop.study.report", raising=False)
+    runpy.run_module("veriloop.study.report", run_name="__main__")
     headings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("## ")]
     assert headings == [f"## {name}" for name in names]
 

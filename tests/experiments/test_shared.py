@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
-import yaml
 
-from _config import read_config
 from _mnist import Digits, _quirks
 from _mnist import _shared as shared_arm
-from _shared import Shared, described, source_digest
+from veriloop.study import read_config
+from veriloop.study.config import read_yaml
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "configs").glob("*.yaml")}
+CONFIGS = {
+    path.stem: read_yaml(path) for path in (ROOT / "configs").glob("*.yaml") if not path.stem.endswith("_base")
+}
 OF_DIGITS = sorted(name for name, values in CONFIGS.items() if "on_digits" in values)
 SETTINGS = [
     "replicates=1",
@@ -28,21 +24,6 @@ SETTINGS = [
     "refit={steps: 20}",
     "judge={real: 500, fit: {epochs: 1, patience: null}}",
 ]
-
-
-PROGRAM = """
-import time
-from _shared import Shared
-
-one = Shared({folder!r}, {{"seed": 1}})
-with one.held() as rows:
-    if rows is None:
-        time.sleep(0.3)
-        open({log!r}, "a").write("computed\\n")
-        rows = [{{"round": 0}}]
-        one.write(rows)
-print(rows)
-"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -146,53 +127,3 @@ def test_what_the_address_cannot_hold_is_not_shared(setting, load, nowhere):
     """A verifier of the user's own is code that no address knows; candidates lie in the run's own folder."""
     found = addresses(load, "mnist_schedules", *SETTINGS, setting)
     assert set(found.values()) == {None}
-
-
-def test_what_is_damaged_is_named_and_computed_again(tmp_path):
-    """A byte of the shared rows is flipped: they are not used."""
-    shared = Shared(tmp_path, {"seed": 1})
-    shared.write([{"round": 0}])
-    with shared.held() as rows:
-        assert rows == [{"round": 0}]
-    file = shared.folder / "rows.jsonl"
-    file.write_text(file.read_text().replace("0", "9"))
-    with pytest.warns(UserWarning, match="is damaged"), shared.held() as rows:
-        assert rows is None
-
-
-def test_two_processes_compute_one_address_once(tmp_path):
-    """The second waits until the first has written, and then reads."""
-    program = PROGRAM.format(folder=str(tmp_path / "shared"), log=str(tmp_path / "log"))
-    command = [sys.executable, "-c", program]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "experiments")}
-    started = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    printed = [each.communicate(timeout=60)[0] for each in started]
-    assert printed == ["[{'round': 0}]\n"] * 3
-    assert (tmp_path / "log").read_text() == "computed\n"
-
-
-def test_the_address_holds_the_settings_and_the_source(tmp_path, monkeypatch):
-    """Other settings, or another version of the code, is another address."""
-    one = Shared(tmp_path, {"seed": 1}).address
-    assert Shared(tmp_path, {"seed": 1}).address == one
-    assert Shared(tmp_path, {"seed": 2}).address != one
-    source = tmp_path / "source"
-    source.mkdir()
-    (source / "a.py").write_text("x = 1")
-    monkeypatch.setattr("_shared.SOURCES", (source,))
-    digests = []
-    for text in ("x = 1", "x = 2"):
-        (source / "a.py").write_text(text)
-        source_digest.cache_clear()
-        digests.append(Shared(tmp_path, {"seed": 1}).address)
-    source_digest.cache_clear()
-    assert len({one, *digests}) == 3
-
-
-def test_functions_are_told_apart_by_file_and_name_and_lambdas_are_refused():
-    """Two lambdas would have one name, so they would share rows that are not theirs."""
-    assert described([json.dumps, partial(json.loads, s="1")]) != described([json.dumps, json.loads])
-    assert described(test_another_judge_changes_the_verified_arm_alone).startswith("test_shared:")
-    for value in (lambda real: real, object()):
-        with pytest.raises(TypeError, match="must have a name of its own"):
-            described(value)

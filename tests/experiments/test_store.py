@@ -60,4 +60,4 @@ def test_only_candidates_can_be_stored_and_pyarrow_is_asked_for_at_once(here, mo
     assert wrong.code == 2 and "store: got \"everything\", must be 'candidates'" in wrong.stderr
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     run = here("mnist_elbo", *STORE)
-    assert run.code == 2 and "pip install 'veriloop[experiments]'" in run.stderr and not run.out.exists()
+    assert run.code == 2 and "pip install 'veriloop[study]'" in run.stderr and not run.out.exists()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import RESULTS, interval, rows_of
 
-from plots.common import select, values
+from figures.style import select, values
 
 pytestmark = pytest.mark.claims
 FOLDERS = sorted(path.parent for path in RESULTS.glob("xsum_*/records.jsonl"))

@@ -418,3 +418,13 @@ def test_too_few_verdicts_name_group_and_counts():
         TopCount(2)(Key(0), scores, groups)
     with pytest.raises(RoundError, match="group 4 has 1 rows with a verdict, 2 are to be kept"):
         RandomFraction(0.5)(Key(0), scores, groups)
+
+
+@pytest.mark.parametrize("scores", [np.array([0.0, 1.0, 1.0]), np.array([0, 0, 0]), np.array([0.0, np.nan, 1.0])])
+def test_scores_of_0_and_1_alone_are_refused_at_a_cut_of_0(scores):
+    """Exact match as a number kept every row, in silence. On a scale, or cut between them, they are fine."""
+    with pytest.raises(ValueError, match=r"0 and 1 alone, .* return 1 to accept and -1 to reject, or give"):
+        Threshold()(Key(0), scores)
+    assert Threshold(0.5)(Key(0), scores).tolist() == (scores == 1).tolist()
+    assert Threshold()(Key(0), np.append(scores, 0.5)).sum() > 0
+    assert Threshold()(Key(0), np.zeros(3)).all()  # `Constant()`: no verifier

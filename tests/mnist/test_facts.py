@@ -10,8 +10,18 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from veriloop import Key, run
-from veriloop.mnist import Discriminate, Measure, Problem, Refit, Training, balanced, feature_net, load
+from veriloop import KeepAll, Key, run
+from veriloop.mnist import (
+    Discriminate,
+    Measure,
+    Problem,
+    Refit,
+    Training,
+    balanced,
+    feature_net,
+    load,
+    retrained,
+)
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
 SEEDS = (101, 102, 103)  # no setting was chosen on them
@@ -37,14 +47,15 @@ def measured(tmp_path_factory):
         known = balanced(key.fold("known"), data.train, 10_000)
         once = Training(epochs=4, batch=256, patience=None, precision="bf16")
         start = problem.start(key)
-        found["start"].append(problem.measure(key.fold(0), start.model))
+        verifier = retrained(Discriminate(real=known, training=once))
         for name, loop, size in (
-            ("verified", problem.loop(retrain=Discriminate(real=known, training=once)), problem.candidates(10_000)),
-            ("unverified", problem.loop(), 10_000),
+            ("verified", problem.loop(verify=verifier), problem.size(10_000)),
+            ("unverified", problem.loop(filter=KeepAll()), 10_000),
         ):
-            _, record = next(run(loop, key, start, [size]))
+            (_, first), (_, record) = run(loop, key, start, [size])
             assert record.kept == 10_000
             found[name].append(record.metrics)
+        found["start"].append(first.metrics)
     return found
 
 

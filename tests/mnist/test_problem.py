@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from veriloop import Accumulate, Constant, KeepAll, Key, MixReal, Replace, RunDir, State, TopFraction, run
-from veriloop.mnist import Generate, Images, Refit, Training, load_state, observe, probabilities, save_state
+from veriloop.mnist import Generate, Images, Refit, Training, observe, probabilities, retrained
 from veriloop.mnist import problem as module
 from veriloop.testing import check_backend, check_verifier
 
@@ -49,25 +49,29 @@ def test_the_unverified_arm_keeps_the_first_candidates_of_the_verified_one(probl
 
 def test_a_verifier_of_ones_own_runs_and_is_measured(problem):
     check_verifier(Ink(0.2), problem.test[:40])
-    sizes = [problem.candidates(100)]
-    _, record = next(run(problem.loop(verifier=Ink(0.5)), Key(0), problem.start(Key(0)), sizes))
+    sizes = [problem.size(100)]
+    *_, (_, record) = run(problem.loop(verify=Ink(0.5)), Key(0), problem.start(Key(0)), sizes)
     assert (record.candidates, record.kept) == (1000, 100)
     names = {"verifier_accuracy", "passed", "lowest_kept", *(f"passed_{digit}" for digit in range(10))}
     assert names <= set(record.metrics)
 
 
-def test_two_kinds_of_verifier_are_refused(problem, discriminate):
-    with pytest.raises(ValueError, match="fixed verifier or one retrained every round, got both"):
-        problem.loop(verifier=Ink(0.5), retrain=discriminate)
+def test_a_verifier_is_exchanged_as_on_every_backend(problem):
+    """`replace(problem.loop(), verify=mine)` is the loop with that verifier, accuracy and all."""
+    start = problem.start(Key(0))
+    one = list(run(replace(problem.loop(), verify=Ink(0.5)), Key(0), start, [500]))
+    other = list(run(problem.loop(verify=Ink(0.5)), Key(0), start, [500]))
+    assert [record for _, record in one] == [record for _, record in other]
+    assert "verifier_accuracy" in one[1][1].metrics and "verifier_accuracy" not in one[0][1].metrics
 
 
 def test_it_is_a_backend(problem):
     """Repeatable, resumable, arguments unchanged: fresh and warm refits, several pools."""
     start = problem.start(Key(0))
     for pool in (problem.pool, Accumulate(), MixReal(problem.initial, 0.5)):
-        loop = replace(problem, pool=pool).loop()(Key(0), start)
+        loop = replace(problem, pool=pool).loop()
         check_backend(loop, State(start.model), 50, rounds=2)
-    warm = replace(problem, refit=replace(problem.refit, warm=True)).loop()(Key(0), start)
+    warm = replace(problem, refit=replace(problem.refit, warm=True)).loop()
     check_backend(warm, State(start.model), 50, rounds=2)
 
 
@@ -80,16 +84,15 @@ def test_pools_that_look_back_begin_with_the_real_images(problem):
         return model
 
     for pool in (Accumulate(), Replace()):
-        loop = replace(problem, pool=pool, refit=refit).loop()
+        loop = replace(problem, pool=pool, refit=refit).loop(filter=KeepAll())
         ends = [state for state, _ in run(loop, Key(0), start, [50, 50])]
     assert len(start.past) == 1 and len(start.past[0]) == len(problem.initial) == 100
     assert trained == [150, 200, 50, 50] and ends[-1].past == ()
 
 
 def test_a_retrained_verifier_repeats(problem, discriminate):
-    ends = [
-        list(run(problem.loop(retrain=discriminate), Key(0), problem.start(Key(0)), [500, 500]))[-1] for _ in "ab"
-    ]
+    loop = problem.loop(verify=retrained(discriminate))
+    ends = [list(run(loop, Key(0), problem.start(Key(0)), [500, 500]))[-1] for _ in "ab"]
     (one, record), (other, again) = ends
     assert record == again
     same(one.model, other.model)
@@ -101,8 +104,8 @@ def test_memory_changes_nothing(problem, discriminate, monkeypatch, chunk):
     monkeypatch.setattr(module, "BLOCK", 200)
     start, results = problem.start(Key(0)), []
     for limit in (None, chunk or 1):
-        loop = replace(problem, chunk=limit).loop(retrain=discriminate)
-        results.append(next(run(loop, Key(0), start, [1000])))
+        loop = replace(problem, chunk=limit).loop(verify=retrained(discriminate))
+        results.append(list(run(loop, Key(0), start, [1000]))[-1])
     (one, record), (other, again) = results
     assert record == again and record.kept == 100
     same(one.model, other.model)
@@ -133,8 +136,8 @@ def test_observe_counts_by_digit():
 def test_a_state_comes_back_from_disk(problem, tmp_path):
     start = problem.start(Key(0))
     state = State(start.model, 3, (problem.initial, Generate()(Key(1), start.model, 20)))
-    save_state(state, tmp_path)
-    back = load_state(tmp_path)
+    problem.save(state, tmp_path)
+    back = problem.load(tmp_path)
     same(back.model, state.model)
     assert back.round == 3 and not back.model.training
     for one, other in zip(back.past, state.past, strict=True):
@@ -142,10 +145,13 @@ def test_a_state_comes_back_from_disk(problem, tmp_path):
 
 
 def test_a_run_resumes_to_the_same_records(problem, discriminate, tmp_path):
-    loop, start = problem.loop(retrain=discriminate), problem.start(Key(0))
+    loop, start = problem.loop(verify=retrained(discriminate)), problem.start(Key(0))
     straight = [record for _, record in run(loop, Key(0), start, [500] * 3)]
-    options = {"save": save_state, "load": load_state}
-    next(RunDir(tmp_path).run(loop, Key(0), start, [500] * 3, **options))
+    options = {"save": problem.save, "load": problem.load}
+    stopped = RunDir(tmp_path).run(loop, Key(0), start, [500] * 3, **options)
+    next(stopped)
+    next(stopped)
+    stopped.close()
     resumed = [record for _, record in RunDir(tmp_path).run(loop, Key(0), start, [500] * 3, **options)]
     assert resumed == straight
     assert torch.get_num_threads() == 1
@@ -155,7 +161,7 @@ def test_a_run_resumes_to_the_same_records(problem, discriminate, tmp_path):
 @pytest.mark.parametrize("kept", [10, 50, 120])
 def test_as_many_candidates_are_drawn_as_keep_the_number_asked_for(problem, keep, kept):
     """Equally many of each digit, and `TopFraction` leaves `kept` of them."""
-    n = replace(problem, keep=keep).candidates(kept)
+    n = replace(problem, keep=keep).size(kept)
     assert n % 10 == 0 and kept <= n
     scores = Key(0).numpy().standard_normal(n)
     assert TopFraction(keep)(Key(0), scores, np.arange(n) % 10).sum() == kept
@@ -173,21 +179,24 @@ def images_of(state):
 
 
 def test_the_arms_of_one_key_share_their_images(problem):
-    """The unverified arm's images are the first candidates of the verified one, which keeps some of all."""
+    """Both keep some of the same candidates; who keeps all of fewer has the first of them."""
     problem, start = remembering(problem), remembering(problem).start(Key(0))
-    unverified, _ = next(run(problem.loop(), Key(0), start, [1000]))
-    everything, _ = next(run(problem.loop(verifier=Constant(), filter=KeepAll()), Key(0), start, [2000]))
-    verified, record = next(run(problem.loop(verifier=Ink(0.2)), Key(0), start, [2000]))
+    *_, (unverified, _) = run(problem.loop(filter=KeepAll()), Key(0), start, [1000])
+    *_, (everything, _) = run(problem.loop(filter=KeepAll()), Key(0), start, [2000])
+    *_, (random, _) = run(problem.loop(), Key(0), start, [2000])
+    *_, (verified, record) = run(problem.loop(verify=Ink(0.2)), Key(0), start, [2000])
     assert images_of(unverified) == images_of(everything)[:1000]
     assert len(images_of(verified)) == record.kept == 200
     assert set(images_of(verified)) <= set(images_of(everything))
+    assert set(images_of(random)) <= set(images_of(everything)) and len(images_of(random)) == 200
+    assert set(images_of(random)) != set(images_of(verified))
 
 
 def test_the_verified_arm_keeps_the_best_of_each_digit(problem):
     """By ink, digit by digit: the highest scores dropped are no better than the lowest kept."""
     problem, start = remembering(problem), remembering(problem).start(Key(0))
-    everything, _ = next(run(problem.loop(verifier=Constant(), filter=KeepAll()), Key(0), start, [1000]))
-    verified, record = next(run(problem.loop(verifier=Ink(0.2)), Key(0), start, [1000]))
+    *_, (everything, _) = run(problem.loop(filter=KeepAll()), Key(0), start, [1000])
+    *_, (verified, record) = run(problem.loop(verify=Ink(0.2)), Key(0), start, [1000])
     drawn, kept = everything.past[-1], verified.past[-1]
     assert np.bincount(kept.labels).tolist() == [10] * 10
     for digit in range(10):
@@ -209,7 +218,7 @@ def test_the_next_model_is_fitted_to_what_was_kept(problem):
 
     start = problem.start(Key(0))
     watched = replace(remembering(problem), pool=Replace(), refit=Spy())
-    (one, _), (two, record) = run(watched.loop(verifier=Ink(0.2)), Key(0), start, [500, 300])
+    _, (one, _), (two, record) = run(watched.loop(verify=Ink(0.2)), Key(0), start, [500, 300])
     assert calls[0][0] is start.model and calls[1][0] is one.model
     assert [len(images) for _, images in calls] == [50, 30] and record.kept == 30
     assert one.round == 1 and two.round == 2
@@ -224,10 +233,10 @@ def test_the_accuracy_in_the_record_is_of_real_and_synthetic_images(problem):
 
     start = problem.start(Key(0))
     for verifier, wanted in ((Constant(), 0.5), (knows(1.0), 1.0), (knows(-1.0), 0.0)):
-        _, record = next(run(problem.loop(verifier=verifier), Key(0), start, [100]))
+        *_, (_, record) = run(problem.loop(verify=verifier), Key(0), start, [100])
         assert record.metrics["verifier_accuracy"] == wanted
-    _, record = next(run(problem.loop(), Key(0), start, [100]))
-    assert record.kept == record.candidates == 100 and set(record.metrics) == {"no_verdict"}
+    *_, (_, record) = run(problem.loop(), Key(0), start, [100])
+    assert record.kept == 10 and "verifier_accuracy" not in record.metrics
 
 
 def test_a_verifier_is_retrained_every_round_on_the_model_of_that_round(problem):
@@ -239,8 +248,8 @@ def test_a_verifier_is_retrained_every_round_on_the_model_of_that_round(problem)
         return Ink(0.2)
 
     start = problem.start(Key(0))
-    states = [state for state, _ in run(problem.loop(retrain=retrain), Key(0), start, [100] * 3)]
-    assert [model for _, model in calls] == [start.model, states[0].model, states[1].model]
+    states = [state for state, _ in run(problem.loop(verify=retrained(retrain)), Key(0), start, [100] * 3)]
+    assert [model for _, model in calls] == [start.model, states[1].model, states[2].model]
     assert len({key for key, _ in calls}) == 3
 
 
@@ -255,7 +264,7 @@ def test_the_first_model_is_fitted_to_the_initial_images(problem):
 
 def test_measurements_of_a_problem_are_in_its_records(problem):
     measured = replace(problem, measure=lambda key, model: {"latent": model.latent})
-    _, record = next(run(measured.loop(), Key(0), problem.start(Key(0)), [50]))
+    *_, (_, record) = run(measured.loop(), Key(0), problem.start(Key(0)), [50])
     assert record.metrics["latent"] == 20
 
 
@@ -263,7 +272,7 @@ def test_a_verified_loop_is_a_backend(problem):
     """Also of a verifier that needs all candidates drawn again."""
     start = problem.start(Key(0))
     for chunk in (None, 30):
-        loop = replace(problem, chunk=chunk).loop(verifier=Ink(0.2))(Key(0), start)
+        loop = replace(problem, chunk=chunk).loop(verify=Ink(0.2))
         check_backend(loop, State(start.model), 100, rounds=2)
 
 
@@ -276,4 +285,4 @@ def test_a_share_to_keep_out_of_range_is_refused_at_construction(problem, keep):
 @pytest.mark.parametrize("kept", [55, 0])
 def test_a_size_that_is_not_the_same_of_each_digit_is_refused(problem, kept):
     with pytest.raises(ValueError, match=f"multiple of 10 images.*got {kept}"):
-        problem.candidates(kept)
+        problem.size(kept)

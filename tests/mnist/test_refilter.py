@@ -8,12 +8,10 @@ import pyarrow.parquet as parquet
 import pytest
 
 from veriloop import Accumulate, Key, Quota, Random, RunDir, Threshold, run
-from veriloop.mnist import Generate, Images, TopPerDraw, load_state, save_state
+from veriloop.mnist import Generate, Images, TopPerDraw, retrained
 from veriloop.mnist import problem as module
 from veriloop.refilter import refilter
 from veriloop.store.candidates import FILE, StoredRound
-
-OPTIONS = {"save": save_state, "load": load_state, "candidates": True}
 
 
 @dataclass(frozen=True)
@@ -24,6 +22,10 @@ class Ink:
 
     def __call__(self, key, batch):
         return self.limit - batch.tensors()[0].mean(1).numpy()
+
+
+def options(problem):
+    return {"save": problem.save, "load": problem.load, "candidates": True}
 
 
 @pytest.fixture
@@ -46,9 +48,9 @@ def same(images, others):
 @pytest.mark.parametrize("filter", [None, TopPerDraw(0.1, count=4, draw=30)])
 def test_the_round_filtered_again_keeps_the_same_images(remembers, discriminate, start, tmp_path, filter):
     """By a discriminator retrained every round, and the published filter too; the scores are those it gave."""
-    loop = remembers.loop(retrain=discriminate, filter=filter)
-    rounds = list(RunDir(tmp_path).run(loop, Key(0), start, [500, 500], **OPTIONS))
-    for k, (_, record) in enumerate(rounds):
+    loop = remembers.loop(verify=retrained(discriminate), filter=filter)
+    rounds = list(RunDir(tmp_path).run(loop, Key(0), start, [500, 500], **options(remembers)))
+    for k, (_, record) in enumerate(rounds[1:]):
         again = refilter(tmp_path, round=k + 1)
         same(again.stored[again.mask], rounds[-1][0].past[k + 1])
         assert again.numbers["both"] == again.numbers["kept"] == again.numbers["kept_then"] == record.kept
@@ -59,7 +61,7 @@ def test_the_round_filtered_again_keeps_the_same_images(remembers, discriminate,
 
 
 def test_images_are_stored_as_they_are_held(remembers, start, tmp_path):
-    list(RunDir(tmp_path).run(remembers.loop(), Key(0), start, [500], **OPTIONS))
+    list(RunDir(tmp_path).run(remembers.loop(), Key(0), start, [500], **options(remembers)))
     stored = StoredRound(tmp_path / "round_0001" / "loop")
     kinds = {field.name: str(field.type) for field in parquet.read_schema(stored.folder / FILE)}
     assert kinds["batch.pixels"] == "fixed_size_binary[98]" and kinds["batch.labels"] == "uint8"
@@ -74,8 +76,12 @@ def test_images_are_stored_as_they_are_held(remembers, start, tmp_path):
 
 def test_another_verifier_keeps_what_its_own_loop_would_have_kept(remembers, discriminate, start, tmp_path):
     """Arms share their candidates, so one arm's round, judged again, is the other arm's."""
-    list(RunDir(tmp_path).run(remembers.loop(retrain=discriminate), Key(0), start, [500], **OPTIONS))
-    ((state, record),) = run(remembers.loop(verifier=Ink(0.2)), Key(0), start, [500])
+    list(
+        RunDir(tmp_path).run(
+            remembers.loop(verify=retrained(discriminate)), Key(0), start, [500], **options(remembers)
+        )
+    )
+    _, (state, record) = run(remembers.loop(verify=Ink(0.2)), Key(0), start, [500])
     again = refilter(tmp_path, verifier=Ink(0.2))
     same(again.stored[again.mask], state.past[-1])
     assert again.numbers["lowest_kept"] == record.metrics["lowest_kept"]
@@ -84,8 +90,8 @@ def test_another_verifier_keeps_what_its_own_loop_would_have_kept(remembers, dis
 
 def test_a_quota_of_each_digit(remembers, start, tmp_path):
     """As `filter: threshold` asks for: kept and counted are the same again."""
-    loop = remembers.loop(verifier=Random(), filter=Threshold(0.0))
-    ((state, record),) = RunDir(tmp_path).run(loop, Key(0), start, [Quota(2, groups=10)], **OPTIONS)
+    loop = remembers.loop(verify=Random(), filter=Threshold(0.0))
+    _, (state, record) = RunDir(tmp_path).run(loop, Key(0), start, [Quota(2, groups=10)], **options(remembers))
     again = refilter(tmp_path)
     same(again.stored[again.mask], state.past[-1])
     assert (again.numbers["candidates"], again.numbers["kept"]) == (record.candidates, 20)
@@ -94,13 +100,13 @@ def test_a_quota_of_each_digit(remembers, start, tmp_path):
 @pytest.mark.parametrize("chunk", [1, 300])
 def test_the_file_does_not_depend_on_what_is_held(remembers, start, tmp_path, chunk):
     for limit in (None, chunk):
-        loop = replace(remembers, chunk=limit).loop(verifier=Ink(0.2))
-        list(RunDir(tmp_path / str(limit)).run(loop, Key(0), start, [500], **OPTIONS))
+        loop = replace(remembers, chunk=limit).loop(verify=Ink(0.2))
+        list(RunDir(tmp_path / str(limit)).run(loop, Key(0), start, [500], **options(remembers)))
     one, other = (StoredRound(tmp_path / str(limit) / "round_0001" / "loop") for limit in (None, chunk))
     assert one.sha256 == other.sha256
 
 
 def test_a_retrained_discriminator_cannot_judge_again(problem, discriminate, start, tmp_path):
-    list(RunDir(tmp_path).run(problem.loop(), Key(0), start, [100], **OPTIONS))
+    list(RunDir(tmp_path).run(problem.loop(), Key(0), start, [100], **options(problem)))
     with pytest.raises(ValueError, match="the verifier Judge is stateful: what it scored depends on its training"):
         refilter(tmp_path, verifier=discriminate(Key(1), start.model))

@@ -33,11 +33,9 @@ from veriloop import (
     run,
 )
 from veriloop.store.candidates import FILE, StoredRound, stateful
-from veriloop.store.folder import load_arrays, save_arrays
 
-parquet = pytest.importorskip("pyarrow.parquet", reason="the extra [experiments] is not installed")
+parquet = pytest.importorskip("pyarrow.parquet", reason="the extra [study] is not installed")
 
-ARRAYS = {"save": save_arrays, "load": load_arrays}
 START = State(np.zeros(2))
 
 
@@ -81,7 +79,7 @@ def files(folder):
 def stored_of(folder, batch):
     """A round whose candidates are `batch`, stored."""
     made = Loop(generate=lambda key, model, n: batch[:n], refit=lambda key, model, batch: model)
-    list(RunDir(folder).run(made, Key(0), START, [len(batch)], candidates=True, **ARRAYS))
+    list(RunDir(folder).run(made, Key(0), START, [len(batch)], candidates=True))
     return StoredRound(Path(folder) / "round_0001" / "loop")
 
 
@@ -132,7 +130,7 @@ def test_bytes_are_held_as_bytes_and_numbers_as_numbers(tmp_path):
 def test_all_that_the_round_saw_is_stored(tmp_path, n):
     """Rows, scores, parts, oracle, groups and mask, drawn again here by hand from the keys."""
     made = loop(filter=Threshold(0.0))
-    ((_, record),) = RunDir(tmp_path).run(made, Key(3), START, [n], candidates=True, **ARRAYS)
+    _, (_, record) = RunDir(tmp_path).run(made, Key(3), START, [n], candidates=True)
     stored = StoredRound(tmp_path / "round_0001" / "loop")
     key, counted = Key(3).fold(1), stored.columns.get("counted", np.ones(sum(stored.sizes), dtype=bool))
     assert stored.key == key and max(stored.sizes) == 7 and len(stored.sizes) > 3
@@ -165,17 +163,17 @@ def test_all_that_the_round_saw_is_stored(tmp_path, n):
 def test_memory_and_stops_change_no_byte_and_storing_no_record(seed, sizes, data):
     """Held or drawn again, stopped after any round or not: the same files; without storing, the same rounds."""
     stop, limit = data.draw(st.integers(1, len(sizes))), data.draw(st.integers(1, 30))
-    options = {"candidates": True, **ARRAYS}
+    options = {"candidates": True}
     with tempfile.TemporaryDirectory() as folder:
         one, other, third = (Path(folder, name) for name in ("one", "other", "third"))
         held, chunked = (loop(filter=Threshold(-0.5), chunk=chunk) for chunk in (None, limit))
         straight = list(RunDir(one).run(held, Key(seed), START, sizes, **options))
         stopped = RunDir(other).run(chunked, Key(seed), START, sizes, **options)
-        for _ in range(stop):
+        for _ in range(stop + 1):
             next(stopped)
         stopped.close()
         resumed = list(RunDir(other).run(chunked, Key(seed), START, sizes, **options))
-        bare = list(RunDir(third).run(held, Key(seed), START, sizes, **ARRAYS))
+        bare = list(RunDir(third).run(held, Key(seed), START, sizes))
         assert files(one) == files(other)
         for rounds in (resumed, bare, list(run(held, Key(seed), START, sizes))):
             assert [repr(record) for _, record in rounds] == [repr(record) for _, record in straight]
@@ -188,7 +186,6 @@ SCRIPT = """
 import sys, time
 import numpy as np
 from veriloop import Key, Loop, Random, RunDir, State, TopFraction
-from veriloop.store.folder import load_arrays, save_arrays
 
 
 def refit(key, model, batch):
@@ -201,7 +198,7 @@ loop = Loop(generate=lambda key, model, n: model + key.numpy().standard_normal((
 
 
 def rounds(folder):
-    options = {"save": save_arrays, "load": load_arrays, "candidates": True}
+    options = {"candidates": True}
     return list(RunDir(folder).run(loop, Key(5), State(np.zeros(2)), [50] * 20, **options))
 
 
@@ -273,6 +270,10 @@ class Own:
     def __getitem__(self, rows):
         return self
 
+    @classmethod
+    def concatenate(cls, batches):
+        return batches[0]
+
 
 def mixed(column):
     return Mixed(np.zeros((2, 98), np.uint8), np.array(["a", "b"], dtype=object), column)
@@ -302,8 +303,8 @@ def test_without_pyarrow_it_says_what_to_install_before_anything_is_drawn(tmp_pa
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     wanted = r"stored candidates need 'pyarrow.parquet'; install it with: pip install 'veriloop\[experiments\]'"
     with pytest.raises(ImportError, match=wanted):
-        next(RunDir(tmp_path).run(loop(generate=never), Key(0), START, [5], candidates=True, **ARRAYS))
-    list(RunDir(tmp_path).run(loop(), Key(0), START, [20], **ARRAYS))  # without storing it is not needed
+        next(RunDir(tmp_path).run(loop(generate=never), Key(0), START, [5], candidates=True))
+    list(RunDir(tmp_path).run(loop(), Key(0), START, [20]))  # without storing it is not needed
 
 
 @dataclass(frozen=True)
@@ -324,7 +325,7 @@ def test_a_verifier_is_stateful_if_it_says_so_or_one_inside_it_does():
 def test_what_the_round_used_is_written_where_it_can_be(tmp_path):
     """As a spec where settings are plain values, as a name where they are not, without an address in memory."""
     made = loop(verify=all_of(Learns(), first))
-    list(RunDir(tmp_path).run(made, Key(4).fold("arm"), START, [20], candidates=True, **ARRAYS))
+    list(RunDir(tmp_path).run(made, Key(4).fold("arm"), START, [20], candidates=True))
     assert StoredRound(tmp_path / "round_0001" / "loop").about == {
         "round": 1,
         "key": [4, "arm", 1],

@@ -28,11 +28,12 @@ from veriloop import (
     Threshold,
     TopFraction,
     Window,
+    load_state,
     run,
+    save_state,
 )
-from veriloop.store.folder import line, load_arrays, save_arrays
+from veriloop.records import line
 
-ARRAYS = {"save": save_arrays, "load": load_arrays}
 START = State(np.zeros(2))
 
 
@@ -108,13 +109,13 @@ def test_a_run_stopped_and_resumed_leaves_the_same_bytes(seed, pool, sizes, chun
     stop = data.draw(st.integers(1, len(sizes)))
     with tempfile.TemporaryDirectory() as folder:
         one, other = Path(folder, "one"), Path(folder, "other")
-        straight = list(RunDir(one).run(made, Key(seed), START, sizes, **ARRAYS))
-        stopped = RunDir(other).run(made, Key(seed), START, sizes, **ARRAYS)
-        for _ in range(stop):
+        straight = list(RunDir(one).run(made, Key(seed), START, sizes))
+        stopped = RunDir(other).run(made, Key(seed), START, sizes)
+        for _ in range(stop + 1):
             next(stopped)
         stopped.close()
         assert (len(files(other)) < len(files(one))) == (stop < len(sizes))
-        resumed = list(RunDir(other).run(made, Key(seed), START, sizes, **ARRAYS))
+        resumed = list(RunDir(other).run(made, Key(seed), START, sizes))
         compare(resumed, straight)
         compare(straight, list(run(made, Key(seed), START, sizes)))
         assert files(one) == files(other)
@@ -128,37 +129,98 @@ def test_committed_rounds_are_read_and_not_run_again(tmp_path):
         return generate(key, model, n)
 
     made = loop(generate=counted)
-    first = list(RunDir(tmp_path).run(made, Key(0), START, [10, 20], **ARRAYS))
+    first = list(RunDir(tmp_path).run(made, Key(0), START, [10, 20]))
     assert calls == [10, 20]
-    again = list(RunDir(tmp_path).run(made, Key(0), START, [10, 20, 30], **ARRAYS))
+    again = list(RunDir(tmp_path).run(made, Key(0), START, [10, 20, 30]))
     assert calls == [10, 20, 30]
-    np.testing.assert_equal([plain(r) for _, r in again[:2]], [plain(r) for _, r in first])
+    np.testing.assert_equal([plain(r) for _, r in again[:3]], [plain(r) for _, r in first])
 
 
 def test_a_committed_round_is_on_disk_before_it_is_yielded(tmp_path):
-    for state, record in RunDir(tmp_path).run(loop(), Key(0), START, [10] * 3, **ARRAYS):
+    for state, record in RunDir(tmp_path).run(loop(), Key(0), START, [10] * 3):
         folder = tmp_path / f"round_{record.round:04d}" / "loop"
-        np.testing.assert_array_equal(np.load(folder / "model.npy"), state.model)
+        np.testing.assert_array_equal(load_state(folder).model, state.model)
 
 
 def test_a_run_may_start_from_a_later_round(tmp_path):
     """Round 1 is not looked for when the state given is already past it."""
     full = list(run(loop(), Key(0), START, [10] * 4))
-    part = list(RunDir(tmp_path).run(loop(), Key(0), full[1][0], [10] * 4, **ARRAYS))
-    compare(part, full[2:])
-    compare(list(RunDir(tmp_path).run(loop(), Key(0), full[1][0], [10] * 4, **ARRAYS)), full[2:])
+    part = list(RunDir(tmp_path).run(loop(), Key(0), full[2][0], [10] * 4))
+    compare(part, full[3:])
+    compare(list(RunDir(tmp_path).run(loop(), Key(0), full[2][0], [10] * 4)), full[3:])
 
 
 def test_arms_of_one_run_lie_side_by_side(tmp_path):
     folder = RunDir(tmp_path)
     arms = {"verified": loop(), "unverified": loop(verify=lambda key, batch: np.zeros(len(batch)))}
-    ran = {
-        name: list(folder.run(made, Key(0), START, [10] * 2, name=name, **ARRAYS)) for name, made in arms.items()
-    }
+    ran = {name: list(folder.run(made, Key(0), START, [10] * 2, name=name)) for name, made in arms.items()}
     for name, made in arms.items():
-        compare(list(folder.run(made, Key(0), START, [10] * 2, name=name, **ARRAYS)), ran[name])
+        compare(list(folder.run(made, Key(0), START, [10] * 2, name=name)), ran[name])
         compare(ran[name], list(run(made, Key(0), START, [10] * 2)))
     assert {path.name for path in (tmp_path / "round_0002").iterdir()} == set(arms)
+
+
+# What a folder remembers.
+
+
+OTHERS = {
+    "key": {"key": Key(1)},
+    "start": {"state": State(np.ones(2))},
+    "sizes": {"sizes": [10, 20, 10]},
+    "verify": {"loop": loop(verify=lambda key, batch: batch[:, 1])},
+    "filter": {"loop": loop(filter=TopFraction(0.4))},
+    "refit": {"loop": loop(refit=lambda key, model, batch: batch.mean(axis=0) + 0.0)},
+    "pool": {"loop": loop(pool=Window(2))},
+    "block": {"loop": loop(block=5)},
+}
+
+
+@pytest.mark.parametrize("part", OTHERS)
+def test_another_run_is_refused_with_what_differs(tmp_path, part):
+    """It used to go on with the new loop, and the rows of both stood in one folder."""
+    given = {"loop": loop(), "key": Key(0), "state": START, "sizes": [10] * 3}
+    list(RunDir(tmp_path).run(**given))
+    before = files(tmp_path)
+    with pytest.raises(ValueError, match=f"holds a run 'loop' with another {part}; give the same {part} to go on"):
+        list(RunDir(tmp_path).run(**given | OTHERS[part]))
+    assert files(tmp_path) == before
+
+
+def test_a_run_made_again_in_another_process_is_the_same_run(tmp_path):
+    """The functions are new objects with the same code; what they enclose counts, and the chunk does not."""
+
+    def made(scale, **settings):
+        return loop(verify=lambda key, batch: scale * batch[:, 0], **settings)
+
+    list(RunDir(tmp_path).run(made(1.0), Key(0), START, [10] * 2))
+    list(RunDir(tmp_path).run(made(1.0, chunk=3), Key(0), State(np.zeros(2)), [10] * 2))
+    with pytest.raises(ValueError, match="another verify"):
+        list(RunDir(tmp_path).run(made(2.0), Key(0), START, [10] * 2))
+
+
+def test_no_more_rounds_than_sizes_come_back(tmp_path):
+    """Of a folder with four rounds, the two that are asked for."""
+    straight = list(RunDir(tmp_path).run(loop(), Key(0), START, [10] * 4))
+    compare(list(RunDir(tmp_path).run(loop(), Key(0), START, [10] * 2)), straight[:3])
+
+
+def test_a_batch_of_the_past_is_written_once(tmp_path):
+    """Under Accumulate every round holds all batches, and each of them has one file."""
+    list(RunDir(tmp_path).run(loop(), Key(0), State(np.zeros(2), past=(np.ones((4, 2)),)), [10] * 4))
+    held = [len(json.loads(file.read_text())) for file in sorted(tmp_path.glob("round_*/loop/past.json"))]
+    assert held == [1, 2, 3, 4, 5]
+    assert len(list((tmp_path / "past").iterdir())) == 5
+
+
+def test_a_damaged_batch_of_the_past_is_named_and_the_round_before_it_used(tmp_path):
+    straight = list(RunDir(tmp_path).run(loop(), Key(0), START, [10] * 4))
+    before = files(tmp_path)
+    names = json.loads((tmp_path / "round_0004" / "loop" / "past.json").read_text())
+    flip(tmp_path / "past" / names[2])
+    with pytest.warns(UserWarning, match=f"round_0003/loop is damaged .the sha256 of past/{names[2]} differs"):
+        resumed = list(RunDir(tmp_path).run(loop(), Key(0), START, [10] * 4))
+    compare(resumed, straight)
+    assert files(tmp_path) == before
 
 
 # Damage.
@@ -168,7 +230,7 @@ def test_arms_of_one_run_lie_side_by_side(tmp_path):
 def uninterrupted(tmp_path):
     """Four rounds in a folder, and their records."""
     folder = tmp_path / "run"
-    return folder, list(RunDir(folder).run(loop(), Key(0), START, [10] * 4, **ARRAYS))
+    return folder, list(RunDir(folder).run(loop(), Key(0), START, [10] * 4))
 
 
 def flip(path):
@@ -185,10 +247,10 @@ def cut(path):
 @pytest.mark.parametrize(
     "damage, file, said",
     [
-        (flip, "model.npy", "the sha256 of model.npy differs"),
+        (flip, "model.npz", "the sha256 of model.npz differs"),
         (cut, "rows.jsonl", "the sha256 of rows.jsonl differs"),
-        (flip, "past_0001.npy", "the sha256 of past_0001.npy differs"),
-        (Path.unlink, "model.npy", "model.npy is missing"),
+        (flip, "past.json", "the sha256 of past.json differs"),
+        (Path.unlink, "model.npz", "model.npz is missing"),
         (Path.unlink, "rows.jsonl", "rows.jsonl is missing"),
         (Path.unlink, "sha256.json", "sha256.json is missing or unreadable"),
         (cut, "sha256.json", "sha256.json is missing or unreadable"),
@@ -202,7 +264,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(uninterrupted,
     broken = folder / f"round_{round:04d}" / "loop"
     damage(broken / file)
     with pytest.warns(UserWarning) as caught:
-        resumed = list(RunDir(folder).run(loop(), Key(0), START, [10] * 4, **ARRAYS))
+        resumed = list(RunDir(folder).run(loop(), Key(0), START, [10] * 4))
     assert [str(each.message) for each in caught] == [f"checkpoint {broken} is damaged ({said}) and is not used"]
     compare(resumed, straight)
     assert files(folder) == before
@@ -245,7 +307,7 @@ def test_leftovers_of_a_killed_commit_are_ignored_and_replaced(uninterrupted):
         leftover.mkdir()
         (leftover / "model.npy").write_bytes(b"half a file")
     shutil.rmtree(folder / "round_0004" / "loop")
-    resumed = list(RunDir(folder).run(loop(), Key(0), START, [10] * 4, **ARRAYS))
+    resumed = list(RunDir(folder).run(loop(), Key(0), START, [10] * 4))
     compare(resumed, straight)
     assert {name: content for name, content in files(folder).items() if ".loop.tmp" not in name} == before
     assert not (folder / "round_0004" / ".loop.tmp").exists()
@@ -253,15 +315,13 @@ def test_leftovers_of_a_killed_commit_are_ignored_and_replaced(uninterrupted):
 
 def test_a_save_that_fails_leaves_no_checkpoint(tmp_path):
     def fail(state, folder):
-        save_arrays(state, folder)
+        save_state(state, folder)
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        list(RunDir(tmp_path).run(loop(), Key(0), START, [10], save=fail, load=load_arrays))
-    assert RunDir(tmp_path).rows(1, "loop") is None
-    compare(
-        list(RunDir(tmp_path).run(loop(), Key(0), START, [10], **ARRAYS)), list(run(loop(), Key(0), START, [10]))
-    )
+        list(RunDir(tmp_path).run(loop(), Key(0), START, [10], save=fail, load=load_state))
+    assert RunDir(tmp_path).rows(0, "loop") is None
+    compare(list(RunDir(tmp_path).run(loop(), Key(0), START, [10])), list(run(loop(), Key(0), START, [10])))
 
 
 def test_committing_again_replaces_the_checkpoint_whole(tmp_path):
@@ -291,7 +351,6 @@ SCRIPT = """
 import sys, time
 import numpy as np
 from veriloop import Accumulate, Key, Loop, RunDir, State, Threshold
-from veriloop.store.folder import load_arrays, save_arrays
 
 
 def generate(key, model, n):
@@ -309,7 +368,7 @@ sizes = [50] * 40
 
 
 def rounds(folder):
-    return list(RunDir(folder).run(loop, Key(5), State(np.zeros(2)), sizes, save=save_arrays, load=load_arrays))
+    return list(RunDir(folder).run(loop, Key(5), State(np.zeros(2)), sizes))
 
 
 pause = 0
@@ -364,10 +423,10 @@ def test_rows_are_lines_of_strict_json_with_null_for_nan(uninterrupted):
 def test_nan_comes_back_as_nan_and_every_number_as_it_was(tmp_path):
     """Also a number that is NaN in some rounds alone: `odd`, where the model is above 0."""
     sizes = [10] * 4
-    straight = list(RunDir(tmp_path).run(loop(), Key(1), START, sizes, **ARRAYS))
-    read = list(RunDir(tmp_path).run(loop(), Key(1), START, sizes, **ARRAYS))
+    straight = list(RunDir(tmp_path).run(loop(), Key(1), START, sizes))
+    read = list(RunDir(tmp_path).run(loop(), Key(1), START, sizes))
     compare(read, straight)
-    assert [type(record) for _, record in read] == [Record] * 4
+    assert [type(record) for _, record in read] == [Record] * 5
     assert np.isnan([record.metrics["narrow"] for _, record in read]).all()
     above = [bool(state.model[0] > 0) for state, _ in run(loop(), Key(1), START, sizes)]
     assert np.isnan([record.metrics["odd"] for _, record in read]).tolist() == above
@@ -404,27 +463,3 @@ def test_what_is_no_plain_value_is_refused(value):
 def test_infinity_is_refused_by_name(value):
     with pytest.raises(ValueError, match=r"the number 'error' of a record must be finite or NaN, got -?inf"):
         line({"kept": 3, "error": value})
-
-
-# Arrays.
-
-
-@pytest.mark.parametrize("past", [None, (), (np.arange(3.0),), (np.arange(3), np.eye(2, dtype=np.float32))])
-def test_arrays_round_trip_exactly(tmp_path, past):
-    state = State(np.array([0.1, np.nan, -0.0]), 7, past)
-    save_arrays(state, tmp_path)
-    back = load_arrays(tmp_path)
-    assert back.round == 7 and back.model.tobytes() == state.model.tobytes()
-    assert [(b.dtype, b.tobytes()) for b in back.past] == [(b.dtype, b.tobytes()) for b in past or ()]
-
-
-def test_a_bare_past_is_saved_as_a_tuple_of_one(tmp_path):
-    """The pools take a bare batch for a tuple of one; its rows must not become batches."""
-    save_arrays(State(np.zeros(1), 1, np.arange(4)), tmp_path)
-    (batch,) = load_arrays(tmp_path).past
-    np.testing.assert_array_equal(batch, np.arange(4))
-
-
-def test_objects_that_would_need_pickling_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="allow_pickle"):
-        save_arrays(State(np.array([object()])), tmp_path)

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import numpy as np
 import pytest
 
-from veriloop import Columns, Endpoint, Key, Loop, State
+from veriloop import Columns, Endpoint, Key, Loop, State, Threshold
 
 QUESTION = "From 0 to 10, how right is {answers} for {prompts}?"
 
@@ -145,7 +145,7 @@ def test_a_judge_that_fails_crashes_no_round_and_is_counted(pairs):
     with judge(says("8"), FAILURES["no http"], says("no idea"), says("6")) as (url, _):
         with pytest.warns(UserWarning, match="judge failed 1 time, no verdict for 1 row"):
             verify = Endpoint(url, "small", QUESTION, retries=0)
-            state, record = replace(loop, verify=verify).step(Key(0), State(None), 4)
+            state, record = replace(loop, verify=verify, filter=Threshold()).step(Key(0), State(None), 4)
     assert record.metrics["no_verdict"] == 2 and record.kept == 2
     assert state.model == list(pairs.prompts[[0, 3]])
 

@@ -5,10 +5,10 @@ from string import Formatter
 
 import numpy as np
 import pytest
-from veriloop.xsum.corpus import EVENTS, KINDS, NUMBERS, PLACES, WORDINGS, Facts, draw_facts, sum_up, tell
 
 from veriloop import Key
 from veriloop.xsum import Summaries, corpus, documents, facts_right, kinds, reports
+from veriloop.xsum.embedded import EVENTS, KINDS, NUMBERS, PLACES, WORDINGS, Facts, draw_facts, sum_up, tell
 
 
 def fields(text):

@@ -11,7 +11,7 @@ from torch.optim.optimizer import (
 )
 
 from veriloop import Key, RunDir, State, run
-from veriloop.xsum import FineTune, Generate, Problem, RougeVerifier, load_state, save_state
+from veriloop.xsum import FineTune, Generate, Problem, RougeVerifier
 
 
 @pytest.fixture
@@ -109,14 +109,18 @@ def test_a_round_holds_the_last_model_and_the_next(
     What writes in bfloat16 is gone before a model is fitted.
     """
     generate = Generate(articles=pairs, prompt=prompt, bf16=bf16)
-    problem = Problem(base=model, initial=pairs, generate=generate, first=tune, refit=tune)
+    problem = Problem(base=model, initial=pairs, generate=generate, first=tune, refit=tune, keep=0.5)
     first, steps = network(5), []
     seen = Seen(first)
-    start, loop = (Key(0), State(first), [24] * 3), problem.loop(0.5, verifier=RougeVerifier())
-    rounds = RunDir(tmp_path).run(loop, *start, save=save_state, load=load_state) if stored else run(loop, *start)
+    loop = problem.loop(verify=RougeVerifier())
+    start = (Key(0), State(first), [24] * 3)
+    if stored:
+        rounds = RunDir(tmp_path).run(loop, *start, save=problem.save, load=problem.load)
+    else:
+        rounds = run(loop, *start)
     del start, first
     at_steps(after=lambda _: steps.append(seen.alive()))
-    for round, _ in enumerate(rounds, start=1):
+    for round, _ in enumerate(rounds):
         assert len(steps) == round  # 12 rows are kept, and a step takes 12
         assert seen.alive() == 1
     assert steps == [2] * 3

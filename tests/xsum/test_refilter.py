@@ -8,7 +8,7 @@ import pytest
 from veriloop import Accumulate, Key, RunDir, State, TopCount, run
 from veriloop.refilter import refilter
 from veriloop.store.candidates import StoredRound
-from veriloop.xsum import FineTune, Generate, Problem, RougeVerifier, Summaries, rouge
+from veriloop.xsum import FineTune, Generate, Problem, RougeVerifier, Summaries, by_article, rouge
 
 COLUMNS = ("articles", "references", "summaries", "prompts")
 
@@ -25,12 +25,14 @@ def problem(prompt, pairs, model):
     """Three sampled summaries of each of eight articles; no time is spent on refits."""
     tune = FineTune(prompt=prompt, rate=1e-3, batch=4)
     generate = Generate(articles=pairs[:8], prompt=prompt, temperature=1.0, candidates=3)
-    return Problem(base=model, initial=pairs[:6], generate=generate, first=tune, refit=tune, pool=Accumulate())
+    return Problem(
+        base=model, initial=pairs[:6], generate=generate, first=tune, refit=tune, keep=0.25, pool=Accumulate()
+    )
 
 
 def stored(problem, loop, folder):
     loop = replace(loop, refit=lambda key, model, batch: model)
-    ((state, record),) = RunDir(folder).run(loop, Key(1), State(problem.base), [24], **OPTIONS)
+    _, (state, record) = RunDir(folder).run(loop, Key(1), State(problem.base), [24], **OPTIONS)
     return state.past[0], record
 
 
@@ -43,9 +45,9 @@ def same(rows, others):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"fraction": 0.25, "verifier": RougeVerifier()},
-        {"fraction": 0.25},
-        {"fraction": 1.0, "verifier": RougeVerifier(), "filter": TopCount(1)},
+        {"verify": RougeVerifier()},
+        {},
+        {"verify": RougeVerifier(), "filter": TopCount(1), "group": by_article},
     ],
     ids=["filtered", "unfiltered", "best of each"],
 )
@@ -58,7 +60,7 @@ def test_the_round_filtered_again_keeps_the_same_texts(problem, tmp_path, settin
 
 
 def test_all_texts_come_back(problem, tmp_path):
-    stored(problem, problem.loop(0.25), tmp_path)
+    stored(problem, problem.loop(), tmp_path)
     (rows,) = StoredRound(tmp_path / "round_0001" / "loop").blocks()
     assert isinstance(rows, Summaries)
     same(rows, problem.generate(Key(1).fold(1, "generate", 0), problem.base, 24))
@@ -66,9 +68,9 @@ def test_all_texts_come_back(problem, tmp_path):
 
 def test_the_unfiltered_arms_round_judged_by_name_is_the_filtered_arms(problem, tmp_path):
     """No text is written again: ROUGE by a spec, as from the command line, on the stored rows."""
-    stored(problem, problem.loop(0.25), tmp_path)
-    loop = replace(problem.loop(0.25, verifier=RougeVerifier()), refit=lambda key, model, batch: model)
-    ((state, record),) = run(loop, Key(1), State(problem.base), [24])
+    stored(problem, problem.loop(), tmp_path)
+    loop = replace(problem.loop(verify=RougeVerifier()), refit=lambda key, model, batch: model)
+    _, (state, record) = run(loop, Key(1), State(problem.base), [24])
     specs = {
         "verifier": {"call": "veriloop.xsum:RougeVerifier"},
         "filter": {"call": "TopFraction", "fraction": 0.25},

@@ -121,8 +121,16 @@ def test_a_loop_runs_on_it(engines, prompt, pairs, model):
     for kind in (Generate, GenerateVLLM):
         generate = kind(articles=pairs, prompt=prompt)
         measure = Measure(generate=kind(articles=pairs[:4], prompt=prompt), resamples=10)
-        problem = Problem(base=model, initial=pairs, generate=generate, first=tune, refit=tune, measure=measure)
-        loop = problem.loop(0.5, verifier=RougeVerifier())
+        problem = Problem(
+            base=model,
+            initial=pairs,
+            generate=generate,
+            first=tune,
+            refit=tune,
+            keep=0.5,
+            measure=measure,
+        )
+        loop = problem.loop(verify=RougeVerifier())
         records.append([record for _, record in run(loop, Key(0), State(model), [24] * 2)])
     assert records[0] == records[1] and len(engines) == 1
 

@@ -70,11 +70,9 @@ def check_batch(batch: Any, what: str = "a batch") -> None:
     if isinstance(batch, np.ndarray) or is_tensor(batch):
         return
     kind = type(batch)
-    if isinstance(batch, list | tuple | dict) or not hasattr(kind, "__len__"):
-        raise TypeError(f"{what} must be rows that a mask can pick, got a {kind.__name__}; {REMEDY}")
-    if not hasattr(kind, "concatenate"):
+    if not hasattr(kind, "__len__") or not hasattr(kind, "concatenate"):
         raise TypeError(
-            f"{what} must be rows that can be stacked, got a {kind.__name__}; {REMEDY}, "
+            f"{what} must be rows that can be picked and stacked, got a {kind.__name__}; {REMEDY}, "
             "or give the type a class method concatenate(batches)"
         )
 

@@ -179,7 +179,7 @@ class Loop(Generic[M, B]):
         if not isinstance(n, Quota):
             check_count(f"round {index}: the number of candidates", n)
         key = key.fold(index)
-        loop = self._of_round(key, state)
+        loop: Any = self._of_round(key, state)
         assessed: Mapping[str, float] = {}
         if loop.assess is not None and loop.verify is not None:
             assessed = loop.assess(key.fold("loop"), state.model, loop.verify)
@@ -196,8 +196,7 @@ class Loop(Generic[M, B]):
         if loop.pool is not None:
             batch, past = loop.pool(key.fold("pool"), state.past, kept)
         model = loop.refit(key.fold("refit"), state.model, batch)
-        if model is None:
-            raise ValueError(f"round {index}: refit returned None; return the new model")
+        _check_model(index, state.model, model)
         observed: Mapping[str, float] = {}
         if loop.observe is not None:
             observed = loop.observe(key.fold("observe"), candidates.whole(), verdict.scores, mask)
@@ -390,6 +389,11 @@ def _kind(value: Any) -> str:
     if len(text) > 30:
         return type(value).__name__
     return f"{type(value).__name__} {text}"
+
+
+def _check_model(index: int, old: Any, new: Any) -> None:
+    if new is None and old is not None:
+        raise ValueError(f"round {index}: refit returned None; return the new model")
 
 
 def _check_kept(scores: Scores, mask: Mask) -> None:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from veriloop.diagnose.advice import advise
 from veriloop.diagnose.alarms import WATCHED, alarm
+from veriloop.records import Records
 
 
 def report(folder: Path, metric: str = "error_truth", alpha: float = 0.05) -> Iterator[str]:
     """Yield the lines of each arm in records.jsonl; a false alarm in an arm has at most the probability `alpha`."""
-    rows = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
-    rows = [row for row in rows if "round" in row]
+    rows = Records([row for row in Records.read(folder) if "round" in row])
     for arm in dict.fromkeys(row.get("arm") for row in rows):
-        own = [row for row in rows if row.get("arm") == arm]
-        rounds = {name: {row["round"] for row in own if row.get(name) is not None} for name in (*WATCHED, metric)}
+        own = rows.select(arm=arm)
+        rounds = {name: _rounds_with(own, name) for name in (*WATCHED, metric)}
         watched = [name for name in WATCHED if len(rounds[name]) > 1]
         if watched:
             yield f"{arm}"
@@ -25,6 +26,14 @@ def report(folder: Path, metric: str = "error_truth", alpha: float = 0.05) -> It
             yield f"  {alarm(own, name, alpha=alpha / len(watched))}"
         if len(rounds[metric]) > 4:
             yield f"  {metric}: {advise(own, metric)}".replace("\n", "\n  ")
+
+
+def _rounds_with(rows: Records, metric: str) -> set[int]:
+    """Return the rounds that have a number for the metric."""
+    if metric not in rows.metrics:
+        return set()
+    known = ~np.isnan(rows.column(metric))
+    return {row["round"] for row, there in zip(rows, known, strict=True) if there}
 
 
 def main(arguments: list[str]) -> None:

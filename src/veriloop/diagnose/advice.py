@@ -91,14 +91,14 @@ def advise(
     metric: an error, lower is better. center: the distance to the verifier's centre, fitted with it where seeds
         have it: it tells bias from noise and rho from rho^2, which the error alone seldom does.
 
-    >>> from veriloop.core import Record, run
+    >>> from veriloop.core import run
     >>> from veriloop.linear import Problem
-    >>> problem, runs = Problem.gaussian(bias=0.5, radius=0.5), []
+    >>> problem = Problem.gaussian(bias=0.5, radius=0.5)
+    >>> loop = problem.loop(verify=problem.verifier)
+    >>> runs = []
     >>> for seed in range(10):
-    ...     start, loop = problem.start(Key(seed)), problem.loop(verify=problem.verifier)
-    ...     first = Record(0, 0, 0, loop.measure(Key(seed), start.model))
-    ...     rounds = run(loop, Key(seed), start, [problem.size(100)] * 6)
-    ...     runs.append([first] + [record for _, record in rounds])
+    ...     rounds = run(loop, Key(seed), problem.start(Key(seed)), [problem.size(100)] * 6)
+    ...     runs.append([record for _, record in rounds])
     >>> print(advise(runs))  # rho is 0.446, the plateau 0.295: noise 0.045, bias 0.25
     get a better verifier (100% of resamples): no round is expected to beat the start's 0.083 by 5%, at any rho: ...
       rho      0.46 (0.339 to 0.576)

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from veriloop.core.loop import Record
+from veriloop.metrics import KNOWN, Direction
+from veriloop.records import Records
 
-Worse = Literal["higher", "lower"]
-
-_HIGHER = "error_truth nelbo mnist_fid fid perplexity repetition empty"
-_LOWER = "agreement diversity entropy precision recall coverage rouge1 rouge2 rougeL types distinct1 distinct2"
-_NARROWER = "nelbo_own perplexity_own spread"  # the model finds its own output ever more likely, and writes less
-WATCHED: Mapping[str, Worse] = {
-    **dict.fromkeys(_HIGHER.split(), "higher"),
-    **dict.fromkeys(f"{_LOWER} {_NARROWER}".split(), "lower"),
-}
+WATCHED: Mapping[str, Direction] = {name: known.worse for name, known in KNOWN.items() if known.worse is not None}
 
 
 @dataclass(frozen=True)
@@ -30,7 +23,7 @@ class Alarm:
     """
 
     metric: str
-    worse: Worse
+    worse: Direction
     round: int | None
     rounds: tuple[int, ...]
     change: tuple[float, ...]
@@ -48,7 +41,7 @@ def alarm(
     records: Iterable[Any],
     metric: str,
     *,
-    worse: Worse | None = None,
+    worse: Direction | None = None,
     alpha: float = 0.05,
     horizon: int | None = None,
     margin: float = 0.0,
@@ -119,7 +112,10 @@ class Series:
     @classmethod
     def of(cls, where: str, records: Iterable[Any], metric: str, also: str | None = None) -> Series:
         """Read `metric`, and `also` where every row of several seeds has it."""
-        rows = [each for each in _rows(records) if each.get(metric) is not None]
+        everything = Records.of(records)
+        rows = [each for each in everything if each.get(metric) is not None]
+        if not rows and metric in everything.metrics:
+            raise ValueError(f"{where} needs a number for {metric!r} in every row, got NaN; leave such rows out")
         arms = sorted({str(each.get("arm")) for each in rows})
         if len(arms) != 1:
             got = ", ".join(arms) or "none"
@@ -141,19 +137,9 @@ class Series:
         several = len(seeds) > 1
         names = [name for name in (metric, also if several else None) if name and np.isfinite(column(name)).all()]
         if metric not in names:
-            raise ValueError(f"{where} needs a number for {metric!r} in every row, got NaN or infinity")
+            raise ValueError(f"{where} needs a number for {metric!r} in every row, got infinity")
         errors = None if several else column(f"{metric}_se")[0]
         if errors is not None and not (errors >= 0).all():
             raise ValueError(f"{where} needs two seeds or more, or {metric}_se beside {metric!r}, got one seed")
         values = np.concatenate([column(name) for name in names], axis=1)
         return cls(rounds, names, values, errors, column("kept").mean(axis=0), column("candidates").mean(axis=0))
-
-
-def _rows(records: Iterable[Any]) -> Iterable[Mapping[str, Any]]:
-    for seed, item in enumerate(records):
-        if isinstance(item, Mapping):
-            yield item
-        elif isinstance(item, Record):
-            yield item.row()
-        else:
-            yield from ({**record.row(), "seed": seed} for record in item)

@@ -188,7 +188,8 @@ def _is_count(n: Any) -> bool:
 
 def by_group(groups: np.ndarray | None, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the rows sorted by group, in their order within each, and the groups' labels and sizes."""
-    groups = np.zeros(n, dtype=np.uint8) if groups is None else np.asarray(groups)
+    if groups is None:
+        groups = np.zeros(n, dtype=np.uint8)
     labels, sizes = np.unique(groups, return_counts=True)
     return np.argsort(groups, kind="stable"), labels, sizes
 
@@ -201,28 +202,42 @@ def _top(
 ) -> np.ndarray:
     """Mask of the best rows of each group, as many as `wanted_of(labels, sizes)` says.
 
-    Large groups are ranked one at a time, for rounds of many million rows, small ones a million rows at once.
+    Groups are ranked a million rows at once, for rounds of many million rows.
     """
     scores = np.asarray(scores)
     order, labels, sizes = by_group(groups, len(scores))
-    ends, wanted = np.cumsum(sizes), wanted_of(labels, sizes)
-    lots, mask = key.numpy().random(len(scores)), np.zeros(len(scores), dtype=bool)
-    cuts = np.flatnonzero(np.diff(ends // _TOGETHER)) + 1
-    for first, last in zip([0, *cuts], [*cuts, len(sizes)], strict=True):
-        part, starts = slice(first, last), ends[first:last] - sizes[first:last]
-        if not len(starts):
-            continue
-        rows, starts = order[starts[0] : ends[last - 1]], starts - starts[0]
+    wanted = wanted_of(labels, sizes)
+    lots = key.numpy().random(len(scores))
+    mask = np.zeros(len(scores), dtype=bool)
+    ends = np.cumsum(sizes)
+    for first, last in _pieces(ends):
+        part = slice(first, last)
+        rows = order[ends[first] - sizes[first] : ends[last - 1]]
         own = scores[rows].astype(float)
-        judged = np.add.reduceat(~np.isnan(own), starts, dtype=int)
-        for short in np.flatnonzero(judged < wanted[part])[:1]:
-            raise RoundError(
-                f"group {labels[part][short]} has {judged[short]} rows with a verdict, "
-                f"{wanted[part][short]} are to be kept"
-            )
-        place = np.repeat(np.arange(len(starts), dtype=np.min_scalar_type(len(starts))), sizes[part])
+        _check_enough(own, labels[part], sizes[part], wanted[part])
         # NaN sorts last in its group, so the best rows wanted never reach it.
+        place = np.repeat(np.arange(last - first), sizes[part])
         best = rows[np.lexsort((lots[rows], -own, place))]
-        skipped = starts - (np.cumsum(wanted[part]) - wanted[part])
-        mask[best[np.arange(wanted[part].sum()) + np.repeat(skipped, wanted[part])]] = True
+        start_of_group = np.repeat(ends[part] - sizes[part] - ends[first] + sizes[first], sizes[part])
+        rank = np.arange(len(rows)) - start_of_group
+        mask[best] = rank < np.repeat(wanted[part], sizes[part])
     return mask
+
+
+def _pieces(ends: np.ndarray) -> list[tuple[int, int]]:
+    """Return the first group, and the one after the last, of pieces of about a million rows each."""
+    if not len(ends):
+        return []
+    cuts = np.flatnonzero(np.diff(ends // _TOGETHER)) + 1
+    starts = [0, *cuts.tolist()]
+    return list(zip(starts, [*starts[1:], len(ends)], strict=True))
+
+
+def _check_enough(scores: np.ndarray, labels: np.ndarray, sizes: np.ndarray, wanted: np.ndarray) -> None:
+    """Refuse a group with fewer rows with a verdict than are to be kept. Scores are sorted by group."""
+    starts = np.cumsum(sizes) - sizes
+    judged = np.add.reduceat(~np.isnan(scores), starts, dtype=int)
+    short = np.flatnonzero(judged < wanted)
+    if len(short):
+        i = short[0]
+        raise RoundError(f"group {labels[i]} has {judged[i]} rows with a verdict, {wanted[i]} are to be kept")

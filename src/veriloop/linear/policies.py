@@ -106,20 +106,26 @@ def pooled_mean(rounds: int, rows: int, *, window: int | None = None, sample: in
     for name, n in (("rows", rows), ("window", window), ("sample", sample)):
         if n is not None:
             check_count(f"pooled_mean: {name}", n)
-    variance, covariance, path = np.ones(rounds + 1), np.zeros((rounds + 1, rounds + 1)), []
+    variance = np.ones(rounds + 1)  # of one row of each batch
+    covariance = np.zeros((rounds + 1, rounds + 1))  # of two rows, batch by batch
+    path: list[float] = []
     for k in range(rounds + 1):
-        held = np.arange(k + 1) > k - (window or k + 1)
+        oldest = 0 if window is None else k + 1 - window
+        held = np.arange(k + 1) >= oldest
         count = rows * int(held.sum())
-        m = min(sample or count, count)
+        m = count if sample is None else min(sample, count)
+        own = variance[: k + 1]
         apart = covariance[: k + 1, : k + 1]
-        # of the mean of all rows with each one, batch by batch
-        shared = (rows * apart[held].sum(axis=0) + held * (variance[: k + 1] - np.diag(apart))) / count
-        single = variance[: k + 1][held].mean()
-        pair = (shared[held].mean() * count - single) / max(count - 1, 1)
+        # The covariance of one row of each batch with the mean of all rows held.
+        with_mean = (rows * apart[held].sum(axis=0) + held * (own - np.diag(apart))) / count
+        single = own[held].mean()
+        pair = (with_mean[held].mean() * count - single) / max(count - 1, 1)
         path.append(single / m + (1 - 1 / m) * pair)
         if k < rounds:
-            covariance[k + 1, : k + 1] = covariance[: k + 1, k + 1] = shared
-            covariance[k + 1, k + 1], variance[k + 1] = path[-1], path[-1] + 1
+            covariance[k + 1, : k + 1] = with_mean
+            covariance[: k + 1, k + 1] = with_mean
+            covariance[k + 1, k + 1] = path[-1]
+            variance[k + 1] = path[-1] + 1
     return rows * np.array(path)
 
 

@@ -50,12 +50,47 @@ def simulate(
     mu = positive("simulate: singular_values", singular_values, infinite=True)
     center = finite("simulate: center_offset", center_offset)
     width = np.broadcast_to(positive("simulate: half_width", half_width, infinite=True), mu.shape)
-    _check(mu, center, sizes, replicates, chunk)
+    if mu.ndim != 1 or center.shape != mu.shape:
+        shapes = f"{mu.shape} and {center.shape}"
+        raise ValueError(f"simulate needs mu and center_offset of one shape, got {shapes}")
+    return simulate_between(mu, center - width, center + width, sizes, replicates, key, chunk=chunk)
+
+
+def simulate_between(
+    singular_values: ArrayLike,
+    lower: ArrayLike,
+    upper: ArrayLike,
+    sizes: Sequence[int],
+    replicates: int,
+    key: Key,
+    *,
+    chunk: int = 131_072,
+) -> np.ndarray:
+    """Return what `simulate` does, for labels that pass between any two bounds.
+
+    lower, upper: shape (p,), in units of sigma from the truth; they may be infinite. The other
+        arguments, and what is returned, are those of `simulate`.
+
+    >>> simulate_between([10.0], [0.0], [np.inf], [100], replicates=50, key=Key(0)).shape
+    (2, 50, 1)
+
+    Raises:
+        ValueError: if shapes disagree, or a singular value, size or count is not positive.
+    """
+    mu = positive("simulate: singular_values", singular_values, infinite=True)
+    if not mu.shape == np.shape(lower) == np.shape(upper) or mu.ndim != 1:
+        shapes = f"{mu.shape}, {np.shape(lower)} and {np.shape(upper)}"
+        raise ValueError(f"simulate needs mu, lower and upper of one shape (p,), got {shapes}")
+    if not len(sizes) or min(sizes) < 1:
+        raise ValueError(f"simulate needs sizes of at least 1, one a round, got {list(sizes)}")
+    if min(replicates, chunk) < 1:
+        counts = f"{replicates} and {chunk}"
+        raise ValueError(f"simulate needs replicates and chunk of at least 1, got {counts}")
     errors = np.empty((len(sizes) + 1, replicates, len(mu)))
     errors[0] = key.fold(0, "real").numpy().standard_normal((replicates, len(mu))) / mu
     for k, n in enumerate(sizes):
         labels = key.fold(k + 1, "labels")
-        errors[k + 1] = truncated_means(labels, errors[k], center - width, center + width, n, chunk=chunk)
+        errors[k + 1] = truncated_means(labels, errors[k], lower, upper, n, chunk=chunk)
     return errors
 
 
@@ -121,12 +156,3 @@ def _draw(generator: np.random.Generator, a: np.ndarray, b: np.ndarray, rising: 
 def _draw_in_logs(u: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     log_high, log_low = log_ndtr(b), log_ndtr(a)
     return ndtri_exp(log_high + np.log1p(u * np.expm1(log_low - log_high)))
-
-
-def _check(mu: np.ndarray, center: np.ndarray, sizes: Sequence[int], replicates: int, chunk: int) -> None:
-    if mu.ndim != 1 or center.shape != mu.shape:
-        raise ValueError(f"simulate needs mu and center_offset of one shape, got {mu.shape} and {center.shape}")
-    if not len(sizes) or min(sizes) < 1:
-        raise ValueError(f"simulate needs sizes of at least 1, one a round, got {list(sizes)}")
-    if min(replicates, chunk) < 1:
-        raise ValueError(f"simulate needs replicates and chunk of at least 1, got {replicates} and {chunk}")

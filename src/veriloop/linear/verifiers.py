@@ -22,8 +22,24 @@ from veriloop.core import Key, Verdict
 from veriloop.linear.model import Samples
 
 
-class _Knowledge:
-    """A symmetric set of parameters about `center`; a shape gives `width`, the rest follows."""
+class Knowledge:
+    """A symmetric set of parameters about a centre: the base of every shape, and of your own.
+
+    A shape is a frozen dataclass with `center`, shape (d,), and `slack`, at least 0, in the units
+    of y. It gives `width`; the scores follow.
+
+    >>> @dataclass(frozen=True)
+    ... class KnowFirstCoordinate(Knowledge):
+    ...     center: np.ndarray
+    ...     slack: float = 0.0
+    ...     def width(self, x):
+    ...         return np.abs(x[:, 0])
+    >>> KnowFirstCoordinate(np.zeros(2))(Key(0), Data(x=np.eye(2), y=np.array([1.0, 2.0])))
+    array([ 0., -2.])
+
+    Raises:
+        ValueError: if a radius or the slack is negative or NaN.
+    """
 
     center: np.ndarray
     slack: float
@@ -43,7 +59,7 @@ class _Knowledge:
 
 
 @dataclass(frozen=True)
-class KnowledgeBall(_Knowledge):
+class KnowledgeBall(Knowledge):
     r"""Know theta* to within a Euclidean ball: :math:`h(x) = r \|x\|_2` (Yi et al., 2025, Eq. 1).
 
     >>> ball = KnowledgeBall(center=np.zeros(2), radius=1.0, slack=0.5)
@@ -64,7 +80,7 @@ class KnowledgeBall(_Knowledge):
 
 
 @dataclass(frozen=True)
-class KnowledgeL1(_Knowledge):
+class KnowledgeL1(Knowledge):
     r"""Know theta* to within an l1 ball: :math:`h(x) = r \|x\|_\infty`."""
 
     center: np.ndarray
@@ -77,7 +93,7 @@ class KnowledgeL1(_Knowledge):
 
 
 @dataclass(frozen=True)
-class KnowledgeBox(_Knowledge):
+class KnowledgeBox(Knowledge):
     r"""Know each coordinate of theta* to within r, an l-infinity ball: :math:`h(x) = r \|x\|_1`."""
 
     center: np.ndarray
@@ -90,7 +106,7 @@ class KnowledgeBox(_Knowledge):
 
 
 @dataclass(frozen=True)
-class KnowledgeEllipsoid(_Knowledge):
+class KnowledgeEllipsoid(Knowledge):
     r"""Know theta* to within an ellipsoid :math:`\{\theta_c + A u : \|u\| \le 1\}`: :math:`h(x) = \|A^\top x\|_2`.
 
     axes: A, shape (d, d); its columns are the half axes. `radius * eye(d)` is the ball.
@@ -106,7 +122,7 @@ class KnowledgeEllipsoid(_Knowledge):
 
 
 @dataclass(frozen=True)
-class KnowledgeHalfSpace(_Knowledge):
+class KnowledgeHalfSpace(Knowledge):
     r"""Know one side of theta*: :math:`\mathrm{sign}(x^\top g)(y - x^\top\theta_c) \le r\|x\| + slack`.
 
     Labels that exceed the centre's too much in the direction of `normal` (g, shape (d,)) are refused; labels that

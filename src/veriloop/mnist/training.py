@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -87,45 +88,103 @@ def fit(
     held, trained = np.split(order, [round(how.holdout * len(rows))])
     if not len(trained) or (how.holdout and not len(held)):
         raise ValueError(f"a fit with {how.holdout:.0%} held out needs rows on both sides, got {len(rows)} rows")
-    per_epoch = -(-len(trained) // how.batch)
+    per_epoch = math.ceil(len(trained) / how.batch)
     total = how.steps or how.epochs * per_epoch
-    epochs, patience = -(-total // per_epoch), None if how.steps else how.patience
-    device = next(network.parameters()).device
-    optimizer = torch.optim.Adam(network.parameters(), lr=how.rate, fused=True)
-    value = torch.compile(loss) if how.compiled else loss
-    losses: list[float] = []
-    best, kept, step = 0, None, 0
-    for epoch in range(epochs):
-        key_now = key.fold("epoch", epoch)
-        order = (key_now if how.shuffle else key).fold("order").numpy().permutation(trained)
-        order = order[: (total - step) * how.batch]
-        with _seeded(key_now, device) as generator:
-            network.train()
-            seen = torch.zeros((), device=device)
-            for start in range(0, len(order), how.batch):
-                for group in optimizer.param_groups:
-                    group["lr"] = _rate(how, step, total)
-                each = _each(value, rows[order[start : start + how.batch]], generator, how)
-                optimizer.zero_grad(set_to_none=True)
-                each.mean().backward()
-                optimizer.step()
-                seen += each.detach().sum()
-                step += 1
-            mean = float(seen) / len(order)
-            network.eval()
-            if len(held):
-                mean = _mean(value, rows, held, generator, how)
+    patience = how.patience
+    if how.steps:
+        patience = None
+    if how.compiled:
+        loss = torch.compile(loss)
+    run = _Fit(network, loss, rows, how, total)
+    best = _Best(patience, how.restore)
+    for epoch in range(math.ceil(total / per_epoch)):
+        mean = run.epoch(key, epoch, trained, held)
         if not np.isfinite(mean):
-            raise FloatingPointError(f"the loss is {mean} after {step} steps; lower the rate, {how.rate:g}")
-        losses.append(mean)
-        if patience is None or mean < losses[best] or epoch == 0:
-            best = epoch
-            kept = copy.deepcopy(network.state_dict()) if patience and how.restore else None
-        elif epoch - best >= patience:
+            raise FloatingPointError(f"the loss is {mean} after {run.step} steps; lower the rate, {how.rate:g}")
+        if best.offer(mean, network):
             break
-    if kept is not None:
-        network.load_state_dict(kept)
-    return Fitted(tuple(losses), best if kept is not None else len(losses) - 1, step)
+    if best.weights is not None:
+        network.load_state_dict(best.weights)
+    return Fitted(tuple(best.losses), best.epoch, run.step)
+
+
+class _Fit:
+    """A fit on its way: the network, its optimizer, and the steps taken."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: Callable[[Any, torch.Generator], Tensor],
+        rows: Batch,
+        how: Training,
+        total: int,
+    ) -> None:
+        self.step = 0
+        self._network = network
+        self._loss = loss
+        self._rows = rows
+        self._how = how
+        self._total = total
+        self._device = next(network.parameters()).device
+        self._optimizer = torch.optim.Adam(network.parameters(), lr=how.rate, fused=True)
+
+    def epoch(self, key: Key, epoch: int, trained: np.ndarray, held: np.ndarray) -> float:
+        """Take the steps of one epoch; return the mean loss of the rows held out, or else of those trained on."""
+        how = self._how
+        key_now = key.fold("epoch", epoch)
+        shuffled_by = key_now if how.shuffle else key
+        order = shuffled_by.fold("order").numpy().permutation(trained)
+        order = order[: (self._total - self.step) * how.batch]
+        with _seeded(key_now, self._device) as generator:
+            self._network.train()
+            seen = torch.zeros((), device=self._device)
+            for start in range(0, len(order), how.batch):
+                seen += self._one_step(order[start : start + how.batch], generator)
+            mean = float(seen) / len(order)
+            self._network.eval()
+            if len(held):
+                mean = _mean(self._loss, self._rows, held, generator, how)
+        return mean
+
+    def _one_step(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
+        """Take one step; return the sum of the losses of its rows."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = _rate(self._how, self.step, self._total)
+        each = _each(self._loss, self._rows[rows], generator, self._how)
+        self._optimizer.zero_grad(set_to_none=True)
+        each.mean().backward()
+        self._optimizer.step()
+        self.step += 1
+        return each.detach().sum()
+
+
+class _Best:
+    """The losses of all epochs, and the weights of the best one where they are to be restored."""
+
+    def __init__(self, patience: int | None, restore: bool) -> None:
+        self.losses: list[float] = []
+        self.weights: dict[str, Tensor] | None = None
+        self._best = 0
+        self._patience = patience
+        self._keeps = bool(patience) and restore
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose weights the network ends with."""
+        if self.weights is None:
+            return len(self.losses) - 1
+        return self._best
+
+    def offer(self, loss: float, network: nn.Module) -> bool:
+        """Note an epoch's loss; return whether to stop, as the best one is `patience` epochs ago."""
+        epoch = len(self.losses)
+        self.losses.append(loss)
+        if self._patience is None or epoch == 0 or loss < self.losses[self._best]:
+            self._best = epoch
+            if self._keeps:
+                self.weights = copy.deepcopy(network.state_dict())
+            return False
+        return epoch - self._best >= self._patience
 
 
 def made(key: Key, make: Callable[[], N], device: torch.device | str = "cpu") -> N:

@@ -26,12 +26,12 @@ FILE = "candidates.parquet"
 
 
 def needed(module: str) -> Any:
-    """Import a module of the extra [experiments], or say what to install."""
+    """Import a module of the extra [study], or say what to install."""
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
         raise ImportError(
-            f"stored candidates need {error.name!r}; install it with: pip install 'veriloop[experiments]'"
+            f"stored candidates need {error.name!r}; install it with: pip install 'veriloop[study]'"
         ) from None
 
 

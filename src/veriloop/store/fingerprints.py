@@ -7,26 +7,31 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from functools import partial
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 
 from veriloop.core.batch import is_tensor
+from veriloop.core.key import Key
+
+CONSTANT = (type(None), bool, int, float, str, bytes, np.ndarray, np.generic, type, FunctionType, partial, Key)
 
 
-def fingerprint(value: Any, unseen: set[str] | None = None) -> str:
+def fingerprint(value: Any, unseen: set[str] | None = None, *, settings: bool = False) -> str:
     """Return a digest that differs where values differ.
 
     Numbers, texts, arrays, tensors, torch modules, functions (by their code and what they enclose), objects with
     attributes, and collections of them count with all they hold. Any other object counts by its type alone.
 
     unseen: the names of those types are added here.
+    settings: leave out what may change as a run goes on: private attributes, and the lists, dicts and other objects
+        that a function encloses, as those of a cache or a counter.
 
     >>> fingerprint({"cut": 0.5}) == fingerprint({"cut": 0.5}), fingerprint(1) == fingerprint(2)
     (True, False)
     """
-    fed = _Digest()
+    fed = _Digest(settings)
     fed.feed(value)
     if unseen is not None:
         unseen |= fed.unseen
@@ -34,7 +39,8 @@ def fingerprint(value: Any, unseen: set[str] | None = None) -> str:
 
 
 class _Digest:
-    def __init__(self) -> None:
+    def __init__(self, settings: bool) -> None:
+        self._settings = settings
         self.sha256 = hashlib.sha256()
         self.unseen: set[str] = set()
         self._inside: set[int] = set()  # what is being fed, so that a circle ends
@@ -78,15 +84,20 @@ class _Digest:
         elif hasattr(value, "state_dict"):
             self.feed(dict(value.state_dict()))
         elif is_dataclass(value):
-            for each in fields(value):
-                self._text(each.name)
-                self.feed(getattr(value, each.name, None))
+            self._feed_attributes({each.name: getattr(value, each.name, None) for each in fields(value)})
         elif isinstance(value, ModuleType):
             self._text(value.__name__)
         elif hasattr(value, "__dict__"):
-            self.feed(vars(value))
+            self._feed_attributes(vars(value))
         else:
             self.unseen.add(type(value).__name__)
+
+    def _feed_attributes(self, attributes: Mapping[str, Any]) -> None:
+        for name, each in attributes.items():
+            if self._settings and name.startswith("_"):
+                continue
+            self._text(name)
+            self.feed(each)
 
     def _feed_array(self, array: np.ndarray) -> None:
         self._text(f"{array.dtype}{array.shape}")
@@ -103,7 +114,14 @@ class _Digest:
         self.feed(function.__defaults__)
         for cell in function.__closure__ or ():
             with suppress(ValueError):  # one that is not filled yet
-                self.feed(cell.cell_contents)
+                self._feed_enclosed(cell.cell_contents)
+
+    def _feed_enclosed(self, value: Any) -> None:
+        frozen = is_dataclass(value) or is_tensor(value) or isinstance(value, CONSTANT)
+        if self._settings and not frozen:
+            self._text(type(value).__name__)
+            return
+        self.feed(value)
 
     def _feed_code(self, code: CodeType, doc: str | None = None) -> None:
         self.sha256.update(code.co_code)

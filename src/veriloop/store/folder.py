@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields, replace
 from functools import partial
@@ -22,11 +22,11 @@ from veriloop.core.candidates import Quota
 from veriloop.core.key import Key
 from veriloop.core.loop import Loop, Record, State, run
 from veriloop.core.parts import M
+from veriloop.records import Row, line
 from veriloop.store.candidates import FILE, needed, write_candidates
 from veriloop.store.fingerprints import fingerprint
-from veriloop.store.states import is_batch, load_state, read_batch, save_state, write_batch
+from veriloop.store.states import batch_name, is_batch, load_state, read_batch, save_state, write_batch
 
-Row = Mapping[str, Any]
 PARTS = [each.name for each in fields(Loop) if each.name != "chunk"]  # chunk changes no result
 
 
@@ -48,6 +48,7 @@ class RunDir:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
+        self._sound: set[str] = set()  # batches of the past that are known to be as they were written
 
     def folder(self, round: int, name: str) -> Path:
         """Return where the checkpoint `name` of `round` lies."""
@@ -84,10 +85,27 @@ class RunDir:
         folder = self.folder(round, name)
         if not folder.exists():
             return None
-        if damage := _damage(folder):
+        damage = _damage(folder) or self._damaged_past(folder)
+        if damage:
             warnings.warn(f"checkpoint {folder} is damaged ({damage}) and is not used", stacklevel=2)
             return None
         return [json.loads(text) for text in (folder / "rows.jsonl").read_text().splitlines()]
+
+    def _damaged_past(self, folder: Path) -> str:
+        """Name what is wrong with the batches that a checkpoint refers to, or return an empty string."""
+        file = folder / "past.json"
+        if not file.exists():
+            return ""
+        for name in json.loads(file.read_text()):
+            if name in self._sound:
+                continue
+            batch = self.path / "past" / name
+            if not batch.exists():
+                return f"past/{name} is missing"
+            if batch_name(batch) != name:
+                return f"the sha256 of past/{name} differs"
+            self._sound.add(name)
+        return ""
 
     def run(
         self,
@@ -153,7 +171,7 @@ class RunDir:
         self, name: str, loop: Loop[M, B], key: Key, state: State[M], sizes: Sequence[int | Quota]
     ) -> None:
         """Write down what a run is made of, or compare it with what is written."""
-        about: dict[str, Any] = {part: fingerprint(getattr(loop, part)) for part in PARTS}
+        about: dict[str, Any] = {part: fingerprint(getattr(loop, part), settings=True) for part in PARTS}
         about["key"] = [key.seed, *key.path]
         about["start"] = fingerprint([state.model, state.round, as_batches(state.past)])
         about["sizes"] = [_size(n) for n in sizes]
@@ -186,6 +204,7 @@ class _Past:
         """Write the past, and into the checkpoint which files hold it; return the state without it."""
         batches = as_batches(state.past)
         if not batches or not all(map(is_batch, batches)):
+            self._known = []
             return state
         self._folder.mkdir(exist_ok=True)
         known: list[tuple[Any, str]] = []
@@ -243,30 +262,26 @@ def replaced(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def line(values: Row) -> str:
-    """Return the row as one line of JSON; NaN, which JSON lacks, becomes null."""
-    clean = {name: _finite(name, value) for name, value in values.items()}
-    return json.dumps(clean, allow_nan=False, default=_plain) + "\n"
+def save_arrays(state: State, folder: Path) -> None:
+    """Write a state whose model is an array, and whose past is a tuple of arrays, without pickling."""
+    np.save(folder / "model.npy", state.model, allow_pickle=False)
+    past = as_batches(state.past)
+    for i, batch in enumerate(past):
+        np.save(folder / f"past_{i:04d}.npy", batch, allow_pickle=False)
+    (folder / "state.json").write_text(json.dumps({"round": state.round, "past": len(past)}))
+
+
+def load_arrays(folder: Path) -> State:
+    """Read back what `save_arrays` wrote."""
+    about = json.loads((folder / "state.json").read_text())
+    past = tuple(np.load(folder / f"past_{i:04d}.npy", allow_pickle=False) for i in range(about["past"]))
+    return State(np.load(folder / "model.npy", allow_pickle=False), about["round"], past)
 
 
 def _record(row: dict[str, Any]) -> Record:
     numbers = {name: float("nan") if value is None else value for name, value in row.items()}
     counts = {name: int(numbers.pop(name)) for name in ("round", "candidates", "kept")}
     return Record(**counts, metrics=numbers)
-
-
-def _finite(name: str, value: Any) -> Any:
-    if not isinstance(value, float | np.floating) or np.isfinite(value):
-        return value
-    if np.isnan(value):
-        return None
-    raise ValueError(f"the number {name!r} of a record must be finite or NaN, got {value}")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"a record holds plain numbers and strings, got {value!r}")
 
 
 def _damage(folder: Path) -> str:

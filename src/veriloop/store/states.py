@@ -67,10 +67,16 @@ def write_batch(batch: Any, folder: Path) -> str:
     """Write a batch into a file that is called after its content; return the name. One that is there is left."""
     temporary = folder / f".batch-{os.getpid()}.npz"
     _write_value(batch, temporary)
-    with open(temporary, "rb") as stream:
-        name = f"batch-{hashlib.file_digest(stream, 'sha256').hexdigest()[:32]}.npz"
+    name = batch_name(temporary)
     os.replace(temporary, folder / name)
     return name
+
+
+def batch_name(file: Path) -> str:
+    """Return what a batch's file is called after its content."""
+    with open(file, "rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return f"batch-{digest[:32]}.npz"
 
 
 def read_batch(name: str, folder: Path) -> Any:

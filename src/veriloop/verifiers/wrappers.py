@@ -70,32 +70,65 @@ class Cached:
 
     verifier: Verifier
     content: Callable[[Any], Iterable[Hashable]]
-    _place: dict[Hashable, int] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _known: list[Verdict] = field(default_factory=list, init=False, repr=False, compare=False)
+    _known: _Known = field(default_factory=lambda: _Known(), init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _check_rowwise(self)
 
     def __call__(self, key: Key, batch: Any) -> Verdict:
         contents = list(self.content(batch))
-        try:
-            first = {each: row for row, each in reversed(list(enumerate(contents))) if each not in self._place}
-        except TypeError as error:
-            raise ValueError(f"Cached.content must give one hashable value a row, got an {error}") from None
         if len(contents) != len(batch):
             raise ValueError(
                 f"Cached.content must give one hashable value a row, got {len(contents)} for {len(batch)} rows"
             )
-        new = np.array(sorted(first.values()), dtype=int)
-        if len(new) or not self._known:
+        try:
+            new = self._known.new_rows(contents)
+        except TypeError as error:
+            raise ValueError(f"Cached.content must give one hashable value a row, got an {error}") from None
+        if len(new) or self._known.verdict is None:
             verdict = judged(self.verifier, _Unused(0), batch[new])
-            known = Verdict.concatenate([*self._known, verdict])
-            self._place.update({contents[row]: len(known.scores) - len(new) + i for i, row in enumerate(new)})
-            self._known[:] = [known]
-        answer = self._known[0][np.array([self._place[each] for each in contents], dtype=int)]
-        for row in new[np.isnan(answer.scores[new])]:
-            del self._place[contents[row]]
+            self._known.add([contents[row] for row in new], verdict)
+        answer = self._known.verdict_on(contents)
+        failed = new[np.isnan(answer.scores[new])]
+        self._known.forget([contents[row] for row in failed])
         return answer
+
+
+class _Known:
+    """The verdicts that a `Cached` has got, by content."""
+
+    def __init__(self) -> None:
+        self.verdict: Verdict | None = None
+        self._place: dict[Hashable, int] = {}
+
+    def new_rows(self, contents: list[Hashable]) -> np.ndarray:
+        """Return the first row of each content that has no verdict yet."""
+        first: dict[Hashable, int] = {}
+        for row, content in enumerate(contents):
+            if content not in self._place:
+                first.setdefault(content, row)
+        return np.array(list(first.values()), dtype=int)
+
+    def add(self, contents: list[Hashable], verdict: Verdict) -> None:
+        """Add the verdict on new contents."""
+        start = 0
+        if self.verdict is not None:
+            start = len(self.verdict.scores)
+            verdict = Verdict.concatenate([self.verdict, verdict])
+        self.verdict = verdict
+        for place, content in enumerate(contents, start):
+            self._place[content] = place
+
+    def verdict_on(self, contents: list[Hashable]) -> Verdict:
+        """Return the verdict on contents that all have one."""
+        places = [self._place[content] for content in contents]
+        verdict: Any = self.verdict
+        return verdict[np.array(places, dtype=int)]
+
+    def forget(self, contents: list[Hashable]) -> None:
+        """Let contents be asked about again."""
+        for content in contents:
+            self._place.pop(content, None)
 
 
 class _Unused(Key):

@@ -83,32 +83,18 @@ class Generate:
     @torch.inference_mode()
     def _write(self, model: Any, prompts: Sequence[Sequence[int]], uniform: np.ndarray) -> list[list[int]]:
         """Return the new tokens of each prompt; a row that has ended leaves the batch."""
-        device, end = model.device, self.prompt.tokenizer.eos_token_id
-        longest = max(map(len, prompts))
-        ids = torch.full((len(prompts), longest), end)
-        seen = torch.zeros((len(prompts), longest), dtype=torch.long)
-        for row, prompt in enumerate(prompts):  # padded on the left, so that all go on at the same place
-            ids[row, longest - len(prompt) :] = torch.tensor(prompt)
-            seen[row, longest - len(prompt) :] = 1
-        ids, seen = ids.to(device), seen.to(device)
-        places = (seen.cumsum(1) - 1).clamp(min=0)
+        end = self.prompt.tokenizer.eos_token_id
+        running = _Running(prompts, end, model.device)
         new: list[list[int]] = [[] for _ in prompts]
-        alive, cache = np.arange(len(prompts)), None
         for step in range(self.prompt.summary_tokens):
-            output = model(
-                input_ids=ids, attention_mask=seen, position_ids=places, past_key_values=cache, logits_to_keep=1
-            )
-            tokens = self._choose(output.logits[:, -1].float(), uniform[alive, step])
-            for row, token in zip(alive, tokens.tolist(), strict=True):
+            logits = running.logits(model)
+            tokens = self._choose(logits, uniform[running.alive, step])
+            for row, token in zip(running.alive, tokens.tolist(), strict=True):
                 new[row].append(token)
             going = tokens != end
             if not going.any():
                 break
-            cache, tokens, seen, places = output.past_key_values, tokens[going], seen[going], places[going, -1:] + 1
-            if not going.all():
-                cache.batch_select_indices(going.nonzero().squeeze(1))
-                alive = alive[going.cpu().numpy()]
-            ids, seen = tokens[:, None], torch.cat([seen, torch.ones_like(places)], dim=1)
+            running.go_on(tokens, going)
         return new
 
     def _choose(self, logits: Tensor, uniform: np.ndarray) -> Tensor:
@@ -121,6 +107,49 @@ class Generate:
         target = torch.from_numpy(uniform).to(logits.device)[:, None] * total
         place = torch.searchsorted(upto, target, right=True).clamp(max=logits.shape[1] - 1)
         return tokens.gather(1, place).squeeze(1)
+
+
+class _Running:
+    """The rows that a model still writes: their last tokens, what they have seen, and the model's cache.
+
+    alive: the numbers of these rows among all prompts, shape (rows,).
+    """
+
+    def __init__(self, prompts: Sequence[Sequence[int]], end: int, device: Any) -> None:
+        longest = max(map(len, prompts))
+        tokens = torch.full((len(prompts), longest), end)
+        seen = torch.zeros((len(prompts), longest), dtype=torch.long)
+        for row, prompt in enumerate(prompts):
+            start = longest - len(prompt)  # padded on the left, so that all go on at the same place
+            tokens[row, start:] = torch.tensor(prompt)
+            seen[row, start:] = 1
+        self.alive = np.arange(len(prompts))
+        self._tokens = tokens.to(device)
+        self._seen = seen.to(device)
+        self._places = (self._seen.cumsum(1) - 1).clamp(min=0)
+        self._cache: Any = None
+
+    def logits(self, model: Any) -> Tensor:
+        """Return the logits of each row's next token, shape (rows, vocabulary)."""
+        output = model(
+            input_ids=self._tokens,
+            attention_mask=self._seen,
+            position_ids=self._places,
+            past_key_values=self._cache,
+            logits_to_keep=1,
+        )
+        self._cache = output.past_key_values
+        return output.logits[:, -1].float()
+
+    def go_on(self, tokens: Tensor, going: Tensor) -> None:
+        """Append each row's new token, and leave out the rows that have ended."""
+        self._tokens = tokens[going][:, None]
+        self._places = self._places[going, -1:] + 1
+        seen = self._seen[going]
+        self._seen = torch.cat([seen, torch.ones_like(self._places)], dim=1)
+        if not going.all():
+            self._cache.batch_select_indices(going.nonzero().squeeze(1))
+            self.alive = self.alive[going.cpu().numpy()]
 
 
 def _in_bf16(model: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -18,6 +19,9 @@ from veriloop.xsum.rows import Summaries
 
 # An engine takes its part of a GPU for good, so all generators that can share one do; beside it, its folder.
 _engines: dict[str, tuple[Any, str]] = {}
+
+# What `save_pretrained` adds to a configuration: a model that was saved needs no engine of its own.
+WRITTEN_BY_SAVING = {"architectures", "dtype", "torch_dtype", "transformers_version", "_name_or_path"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +78,9 @@ class GenerateVLLM(Generate):
     def _engine(self, model: Any) -> Any:
         """Return an engine that has the weights of this model, and nothing left of the last one's."""
         settings = {"dtype": "bfloat16" if self.bf16 else "float32", **self.options}
-        name = model.config.to_json_string() + repr(sorted(settings.items()))
+        config = model.config.to_dict()
+        shape = {name: value for name, value in config.items() if name not in WRITTEN_BY_SAVING}
+        name = json.dumps(shape, sort_keys=True, default=str) + repr(sorted(settings.items()))
         if name not in _engines:
             folder = tempfile.mkdtemp()
             atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -1,0 +1,77 @@
+"""ROUGE, facts and variety of language by round, filtered and unfiltered, for both rules of how many to keep."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from figures._seeds import curve, difference, ends, metrics
+from figures.style import COLORS, Figure, Measured, Rows, line, panels, select, values
+
+LABELS = {
+    "rouge1": "ROUGE-1",
+    "rouge2": "ROUGE-2",
+    "kept_rouge1": "ROUGE-1 of the kept",
+    "perplexity": "perplexity of references",
+    "event": "event right",
+    "place": "place right",
+    "number": "number right",
+    "wording": "whole sentences",
+    "types": "different words used",
+    "kinds": "kinds of event told",
+    "words": "words in a summary",
+    "copying": "3-grams copied",
+}
+MOVED = ("rouge1", "event", "place", "number", "wording", "types", "kinds", "words")
+
+
+def draw(rows: Rows) -> Figure:
+    """One panel a metric, one colour a rule."""
+    names, rules = metrics(rows, [*LABELS]), list(dict.fromkeys(row["rule"] for row in rows))
+    figure, axes = panels(-(-len(names) // 4), 4, height=1.6, sharex=True)
+    colors, styles = dict(zip(rules, COLORS, strict=False)), _styles(rows)
+    for panel, name in zip(axes.flat, names, strict=False):
+        for rule, color in colors.items():
+            for filtering in _filterings(rows, rule):
+                arm = _by_start(select(rows, rule=rule, filtering=filtering))
+                curve(panel, arm, name, color=color, ls=styles[filtering])
+        panel.set(title=LABELS[name])
+    for panel in axes.flat[len(names) :]:
+        panel.set_visible(False)
+    for panel in axes[-1]:
+        panel.set_xlabel("round $k$")
+    handles = [line(f"kept share {rule}", color=color) for rule, color in colors.items()]
+    handles += [line(filtering, color="black", ls=style) for filtering, style in styles.items()]
+    bases, starts = len(values(rows, "base")), len({(row["base"], row["seed"]) for row in rows})
+    about = f"{rows[0]['data']}; {bases} pre-trained model{'s' * (bases > 1)}, {starts} starts, 95 % intervals"
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), title=about)
+    return figure
+
+
+def summarise(rows: Rows) -> dict[str, Measured]:
+    """How far each arm moved by the last round, and how far it ended from the unfiltered and the filtered one."""
+    rows, numbers = _by_start(rows), {}
+    for rule in dict.fromkeys(row["rule"] for row in rows):
+        arms = _filterings(rows, rule)
+        for name in metrics(rows, MOVED):
+            moved = {arm: ends(rows, name, rule=rule, filtering=arm) for arm in arms}
+            numbers[f"{rule}, {name}: round 0"] = difference(moved["filtered"][0])
+            for arm, (first, last) in moved.items():
+                numbers[f"{rule}, {name}: {arm} - round 0"] = difference(last - first)
+            for arm in arms:
+                if arm != "filtered":
+                    numbers[f"{rule}, {name}: filtered - {arm}"] = difference(moved["filtered"][1] - moved[arm][1])
+    return numbers
+
+
+def _filterings(rows: Rows, rule: str) -> list[str]:
+    return list(dict.fromkeys(row["filtering"] for row in rows if row["rule"] == rule))
+
+
+def _styles(rows: Rows) -> dict[str, Any]:
+    names = dict.fromkeys(row["filtering"] for row in rows)
+    return dict(zip(names, ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3))), strict=False))
+
+
+def _by_start(rows: Rows) -> Rows:
+    """Let base and seed together count as the seed, over which means and differences are taken."""
+    return [row | {"seed": f"{row['base']}-{row['seed']}"} for row in rows]

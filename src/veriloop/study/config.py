@@ -1,0 +1,315 @@
+"""Configuration: YAML and `--set` to a checked object, with one sentence for every mistake."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import numpy as np
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from veriloop.schedules import constant, geometric, linear
+from veriloop.study.engine import ENGINES, BadInput
+
+Whole = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0)]  # NumPy's own generators take no negative seed
+
+
+RAMPS = {"linear": linear, "geometric": geometric}
+DEFAULT = "laptop"  # the preset where none is named
+
+
+class Config(BaseModel):
+    """What every script has. A subclass adds keys. Unknown keys and wrong types are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    seed: int = 0
+    engine: Annotated[str, Field(pattern=ENGINES)] = "processes"
+    store: Literal["candidates"] | None = None  # of every round, to be filtered again by `veriloop.refilter`
+
+    @classmethod
+    def for_data(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the values that replace a preset's because of the data that `values` ask for."""
+        return {}
+
+
+def _numbers(value: Any) -> Any:
+    """A number, a list, or {first, last, count} for evenly spaced values."""
+    if isinstance(value, Mapping):
+        ends, count = [value.get("first"), value.get("last")], value.get("count")
+        known = set(value) == {"first", "last", "count"} and type(count) is int and count >= 1
+        if not known or not all(type(end) in (int, float) for end in ends):
+            raise ValueError(
+                "must be a number, a list, or a mapping with numbers first, last and count (1 or more)"
+            )
+        return np.linspace(value["first"], value["last"], value["count"]).tolist()
+    return value if isinstance(value, list) else [value]
+
+
+def _distinct(values: list[float]) -> list[float]:
+    if len({f"{value:g}" for value in values}) < len(values):
+        raise ValueError("must hold no value twice, to six digits")
+    return values
+
+
+NotNegatives = Annotated[
+    list[NotNegative], Field(min_length=1), BeforeValidator(_numbers), AfterValidator(_distinct)
+]
+Positives = Annotated[list[Positive], Field(min_length=1), BeforeValidator(_numbers), AfterValidator(_distinct)]
+Shares = Annotated[list[Annotated[float, Field(gt=0, lt=1)]], AfterValidator(_distinct)]
+
+
+def _sizes(value: Any) -> dict[str, Any]:
+    """Name -> schedule: a count, a list of counts, or {kind: linear | geometric, first, last}."""
+    named = value if isinstance(value, Mapping) and "kind" not in value else {"constant": value}
+    if not named:
+        raise ValueError("must name at least one schedule")
+    for name, schedule in named.items():
+        ramp = isinstance(schedule, Mapping) and set(schedule) == {"kind", "first", "last"}
+        counts = [schedule["first"], schedule["last"]] if ramp else schedule
+        counts = counts if isinstance(counts, list) else [counts]
+        whole = all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in counts)
+        if not counts or not whole or (ramp and schedule["kind"] not in RAMPS):
+            raise ValueError(
+                f"{name} must be a count of at least 1, a non-empty list of such counts, "
+                "or {kind: linear or geometric, first: count, last: count}"
+            )
+    return dict(named)
+
+
+Sizes = Annotated[dict[str, Any], BeforeValidator(_sizes)]
+
+
+def per_round(sizes: Mapping[str, Any], rounds: int) -> dict[str, list[int]]:
+    """Spell every named schedule out, one count a round.
+
+    Raises:
+        ValueError: if a list has another length than `rounds`, or a ramp has one round only.
+    """
+    spelled: dict[str, list[int]] = {}
+    for name, schedule in sizes.items():
+        if isinstance(schedule, Mapping):
+            spelled[name] = RAMPS[schedule["kind"]](schedule["first"], schedule["last"], rounds)
+        elif isinstance(schedule, list):
+            spelled[name] = schedule
+        else:
+            spelled[name] = constant(schedule, rounds)
+        if len(spelled[name]) != rounds:
+            raise ValueError(f"must have one count for each of the {rounds} rounds, {name} has {len(schedule)}")
+    return spelled
+
+
+C = TypeVar("C", bound=Config)
+
+
+def read_config(
+    kind: type[C], path: Path, preset: str | None, settings: Sequence[str] = ()
+) -> tuple[C, dict[str, float]]:
+    """Return the checked configuration and the values it says to expect.
+
+    A later layer goes before an earlier one: the file that `base` names, the file, the preset, what
+    the data ask for, the settings. Files and preset are merged, mapping into mapping; `!replace
+    {...}` takes a mapping's place.
+
+    kind: the schema. path: the YAML file.
+    preset: its name; None takes laptop, or none where the file has no presets.
+    settings: KEY=VALUE, with dots for nested keys.
+
+    Raises:
+        BadInput: naming the key, what was got and what is allowed.
+    """
+    values = read_yaml(path)
+    presets = _mapping(values.pop("presets", {}), path, "presets")
+    expected = _mapping(values.pop("expected", {}), path, "expected")
+    for name, number in expected.items():
+        if type(number) not in (int, float):
+            raise BadInput(f"{path}: expected.{name}: got {_short(number)}, must be a number")
+    values = merged(values, _preset(presets, preset, path))
+    layered = _layered(kind, values, settings)
+    for name, value in layered.items():
+        try:
+            json.dumps({name: value})
+        except (TypeError, ValueError) as error:
+            source = "--set" if name in _keys(settings) else path
+            raise BadInput(f"{source}: {name}: {error}; use numbers, strings, lists and mappings only") from None
+    try:
+        return kind.model_validate_json(json.dumps(layered)), expected
+    except ValidationError as error:
+        source = path
+        if settings and _first(error) not in _mistakes(kind, values):
+            source = "--set"
+        raise BadInput(f"{source}: {_sentence(error, kind)}") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the values of a YAML file, merged into those of the file that its key `base` names.
+
+    Raises:
+        BadInput: if a file cannot be read, is not YAML, or is its own base.
+    """
+    return _read_yaml(path, ())
+
+
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `old` with the values of `new`, mapping into mapping.
+
+    >>> merged({"fit": {"steps": 5, "rate": 0.1}}, {"fit": {"steps": 9}})
+    {'fit': {'steps': 9, 'rate': 0.1}}
+    >>> merged({"fit": {"steps": 5, "rate": 0.1}}, {"fit": Replaced(epochs=2)})
+    {'fit': {'epochs': 2}}
+    """
+    result: dict[str, Any] = Replaced(old) if isinstance(old, Replaced) else dict(old)
+    for name, value in new.items():
+        before = result.get(name)
+        if isinstance(before, Mapping) and isinstance(value, Mapping) and not isinstance(value, Replaced):
+            value = merged(before, value)
+        result[name] = value
+    return result
+
+
+class Replaced(dict[str, Any]):
+    """A mapping that is not merged but takes the place of another: in YAML `!replace {...}`."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Knows `!replace` beside what is safe."""
+
+
+def _replace(loader: _Loader, node: yaml.MappingNode) -> Replaced:
+    values: dict[Any, Any] = loader.construct_mapping(node, deep=True)
+    return Replaced(values)
+
+
+_Loader.add_constructor("!replace", _replace)
+
+
+def _preset(presets: Mapping[str, Any], name: str | None, path: Path) -> dict[str, Any]:
+    if name is None and not presets:
+        return {}
+    chosen = DEFAULT if name is None else name
+    if chosen not in presets:
+        raise BadInput(f"{path}: no preset is called {chosen!r}; it has {', '.join(presets) or 'none'}")
+    return _mapping(presets[chosen] or {}, path, f"presets.{chosen}")
+
+
+def _layered(kind: type[Config], values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """Return the values with what the data ask for, and the settings."""
+    asked = _with_settings(values, settings)
+    return _with_settings({**values, **kind.for_data(asked)}, settings)
+
+
+def _keys(settings: Sequence[str]) -> set[str]:
+    return {re.split("[.=]", setting)[0] for setting in settings}
+
+
+def _first(error: ValidationError) -> tuple[Any, ...]:
+    """Return place and kind of the mistake that is told."""
+    first = _in_order(error)[0]
+    return first["loc"], first["type"]
+
+
+def _mistakes(kind: type[Config], values: Mapping[str, Any]) -> set[tuple[Any, ...]]:
+    """Return place and kind of every mistake that the file has without any setting."""
+    try:
+        kind.model_validate_json(json.dumps(_layered(kind, values, ())))
+    except ValidationError as error:
+        return {(each["loc"], each["type"]) for each in error.errors()}
+    except (TypeError, ValueError):
+        return set()
+    return set()
+
+
+def _in_order(error: ValidationError) -> list[Any]:
+    """Put unknown keys first: a misspelt key also leaves the right one missing."""
+    return sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+
+
+def _mapping(value: Any, path: Path, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise BadInput(f"{path}: {name}: got {_short(value)}, must be a mapping of keys to values")
+    return value
+
+
+def _read_yaml(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    if path.resolve() in above:
+        raise BadInput(f"{path}: base: the file is its own base; leave out one of the bases")
+    values = _parsed_yaml(path)
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    if not isinstance(base, str):
+        raise BadInput(f"{path}: base: got {_short(base)}, must be the name of a YAML file beside this one")
+    return merged(_read_yaml(path.parent / base, (*above, path.resolve())), values)
+
+
+def _parsed_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.load(path.read_text(), Loader=_Loader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"--config: cannot read {path} ({getattr(error, 'strerror', error)}); name a YAML file"
+        ) from None
+    except (yaml.YAMLError, ValueError) as error:  # a date that does not exist is a bare ValueError
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "unreadable text"
+        raise BadInput(f"{path}: not valid YAML{where}: {problem}; correct the file") from None
+    if not isinstance(values, dict):
+        raise BadInput(f"{path}: must be a mapping of keys to values, got {type(values).__name__}")
+    return values
+
+
+def _with_settings(values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    changed = copy.deepcopy(dict(values))
+    for setting in settings:
+        _apply(changed, setting)
+    return changed
+
+
+def _apply(values: dict[str, Any], setting: str) -> None:
+    name, equals, text = setting.partition("=")
+    if not equals or not name:
+        raise BadInput(f"--set: got {setting!r}, must be key=value, with dots for nested keys: --set a.b=1")
+    *parents, last = name.split(".")
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):
+        raise BadInput(f"--set {name}: the value {text!r} is not valid YAML; quote it") from None
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise BadInput(
+                f"--set {name}: {parent} is not a mapping, so it has no key below it; set {parent} itself"
+            )
+    values[last] = value
+
+
+def _sentence(error: ValidationError, kind: type[Config]) -> str:
+    first, *others = _in_order(error)
+    where = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        known = [name for name in kind.model_fields]
+        close = difflib.get_close_matches(where, known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(sorted(known))}"
+        text = f"{where}: unknown key; {hint}"
+    elif first["type"] == "missing":
+        text = f"{where}: missing; give it a value"
+    else:
+        message = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
+        got = "" if not where else f"got {_short(first['input'])}, "
+        text = f"{where + ': ' if where else ''}{got}{message}"
+    return text + (f" (and {len(others)} more)" if others else "")
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,223 @@
+"""The folder of one run: what ran, its records, and the units that are done."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from reprlib import repr as short
+from typing import Any
+
+from veriloop.records import FILE, Records, Row, line
+from veriloop.store.folder import RunDir, first_process
+from veriloop.study.engine import BadInput, Failure, Unit, UnitsFailed, evaluate
+from veriloop.study.progress import Progress, bar
+from veriloop.study.summary import Measured
+
+NO_MATTER = {"engine", "shared"}  # settings that may change between stop and resume: no record depends on them
+PACKAGES = ("veriloop", "numpy", "scipy", "joblib", "matplotlib")
+
+
+class RunFolder:
+    """One run's folder: run.json, records.jsonl, the figure and the checkpoints.
+
+    Of several processes that a launcher started all read it, and the first writes.
+
+    path: the folder. resume: go on with the run that it holds, if there is one.
+    given: how the user named the folder, for messages.
+    """
+
+    def __init__(self, path: Path, resume: bool, given: str = "--out") -> None:
+        self.path = path
+        self._resume = resume
+        self._given = given
+        self._about: dict[str, Any] = {"seconds": {}}
+
+    def open(self, about: Mapping[str, Any]) -> None:
+        """Claim the folder for this run, new or resumed, before anything else is written.
+
+        about: `experiment` and `config`, and maybe `study`, which a run must have in common to be
+            the same.
+
+        Raises:
+            BadInput: if the folder holds another run or other files, or cannot be written.
+        """
+        if first_process():
+            try:
+                before = self._before(about)
+                self.path.mkdir(parents=True, exist_ok=True)
+                self._about = {**about, **_provenance(), "seconds": {}, "finished": False}
+                if before.get("finished"):
+                    self._about = before  # it says when and with what the records were made
+                self._write()
+            except OSError as error:
+                raise BadInput(
+                    f"{self._given}: cannot write to {self.path} ({error.strerror}); name another folder"
+                ) from None
+        self._store = RunDir(self.path)
+
+    def _before(self, about: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what run.json says of the run to go on with; nothing where there is none."""
+        known = self.path / "run.json"
+        # A run killed while it wrote its first file has left that file's temporary name, and no
+        # more.
+        if not self.path.exists() or not {path.name for path in self.path.iterdir()} - {".run.json.tmp"}:
+            return {}
+        if not self._resume:
+            raise BadInput(f"{self._given}: {self.path} already holds files; name a new folder, or add --resume")
+        if not known.exists():
+            raise BadInput(f"{self._given}: {self.path} holds files but no run to resume; name another folder")
+        given = "--resume" if self._given == "--out" else self._given
+        try:
+            before = json.loads(known.read_text())
+            old = _facts(before)
+        except (ValueError, KeyError, TypeError):
+            raise BadInput(f"{given}: {known} says nothing of what ran here; name another folder") from None
+        _refuse_other_run(given, self.path, old, _facts(about))
+        return before
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage for run.json; a finished run keeps the times that it took."""
+        start = time.perf_counter()
+        yield
+        if not self._about.get("finished"):
+            self._about["seconds"][name] = round(time.perf_counter() - start, 3)
+
+    def state(self, name: str, facts: Mapping[str, Any]) -> None:
+        """Print facts about the run before its work starts, and put them into run.json."""
+        if not first_process():
+            return
+        self._about[name] = dict(facts)
+        self._write()
+        for what, fact in facts.items():
+            print(f"{what:<12} {fact}", flush=True)
+
+    def records(self, units: Sequence[Unit], engine: str, progress: Progress = True) -> Records:
+        """Do the units that are not committed yet; write records.jsonl in the order of the units.
+
+        Raises:
+            UnitsFailed: after all others are done, if a unit raised an error.
+        """
+        with warnings.catch_warnings(record=True) as damaged:
+            warnings.simplefilter("always")
+            done = {unit.name: self._store.rows(unit.round, unit.name) for unit in units}
+        for warning in damaged:
+            print(f"{warning.message}; doing it again", file=sys.stderr)
+        todo = [self._with_folder(unit) for unit in units if done[unit.name] is None]
+        if todo and self._about.get("finished"):  # a checkpoint was damaged: a part of the run is made anew
+            self._about = {**self._about, **_provenance(), "finished": False}
+            self._write()
+        fresh = evaluate(todo, engine)
+        lines: list[str] = []
+        failures: dict[str, Failure] = {}
+        with open(self.path / FILE if first_process() else os.devnull, "w") as stream:
+            for unit in bar(units, progress):
+                rows: Sequence[Row] | Failure | None = done[unit.name]
+                if rows is None:
+                    rows = next(fresh)
+                    if isinstance(rows, Failure):
+                        failures[unit.name] = rows
+                        continue
+                    self._store.commit(unit.round, unit.name, rows)
+                new = list(map(line, rows))
+                stream.writelines(new)
+                stream.flush()
+                lines.extend(new)
+        records = Records(json.loads(text) for text in lines)
+        if failures:
+            raise UnitsFailed(failures, records)
+        return records
+
+    def _with_folder(self, unit: Unit) -> Unit:
+        if not unit.saves:
+            return unit
+        return unit._replace(arguments=(*unit.arguments, self.path.resolve()))
+
+    def close(self, measured: Mapping[str, Measured] | None = None) -> None:
+        """Write that the run is finished, and what it measured."""
+        if not first_process():
+            return
+        if measured is not None:
+            self._about["summary"] = {name: number._asdict() for name, number in measured.items()}
+        self._about["finished"] = True
+        self._write()
+
+    def _write(self) -> None:
+        temporary = self.path / ".run.json.tmp"
+        temporary.write_text(json.dumps(self._about, indent=1) + "\n")
+        os.replace(temporary, self.path / "run.json")
+
+
+def _facts(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what two runs must have in common to be the same, by name."""
+    return {"experiment": about["experiment"], **about["config"], **about.get("study", {})}
+
+
+def _refuse_other_run(given: str, path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    for key in ("experiment", *sorted({*new, *old} - {"experiment", *NO_MATTER})):
+        if new.get(key) != old.get(key):
+            raise BadInput(
+                f"{given}: {path} holds a run with {key} = {short(old.get(key))}, "
+                f"got {short(new.get(key))}; "
+                "give the same configuration or name another folder"
+            )
+
+
+def script() -> Path:
+    """Return the script that runs, or the current folder in a notebook or an interpreter.
+
+    >>> script().is_absolute()
+    True
+    """
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    return Path.cwd() if file is None else Path(file).resolve()
+
+
+def _provenance() -> dict[str, Any]:
+    """Return what made the records: the commit of the script's repository, versions, machine."""
+    commit = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain")
+    versions = {"python": platform.python_version()}
+    for name in (*PACKAGES, *({"torch"} & set(sys.modules))):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "commit": commit,
+        "dirty": None if commit is None else bool(changes),
+        "versions": versions,
+        "device": {
+            "machine": platform.machine(),
+            "processor": processor(),
+            "cpus": os.cpu_count(),
+            "system": platform.system(),
+        },
+    }
+
+
+def processor() -> str:
+    """Name the processor where the system tells."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _git(*arguments: str) -> str | None:
+    place = script()
+    folder = place if place.is_dir() else place.parent
+    command = ["git", *arguments]
+    try:
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,61 @@
+"""Print finished runs as Markdown: expected and measured numbers, machine and command.
+
+python -m veriloop.study.report DIR [DIR ...]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def section(folder: Path) -> str:
+    """Return the section of one run, from its run.json."""
+    try:
+        run = json.loads((folder / "run.json").read_text())
+        finished = run["finished"]
+    except (OSError, ValueError, TypeError, KeyError):
+        raise SystemExit(f"{folder}: no readable run.json; name the folder of a run") from None
+    if not finished:
+        raise SystemExit(f"{folder}: the run is not finished; go on with --resume")
+    numbers = run.get("summary")
+    if numbers is None:
+        raise SystemExit(f"{folder}: the run has no summary; name the folder of a script's run")
+    name, device = run["experiment"], run["device"]
+    commit = "of no commit" if run["commit"] is None else f"commit {run['commit'][:10]}"
+    changes = " with changes" if run["dirty"] else ""
+    lines = [
+        f"## {name}",
+        "",
+        f"`python {name}.py --preset {run['preset']}{_engine(run)}`, seed {run['config']['seed']}: "
+        f"{run['seconds']['work']:.0f} s on {device['cpus']} cores ({device.get('processor', device['machine'])}), "
+        f"{commit}{changes}.",
+        "",
+    ]
+    if any(number["expected"] is not None for number in numbers.values()):
+        lines += ["| quantity | expected | measured | standard error | z |", "|---|--:|--:|--:|--:|"]
+        return "\n".join([*lines, *(_row(name, number) for name, number in numbers.items()), ""])
+    lines += ["| quantity | measured | standard error |", "|---|--:|--:|"]
+    for quantity, number in numbers.items():
+        error = number["standard_error"]  # None where there is one seed
+        shown = "" if error is None else f"{error:.2g}"
+        lines.append(f"| {quantity} | {number['value']:.4g} | {shown} |")
+    return "\n".join([*lines, ""])
+
+
+def _engine(run: dict[str, Any]) -> str:
+    engine = run["config"]["engine"]
+    return "" if engine == "processes" else f" --engine {engine}"
+
+
+def _row(name: str, number: dict[str, Any]) -> str:
+    value, error, expected = number["value"], number["standard_error"], number["expected"]
+    z = f"{(value - expected) / error:+.1f}" if error and expected is not None else ""
+    cells = ("" if each is None else f"{each:.4g}" for each in (expected, value, error))
+    return f"| {name} | {' | '.join(cells)} | {z} |"
+
+
+if __name__ == "__main__":
+    print("\n".join(section(Path(folder)) for folder in sys.argv[1:]))

@@ -1,0 +1,141 @@
+"""Configurations: shared bases, presets merged deeply, and what a mistake is blamed on."""
+
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from veriloop.study import BadInput, Config, Sizes, Whole, per_round, read_config
+from veriloop.study.config import read_yaml
+
+
+class Fit(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    steps: Whole | None = None
+    epochs: Whole | None = None
+    rate: float = 0.1
+
+
+class Mine(Config):
+    dim: Whole
+    fit: Fit
+    sizes: Sizes
+    free: dict[str, Any] = Field(default_factory=dict)
+
+
+BASE = """
+dim: 3
+fit: {steps: 5, rate: 0.2}
+sizes: {a: 10}
+presets:
+  smoke: {fit: {steps: 1}, sizes: !replace {b: 2}}
+"""
+OWN = """
+base: base.yaml
+fit: {rate: 0.3}
+presets:
+  smoke: {dim: 2}
+  laptop: {}
+  long: {fit: !replace {epochs: 7}}
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    (tmp_path / "base.yaml").write_text(BASE)
+    (tmp_path / "mine.yaml").write_text(OWN)
+    return tmp_path / "mine.yaml"
+
+
+def read(path, preset="smoke", *settings):
+    config, _ = read_config(Mine, path, preset, list(settings))
+    return config
+
+
+def test_a_preset_is_merged_into_the_file_and_the_file_into_its_base(path):
+    """Mapping into mapping; what is not named stays."""
+    config = read(path)
+    assert config.dim == 2 and config.fit == Fit(steps=1, rate=0.3)
+    assert read(path, "laptop").fit == Fit(steps=5, rate=0.3)
+
+
+def test_replace_takes_the_mappings_place(path):
+    """In the preset of a base and in one of the file."""
+    assert read(path).sizes == {"b": 2} and read(path, "laptop").sizes == {"a": 10}
+    assert read(path, "long").fit == Fit(epochs=7)
+
+
+def test_settings_go_before_all(path):
+    config = read(path, "smoke", "fit.rate=0.9", "sizes={c: 1}")
+    assert config.fit == Fit(steps=1, rate=0.9) and config.sizes == {"c": 1}
+
+
+def test_without_presets_none_is_needed_and_laptop_is_the_default(path, tmp_path):
+    assert read(path, None) == read(path, "laptop")
+    (tmp_path / "plain.yaml").write_text("{dim: 1, fit: {}, sizes: 4}")
+    assert read(tmp_path / "plain.yaml", None).sizes == {"constant": 4}
+    with pytest.raises(BadInput, match="no preset is called 'laptop'; it has only"):
+        (tmp_path / "other.yaml").write_text("presets: {only: {}}")
+        read(tmp_path / "other.yaml", None)
+
+
+@pytest.mark.parametrize("base", ["mine.yaml", "circle.yaml"])
+def test_a_file_that_is_its_own_base_is_refused(base, tmp_path):
+    (tmp_path / "mine.yaml").write_text(f"base: {base}")
+    (tmp_path / "circle.yaml").write_text("base: mine.yaml")
+    with pytest.raises(BadInput, match="the file is its own base"):
+        read_yaml(tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("base: 3", "must be the name of a YAML file"), ("base: no.yaml", "no.yaml")]
+)
+def test_a_base_that_cannot_be_read_is_named(text, message, tmp_path):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(BadInput, match=message):
+        read_yaml(tmp_path / "mine.yaml")
+
+
+def test_yaml_stays_safe(tmp_path):
+    """`!replace` is the one tag beside those of data; nothing is built from a file."""
+    (tmp_path / "mine.yaml").write_text("dim: !!python/object/apply:os.getcwd []")
+    with pytest.raises(BadInput, match="not valid YAML"):
+        read_yaml(tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("setting", "start"),
+    [
+        ("dim=0", "--set: dim: got 0"),
+        ("fit.steps=x", "--set: fit.steps: "),
+        ("fitt=3", "--set: fitt: unknown key; did you mean 'fit'?"),
+        ("sizes=[]", "--set: sizes: "),
+        ("free.day=2024-10-10", "--set: free: "),
+    ],
+)
+def test_a_wrong_setting_is_blamed_on_the_setting(setting, start, path):
+    with pytest.raises(BadInput) as caught:
+        read(path, "smoke", setting)
+    assert str(caught.value).startswith(start)
+
+
+def test_a_wrong_file_is_blamed_on_the_file_whatever_the_settings(path):
+    path.write_text(OWN.replace("rate: 0.3", "rate: fast"))
+    for settings in ([], ["dim=4"], ["fit.steps=3"]):
+        with pytest.raises(BadInput) as caught:
+            read(path, "smoke", *settings)
+        assert str(caught.value).startswith(f"{path}: fit.rate: got ")
+
+
+def test_schedules_are_spelled_out_one_count_a_round():
+    """Each way of writing sizes gives the counts it says."""
+    sizes = {"a": 7, "b": [1, 2, 3], "c": {"kind": "linear", "first": 1, "last": 5}}
+    sizes["d"] = {"kind": "geometric", "first": 1, "last": 9}
+    assert per_round(sizes, 3) == {"a": [7, 7, 7], "b": [1, 2, 3], "c": [1, 3, 5], "d": [1, 3, 9]}
+
+
+def test_what_is_resolved_can_be_written(path):
+    """A mapping that has taken another's place is a plain one in the end."""
+    assert yaml.safe_load(yaml.safe_dump(read(path).model_dump(mode="json")))["sizes"] == {"b": 2}
