@@ -157,11 +157,11 @@ curves(verified=(verified, BLUE), unverified=(unverified, GREY))
 # On the small digits, refits are short and the images few, so the first model does not improve for
 # long. After three rounds both arms are further from real images than it was, but the verified arm
 # has moved less, by MNIST-FID and by NELBO. That is so with keys 1 and 2 as well. Agreement says
-# otherwise: the arms end level here, and with keys 1 and 2 the verified arm ended 0.04 below. Three
-# keys and 500 images are too few to show more.
+# little: the verified arm ends 0.01 above the other here, and with keys 1 and 2 it ended 0.03 and
+# 0.04 below. Three keys and 500 images are too few to show more.
 #
 # On MNIST, in a run with key 0, verifying did more. The images of the unverified arm moved away
-# from real ones, MNIST-FID rising from 310 to 545 in five rounds, and fewer of them could be read.
+# from real ones, MNIST-FID rising from 310 to 547 in five rounds, and fewer of them could be read.
 # Those of the verified arm came closer, to 274, and from round 2 on more and more of them could be
 # read. One key proves little: `experiments/mnist_schedules.py` repeats this with many keys, longer
 # refits, and intervals.
