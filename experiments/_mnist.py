@@ -265,7 +265,15 @@ def _run_arm(config: Any, own: Any, arm: Arm, seed: int, folder: Path) -> Rows:
     state = start
     candidates = config.store is not None
     rounds = store.run(
-        loop, key, start, sizes, save=problem.save, load=problem.load, name=name, candidates=candidates
+        loop,
+        key,
+        start,
+        sizes,
+        save=problem.save,
+        load=problem.load,
+        name=name,
+        candidates=candidates,
+        records=False,
     )
     for state, record in rounds:  # noqa: B007
         rows.append(record.row())

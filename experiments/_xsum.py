@@ -182,7 +182,7 @@ def follow_arm(config: Texts, arm: Arm, folder: Path) -> Rows:
     sizes = [len(problem.generate)] * config.rounds
     rounds = RunDir(folder).run(
         _loop(config, arm, problem), key, state, sizes, save=problem.save, load=problem.load,
-        name=f"{arm.name}-model", candidates=config.store is not None,
+        name=f"{arm.name}-model", candidates=config.store is not None, records=False,
     )  # fmt: skip
     rows: Rows = []
     for state, record in rounds:

@@ -301,7 +301,7 @@ def test_without_pyarrow_it_says_what_to_install_before_anything_is_drawn(tmp_pa
         raise AssertionError("drawn")
 
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    wanted = r"stored candidates need 'pyarrow.parquet'; install it with: pip install 'veriloop\[experiments\]'"
+    wanted = r"stored candidates need 'pyarrow.parquet'; install it with: pip install 'veriloop\[study\]'"
     with pytest.raises(ImportError, match=wanted):
         next(RunDir(tmp_path).run(loop(generate=never), Key(0), START, [5], candidates=True))
     list(RunDir(tmp_path).run(loop(), Key(0), START, [20]))  # without storing it is not needed

@@ -22,6 +22,7 @@ from veriloop import (
     Loop,
     Quota,
     Record,
+    Records,
     Replace,
     RunDir,
     State,
@@ -158,6 +159,31 @@ def test_arms_of_one_run_lie_side_by_side(tmp_path):
         compare(list(folder.run(made, Key(0), START, [10] * 2, name=name)), ran[name])
         compare(ran[name], list(run(made, Key(0), START, [10] * 2)))
     assert {path.name for path in (tmp_path / "round_0002").iterdir()} == set(arms)
+
+
+# Records.
+
+
+def test_the_rounds_of_a_folder_are_its_records(tmp_path):
+    """The start among them, by the name of the run, whether it was stopped or not; a reader finds them."""
+    folder = RunDir(tmp_path)
+    for name, made in (("random", loop(verify=None)), ("verified", loop())):
+        stopped = folder.run(made, Key(3), START, [10] * 3, name=name)
+        for _ in range(2):
+            next(stopped)
+        stopped.close()
+        list(folder.run(made, Key(3), START, [10] * 3, name=name))
+    records = Records.read(tmp_path)
+    assert records.arms == ("random", "verified") and len(records) == 2 * 4
+    assert records.select(arm="verified").column("round").tolist() == [0, 1, 2, 3]
+    assert set(records.column("seed")) == {3}
+    straight = [record.row() for _, record in run(loop(), Key(3), START, [10] * 3)]
+    got = [{name: row[name] for name in straight[0]} for row in records.select(arm="verified")]
+    np.testing.assert_equal(Records(got).column("first"), Records(straight).column("first"))
+    assert list(records.difference("verified", "random", "first").n) == [1] * 4
+    other = tmp_path / "other"
+    list(RunDir(other).run(loop(), Key(3), START, [10] * 3, records=False))
+    assert not (other / "records.jsonl").exists()
 
 
 # What a folder remembers.

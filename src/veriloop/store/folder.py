@@ -22,6 +22,7 @@ from veriloop.core.candidates import Quota
 from veriloop.core.key import Key
 from veriloop.core.loop import Loop, Record, State, run
 from veriloop.core.parts import M
+from veriloop.records import FILE as RECORDS
 from veriloop.records import Row, line
 from veriloop.store.candidates import FILE, needed, write_candidates
 from veriloop.store.fingerprints import fingerprint
@@ -118,54 +119,100 @@ class RunDir:
         load: Callable[[Path], State[M]] | None = None,
         name: str = "loop",
         candidates: bool = False,
+        records: bool = True,
     ) -> Iterator[tuple[State[M], Record]]:
         """Do as `veriloop.run` and commit every round; rounds already committed are read, not run.
 
-        The folder remembers the loop, the key, the start and the sizes under `name`, and refuses another run. The
-        sizes may be longer or shorter than before: a run ends after the last of them.
+        The folder remembers the loop, the key, the start and the sizes under `name`, and refuses
+        another run. The sizes may be longer or shorter than before: a run ends after the last.
 
-        save, load: write a state into a folder and read it back, as `Problem.save` and `Problem.load` do. Default:
-            `save_state` and `load_state`, for models of arrays, dataclasses of arrays, and torch modules.
-        candidates: put every row drawn, with all its scores, into the checkpoint too, for `veriloop.refilter`.
+        save, load: write a state into a folder and read it back, as `Problem.save` and
+            `Problem.load` do. Default: `save_state` and `load_state`, for models of arrays,
+            dataclasses of arrays, and torch modules.
+        name: of the checkpoints, where a folder holds several runs.
+        candidates: put every row drawn, with all its scores, into the checkpoint too, for
+            `veriloop.refilter`.
+        records: write records.jsonl after every round, with the name as `arm` and the key's seed,
+            for `veriloop.Records.read`.
 
-        The states yielded for rounds read from disk are those of the last one only: earlier rounds are not loaded.
+        The states yielded for rounds read from disk are those of the last one only: earlier rounds
+        are not loaded.
+
+        >>> import tempfile
+        >>> import numpy as np
+        >>> mean = Loop(
+        ...     generate=lambda key, model, n: model + key.numpy().standard_normal(n),
+        ...     refit=lambda key, model, batch: batch.mean(),
+        ... )
+        >>> folder = RunDir(tempfile.mkdtemp())
+        >>> for sizes in ([10], [10, 20]):  # the second call goes on where the first has stopped
+        ...     runs = folder.run(mean, Key(0), State(np.float64(0)), sizes)
+        ...     print([record.kept for state, record in runs])
+        [0, 10]
+        [0, 10, 20]
 
         Raises:
             ValueError: if the folder holds another run; the message says what differs.
         """
         if candidates:
             needed("pyarrow.parquet")
-        rounds = run(loop, key, state, sizes)  # refuses arguments of another kind before anything is written
+        run(loop, key, state, sizes)  # refuses arguments of another kind before anything is written
         self._remember(name, loop, key, state, sizes)
-        save = save_state if save is None else save
-        load = partial(load_state, like=state.model) if load is None else load
+        if save is None:
+            save = save_state
+        if load is None:
+            load = partial(load_state, like=state.model)
         past = _Past(self.path / "past")
-        done: list[Record] = []
-        while state.round + len(done) <= len(sizes):
-            rows = self.rows(state.round + len(done), name)
-            if rows is None:
-                break
-            done.append(_record(rows[0]))
+        done = self._done(name, state.round, len(sizes))
         if done:
             folder = self.folder(done[-1].round, name)
             state = past.put_back(load(folder), folder)
-            yield from ((state, record) for record in done)
-        candidates = candidates and first_process()
+        del load  # it may hold the first model, which nobody needs any longer
+        yield from ((state, record) for record in done)
         drawn = self.path / f".{name}.{FILE}"
+        store = None
+        if candidates and first_process():
+            store = partial(write_candidates, drawn)
 
         def write(new: State[M], folder: Path) -> None:
             save(past.taken_out(new, folder), folder)
-            if candidates and new.round > 0:
+            if store is not None and new.round > 0:
                 os.replace(drawn, folder / FILE)
 
-        store = partial(write_candidates, drawn) if candidates else None
-        rounds = run(loop, key, state, sizes, store)
-        if done and state.round == 0:
-            next(rounds)  # the start is committed already
-        del state, load  # the loop keeps the state; a second reference would keep the old model in memory
-        for new, record in rounds:
+        def committed(new: State[M], record: Record) -> tuple[State[M], Record]:
             self.commit(record.round, name, [record.row()], partial(write, new))
-            yield new, record
+            done.append(record)
+            if records and first_process():
+                self._write_records(name, key, done)
+            return new, record
+
+        if not done and state.round == 0:
+            yield committed(state, loop.first_record(key, state))
+        for n in sizes[state.round :]:
+            state, record = loop.step(key, state, n, store)
+            yield committed(state, record)
+
+    def _done(self, name: str, first: int, last: int) -> list[Record]:
+        """Return the records of committed rounds, from `first` to the last one there is, or `last`."""
+        done: list[Record] = []
+        for k in range(first, last + 1):
+            rows = self.rows(k, name)
+            if rows is None:
+                break
+            done.append(_record(rows[0]))
+        return done
+
+    def _write_records(self, name: str, key: Key, done: Sequence[Record]) -> None:
+        """Write records.jsonl: the rows of this run, after those of the folder's other runs."""
+        file = self.path / RECORDS
+        lines: list[str] = []
+        if file.exists():
+            lines = [text for text in file.read_text().splitlines(keepends=True) if _arm(text) != name]
+        for record in done:
+            lines.append(line({"arm": name, "seed": key.seed, **record.row()}))
+        written = self.path / f".{name}.{RECORDS}"
+        written.write_text("".join(lines))
+        os.replace(written, file)
 
     def _remember(
         self, name: str, loop: Loop[M, B], key: Key, state: State[M], sizes: Sequence[int | Quota]
@@ -230,6 +277,14 @@ class _Past:
         batches = [read_batch(name, self._folder) for name in names]
         self._known = list(zip(batches, names, strict=True))
         return replace(state, past=tuple(batches))
+
+
+def _arm(text: str) -> Any:
+    """Return the arm that a line of records.jsonl is of."""
+    try:
+        return json.loads(text)["arm"]
+    except (ValueError, LookupError, TypeError):
+        return None
 
 
 def _size(n: int | Quota) -> Any:

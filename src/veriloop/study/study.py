@@ -169,6 +169,7 @@ class _Arm:
             load=self.load,
             name=f"{self.name}-model",
             candidates=self.candidates,
+            records=False,
         )
 
 
