@@ -5,7 +5,8 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 TYPES_AND_TESTS := $(BIN)/pyright & types=$$!; $(PYTEST)
-QUICK := tests/core tests/linear tests/test_contracts.py
+QUICK := tests/core tests/filters tests/verifiers tests/store tests/linear tests/test_contracts.py tests/test_pools.py \
+  tests/test_schedules.py tests/test_components.py
 
 .PHONY: reproduce test quick bench clean
 
