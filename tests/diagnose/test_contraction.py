@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veriloop import Key
-from veriloop.diagnose.contraction import BOTH, Contraction
+from veriloop.diagnose.contraction import WITH_BIAS, Contraction
 from veriloop.linear import theory
 
 GRID = list(itertools.product((0.0, 0.25, 0.5), (0.5, 1.0, 1.5)))  # bias, radius
@@ -47,5 +47,5 @@ def test_a_fit_of_a_path_is_that_path(rho, start, noise, bias):
     model = Contraction(np.ones(6), both=True)
     path = model.path(np.array([[rho, start, noise, bias]]))
     np.testing.assert_allclose(
-        model.path(model.fit(path, np.abs(path[0]) + 0.01, BOTH)), path, rtol=0.02, atol=1e-3
+        model.path(model.fit(path, np.abs(path[0]) + 0.01, WITH_BIAS)), path, rtol=0.02, atol=1e-3
     )

@@ -16,7 +16,7 @@ import numpy as np
 
 from veriloop.core.key import Key
 from veriloop.diagnose.alarms import Series
-from veriloop.diagnose.contraction import BOTH, NOISE, Contraction, Fit
+from veriloop.diagnose.contraction import WITH_BIAS, WITHOUT_BIAS, Contraction, Fit
 
 WORTH = 0.05  # a difference below this share of an error does not count
 SURE = 0.8  # the share of resamples that must agree on a conclusion
@@ -39,7 +39,9 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Advice:
-    """What the first rounds say of the rest, in the symbols of `core.contraction`, at the last round's size.
+    """What the first rounds say about the rest, at the size of the last round.
+
+    The symbols are those of `veriloop.diagnose.contraction`.
 
     conclusion: keep going, stop now, loosen the filter, tighten the filter, add real data, get a better verifier,
         or undecided. reason: the numbers it rests on. support: the share of resamples that come to it.
@@ -112,34 +114,68 @@ def advise(
             a value is not positive, or there is no standard error.
     """
     series = Series.of("advise", records, metric, center)
-    rounds, kept, drawn = len(series.rounds) - 1, series.kept[1:], series.candidates[1:]
+    rounds = len(series.rounds) - 1
+    kept = series.kept[1:]
+    candidates = series.candidates[1:]
+    _check(series, metric)
+    model = Contraction(kept / kept[0], both=len(series.names) > 1)
+    last_size = model.sizes[-1]
+    beyond = np.full((HORIZON - 1) * rounds, last_size)
+    further = Contraction(np.append(model.sizes, beyond))
+    fits = [Fit.to(series, model, supports) for supports in (WITHOUT_BIAS, WITH_BIAS)]
+    without, last = fits
+    # Where the fit without bias does as well, noise and bias cannot be told apart.
+    if not without.explains and without.misfit >= 1.1 * last.misfit:
+        fits = [last]
+    unfiltered = bool((kept == candidates).all())
+    samples = []
+    for fit in fits:
+        resampled = fit.resample(series, model, resamples, key)
+        point = _sample(fit.point, further, rounds, last_size, unfiltered)
+        drawn = _sample(resampled, further, rounds, last_size, unfiltered)
+        samples.append((point, drawn))
+    conclusion = samples[0][0].conclusions[0]
+    support = min(drawn.conclusions.count(conclusion) / resamples for _, drawn in samples)
+    reason = _reason(conclusion, fits[0].point[0], further.path(fits[0].point)[0], rounds)
+    if support < SURE:
+        conclusion = "undecided"
+        reason = f"{_shares([drawn for _, drawn in samples])}; run more rounds or seeds"
+    values = {name: float(numbers[0]) for name, numbers in samples[0][0].numbers.items()}
+    estimates = _estimates(values, [drawn for _, drawn in samples], _level(series), rounds)
+    return Advice(conclusion, reason, support, **estimates, misfit=last.misfit, fits=last.explains)
+
+
+def _check(series: Series, metric: str) -> None:
+    """Refuse records that the formula cannot be fitted to."""
+    rounds = len(series.rounds) - 1
     if rounds < 4:
         raise ValueError(f"advise needs a start and at least four rounds, got {rounds} rounds of {metric!r}")
     if not (series.values > 0).all():
         raise ValueError(f"advise needs errors above 0, lower is better, got {metric!r} of {series.values.min()}")
-    if not ((kept > 0) & (drawn >= kept)).all():
+    kept = series.kept[1:]
+    if not ((kept > 0) & (series.candidates[1:] >= kept)).all():
         raise ValueError("advise needs the candidates and the kept rows of every round after the start, got none")
-    model = Contraction(kept / kept[0], len(series.names) > 1)
-    further = Contraction(np.append(model.sizes, np.full((HORIZON - 1) * rounds, model.sizes[-1])))
-    fits = [Fit.to(series, model, parts) for parts in (NOISE, BOTH)]
-    last = fits[1]
-    # Where the fit without bias does as well, noise and bias cannot be told apart.
-    fits = fits if fits[0].explains or fits[0].misfit < 1.1 * last.misfit else [last]
-    drawn_numbers, conclusions = [], []
-    for each in fits:
-        parameters = np.concatenate([each.point, each.resample(series, model, resamples, key)])
-        path = further.path(parameters)
-        drawn_numbers.append(_numbers(parameters, path, model.sizes[-1]))
-        conclusions.append(_conclude(parameters, path, rounds, unfiltered=bool((kept == drawn).all())))
-    conclusion = conclusions[0][0]
-    support = min(each[1:].count(conclusion) / resamples for each in conclusions)
-    reason = _reason(conclusion, fits[0].point[0], further.path(fits[0].point)[0], rounds)
-    if support < SURE:
-        counts = Counter(each for drawn in conclusions for each in drawn[1:]).most_common()
-        shares = ", ".join(f"{name} {n / resamples / len(fits):.0%}" for name, n in counts)
-        conclusion, reason = "undecided", f"{shares}; run more rounds or seeds"
-    estimates = _estimates(drawn_numbers, _level(series), rounds)
-    return Advice(conclusion, reason, support, **estimates, misfit=last.misfit, fits=last.explains)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """What some fits say: numbers by their name in `Advice`, shape (n,) each, and the n conclusions."""
+
+    numbers: Mapping[str, np.ndarray]
+    conclusions: list[str]
+
+
+def _sample(parameters: np.ndarray, further: Contraction, rounds: int, size: float, unfiltered: bool) -> _Sample:
+    path = further.path(parameters)
+    conclusions = _conclude(parameters, path, rounds, unfiltered=unfiltered)
+    return _Sample(_numbers(parameters, path, size), conclusions)
+
+
+def _shares(samples: list[_Sample]) -> str:
+    """Say how often each conclusion is come to, the most frequent first."""
+    counts = Counter(each for sample in samples for each in sample.conclusions)
+    total = counts.total()
+    return ", ".join(f"{name} {count / total:.0%}" for name, count in counts.most_common())
 
 
 def _numbers(parameters: np.ndarray, path: np.ndarray, size: float) -> Mapping[str, np.ndarray]:
@@ -151,7 +187,13 @@ def _numbers(parameters: np.ndarray, path: np.ndarray, size: float) -> Mapping[s
     bias = np.where(rho < 1, bias, 0.0)
     turns = path[:, -1] > path.min(axis=1) * (1 + 1e-9)
     reversal = np.where(turns, path.argmin(axis=1), np.inf)
-    return {"rho": rho, "plateau": noise + bias, "noise": noise, "bias": bias, "reversal": reversal}
+    return {
+        "rho": rho,
+        "plateau": noise + bias,
+        "noise": noise,
+        "bias": bias,
+        "reversal": reversal,
+    }
 
 
 def _level(series: Series) -> float:
@@ -159,22 +201,32 @@ def _level(series: Series) -> float:
     from scipy.special import ndtr, stdtrit
 
     n = len(series.values)
-    return 0.025 if n == 1 else float(ndtr(np.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.025)))
+    if n == 1:
+        return 0.025
+    return float(ndtr(np.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.025)))
 
 
-def _estimates(fits: list[Mapping[str, np.ndarray]], level: float, rounds: int) -> dict[str, Estimate]:
-    """Return the first fit's values, with intervals that hold those of all fits."""
-    found = {}
-    for name in fits[0]:
-        ends = [np.quantile(fit[name][1:], [level, 1 - level], method="inverted_cdf") for fit in fits]
-        low, high = float(min(end[0] for end in ends)), float(max(end[1] for end in ends))
+def _estimates(
+    values: Mapping[str, float], samples: list[_Sample], level: float, rounds: int
+) -> dict[str, Estimate]:
+    """Return the values with intervals that hold those of all samples."""
+    found: dict[str, Estimate] = {}
+    for name, value in values.items():
+        lows = []
+        highs = []
+        for sample in samples:
+            low, high = np.quantile(sample.numbers[name], [level, 1 - level], method="inverted_cdf")
+            lows.append(float(low))
+            highs.append(float(high))
+        low = min(lows)
+        high = max(highs)
         if name == "rho":
             known = low > 0.01 or high < 0.99
         elif name == "reversal":
             known = low == high or high < np.inf
         else:  # a plateau that is not nearly reached within the horizon is not to be seen in these rounds
             known = high < np.inf and found["rho"].high ** (HORIZON * rounds) < WORTH
-        found[name] = Estimate(float(fits[0][name][0]) if known else None, low, high)
+        found[name] = Estimate(value if known else None, low, high)
     return found
 
 

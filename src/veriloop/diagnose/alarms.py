@@ -79,18 +79,27 @@ def alarm(
     k = np.arange(1, len(series.rounds))
     if horizon is not None and horizon < len(k):
         raise ValueError(f"alarm: horizon must be at least the {len(k)} rounds given, got {horizon}")
-    spent = alpha / (k * (k + 1)) if horizon is None else np.full(len(k), alpha / horizon)
-    changes = (series.values[:, 1:] - series.values[:, :1]) * (1 if direction == "higher" else -1)
-    change, seeds = changes.mean(axis=0), len(changes)
-    known = series.errors
-    error = changes.std(axis=0, ddof=1) / np.sqrt(seeds) if known is None else known[1:] + known[0]
+    spent = alpha / (k * (k + 1))
+    if horizon is not None:
+        spent = np.full(len(k), alpha / horizon)
+    sign = 1 if direction == "higher" else -1
+    changes = sign * (series.values[:, 1:] - series.values[:, :1])
+    change = changes.mean(axis=0)
+    seeds = len(changes)
+    if series.errors is None:
+        error = changes.std(axis=0, ddof=1) / np.sqrt(seeds)
+    else:
+        error = series.errors[1:] + series.errors[0]
     excess = change - margin
+    certain = np.where(excess > 0, np.inf, -np.inf)
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(error > 0, excess / error, np.where(excess > 0, np.inf, -np.inf))
-    p = ndtr(-t) if known is not None else stdtr(seeds - 1, -t)
+        t = np.where(error > 0, excess / error, certain)
+    p = stdtr(seeds - 1, -t) if series.errors is None else ndtr(-t)
     fired = np.flatnonzero(p <= spent)
-    numbers = (tuple(map(float, each)) for each in (change, p, spent))
-    first = series.rounds[fired[0] + 1] if len(fired) else None
+    first = None
+    if len(fired):
+        first = series.rounds[fired[0] + 1]
+    numbers = [tuple(map(float, each)) for each in (change, p, spent)]
     return Alarm(metric, direction, first, tuple(series.rounds[1:]), *numbers)
 
 

@@ -24,7 +24,9 @@ import numpy as np
 from veriloop.core.key import Key
 from veriloop.diagnose.alarms import Series
 
-NOISE, BOTH = ([0, 1], [0]), ([0, 1, 2], [0, 1], [0, 2], [0])  # which of s, q and beta^2 may differ from zero
+# Which of s, q and beta^2, by number, may differ from zero. A fit is the best of these supports.
+WITHOUT_BIAS = ([0, 1], [0])
+WITH_BIAS = ([0, 1, 2], [0, 1], [0, 2], [0])
 GRID = 101  # values of rho that a fit tries
 
 
@@ -44,69 +46,114 @@ class Contraction:
         noise = np.zeros_like(power)
         for k, size in enumerate(self.sizes):
             noise[:, k + 1] = rho**2 * noise[:, k] + 1 / size
-        bias = [(1 - power) ** 2, power**2] if self.both else [(1 - power) ** 2]
-        return np.concatenate([np.stack([power**2, noise, each], axis=2) for each in bias], axis=1)
+        own = np.stack([power**2, noise, (1 - power) ** 2], axis=2)
+        if not self.both:
+            return own
+        to_center = np.stack([power**2, noise, power**2], axis=2)
+        return np.concatenate([own, to_center], axis=1)
 
     def path(self, parameters: np.ndarray) -> np.ndarray:
         """Return the expected errors by round, shape (n, rounds)."""
         return np.einsum("nrc,nc->nr", self.columns(parameters[:, 0]), parameters[:, 1:])
 
-    def fit(self, means: np.ndarray, scale: np.ndarray, parts: Sequence[list[int]]) -> np.ndarray:
-        """Fit means, shape (n, rounds), with weights 1 / scale^2: on a grid over rho, then on a finer one.
+    def fit(self, means: np.ndarray, scale: np.ndarray, supports: Sequence[list[int]]) -> np.ndarray:
+        """Fit means by least squares with weights 1 / scale^2, on a grid over rho, then on a finer one.
 
-        Given rho the model is linear, and its non-negative fit the best of those of `parts` that come out so.
+        means: shape (n, rounds), each row a fit of its own. scale: shape (rounds,).
+        supports: which parameters may differ from zero, see `WITH_BIAS`.
+
+        Returns the parameters, shape (n, 4).
         """
-        y, rows, found, low, high = means / scale, np.arange(len(means)), np.zeros((len(means), 4)), 0.0, 1.0
+        y = means / scale
+        found = np.zeros((len(means), 4))
+        low = 0.0
+        high = 1.0
         for _ in range(2):
-            best, rho = np.full(len(means), -np.inf), np.linspace(low, high, GRID)
+            rho = np.linspace(low, high, GRID)
             x = self.columns(rho) / scale[:, None]
-            for part in parts:
-                solve, back = np.linalg.pinv(x[:, :, part]), np.swapaxes(x[:, :, part], 1, 2)
-                shape = (len(y), GRID, len(part))
-                values, products = ((y @ each.reshape(-1, len(scale)).T).reshape(shape) for each in (solve, back))
-                explained = np.where((values >= 0).all(axis=2), (values * products).sum(axis=2), -np.inf)
+            best = np.full(len(means), -np.inf)
+            for support in supports:
+                values, explained = _non_negative(x[:, :, support], y)
                 at = explained.argmax(axis=1)
+                rows = np.arange(len(y))
                 better = explained[rows, at] > best
                 best = np.where(better, explained[rows, at], best)
                 found[better] = 0
                 found[better, 0] = rho[at][better]
-                found[np.ix_(better, np.array(part) + 1)] = values[rows, at][better]
+                found[np.ix_(better, np.array(support) + 1)] = values[rows, at][better]
             step = (high - low) / (GRID - 1)
-            low, high = max(0.0, found[:, 0].min() - step), min(1.0, found[:, 0].max() + step)
+            low = max(0.0, found[:, 0].min() - step)
+            high = min(1.0, found[:, 0].max() + step)
         return found
+
+
+def _non_negative(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least-squares coefficients for each rho, and how much of y they explain.
+
+    x: shape (grid, rounds, c). y: shape (n, rounds). Coefficients have shape (n, grid, c); where one of them is
+    negative the fit does not count, and explains minus infinity.
+    """
+    shape = (len(y), len(x), x.shape[2])
+    rounds = x.shape[1]
+    solve = np.linalg.pinv(x)
+    back = np.swapaxes(x, 1, 2)
+    values = (y @ solve.reshape(-1, rounds).T).reshape(shape)
+    products = (y @ back.reshape(-1, rounds).T).reshape(shape)
+    explained = (values * products).sum(axis=2)
+    return values, np.where((values >= 0).all(axis=2), explained, -np.inf)
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A fit to the means: its parameters, shape (1, 4), the means it was weighted by, and how far off it is."""
+    """A fit to the means over seeds.
 
-    parts: Sequence[list[int]]
+    supports: which parameters might differ from zero. point: the parameters, shape (1, 4).
+    scale: what the means were weighted by, shape (rounds,).
+    misfit: the largest distance of a mean from the fit, in standard errors.
+    explains: whether chance explains that.
+    """
+
+    supports: Sequence[list[int]]
     point: np.ndarray
     scale: np.ndarray
     misfit: float
     explains: bool
 
     @classmethod
-    def to(cls, series: Series, model: Contraction, parts: Sequence[list[int]]) -> Fit:
-        from scipy.special import ndtri, stdtrit
-
-        mean, seeds = series.values.mean(axis=0), len(series.values)
+    def to(cls, series: Series, model: Contraction, supports: Sequence[list[int]]) -> Fit:
+        """Fit the means of a series."""
+        mean = series.values.mean(axis=0)
         # Weights from the means themselves would favour the rounds that came out low by chance.
-        scale = model.path(model.fit(mean[None], mean, parts))[0]
-        point = model.fit(mean[None], scale, parts)
-        error = series.values.std(axis=0, ddof=1) / np.sqrt(seeds) if series.errors is None else series.errors
-        gap, level = np.abs(mean - model.path(point)[0]), 1 - 0.025 / len(mean)
-        worst = stdtrit(seeds - 1, level) if series.errors is None else ndtri(level)
+        scale = model.path(model.fit(mean[None], mean, supports))[0]
+        point = model.fit(mean[None], scale, supports)
+        gap = np.abs(mean - model.path(point)[0])
+        error, worst = _noise_of_means(series)
         misfit = float((gap / error).max())
-        return cls(parts, point, scale, misfit, misfit <= worst)
+        return cls(supports, point, scale, misfit, misfit <= worst)
 
     def resample(self, series: Series, model: Contraction, count: int, key: Key) -> np.ndarray:
         """Fit means over resampled seeds, or normal ones where standard errors are all there is."""
-        generator, mean, seeds = key.fold("advise").numpy(), series.values.mean(axis=0), len(series.values)
+        generator = key.fold("advise").numpy()
         if series.errors is None:
-            means = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=count) @ series.values / seeds
+            seeds = len(series.values)
+            picked = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=count)
+            means = picked @ series.values / seeds
         else:
-            apart = np.abs(np.subtract.outer(np.arange(len(mean)), np.arange(len(mean))))
+            mean = series.values.mean(axis=0)
+            rounds = np.arange(len(mean))
+            apart = np.abs(np.subtract.outer(rounds, rounds))
             covariance = self.point[0, 0] ** apart * np.outer(series.errors, series.errors)
             means = generator.multivariate_normal(mean, covariance, size=count, method="eigh")
-        return model.fit(means, self.scale, self.parts)
+        return model.fit(means, self.scale, self.supports)
+
+
+def _noise_of_means(series: Series) -> tuple[np.ndarray, float]:
+    """Return the standard error of each mean, and how many of them chance explains in the worst of all rounds."""
+    from scipy.special import ndtri, stdtrit
+
+    level = 1 - 0.025 / series.values.shape[1]
+    if series.errors is not None:
+        return series.errors, float(ndtri(level))
+    seeds = len(series.values)
+    error = series.values.std(axis=0, ddof=1) / np.sqrt(seeds)
+    return error, float(stdtrit(seeds - 1, level))
