@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from veriloop import Key
-from veriloop.mnist import CVAE, MLPCVAE, ConvCVAE, load, made, nelbo
+from veriloop.mnist import CVAE, MLPCVAE, ConvCVAE, load, new_network, nelbo
 from veriloop.mnist.cvae import BernoulliNLL
 
 LABELS = torch.arange(24) % 10
@@ -34,7 +34,7 @@ REFERENCE = {
 
 def conv(latent=20):
     """In double precision, so that two ways to one result differ by rounding far below any mistake."""
-    return made(Key(0).fold("conv", latent), lambda: ConvCVAE(latent)).double()
+    return new_network(Key(0).fold("conv", latent), lambda: ConvCVAE(latent)).double()
 
 
 def uniform(*shape, key=0):
@@ -126,7 +126,7 @@ def test_both_sides_see_the_label(model):
 
 
 @pytest.mark.parametrize("model", [ConvCVAE(3), MLPCVAE(5, hidden=(16, 8))], ids=["conv", "mlp"])
-def test_settings_make_the_model_anew(model):
+def test_settings_make_the_same_model_again(model):
     again = type(model)(**model.settings)
     again.load_state_dict(model.state_dict())
     assert again.settings == model.settings
@@ -182,7 +182,7 @@ def test_binary_and_grey_pixels_by_hand():
 @pytest.mark.parametrize("make", [ConvCVAE, MLPCVAE, lambda: MLPCVAE(3, hidden=(30, 20))])
 def test_both_parts_against_torch_distributions(make):
     """KL(q || N(0, 1)) and the Bernoulli likelihood at the posterior draw that the generator makes."""
-    model = made(Key(1), make)
+    model = new_network(Key(1), make)
     pixels = (uniform(24, 784) < 0.3).float()
     mean, log_var = model.encode(pixels, LABELS)
     posterior = Normal(mean, torch.exp(log_var / 2))
@@ -213,7 +213,7 @@ def test_a_decoder_given_is_used():
 
 
 def test_gradients_reach_every_parameter():
-    model = made(Key(4), lambda: ConvCVAE(4))
+    model = new_network(Key(4), lambda: ConvCVAE(4))
     sum(model.negative_elbo(uniform(6, 784).float(), LABELS[:6], Key(0).torch())).sum().backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())
 

@@ -166,7 +166,7 @@ def test_all_images_are_had_whatever_their_balance():
 
 @pytest.mark.parametrize("n", [0, -10, 5, 15])
 def test_balanced_refuses_what_ten_does_not_divide(n):
-    with pytest.raises(ValueError, match=f"a balanced set of {n} images cannot be had; ask for a multiple of 10"):
+    with pytest.raises(ValueError, match=f"so {n} images are not possible; ask for a multiple of 10"):
         balanced(Key(0), marked(np.tile(np.arange(10), 3)), n)
 
 
@@ -238,45 +238,45 @@ TRAIN, LABELS = NAMES["train"]
 @pytest.mark.parametrize(
     "name, spoil, message",
     [
-        (TRAIN, cut_short, "cannot read .*train-images.*; fetch the original file anew"),
-        (TRAIN, garble, "cannot read .*train-images.*; fetch the original file anew"),
-        (TRAIN, lambda path: path.write_bytes(b"<html>"), "cannot read .*train-images.*; fetch the original"),
-        (LABELS, Path.unlink, r"cannot read .*train-labels.* \(No such file or directory\); fetch"),
-        (NAMES["test"][0], Path.unlink, r"cannot read .*t10k-images.* \(No such file or directory\); fetch"),
+        (TRAIN, cut_short, "cannot read .*train-images.*; download the original file again"),
+        (TRAIN, garble, "cannot read .*train-images.*; download the original file again"),
+        (TRAIN, lambda path: path.write_bytes(b"<html>"), "cannot read .*train-images.*; download the original"),
+        (LABELS, Path.unlink, r"cannot read .*train-labels.* \(No such file or directory\); download"),
+        (NAMES["test"][0], Path.unlink, r"cannot read .*t10k-images.* \(No such file or directory\); download"),
         (
             TRAIN,
             lambda path: write_idx(path, IMAGES, magic=b"\x00\x00\x0d"),
-            "train-images.* is no idx file of unsigned bytes; fetch the original",
+            "train-images.* is no idx file of unsigned bytes; download the original",
         ),
         (
             TRAIN,
             lambda path: gzip.open(path, "wb").close(),
-            "train-images.* is no idx file of unsigned bytes; fetch the original",
+            "train-images.* is no idx file of unsigned bytes; download the original",
         ),
         (
             TRAIN,
             lambda path: write_idx(path, IMAGES[:11], header=(12, 28, 28)),
-            r"train-images.* states shape \(12, 28, 28\) and holds 8624 bytes; fetch the original",
+            r"train-images.* states shape \(12, 28, 28\) and holds 8624 bytes; download the original",
         ),
         (
             TRAIN,
             lambda path: write_idx(path, np.zeros((12, 27, 28))),
-            r"train-images.* must hold 28 x 28 images, got shape \(12, 27, 28\); fetch",
+            r"train-images.* must hold 28 x 28 images, got shape \(12, 27, 28\); download",
         ),
         (
             TRAIN,
             lambda path: write_idx(path, np.zeros((12, 784))),
-            r"train-images.* must hold 28 x 28 images, got shape \(12, 784\); fetch",
+            r"train-images.* must hold 28 x 28 images, got shape \(12, 784\); download",
         ),
         (
             LABELS,
             lambda path: write_idx(path, np.zeros(11)),
-            "train-labels.* must hold 12 labels from 0 to 9, as many as train-images.* got 11 up to 0; fetch",
+            "train-labels.* must hold 12 labels from 0 to 9, as many as train-images.* got 11 up to 0; download",
         ),
         (
             LABELS,
             lambda path: write_idx(path, np.full(12, 10)),
-            "train-labels.* must hold 12 labels from 0 to 9, .* got 12 up to 10; fetch",
+            "train-labels.* must hold 12 labels from 0 to 9, .* got 12 up to 10; download",
         ),
     ],
 )
@@ -291,7 +291,7 @@ def test_a_file_cut_within_its_header_is_named(folder):
     """Cut before it was compressed, so that gzip sees nothing wrong."""
     with gzip.open(folder / TRAIN, "wb") as stream:
         stream.write(b"\x00\x00\x08\x03\x00\x00")
-    with pytest.raises(ValueError, match="train-images.*fetch the original file anew"):
+    with pytest.raises(ValueError, match="train-images.*download the original file again"):
         load(str(folder))
 
 

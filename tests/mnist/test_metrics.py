@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veriloop import Key
-from veriloop.mnist import MLPCVAE, Measure, frechet_distance, made, nelbo, precision_recall
+from veriloop.mnist import MLPCVAE, Measure, frechet_distance, new_network, nelbo, precision_recall
 from veriloop.mnist.metrics import Gaussian
 
 
@@ -62,7 +62,7 @@ def test_precision_recall_and_coverage_see_a_lost_mode():
 
 
 def test_measure_names_what_it_says_and_repeats(digits, features):
-    model = made(Key(0), lambda: MLPCVAE(hidden=(16,)))
+    model = new_network(Key(0), lambda: MLPCVAE(hidden=(16,)))
     measure = Measure(digits.test, features, images=100)
     numbers = measure(Key(1), model)
     wanted = (
@@ -71,12 +71,8 @@ def test_measure_names_what_it_says_and_repeats(digits, features):
     assert list(numbers) == wanted + [f"coverage_{digit}" for digit in range(10)]  # no fid without Inception
     assert all(isinstance(value, float) and np.isfinite(value) for value in numbers.values())
     assert numbers == measure(Key(1), model)
-    samples = Measure(digits.test, features, images=100, view="samples")(Key(1), model)
-    assert samples["nelbo"] == numbers["nelbo"] and samples["mnist_fid"] != numbers["mnist_fid"]
     with pytest.raises(ValueError, match="multiple of 10, at least 100, got 55"):
         Measure(digits.test, features, images=55)
-    with pytest.raises(ValueError, match="probabilities or samples, got 'x'"):
-        Measure(digits.test, features, view="x")
 
 
 # Frechet distance.
@@ -209,18 +205,17 @@ class Reader:
         return stripes, self.says(images.labels.astype(int))
 
 
-@pytest.mark.parametrize("view", ["probabilities", "samples"])
-def test_measure_by_hand(model, digits, view):
+def test_measure_by_hand(model, digits):
     """Every number from the images that the reader was shown, real ones once for two measurements."""
     reader = Reader(lambda labels: np.where(labels < 4, labels, 0))
-    measure = Measure(digits.test, reader, images=200, view=view)
+    measure = Measure(digits.test, reader, images=200)
     numbers = measure(Key(0), model)
     measure(Key(1), model)
     real = digits.test
     assert sum(each is real for each in reader.seen) == 1
     made, other = (each for each in reader.seen if each is not real)
     assert len(made) == len(other) == 200
-    assert made.binary == other.binary == (view == "samples")
+    assert not made.binary and not other.binary  # the probabilities, not draws from them
     assert made.pixels.tobytes() != other.pixels.tobytes()
     assert np.bincount(made.labels).tolist() == [20] * 10
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from veriloop import Key
-from veriloop.mnist import MLPCVAE, Fitted, Training, fit, made
+from veriloop.mnist import MLPCVAE, Fitted, Training, fit, new_network
 
 
 class Point(nn.Module):
@@ -89,7 +89,7 @@ def test_the_rate_warms_up_and_decays():
 
 
 def network_and_loss():
-    network = made(Key(3), lambda: nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 1)))
+    network = new_network(Key(3), lambda: nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 1)))
     table = torch.randn(64, 4, generator=Key(4).torch())
 
     def loss(rows, generator):
@@ -224,7 +224,7 @@ def test_weights_are_made_by_the_key_alone():
     for seed, other in ((0, 0), (0, 1), (1, 1)):
         torch.manual_seed(other)
         before = torch.get_rng_state()
-        results.append(made(Key(seed), lambda: nn.Linear(3, 3)).weight.detach())
+        results.append(new_network(Key(seed), lambda: nn.Linear(3, 3)).weight.detach())
         assert torch.equal(before, torch.get_rng_state())
     assert torch.equal(results[0], results[1]) and not torch.equal(results[1], results[2])
 
@@ -239,7 +239,7 @@ def test_the_generator_stays_as_it_was_when_a_fit_fails():
 @pytest.mark.parametrize("precision, inside", [("float32", torch.float32), ("bf16", torch.bfloat16)])
 def test_bf16_runs_the_network_and_not_the_loss(digits, precision, inside):
     """Layers give bf16 under it; both parts of the ELBO and the weights are float32 either way."""
-    network, types = made(Key(0), lambda: MLPCVAE(3, hidden=(16,))), []
+    network, types = new_network(Key(0), lambda: MLPCVAE(3, hidden=(16,))), []
     network.encoder[0].register_forward_hook(lambda layer, given, out: types.append(out.dtype))
 
     def loss(rows, generator):
@@ -250,29 +250,6 @@ def test_bf16_runs_the_network_and_not_the_loss(digits, precision, inside):
     fitted = fit(Key(0), network, loss, digits.train[:64], Training(steps=3, batch=32, precision=precision))
     assert set(types) == {inside} and np.isfinite(fitted.losses).all()
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
-
-
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch.compile's own, about its own tensors
-def test_a_compiled_loss_is_the_same_loss(digits, monkeypatch):
-    """Traced by torch.compile, whose slow C++ back end is left out; and only where it is asked for."""
-    compile, compiled = torch.compile, []
-
-    def traced(loss):
-        compiled.append(loss)
-        return compile(loss, backend="eager")
-
-    monkeypatch.setattr(torch, "compile", traced)
-    losses = []
-    for how in (False, True):
-        network = made(Key(0), lambda: MLPCVAE(3, hidden=(16,)))
-
-        def loss(rows, generator, network=network):
-            return sum(network.negative_elbo(*rows.tensors(), generator))
-
-        training = Training(steps=6, batch=16, compiled=how)
-        losses.append(fit(Key(0), network, loss, digits.train[:32], training).losses)
-        assert len(compiled) == how
-    np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
 @pytest.mark.parametrize("loss", [torch.nan, torch.inf, -torch.inf])

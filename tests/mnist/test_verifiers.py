@@ -19,7 +19,7 @@ from veriloop.mnist import (
     TopPerDraw,
     Training,
     accuracy,
-    made,
+    new_network,
 )
 
 
@@ -34,7 +34,7 @@ def test_a_discriminator_tells_digits_from_an_untrained_model(digits, problem, d
 
 
 def test_scores_do_not_depend_on_the_chunk(digits):
-    network = made(Key(0), lambda: Discriminator(conditional=True, spectral=True, dropout=0.3)).eval()
+    network = new_network(Key(0), lambda: Discriminator(conditional=True, spectral=True, dropout=0.3)).eval()
     whole, parts = (Judge(network, chunk)(Key(0), digits.test) for chunk in (500, 7))
     np.testing.assert_allclose(whole, parts, rtol=1e-4, atol=1e-6)
     assert Judge(network)(Key(0), digits.test[:0]).shape == (0,)
@@ -76,7 +76,7 @@ def test_several_models_share_the_synthetic_half(digits, problem):
 def test_smoothing_moves_the_targets(digits, problem, real, target):
     """With logit 0 the loss is log 2 whatever the target; its slope in the bias is 1/2 - target."""
     examples = shown(digits, problem)
-    start = made(Key(0), lambda: Discriminator(conditional=False))
+    start = new_network(Key(0), lambda: Discriminator(conditional=False))
     for parameter in start.layers[-1].parameters():
         parameter.data.zero_()
     slopes = []
@@ -137,7 +137,7 @@ def test_parameter_counts(conditional, count):
 
 @pytest.mark.parametrize("conditional", [False, True])
 def test_only_a_conditional_discriminator_sees_the_label(digits, conditional):
-    network = made(Key(0), lambda: Discriminator(conditional=conditional)).eval()
+    network = new_network(Key(0), lambda: Discriminator(conditional=conditional)).eval()
     images = digits.test[:20]
     moved = Images(images.pixels, (images.labels + 1) % 10)
     one, other = (Judge(network)(Key(0), each) for each in (images, moved))
@@ -146,7 +146,7 @@ def test_only_a_conditional_discriminator_sees_the_label(digits, conditional):
 
 def test_the_layers_are_the_published_ones(digits):
     """784 - 512 - 256 - 128 - 64 - 1 with slope 0.2 below 0, computed by hand; dropout is off when judging."""
-    network = made(Key(1), lambda: Discriminator(dropout=0.5)).eval()
+    network = new_network(Key(1), lambda: Discriminator(dropout=0.5)).eval()
     weights = list(network.parameters())
     hidden = digits.test[:30].tensors()[0].numpy()
     for i in range(0, 10, 2):
@@ -159,7 +159,7 @@ def test_the_layers_are_the_published_ones(digits):
 
 def test_spectral_normalisation_bounds_the_last_layer():
     """Its one row has length 1 once power iteration has run, which for one row takes one step."""
-    network = made(Key(2), lambda: Discriminator(spectral=True)).eval()
+    network = new_network(Key(2), lambda: Discriminator(spectral=True)).eval()
     assert network.layers[-1].weight.norm().item() == pytest.approx(1, rel=1e-5)
 
 
