@@ -113,7 +113,9 @@ class BernoulliNLL(torch.autograd.Function):
         return linear.add_(logits.abs().neg_().exp_().add_(1).log_()).sum(1)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, gradient: Tensor
+    ) -> tuple[Tensor, None]:
         logits, pixels = ctx.saved_tensors
         return torch.sigmoid(logits).sub_(pixels).mul_(gradient[:, None]), None
 

@@ -88,7 +88,9 @@ class Images(Columns):
         return torch.from_numpy(grey).to(device).float().div_(255), labels
 
     @classmethod
-    def concatenate(cls, batches: Sequence[Self]) -> Self:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def concatenate(  # pyright: ignore[reportIncompatibleMethodOverride]
+        cls, batches: Sequence[Self]
+    ) -> Self:
         """Stack in order; binary and grey together become grey."""
         if len({batch.binary for batch in batches}) > 1:
             batches = [batch.grey() for batch in batches]
