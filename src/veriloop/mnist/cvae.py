@@ -30,8 +30,11 @@ class CVAE(nn.Module):
     Raises:
         ValueError: if `latent` is below 1.
 
-    >>> issubclass(ConvCVAE, CVAE), issubclass(MLPCVAE, CVAE)
-    (True, True)
+    >>> model = MLPCVAE(latent=2, hidden=(8,))
+    >>> noise = torch.Generator().manual_seed(0)
+    >>> reconstruction, kl = model.negative_elbo(torch.zeros(3, 784), torch.arange(3), noise)
+    >>> reconstruction.shape, bool((kl >= 0).all())
+    (torch.Size([3]), True)
     """
 
     def __init__(self, latent: int, **settings: object) -> None:

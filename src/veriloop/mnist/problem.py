@@ -135,10 +135,8 @@ def retrained(train: Callable[[Key, CVAE], Verifier]) -> EachRound[Verifier]:
 
     train: (key, model) -> verifier, for instance a `Discriminate`.
 
-    >>> class Bright:
-    ...     def __call__(self, key, images):
-    ...         return images.tensors()[0].mean(1).numpy() - 0.1
-    >>> retrained(lambda key, model: Bright()).make(Key(0), State(model=None))
-    <...Bright object at ...>
+    >>> from veriloop import Constant
+    >>> retrained(lambda key, model: Constant()).make(Key(0), State(model=None))
+    Constant(score=0.0)
     """
     return EachRound(lambda key, state: train(key, state.model))
