@@ -95,7 +95,7 @@ def test_observe_by_hand():
 
 
 def test_observe_sees_the_same_of_candidates_that_are_not_held(model):
-    """Drawn again they would be, but for their labels, which are known: nothing is generated once more."""
+    """Their labels are known, so no image is drawn again."""
     calls = []
 
     def generate(block, rows):

@@ -236,7 +236,7 @@ def test_the_networks_mode_and_the_gradient_follow_what_is_done():
 
 @pytest.mark.parametrize("how", [{"warmup": 3}, {"decay": True}, {}, {"warmup": 8}])
 def test_rates_without_warmup_or_decay(how):
-    """Constant but for what is asked for; a fit shorter than its warm-up never reaches the rate."""
+    """Rates are constant by default; a fit shorter than its warm-up never reaches its rate."""
     point, places = Point(), []
 
     def loss(rows, generator):

@@ -191,8 +191,8 @@ def test_one_of_three_models_of_known_brightness(digits, decoder):
 def test_the_cue_of_texture_is_what_the_views_are_about(decoder):
     """Grey real images of even brightness against binary samples of the same brightness.
 
-    Left grey they are told apart; drawn pixel by pixel they are the same distribution, so that no
-    accuracy beyond chance can be had: by z over 400 images never seen.
+    Left grey they are told apart. Drawn pixel by pixel they have the same distribution, so accuracy
+    is that of chance: by z over 400 images never seen.
     """
     real = Images(np.full((400, 784), 102, dtype=np.uint8), (np.arange(400) % 10).astype(np.uint8))
     model = decoder(np.full(784, np.log(0.4 / 0.6)))
