@@ -153,6 +153,7 @@ def test_real_articles_go_through_a_model_of_the_true_shape():
         generate=Generate(articles=data.train, prompt=prompt, batch=8),
         first=tune,
         refit=tune,
+        keep=0.25,
     )
     cue = tokenizer("\n\nSummary:")["input_ids"]
     for ids in prompt.prompts(data.train.articles):
