@@ -46,7 +46,9 @@ def problem(digits):
     from veriloop.mnist import Problem, Refit, Training, balanced
 
     short = Refit(model="mlp", settings={"hidden": [32]}, training=Training(steps=20))
-    return Problem(initial=balanced(Key(1), digits.train, 100), first=short, refit=short, test=digits.test)
+    return Problem(
+        initial=balanced(Key(1), digits.train, 100), first=short, refit=short, test=digits.test
+    )
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +56,9 @@ def discriminate(digits):
     from veriloop import Key
     from veriloop.mnist import Discriminate, Training, balanced
 
-    return Discriminate(real=balanced(Key(2), digits.train, 200), training=Training(epochs=1, patience=None))
+    return Discriminate(
+        real=balanced(Key(2), digits.train, 200), training=Training(epochs=1, patience=None)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +68,12 @@ def refit():
 
     def make(steps=40, **changed):
         return Refit(
-            **{"model": "mlp", "settings": SMALL, "training": Training(steps=steps, batch=64, rate=3e-3)} | changed
+            **{
+                "model": "mlp",
+                "settings": SMALL,
+                "training": Training(steps=steps, batch=64, rate=3e-3),
+            }
+            | changed
         )
 
     return make
@@ -108,7 +117,8 @@ def same_bytes():
     def same(one, other):
         one, other = one.state_dict(), other.state_dict()
         return one.keys() == other.keys() and all(
-            value.cpu().numpy().tobytes() == other[name].cpu().numpy().tobytes() for name, value in one.items()
+            value.cpu().numpy().tobytes() == other[name].cpu().numpy().tobytes()
+            for name, value in one.items()
         )
 
     return same

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from veriloop import Key
-from veriloop.mnist import CVAE, MLPCVAE, ConvCVAE, load, made, nelbo
+from veriloop.mnist import CVAE, MLPCVAE, ConvCVAE, load, nelbo, new_network
 from veriloop.mnist.cvae import BernoulliNLL
 
 LABELS = torch.arange(24) % 10
@@ -34,7 +34,7 @@ REFERENCE = {
 
 def conv(latent=20):
     """In double precision, so that two ways to one result differ by rounding far below any mistake."""
-    return made(Key(0).fold("conv", latent), lambda: ConvCVAE(latent)).double()
+    return new_network(Key(0).fold("conv", latent), lambda: ConvCVAE(latent)).double()
 
 
 def uniform(*shape, key=0):
@@ -45,10 +45,14 @@ def layer_by_layer(model, z, labels):
     """The decoder as published, on the parameters of `model`."""
     weights = dict(model.named_parameters())
     condition = torch.cat([z, torch.eye(10, dtype=z.dtype)[labels]], dim=1)
-    hidden = F.linear(condition, weights["decoder.fc.weight"], weights["decoder.fc.bias"]).view(-1, 64, 7, 7)
+    hidden = F.linear(condition, weights["decoder.fc.weight"], weights["decoder.fc.bias"]).view(
+        -1, 64, 7, 7
+    )
     for i in (0, 2):
         kernel, bias = (weights[f"decoder.deconv.{i}.{name}"] for name in ("weight", "bias"))
-        hidden = F.conv_transpose2d(hidden if i == 0 else F.gelu(hidden), kernel, bias, stride=2, padding=1)
+        hidden = F.conv_transpose2d(
+            hidden if i == 0 else F.gelu(hidden), kernel, bias, stride=2, padding=1
+        )
     return hidden.flatten(1)
 
 
@@ -73,7 +77,9 @@ def test_a_decoder_kept_for_many_batches_is_the_decoder():
     model, z = conv(), uniform(24, 20)
     decode = model.decoding()
     parts = [decode(z[rows], LABELS[rows]) for rows in (slice(0, 10), slice(10, 24))]
-    torch.testing.assert_close(torch.cat(parts), layer_by_layer(model, z, LABELS), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(
+        torch.cat(parts), layer_by_layer(model, z, LABELS), rtol=1e-10, atol=1e-12
+    )
 
 
 def test_the_encoder_is_the_published_one():
@@ -111,7 +117,9 @@ def test_mlp_shapes(hidden, encoder, decoder):
     for part, wanted in ((model.encoder, encoder), (model.decoder, decoder)):
         layers = [layer for layer in part if isinstance(layer, torch.nn.Linear)]
         assert [tuple(layer.weight.shape) for layer in layers] == wanted
-        assert [type(layer) for layer in part] == ([torch.nn.Linear, torch.nn.GELU] * len(wanted))[:-1]
+        assert [type(layer) for layer in part] == ([torch.nn.Linear, torch.nn.GELU] * len(wanted))[
+            :-1
+        ]
     mean, log_var = model.encode(torch.zeros(3, 784), LABELS[:3])
     assert mean.shape == log_var.shape == (3, 20)
     assert model.decode(mean, LABELS[:3]).shape == (3, 784)
@@ -126,7 +134,7 @@ def test_both_sides_see_the_label(model):
 
 
 @pytest.mark.parametrize("model", [ConvCVAE(3), MLPCVAE(5, hidden=(16, 8))], ids=["conv", "mlp"])
-def test_settings_make_the_model_anew(model):
+def test_settings_make_the_same_model_again(model):
     again = type(model)(**model.settings)
     again.load_state_dict(model.state_dict())
     assert again.settings == model.settings
@@ -147,7 +155,9 @@ class Fixed(CVAE):
 
     def __init__(self, mean, log_var, logits):
         super().__init__(len(mean))
-        self.mean, self.log_var, self.logits = (torch.tensor(part) for part in (mean, log_var, logits))
+        self.mean, self.log_var, self.logits = (
+            torch.tensor(part) for part in (mean, log_var, logits)
+        )
 
     def encode(self, pixels, labels):
         return self.mean.expand(len(pixels), -1), self.log_var.expand(len(pixels), -1)
@@ -182,14 +192,16 @@ def test_binary_and_grey_pixels_by_hand():
 @pytest.mark.parametrize("make", [ConvCVAE, MLPCVAE, lambda: MLPCVAE(3, hidden=(30, 20))])
 def test_both_parts_against_torch_distributions(make):
     """KL(q || N(0, 1)) and the Bernoulli likelihood at the posterior draw that the generator makes."""
-    model = made(Key(1), make)
+    model = new_network(Key(1), make)
     pixels = (uniform(24, 784) < 0.3).float()
     mean, log_var = model.encode(pixels, LABELS)
     posterior = Normal(mean, torch.exp(log_var / 2))
     z = mean + posterior.scale * torch.randn(mean.shape, generator=Key(2).torch())
     likelihood = Bernoulli(logits=model.decode(z, LABELS)).log_prob(pixels).sum(1)
     reconstruction, kl = model.negative_elbo(pixels, LABELS, Key(2).torch())
-    torch.testing.assert_close(kl, kl_divergence(posterior, Normal(0.0, 1.0)).sum(1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        kl, kl_divergence(posterior, Normal(0.0, 1.0)).sum(1), rtol=1e-4, atol=1e-5
+    )
     torch.testing.assert_close(reconstruction, -likelihood, rtol=1e-5, atol=1e-3)
 
 
@@ -213,7 +225,7 @@ def test_a_decoder_given_is_used():
 
 
 def test_gradients_reach_every_parameter():
-    model = made(Key(4), lambda: ConvCVAE(4))
+    model = new_network(Key(4), lambda: ConvCVAE(4))
     sum(model.negative_elbo(uniform(6, 784).float(), LABELS[:6], Key(0).torch())).sum().backward()
     assert all(parameter.grad.abs().sum() > 0 for parameter in model.parameters())
 
@@ -251,7 +263,9 @@ def test_the_cross_entropy_is_torchs_own_in_value_and_gradient():
     for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-6)):
         ours, theirs = (logits.detach().clone().to(dtype).requires_grad_() for _ in range(2))
         got = BernoulliNLL.apply(ours, pixels.to(dtype))
-        wanted = F.binary_cross_entropy_with_logits(theirs, pixels.to(dtype), reduction="none").sum(1)
+        wanted = F.binary_cross_entropy_with_logits(theirs, pixels.to(dtype), reduction="none").sum(
+            1
+        )
         torch.testing.assert_close(got, wanted, rtol=tolerance, atol=0)
         (got * torch.arange(50)).sum().backward()
         (wanted * torch.arange(50)).sum().backward()

@@ -34,7 +34,9 @@ def test_packing_and_unpacking_give_the_same_pixels(seed, n, share):
     bits = np.random.default_rng(seed).random((n, 784)) < share
     images = Images.pack(bits, np.arange(n))
     assert (
-        images.binary and images.pixels.shape == (n, 98) and images.pixels.dtype == images.labels.dtype == np.uint8
+        images.binary
+        and images.pixels.shape == (n, 98)
+        and images.pixels.dtype == images.labels.dtype == np.uint8
     )
     grey = images.grey()
     assert not grey.binary
@@ -50,7 +52,9 @@ def test_packing_and_unpacking_give_the_same_pixels(seed, n, share):
 
 def test_tensors_of_grey_pixels_are_shares_of_255():
     images = random_grey(3)
-    np.testing.assert_array_equal(images.tensors()[0].numpy(), images.pixels.astype(np.float32) / np.float32(255))
+    np.testing.assert_array_equal(
+        images.tensors()[0].numpy(), images.pixels.astype(np.float32) / np.float32(255)
+    )
 
 
 def test_tensors_leave_the_images_as_they_are():
@@ -70,7 +74,9 @@ def test_threshold_cuts_at_half_brightness():
 def test_bernoulli_draws_a_one_with_the_probability_of_its_brightness(brightness):
     """Out of 255, not 256; by z over 784,000 pixels."""
     n, p = 1000 * 784, brightness / 255
-    images = Images(np.full((1000, 784), brightness, dtype=np.uint8), np.zeros(1000, dtype=np.uint8))
+    images = Images(
+        np.full((1000, 784), brightness, dtype=np.uint8), np.zeros(1000, dtype=np.uint8)
+    )
     ones = np.unpackbits(images.bernoulli(Key(brightness)).pixels).sum()
     assert abs((ones - n * p) / np.sqrt(n * p * (1 - p))) < 4
 
@@ -114,7 +120,9 @@ def test_concatenate_keeps_order_and_turns_a_mixture_grey():
 
 
 def test_images_refuse_labels_of_another_number():
-    with pytest.raises(ValueError, match=r"Images needs columns of one length, got \{'pixels': 3, 'labels': 2\}"):
+    with pytest.raises(
+        ValueError, match=r"Images needs columns of one length, got \{'pixels': 3, 'labels': 2\}"
+    ):
         Images(np.zeros((3, 98), dtype=np.uint8), np.zeros(2, dtype=np.uint8))
 
 
@@ -166,7 +174,9 @@ def test_all_images_are_had_whatever_their_balance():
 
 @pytest.mark.parametrize("n", [0, -10, 5, 15])
 def test_balanced_refuses_what_ten_does_not_divide(n):
-    with pytest.raises(ValueError, match=f"a balanced set of {n} images cannot be had; ask for a multiple of 10"):
+    with pytest.raises(
+        ValueError, match=f"so {n} images are not possible; ask for a multiple of 10"
+    ):
         balanced(Key(0), marked(np.tile(np.arange(10), 3)), n)
 
 
@@ -182,7 +192,12 @@ def test_balanced_names_the_digit_that_is_short():
 
 def write_idx(path, array, magic=b"\x00\x00\x08", header=None):
     shape = array.shape if header is None else header
-    content = magic + bytes([len(shape)]) + np.array(shape, ">u4").tobytes() + array.astype(np.uint8).tobytes()
+    content = (
+        magic
+        + bytes([len(shape)])
+        + np.array(shape, ">u4").tobytes()
+        + array.astype(np.uint8).tobytes()
+    )
     with gzip.open(path, "wb") as stream:
         stream.write(content)
 
@@ -205,7 +220,9 @@ def test_a_folder_is_read_in_place(folder):
     rng = Key(0).fold("files").numpy()
     assert data.name == str(folder)
     for part, n in ((data.train, 12), (data.test, 4)):
-        np.testing.assert_array_equal(part.pixels, rng.integers(0, 256, (n, 28, 28)).reshape(n, 784))
+        np.testing.assert_array_equal(
+            part.pixels, rng.integers(0, 256, (n, 28, 28)).reshape(n, 784)
+        )
         assert part.labels.tolist() == [i % 10 for i in range(n)]
         assert not part.binary and part.tensors()[0].shape == (n, 784)
     assert sorted(os.listdir(folder)) == before
@@ -238,45 +255,57 @@ TRAIN, LABELS = NAMES["train"]
 @pytest.mark.parametrize(
     "name, spoil, message",
     [
-        (TRAIN, cut_short, "cannot read .*train-images.*; fetch the original file anew"),
-        (TRAIN, garble, "cannot read .*train-images.*; fetch the original file anew"),
-        (TRAIN, lambda path: path.write_bytes(b"<html>"), "cannot read .*train-images.*; fetch the original"),
-        (LABELS, Path.unlink, r"cannot read .*train-labels.* \(No such file or directory\); fetch"),
-        (NAMES["test"][0], Path.unlink, r"cannot read .*t10k-images.* \(No such file or directory\); fetch"),
+        (TRAIN, cut_short, "cannot read .*train-images.*; download the original file again"),
+        (TRAIN, garble, "cannot read .*train-images.*; download the original file again"),
+        (
+            TRAIN,
+            lambda path: path.write_bytes(b"<html>"),
+            "cannot read .*train-images.*; download the original",
+        ),
+        (
+            LABELS,
+            Path.unlink,
+            r"cannot read .*train-labels.* \(No such file or directory\); download",
+        ),
+        (
+            NAMES["test"][0],
+            Path.unlink,
+            r"cannot read .*t10k-images.* \(No such file or directory\); download",
+        ),
         (
             TRAIN,
             lambda path: write_idx(path, IMAGES, magic=b"\x00\x00\x0d"),
-            "train-images.* is no idx file of unsigned bytes; fetch the original",
+            "train-images.* is no idx file of unsigned bytes; download the original",
         ),
         (
             TRAIN,
             lambda path: gzip.open(path, "wb").close(),
-            "train-images.* is no idx file of unsigned bytes; fetch the original",
+            "train-images.* is no idx file of unsigned bytes; download the original",
         ),
         (
             TRAIN,
             lambda path: write_idx(path, IMAGES[:11], header=(12, 28, 28)),
-            r"train-images.* states shape \(12, 28, 28\) and holds 8624 bytes; fetch the original",
+            r"train-images.* states shape \(12, 28, 28\) and holds 8624 bytes; download the original",
         ),
         (
             TRAIN,
             lambda path: write_idx(path, np.zeros((12, 27, 28))),
-            r"train-images.* must hold 28 x 28 images, got shape \(12, 27, 28\); fetch",
+            r"train-images.* must hold 28 x 28 images, got shape \(12, 27, 28\); download",
         ),
         (
             TRAIN,
             lambda path: write_idx(path, np.zeros((12, 784))),
-            r"train-images.* must hold 28 x 28 images, got shape \(12, 784\); fetch",
+            r"train-images.* must hold 28 x 28 images, got shape \(12, 784\); download",
         ),
         (
             LABELS,
             lambda path: write_idx(path, np.zeros(11)),
-            "train-labels.* must hold 12 labels from 0 to 9, as many as train-images.* got 11 up to 0; fetch",
+            "train-labels.* must hold 12 labels from 0 to 9, as many as train-images.* got 11 up to 0; download",
         ),
         (
             LABELS,
             lambda path: write_idx(path, np.full(12, 10)),
-            "train-labels.* must hold 12 labels from 0 to 9, .* got 12 up to 10; fetch",
+            "train-labels.* must hold 12 labels from 0 to 9, .* got 12 up to 10; download",
         ),
     ],
 )
@@ -291,7 +320,7 @@ def test_a_file_cut_within_its_header_is_named(folder):
     """Cut before it was compressed, so that gzip sees nothing wrong."""
     with gzip.open(folder / TRAIN, "wb") as stream:
         stream.write(b"\x00\x00\x08\x03\x00\x00")
-    with pytest.raises(ValueError, match="train-images.*fetch the original file anew"):
+    with pytest.raises(ValueError, match="train-images.*download the original file again"):
         load(str(folder))
 
 
@@ -319,7 +348,10 @@ def test_the_digits_of_scikit_learn(digits):
 
     values, labels = load_digits(return_X_y=True)
     assert counts.tolist() == np.bincount(labels).tolist()
-    assert min(np.bincount(part.labels, minlength=10).min() for part in (digits.train, digits.test)) >= 30
+    assert (
+        min(np.bincount(part.labels, minlength=10).min() for part in (digits.train, digits.test))
+        >= 30
+    )
     assert load("digits").train.pixels.tobytes() == digits.train.pixels.tobytes()
     # Enlarged digit by digit: ink and brightness of the original go together, image by image, in the labels' order.
     ink = digits.train.tensors()[0].mean(1).numpy()
@@ -359,14 +391,37 @@ def test_mnist_is_looked_for_in_the_cache_without_veriloop_data(cache, folder, m
 
 @pytest.mark.data
 @pytest.mark.skipif(
-    not os.environ.get("VERILOOP_DATA") or not have_mnist(), reason="MNIST is not under $VERILOOP_DATA"
+    not os.environ.get("VERILOOP_DATA") or not have_mnist(),
+    reason="MNIST is not under $VERILOOP_DATA",
 )
 def test_the_original_mnist():
     """All 70,000 images, and how many of each digit, as published."""
     data = load("mnist")
     assert (data.name, len(data.train), len(data.test)) == ("mnist", 60_000, 10_000)
-    assert np.bincount(data.train.labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
-    assert np.bincount(data.test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert np.bincount(data.train.labels).tolist() == [
+        5923,
+        6742,
+        5958,
+        6131,
+        5842,
+        5421,
+        5918,
+        6265,
+        5851,
+        5949,
+    ]
+    assert np.bincount(data.test.labels).tolist() == [
+        980,
+        1135,
+        1032,
+        1010,
+        982,
+        892,
+        958,
+        1028,
+        974,
+        1009,
+    ]
     # The mean and deviation of all training pixels that the literature normalises by.
     pixels = data.train.pixels / 255
     assert (round(float(pixels.mean()), 4), round(float(pixels.std()), 4)) == (0.1307, 0.3081)
@@ -389,6 +444,8 @@ def test_a_download_that_fails_is_one_sentence(cache, monkeypatch):
 
     monkeypatch.delenv("VERILOOP_DATA", raising=False)
     monkeypatch.setattr(torchvision.datasets, "MNIST", fail)
-    with pytest.raises(ValueError, match=r"\(no route: Tried one Tried two\); name its folder") as error:
+    with pytest.raises(
+        ValueError, match=r"\(no route: Tried one Tried two\); name its folder"
+    ) as error:
         load("mnist")
     assert "\n" not in str(error.value)

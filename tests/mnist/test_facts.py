@@ -61,7 +61,12 @@ def measured(tmp_path_factory):
 
 def interval(measured, name, arm, against):
     """The 95 % interval of the mean paired difference over seeds (Student's t)."""
-    apart = np.array([one[name] - other[name] for one, other in zip(measured[arm], measured[against], strict=True)])
+    apart = np.array(
+        [
+            one[name] - other[name]
+            for one, other in zip(measured[arm], measured[against], strict=True)
+        ]
+    )
     half = student.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / np.sqrt(len(apart))
     return apart.mean() - half, apart.mean() + half
 

@@ -104,7 +104,9 @@ def test_networks_lie_in_the_cache_and_other_content_has_another_name(digits, ca
     ]
     nets = [feature_net(each, steps=1) for each in (small, *others)] + [feature_net(small, steps=2)]
     assert len({net.digest for net in nets}) == len(nets)
-    assert {file.name for file in cache.iterdir()} == {f"features-{net.digest}.safetensors" for net in nets}
+    assert {file.name for file in cache.iterdir()} == {
+        f"features-{net.digest}.safetensors" for net in nets
+    }
     copied = replace(small, name="other", train=small.train[np.arange(100)])
     assert feature_net(copied, steps=1).digest == nets[0].digest
     assert len(list(cache.iterdir())) == len(nets)

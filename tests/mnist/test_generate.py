@@ -79,7 +79,8 @@ def test_samples_and_probabilities_of_one_key_are_of_the_same_images(decoder):
     """Where the decoder is certain the sample is its probability."""
     made = decoder(z=1e6 * (np.arange(784 * 3).reshape(3, 784) % 5 - 2), latent=3)
     np.testing.assert_array_equal(
-        Generate()(Key(2), made, 50).grey().pixels, probabilities(Key(2), made, 50).threshold().grey().pixels
+        Generate()(Key(2), made, 50).grey().pixels,
+        probabilities(Key(2), made, 50).threshold().grey().pixels,
     )
 
 

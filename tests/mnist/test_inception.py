@@ -25,7 +25,9 @@ def weights(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:  # it cannot be made without weights to load
         patch.setattr(torch.nn.Module, "load_state_dict", lambda self, state: None)
         patch.setattr(torch, "load", lambda *_, **__: {})
-        extractor = module.FeatureExtractorInceptionV3("random", ["2048"], feature_extractor_weights_path="none")
+        extractor = module.FeatureExtractorInceptionV3(
+            "random", ["2048"], feature_extractor_weights_path="none"
+        )
     generator = Key(0).fold("inception").torch()
     for layer in extractor.modules():
         if isinstance(layer, torch.nn.Conv2d):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veriloop import Key
-from veriloop.mnist import MLPCVAE, Measure, frechet_distance, made, nelbo, precision_recall
+from veriloop.mnist import MLPCVAE, Measure, frechet_distance, nelbo, new_network, precision_recall
 from veriloop.mnist.metrics import Gaussian
 
 
@@ -41,7 +41,9 @@ def test_the_distance_is_that_of_torchmetrics():
     assert ours == pytest.approx(float(metric.compute()), rel=1e-6)
 
 
-@pytest.mark.parametrize(("a", "b"), [(np.zeros((1, 2)), np.zeros((5, 2))), (np.zeros(5), np.zeros(5))])
+@pytest.mark.parametrize(
+    ("a", "b"), [(np.zeros((1, 2)), np.zeros((5, 2))), (np.zeros(5), np.zeros(5))]
+)
 def test_too_few_rows_or_no_table_is_refused(a, b):
     with pytest.raises(ValueError, match="shape \\(n, d\\) with n of at least 2"):
         frechet_distance(a, b)
@@ -62,21 +64,18 @@ def test_precision_recall_and_coverage_see_a_lost_mode():
 
 
 def test_measure_names_what_it_says_and_repeats(digits, features):
-    model = made(Key(0), lambda: MLPCVAE(hidden=(16,)))
+    model = new_network(Key(0), lambda: MLPCVAE(hidden=(16,)))
     measure = Measure(digits.test, features, images=100)
     numbers = measure(Key(1), model)
-    wanted = (
-        "nelbo reconstruction kl nelbo_own mnist_fid agreement diversity entropy precision recall coverage".split()
-    )
-    assert list(numbers) == wanted + [f"coverage_{digit}" for digit in range(10)]  # no fid without Inception
+    wanted = "nelbo reconstruction kl nelbo_own mnist_fid agreement diversity entropy".split()
+    wanted += ["precision", "recall", "coverage"]
+    assert list(numbers) == wanted + [
+        f"coverage_{digit}" for digit in range(10)
+    ]  # no fid without Inception
     assert all(isinstance(value, float) and np.isfinite(value) for value in numbers.values())
     assert numbers == measure(Key(1), model)
-    samples = Measure(digits.test, features, images=100, view="samples")(Key(1), model)
-    assert samples["nelbo"] == numbers["nelbo"] and samples["mnist_fid"] != numbers["mnist_fid"]
     with pytest.raises(ValueError, match="multiple of 10, at least 100, got 55"):
         Measure(digits.test, features, images=55)
-    with pytest.raises(ValueError, match="probabilities or samples, got 'x'"):
-        Measure(digits.test, features, view="x")
 
 
 # Frechet distance.
@@ -141,10 +140,19 @@ def test_balls_by_hand(seed, n, m, k):
     def reach(rows, i):
         return sorted(far(rows[i], row) for j, row in enumerate(rows) if j != i)[k - 1]
 
-    real_reach, made_reach = [reach(real, i) for i in range(n)], [reach(generated, j) for j in range(m)]
-    precision = np.mean([any(far(real[i], each) <= real_reach[i] for i in range(n)) for each in generated])
-    recall = np.mean([any(far(each, generated[j]) <= made_reach[j] for j in range(m)) for each in real])
-    coverage = np.mean([any(far(real[i], each) <= real_reach[i] for each in generated) for i in range(n)])
+    real_reach, made_reach = (
+        [reach(real, i) for i in range(n)],
+        [reach(generated, j) for j in range(m)],
+    )
+    precision = np.mean(
+        [any(far(real[i], each) <= real_reach[i] for i in range(n)) for each in generated]
+    )
+    recall = np.mean(
+        [any(far(each, generated[j]) <= made_reach[j] for j in range(m)) for each in real]
+    )
+    coverage = np.mean(
+        [any(far(real[i], each) <= real_reach[i] for each in generated) for i in range(n)]
+    )
     assert precision_recall(real, generated, k) == pytest.approx((precision, recall, coverage))
 
 
@@ -169,7 +177,8 @@ def test_nelbo_is_the_mean_of_both_parts_over_all_images(model, digits):
     total, reconstruction, kl = nelbo(model, pixels, labels, Key(0))
     generator = Key(0).torch()
     parts = [
-        model.negative_elbo(pixels[rows], labels[rows], generator) for rows in (slice(1000), slice(1000, None))
+        model.negative_elbo(pixels[rows], labels[rows], generator)
+        for rows in (slice(1000), slice(1000, None))
     ]
     wanted = [torch.cat(each).double().mean().item() for each in zip(*parts, strict=True)]
     assert (reconstruction, kl) == pytest.approx(wanted, rel=1e-5)
@@ -183,9 +192,13 @@ def test_nelbo_takes_images_in_any_shape_and_type(model, digits):
     grey, labels = digits.test[:30].grey().pixels // 2, digits.test[:30].labels
     wanted = nelbo(model, grey, labels, Key(0))
     assert nelbo(model, grey.reshape(30, 28, 28), labels, Key(0)) == wanted
-    assert nelbo(model, torch.from_numpy(grey).view(30, 1, 28, 28), labels.tolist(), Key(0)) == wanted
+    assert (
+        nelbo(model, torch.from_numpy(grey).view(30, 1, 28, 28), labels.tolist(), Key(0)) == wanted
+    )
     for dtype in (np.float32, np.float64):
-        assert nelbo(model, grey.astype(dtype) / dtype(255), labels, Key(0)) == pytest.approx(wanted, rel=1e-5)
+        assert nelbo(model, grey.astype(dtype) / dtype(255), labels, Key(0)) == pytest.approx(
+            wanted, rel=1e-5
+        )
 
 
 def test_nelbo_leaves_the_model_and_the_generator_alone(model, digits, same_bytes):
@@ -209,18 +222,17 @@ class Reader:
         return stripes, self.says(images.labels.astype(int))
 
 
-@pytest.mark.parametrize("view", ["probabilities", "samples"])
-def test_measure_by_hand(model, digits, view):
+def test_measure_by_hand(model, digits):
     """Every number from the images that the reader was shown, real ones once for two measurements."""
     reader = Reader(lambda labels: np.where(labels < 4, labels, 0))
-    measure = Measure(digits.test, reader, images=200, view=view)
+    measure = Measure(digits.test, reader, images=200)
     numbers = measure(Key(0), model)
     measure(Key(1), model)
     real = digits.test
     assert sum(each is real for each in reader.seen) == 1
     made, other = (each for each in reader.seen if each is not real)
     assert len(made) == len(other) == 200
-    assert made.binary == other.binary == (view == "samples")
+    assert not made.binary and not other.binary  # the probabilities, not draws from them
     assert made.pixels.tobytes() != other.pixels.tobytes()
     assert np.bincount(made.labels).tolist() == [20] * 10
 
@@ -233,7 +245,9 @@ def test_measure_by_hand(model, digits, view):
         for f, of in ((b, made.labels), (a, real.labels))
     ]
     assert numbers["diversity"] == pytest.approx(spread[0] / spread[1], rel=1e-4)
-    table = np.array([precision_recall(a[real.labels == d], b[made.labels == d]) for d in range(10)])
+    table = np.array(
+        [precision_recall(a[real.labels == d], b[made.labels == d]) for d in range(10)]
+    )
     for name, column in zip(("precision", "recall", "coverage"), table.T, strict=True):
         assert numbers[name] == pytest.approx(column.mean())
     assert [numbers[f"coverage_{d}"] for d in range(10)] == pytest.approx(table[:, 2])
@@ -252,9 +266,9 @@ def test_inception_measures_the_same_generated_images(model, digits):
     """Its distance is `fid`, beside all other names; nothing else changes."""
     reader, seen = Reader(), []
     plain = Measure(digits.test, reader, images=100)(Key(0), model)
-    numbers = Measure(digits.test, reader, images=100, inception=lambda made: seen.append(made) or 7.5)(
-        Key(0), model
-    )
+    numbers = Measure(
+        digits.test, reader, images=100, inception=lambda made: seen.append(made) or 7.5
+    )(Key(0), model)
     assert numbers == {**plain, "fid": 7.5}
     assert len(seen) == 1 and any(each is seen[0] for each in reader.seen)
 
@@ -270,7 +284,9 @@ def test_the_better_model_measures_better(model, refit, digits, features):
 
 @pytest.mark.parametrize("images", [0, 90, 105, -100])
 def test_a_number_of_images_that_ten_does_not_divide_is_refused(digits, features, images):
-    with pytest.raises(ValueError, match=rf"Measure\.images must be a multiple of 10, at least 100, got {images}"):
+    with pytest.raises(
+        ValueError, match=rf"Measure\.images must be a multiple of 10, at least 100, got {images}"
+    ):
         Measure(digits.test, features, images=images)
 
 

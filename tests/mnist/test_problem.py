@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from veriloop import Accumulate, Constant, KeepAll, Key, MixReal, Replace, RunDir, State, TopFraction, run
+from veriloop import (
+    Accumulate,
+    Constant,
+    KeepAll,
+    Key,
+    MixReal,
+    Replace,
+    RunDir,
+    State,
+    TopFraction,
+    run,
+)
 from veriloop.mnist import Generate, Images, Refit, Training, observe, probabilities, retrained
 from veriloop.mnist import problem as module
 from veriloop.testing import check_backend, check_verifier
@@ -52,7 +63,12 @@ def test_a_verifier_of_ones_own_runs_and_is_measured(problem):
     sizes = [problem.size(100)]
     *_, (_, record) = run(problem.loop(verify=Ink(0.5)), Key(0), problem.start(Key(0)), sizes)
     assert (record.candidates, record.kept) == (1000, 100)
-    names = {"verifier_accuracy", "passed", "lowest_kept", *(f"passed_{digit}" for digit in range(10))}
+    names = {
+        "verifier_accuracy",
+        "passed",
+        "lowest_kept",
+        *(f"passed_{digit}" for digit in range(10)),
+    }
     assert names <= set(record.metrics)
 
 
@@ -114,7 +130,9 @@ def test_memory_changes_nothing(problem, discriminate, monkeypatch, chunk):
 def test_a_warm_refit_starts_from_the_weights_it_is_given(problem):
     start = problem.start(Key(0)).model
     before = {name: value.copy() for name, value in weights(start).items()}
-    crawl = Refit(model="mlp", settings={"hidden": [32]}, training=Training(steps=1, rate=1e-9), warm=True)
+    crawl = Refit(
+        model="mlp", settings={"hidden": [32]}, training=Training(steps=1, rate=1e-9), warm=True
+    )
     moved = crawl(Key(1), start, problem.initial)
     for name, value in weights(moved).items():
         np.testing.assert_allclose(value, before[name], atol=1e-7)
@@ -152,7 +170,9 @@ def test_a_run_resumes_to_the_same_records(problem, discriminate, tmp_path):
     next(stopped)
     next(stopped)
     stopped.close()
-    resumed = [record for _, record in RunDir(tmp_path).run(loop, Key(0), start, [500] * 3, **options)]
+    resumed = [
+        record for _, record in RunDir(tmp_path).run(loop, Key(0), start, [500] * 3, **options)
+    ]
     assert resumed == straight
     assert torch.get_num_threads() == 1
 
@@ -175,7 +195,10 @@ def remembering(problem):
 def images_of(state):
     """The kept images of the last round, as bytes with their digit, in order."""
     last = state.past[-1]
-    return [(pixels.tobytes(), int(digit)) for pixels, digit in zip(last.pixels, last.labels, strict=True)]
+    return [
+        (pixels.tobytes(), int(digit))
+        for pixels, digit in zip(last.pixels, last.labels, strict=True)
+    ]
 
 
 def test_the_arms_of_one_key_share_their_images(problem):
@@ -229,7 +252,9 @@ def test_the_accuracy_in_the_record_is_of_real_and_synthetic_images(problem):
     known = {pixels.tobytes() for pixels in problem.test.pixels}
 
     def knows(sign):
-        return lambda key, batch: np.array([sign if row.tobytes() in known else -sign for row in batch.pixels])
+        return lambda key, batch: np.array(
+            [sign if row.tobytes() in known else -sign for row in batch.pixels]
+        )
 
     start = problem.start(Key(0))
     for verifier, wanted in ((Constant(), 0.5), (knows(1.0), 1.0), (knows(-1.0), 0.0)):
@@ -248,7 +273,9 @@ def test_a_verifier_is_retrained_every_round_on_the_model_of_that_round(problem)
         return Ink(0.2)
 
     start = problem.start(Key(0))
-    states = [state for state, _ in run(problem.loop(verify=retrained(retrain)), Key(0), start, [100] * 3)]
+    states = [
+        state for state, _ in run(problem.loop(verify=retrained(retrain)), Key(0), start, [100] * 3)
+    ]
     assert [model for _, model in calls] == [start.model, states[1].model, states[2].model]
     assert len({key for key, _ in calls}) == 3
 
@@ -259,7 +286,9 @@ def test_the_first_model_is_fitted_to_the_initial_images(problem):
     assert other.round == 0 and other.past[0] is problem.initial and len(other.past) == 1
     same(other.model, problem.start(Key(0)).model)
     changed = replace(problem, initial=problem.test).start(Key(0)).model
-    assert any((value != weights(other.model)[name]).any() for name, value in weights(changed).items())
+    assert any(
+        (value != weights(other.model)[name]).any() for name, value in weights(changed).items()
+    )
 
 
 def test_measurements_of_a_problem_are_in_its_records(problem):

@@ -21,7 +21,9 @@ from veriloop.mnist.refit import read_model, write_model
 
 
 @pytest.mark.parametrize("warm", [False, True])
-def test_a_refit_changes_neither_the_model_nor_the_images_given(refit, model, digits, same_bytes, warm):
+def test_a_refit_changes_neither_the_model_nor_the_images_given(
+    refit, model, digits, same_bytes, warm
+):
     """And leaves a model ready for use, fitted better than it began, with how its fit went."""
     before, images = copy.deepcopy(model), digits.train[:200]
     pixels = images.pixels.copy()
@@ -33,7 +35,9 @@ def test_a_refit_changes_neither_the_model_nor_the_images_given(refit, model, di
 
 @pytest.mark.parametrize("warm", [False, True])
 def test_same_key_same_bytes(refit, model, digits, same_bytes, warm):
-    one, again, other = (refit(10, warm=warm)(Key(seed), model, digits.train[:100]) for seed in (0, 0, 1))
+    one, again, other = (
+        refit(10, warm=warm)(Key(seed), model, digits.train[:100]) for seed in (0, 0, 1)
+    )
     assert same_bytes(one, again) and not same_bytes(one, other)
 
 
@@ -43,7 +47,9 @@ def test_only_a_warm_refit_knows_the_model(refit, model, digits, same_bytes):
     fresh = refit(5)
     assert same_bytes(fresh(Key(0), model, images), fresh(Key(0), None, images))
     warm = refit(warm=True, training=slow)
-    for one, other in zip(warm(Key(0), model, images).parameters(), model.parameters(), strict=True):
+    for one, other in zip(
+        warm(Key(0), model, images).parameters(), model.parameters(), strict=True
+    ):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
     none = warm(Key(0), None, images)  # there is nothing to start from: fresh weights
     cold = refit(training=slow)(Key(0), None, images)
@@ -65,7 +71,9 @@ def test_a_refit_learns(refit, model, digits):
     fresh = refit(1)(Key(0), None, digits.train)
     rows = digits.test.tensors()
     with torch.no_grad():
-        gain = sum(fresh.negative_elbo(*rows, Key(1).torch())) - sum(model.negative_elbo(*rows, Key(1).torch()))
+        gain = sum(fresh.negative_elbo(*rows, Key(1).torch())) - sum(
+            model.negative_elbo(*rows, Key(1).torch())
+        )
     assert gain.mean() / (gain.std() / len(gain) ** 0.5) > 4
 
 
@@ -87,7 +95,7 @@ def test_observe_by_hand():
 
 
 def test_observe_sees_the_same_of_candidates_that_are_not_held(model):
-    """Drawn again they would be, but for their labels, which are known: nothing is generated once more."""
+    """Their labels are known, so no image is drawn again."""
     calls = []
 
     def generate(block, rows):
@@ -105,7 +113,9 @@ def test_observe_sees_the_same_of_candidates_that_are_not_held(model):
 # Checkpoints.
 
 
-@pytest.mark.parametrize("kind", [{"model": "mlp", "settings": {"latent": 3, "hidden": [9, 8]}}, {"model": "conv"}])
+@pytest.mark.parametrize(
+    "kind", [{"model": "mlp", "settings": {"latent": 3, "hidden": [9, 8]}}, {"model": "conv"}]
+)
 @pytest.mark.parametrize("rounds", [0, 2])
 def test_a_state_comes_back_to_the_bit(refit, digits, tmp_path, same_bytes, kind, rounds):
     """Weights, what makes the model, the round, and past images, binary and grey."""
@@ -120,13 +130,18 @@ def test_a_state_comes_back_to_the_bit(refit, digits, tmp_path, same_bytes, kind
         for name in ("pixels", "labels"):
             assert getattr(one, name).dtype == getattr(other, name).dtype == np.uint8
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
-    assert nelbo(back.model, *digits.test.tensors(), Key(0)) == nelbo(model, *digits.test.tensors(), Key(0))
+    assert nelbo(back.model, *digits.test.tensors(), Key(0)) == nelbo(
+        model, *digits.test.tensors(), Key(0)
+    )
 
 
 def test_a_loaded_state_goes_on_as_the_one_saved(refit, model, digits, tmp_path, same_bytes):
     save_state(State(model, 1), tmp_path, write_model)
     warm = refit(5, warm=True)
-    one, other = (warm(Key(0), each, digits.train[:60]) for each in (model, load_state(tmp_path, read_model).model))
+    one, other = (
+        warm(Key(0), each, digits.train[:60])
+        for each in (model, load_state(tmp_path, read_model).model)
+    )
     assert same_bytes(one, other)
 
 
@@ -155,7 +170,9 @@ def test_a_digit_without_candidates_has_no_share():
     """NaN, which the record takes, and no warning."""
     batch = Images(np.zeros((3, 98), dtype=np.uint8), np.array([0, 1, 1], dtype=np.uint8))
     numbers = observe(Key(0), batch, np.array([1.0, -1.0, 1.0]), np.array([True, False, True]))
-    assert (numbers["passed_0"], numbers["passed_1"]) == (1.0, 0.5) and np.isnan(numbers["passed_2"])
+    assert (numbers["passed_0"], numbers["passed_1"]) == (1.0, 0.5) and np.isnan(
+        numbers["passed_2"]
+    )
 
 
 def test_settings_that_no_model_takes_are_refused_at_construction():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from veriloop import Key
-from veriloop.mnist import MLPCVAE, Fitted, Training, fit, made
+from veriloop.mnist import MLPCVAE, Fitted, Training, fit, new_network
 
 
 class Point(nn.Module):
@@ -39,7 +39,13 @@ PLAN = [5, 4, 3, 6, 6, 6, 6, 6]
 def test_early_stopping_returns_the_best_weights_or_the_last(restore, epochs):
     """Stopped after two epochs without gain; Adam moves a parameter of constant gradient by `rate` a step."""
     point, loss, seen = planned(PLAN, 2)
-    fitted = fit(Key(0), point, loss, np.arange(20), Training(batch=10, patience=2, rate=0.01, restore=restore))
+    fitted = fit(
+        Key(0),
+        point,
+        loss,
+        np.arange(20),
+        Training(batch=10, patience=2, rate=0.01, restore=restore),
+    )
     assert fitted == Fitted(losses=(5.0, 4.0, 3.0, 6.0, 6.0), epoch=epochs - 1, steps=10)
     assert len(seen) == 10
     assert point.at.item() == pytest.approx(-0.01 * 2 * epochs, rel=1e-4)
@@ -47,7 +53,10 @@ def test_early_stopping_returns_the_best_weights_or_the_last(restore, epochs):
 
 def test_without_patience_or_by_steps_all_is_done():
     point, loss, seen = planned(PLAN, 2)
-    assert fit(Key(0), point, loss, np.arange(20), Training(epochs=7, batch=10, patience=None)).steps == 14
+    assert (
+        fit(Key(0), point, loss, np.arange(20), Training(epochs=7, batch=10, patience=None)).steps
+        == 14
+    )
     point, loss, seen = planned(PLAN, 4)
     fitted = fit(Key(0), point, loss, np.arange(20), Training(steps=9, batch=5, patience=1))
     assert fitted.steps == len(seen) == 9 and fitted.epoch == 2
@@ -70,9 +79,17 @@ def test_held_out_rows_are_never_trained_on_and_decide_when_to_stop():
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_order_changes_every_epoch_or_never(shuffle):
     point, loss, seen = planned([1], 1)
-    fit(Key(0), point, loss, np.arange(30), Training(epochs=3, batch=30, patience=None, shuffle=shuffle))
+    fit(
+        Key(0),
+        point,
+        loss,
+        np.arange(30),
+        Training(epochs=3, batch=30, patience=None, shuffle=shuffle),
+    )
     orders = {tuple(rows.tolist()) for rows in seen}
-    assert len(orders) == (3 if shuffle else 1) and all(sorted(order) == list(range(30)) for order in orders)
+    assert len(orders) == (3 if shuffle else 1) and all(
+        sorted(order) == list(range(30)) for order in orders
+    )
 
 
 def test_the_rate_warms_up_and_decays():
@@ -85,11 +102,15 @@ def test_the_rate_warms_up_and_decays():
 
     how = Training(steps=6, batch=4, rate=0.6, warmup=2, decay=True)
     fit(Key(0), point, loss, np.arange(4), how)
-    np.testing.assert_allclose(-np.diff([*places, point.at.item()]), [0.2, 0.4, 0.6, 0.45, 0.3, 0.15], rtol=1e-4)
+    np.testing.assert_allclose(
+        -np.diff([*places, point.at.item()]), [0.2, 0.4, 0.6, 0.45, 0.3, 0.15], rtol=1e-4
+    )
 
 
 def network_and_loss():
-    network = made(Key(3), lambda: nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 1)))
+    network = new_network(
+        Key(3), lambda: nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+    )
     table = torch.randn(64, 4, generator=Key(4).torch())
 
     def loss(rows, generator):
@@ -117,7 +138,13 @@ def test_bf16_agrees_to_its_precision():
     for precision in ("float32", "bf16"):
         network, loss = network_and_loss()
         losses.append(
-            fit(Key(0), network, loss, np.arange(64), Training(steps=4, batch=16, precision=precision)).losses[0]
+            fit(
+                Key(0),
+                network,
+                loss,
+                np.arange(64),
+                Training(steps=4, batch=16, precision=precision),
+            ).losses[0]
         )
     assert losses[0] != losses[1] and abs(losses[0] / losses[1] - 1) < 8 * 2**-8
 
@@ -125,7 +152,13 @@ def test_bf16_agrees_to_its_precision():
 def test_a_loss_that_is_not_finite_stops_the_fit():
     point = Point()
     with pytest.raises(FloatingPointError, match="nan after 1 steps; lower the rate"):
-        fit(Key(0), point, lambda rows, g: point.at * torch.full((len(rows),), torch.nan), np.arange(3), Training())
+        fit(
+            Key(0),
+            point,
+            lambda rows, g: point.at * torch.full((len(rows),), torch.nan),
+            np.arange(3),
+            Training(),
+        )
 
 
 @pytest.mark.parametrize(
@@ -149,12 +182,20 @@ def test_no_rows_are_refused():
         fit(Key(0), Point(), lambda rows, g: None, np.arange(1), Training(holdout=0.2))
 
 
-@pytest.mark.parametrize("patience, epochs, best", [(1, 3, 1), (2, 6, 3), (3, 10, 6), (None, 11, 10)])
+@pytest.mark.parametrize(
+    "patience, epochs, best", [(1, 3, 1), (2, 6, 3), (3, 10, 6), (None, 11, 10)]
+)
 def test_patience_counts_epochs_in_a_row_without_a_lower_loss(patience, epochs, best):
     """A loss as low as the best is no gain; None goes on to the end and keeps the last weights."""
     plan = [5, 4, 4, 3.5, 6, 3.5, 3, 8, 3, 3, 0]
     point, loss, seen = planned(plan, 1)
-    fitted = fit(Key(0), point, loss, np.arange(6), Training(epochs=11, batch=6, patience=patience, rate=0.01))
+    fitted = fit(
+        Key(0),
+        point,
+        loss,
+        np.arange(6),
+        Training(epochs=11, batch=6, patience=patience, rate=0.01),
+    )
     assert fitted.losses == tuple(plan[:epochs]) and len(seen) == fitted.steps == epochs
     assert fitted.epoch == best
     assert point.at.item() == pytest.approx(-0.01 * (best + 1), rel=1e-4)
@@ -186,21 +227,29 @@ def test_the_networks_mode_and_the_gradient_follow_what_is_done():
             held.append(rows.tolist())
         return torch.zeros(len(rows)) + 0 * point.at
 
-    fit(Key(0), point, loss, np.arange(20), Training(epochs=3, batch=20, patience=None, holdout=0.2))
+    fit(
+        Key(0), point, loss, np.arange(20), Training(epochs=3, batch=20, patience=None, holdout=0.2)
+    )
     assert modes == [(True, True), (False, False)] * 3
     assert held[0] == held[1] == held[2] and len(held[0]) == 4
 
 
 @pytest.mark.parametrize("how", [{"warmup": 3}, {"decay": True}, {}, {"warmup": 8}])
 def test_rates_without_warmup_or_decay(how):
-    """Constant but for what is asked for; a fit shorter than its warm-up never reaches the rate."""
+    """Rates are constant by default; a fit shorter than its warm-up never reaches its rate."""
     point, places = Point(), []
 
     def loss(rows, generator):
         places.append(point.at.item())
         return point.at.expand(len(rows))
 
-    fit(Key(0), point, loss, np.arange(4), Training(epochs=5, batch=4, rate=0.6, patience=None, **how))
+    fit(
+        Key(0),
+        point,
+        loss,
+        np.arange(4),
+        Training(epochs=5, batch=4, rate=0.6, patience=None, **how),
+    )
     wanted = {
         "{'warmup': 3}": [0.15, 0.3, 0.45, 0.6, 0.6],
         "{'decay': True}": [0.6, 0.48, 0.36, 0.24, 0.12],
@@ -224,7 +273,7 @@ def test_weights_are_made_by_the_key_alone():
     for seed, other in ((0, 0), (0, 1), (1, 1)):
         torch.manual_seed(other)
         before = torch.get_rng_state()
-        results.append(made(Key(seed), lambda: nn.Linear(3, 3)).weight.detach())
+        results.append(new_network(Key(seed), lambda: nn.Linear(3, 3)).weight.detach())
         assert torch.equal(before, torch.get_rng_state())
     assert torch.equal(results[0], results[1]) and not torch.equal(results[1], results[2])
 
@@ -236,10 +285,12 @@ def test_the_generator_stays_as_it_was_when_a_fit_fails():
     assert torch.equal(before, torch.get_rng_state())
 
 
-@pytest.mark.parametrize("precision, inside", [("float32", torch.float32), ("bf16", torch.bfloat16)])
+@pytest.mark.parametrize(
+    "precision, inside", [("float32", torch.float32), ("bf16", torch.bfloat16)]
+)
 def test_bf16_runs_the_network_and_not_the_loss(digits, precision, inside):
     """Layers give bf16 under it; both parts of the ELBO and the weights are float32 either way."""
-    network, types = made(Key(0), lambda: MLPCVAE(3, hidden=(16,))), []
+    network, types = new_network(Key(0), lambda: MLPCVAE(3, hidden=(16,))), []
     network.encoder[0].register_forward_hook(lambda layer, given, out: types.append(out.dtype))
 
     def loss(rows, generator):
@@ -247,32 +298,11 @@ def test_bf16_runs_the_network_and_not_the_loss(digits, precision, inside):
         assert reconstruction.dtype == kl.dtype == torch.float32
         return reconstruction + kl
 
-    fitted = fit(Key(0), network, loss, digits.train[:64], Training(steps=3, batch=32, precision=precision))
+    fitted = fit(
+        Key(0), network, loss, digits.train[:64], Training(steps=3, batch=32, precision=precision)
+    )
     assert set(types) == {inside} and np.isfinite(fitted.losses).all()
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
-
-
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch.compile's own, about its own tensors
-def test_a_compiled_loss_is_the_same_loss(digits, monkeypatch):
-    """Traced by torch.compile, whose slow C++ back end is left out; and only where it is asked for."""
-    compile, compiled = torch.compile, []
-
-    def traced(loss):
-        compiled.append(loss)
-        return compile(loss, backend="eager")
-
-    monkeypatch.setattr(torch, "compile", traced)
-    losses = []
-    for how in (False, True):
-        network = made(Key(0), lambda: MLPCVAE(3, hidden=(16,)))
-
-        def loss(rows, generator, network=network):
-            return sum(network.negative_elbo(*rows.tensors(), generator))
-
-        training = Training(steps=6, batch=16, compiled=how)
-        losses.append(fit(Key(0), network, loss, digits.train[:32], training).losses)
-        assert len(compiled) == how
-    np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
 @pytest.mark.parametrize("loss", [torch.nan, torch.inf, -torch.inf])
@@ -283,7 +313,9 @@ def test_infinite_losses_stop_the_fit_on_held_out_rows_too(loss):
     def value(rows, generator):
         return point.at * torch.ones(len(rows)) + (0 if point.training else loss)
 
-    with pytest.raises(FloatingPointError, match=f"the loss is {loss} after 2 steps; lower the rate, 0.01"):
+    with pytest.raises(
+        FloatingPointError, match=f"the loss is {loss} after 2 steps; lower the rate, 0.01"
+    ):
         fit(Key(0), point, value, np.arange(4), Training(batch=1, holdout=0.5, rate=0.01))
 
 

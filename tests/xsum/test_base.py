@@ -31,7 +31,9 @@ def test_a_base_is_trained_once_and_found_again(tmp_path):
 
     other, _ = pretrained(replace(TINY, seed=1), folder=tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
-    assert any((other.state_dict()[name] != value).any() for name, value in model.state_dict().items())
+    assert any(
+        (other.state_dict()[name] != value).any() for name, value in model.state_dict().items()
+    )
 
 
 def same_weights(one, other):
@@ -48,12 +50,13 @@ def test_pretraining_lowers_the_loss(tmp_path):
 
     from veriloop import Key
     from veriloop.xsum import documents
-    from veriloop.xsum.finetune import token_losses, tokens_and_targets
+    from veriloop.xsum.finetune import token_losses
+    from veriloop.xsum.padding import padded
 
     model, tokenizer = pretrained(replace(TINY, steps=60, batch=4), folder=tmp_path)
     examples = [(ids, 1) for ids in tokenizer(documents(Key(9), 8))["input_ids"]]
     with torch.no_grad():
-        losses = token_losses(model, *tokens_and_targets(examples, tokenizer.eos_token_id))
+        losses = token_losses(model, *padded(examples, tokenizer.eos_token_id))
     assert losses.mean() < 0.9 * np.log(len(tokenizer))
 
 
@@ -68,10 +71,10 @@ def test_a_folder_is_loaded_in_float32(tmp_path):
     assert next(loaded.parameters()).dtype == torch.float32 and not loaded.training
 
 
-def test_what_cannot_be_had_is_one_sentence(tmp_path):
+def test_what_cannot_be_loaded_is_one_sentence(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"no config\.json in .*empty; name the folder of a model"):
         load_base(str(tmp_path / "empty"))
-    with pytest.raises(ValueError, match="the model nobody/none cannot be had") as error:
+    with pytest.raises(ValueError, match="the model nobody/none cannot be loaded") as error:
         load_base("nobody/none")
     assert "\n" not in str(error.value)

@@ -45,7 +45,10 @@ def test_a_folder_is_read_in_place(folder):
     ("line", "message"),
     [
         ('{"document": "A."}', "line 4 lacks 'summary'; every line needs document and summary"),
-        ('{"document": "A.", "summary": "  "}', "line 4 has an empty summary; leave the row out or fill it in"),
+        (
+            '{"document": "A.", "summary": "  "}',
+            "line 4 has an empty summary; leave the row out or fill it in",
+        ),
         ('{"document": 3, "summary": "S."}', "line 4 has an empty document"),
         ("[1, 2]", "line 4 is no JSON object"),
         ("{", "line 4 is no JSON object"),
@@ -73,7 +76,9 @@ def test_files_missing_cut_short_or_empty_are_named(folder):
     with pytest.raises(ValueError, match="the part test is empty"):
         load(str(folder))
     (folder / "test.jsonl").unlink()
-    with pytest.raises(ValueError, match=r"no test\.jsonl or test\.jsonl\.gz in .*; name a folder with all three"):
+    with pytest.raises(
+        ValueError, match=r"no test\.jsonl or test\.jsonl\.gz in .*; name a folder with all three"
+    ):
         load(str(folder))
 
 
@@ -86,10 +91,13 @@ def test_the_hub_is_one_sentence_where_there_is_no_network(monkeypatch):
     monkeypatch.delenv("VERILOOP_DATA", raising=False)
     monkeypatch.setattr(datasets, "load_dataset", fail)
     monkeypatch.setattr(module, "hub_answers", lambda: True)
-    with pytest.raises(ValueError, match=r"cannot be had from the hub \(no route to the hub\); set VERILOOP_DATA"):
+    with pytest.raises(
+        ValueError,
+        match=r"cannot be loaded from the hub \(no route to the hub\); set VERILOOP_DATA",
+    ):
         load("xsum")
     monkeypatch.setattr(module, "hub_answers", lambda: False)
-    with pytest.raises(ValueError, match=r"cannot be had from the hub \(it does not answer\)"):
+    with pytest.raises(ValueError, match=r"cannot be loaded from the hub \(it does not answer\)"):
         load("xsum")
 
 
@@ -100,7 +108,9 @@ def test_the_embedded_reports():
 
 
 @pytest.mark.data
-@pytest.mark.skipif("VERILOOP_DATA" not in os.environ, reason="VERILOOP_DATA is not set: real XSum is not there")
+@pytest.mark.skipif(
+    "VERILOOP_DATA" not in os.environ, reason="VERILOOP_DATA is not set: real XSum is not there"
+)
 def test_real_xsum():
     data = load("xsum")
     assert (len(data.train), len(data.validation), len(data.test)) == (2841, 1019, 3822)

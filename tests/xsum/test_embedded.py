@@ -8,7 +8,17 @@ import pytest
 
 from veriloop import Key
 from veriloop.xsum import Summaries, corpus, documents, facts_right, kinds, reports
-from veriloop.xsum.embedded import EVENTS, KINDS, NUMBERS, PLACES, WORDINGS, Facts, draw_facts, sum_up, tell
+from veriloop.xsum.embedded import (
+    EVENTS,
+    KINDS,
+    NUMBERS,
+    PLACES,
+    WORDINGS,
+    Facts,
+    draw_facts,
+    write_article,
+    write_summary,
+)
 
 
 def fields(text):
@@ -32,7 +42,9 @@ def test_every_wording_tells_what_its_place_in_a_story_asks_for(kind):
 def test_names_are_of_one_word_and_different():
     for name in ("places", "first", "last", "numbers"):
         words = WORDINGS[name]
-        assert len(set(words)) == len(words) and all(re.fullmatch("[A-Za-z]+", word) for word in words)
+        assert len(set(words)) == len(words) and all(
+            re.fullmatch("[A-Za-z]+", word) for word in words
+        )
     assert len(KINDS) >= 14 and len(PLACES) >= 90
     assert not {word.lower() for word in PLACES} & set(NUMBERS)
 
@@ -45,19 +57,19 @@ def test_an_article_holds_the_facts_of_its_summary():
     rng = Key(0).numpy()
     for _ in range(200):
         facts = draw_facts(rng)
-        article, summary = tell(rng, facts), sum_up(rng, facts)
+        article, summary = write_article(rng, facts), write_summary(rng, facts)
         for text in (article, summary):
             assert facts.place in text and facts.number in text and "{" not in text
-        assert facts_right([summary], [sum_up(rng, facts)]) == ALL_RIGHT
+        assert facts_right([summary], [write_summary(rng, facts)]) == ALL_RIGHT
 
 
 def test_wrong_facts_are_told_from_right_ones():
     rng = Key(1).numpy()
     facts = Facts(0, "Leeds", "Ann", "Hall", "two")
-    reference = sum_up(rng, facts)
+    reference = write_summary(rng, facts)
     wrongs = {"event": facts._replace(kind=1), "place": facts._replace(place="York")}
     for which, wrong in (wrongs | {"number": facts._replace(number="ten")}).items():
-        shares = facts_right([sum_up(rng, wrong)], [reference])
+        shares = facts_right([write_summary(rng, wrong)], [reference])
         assert [name for name, share in shares.items() if share == 0] == [which]
     assert facts_right(["Nothing at all."], [reference]) == dict.fromkeys(ALL_RIGHT, 0.0)
     nothing = facts_right([], [])
@@ -67,7 +79,9 @@ def test_wrong_facts_are_told_from_right_ones():
 def test_a_broken_sentence_is_told_from_a_wording_of_the_corpus():
     """Whatever the facts, right or wrong; kinds are counted once, however often they are told of."""
     rng = Key(3).numpy()
-    references = [sum_up(rng, Facts(kind, "Leeds", "Ann", "Hall", "two")) for kind in (0, 0, 1, 2)]
+    references = [
+        write_summary(rng, Facts(kind, "Leeds", "Ann", "Hall", "two")) for kind in (0, 0, 1, 2)
+    ]
     assert facts_right(references, references[::-1])["wording"] == 1
     assert facts_right(references, references)["kinds"] == 3
     broken = [

@@ -1,7 +1,5 @@
 """The loss is of the summary's tokens and no others; passes and padding do not change it; published ways do."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -10,7 +8,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from veriloop import Key
 from veriloop.xsum import FineTune
-from veriloop.xsum.finetune import token_losses, tokens_and_targets
+from veriloop.xsum.finetune import token_losses
+from veriloop.xsum.padding import padded
 
 
 def weights(model):
@@ -20,7 +19,7 @@ def weights(model):
 def test_the_loss_is_transformers_own_on_the_summarys_tokens(prompt, pairs, model, tokenizer):
     """Token by token, against logits of the whole text; padding is not read."""
     examples = prompt.examples(pairs.articles[:5], pairs.summaries[:5])
-    tokens, seen, scored = tokens_and_targets(examples, tokenizer.eos_token_id)
+    tokens, seen, scored = padded(examples, tokenizer.eos_token_id)
     assert int(scored.sum()) == sum(len(ids) - start for ids, start in examples)
     with torch.no_grad():
         got = token_losses(model, tokens, seen, scored)
@@ -34,19 +33,20 @@ def test_the_loss_is_transformers_own_on_the_summarys_tokens(prompt, pairs, mode
 def test_published_ways_add_the_prompt_and_the_padding(prompt, pairs, tokenizer):
     examples = prompt.examples(pairs.articles[:5], pairs.summaries[:5])
     end, longest = tokenizer.eos_token_id, max(len(ids) for ids, _ in examples)
-    how = FineTune(prompt=prompt)
-    counts = {
-        name: int(tokens_and_targets(examples, end, replace(how, **{name: True}))[2].sum())
-        for name in ("loss_on_prompt", "loss_on_padding")
-    }
-    assert counts["loss_on_prompt"] == sum(len(ids) - 1 for ids, _ in examples)
-    assert counts["loss_on_padding"] == sum(longest - start for _, start in examples)
+    on_prompt = padded(examples, end, on_prompt=True)
+    on_padding = padded(examples, end, on_padding=True)
+    assert int(on_prompt.scored.sum()) == sum(len(ids) - 1 for ids, _ in examples)
+    assert int(on_padding.scored.sum()) == sum(longest - start for _, start in examples)
+    for name, wanted in (("loss_on_prompt", on_prompt), ("loss_on_padding", on_padding)):
+        (one,) = FineTune(prompt=prompt, **{name: True})._passes(examples)
+        assert int(one.scored.sum()) == int(wanted.scored.sum())
 
 
 def test_passes_of_any_size_take_the_same_step(prompt, pairs, model):
     """The gradient of a batch is summed over passes; only rounding differs."""
     tuned = [
-        FineTune(prompt=prompt, rate=1e-3, batch=12, micro=micro)(Key(0), model, pairs[:12]) for micro in (1, 5, 12)
+        FineTune(prompt=prompt, rate=1e-3, batch=12, micro=micro)(Key(0), model, pairs[:12])
+        for micro in (1, 5, 12)
     ]
     for other in tuned[1:]:
         for name, value in weights(tuned[0]).items():
@@ -56,7 +56,7 @@ def test_passes_of_any_size_take_the_same_step(prompt, pairs, model):
 def test_fine_tuning_lowers_the_loss_and_leaves_its_argument_alone(prompt, pairs, model, tokenizer):
     before = weights(model)
     before = {name: value.copy() for name, value in before.items()}
-    examples = tokens_and_targets(prompt.examples(pairs.articles, pairs.summaries), tokenizer.eos_token_id)
+    examples = padded(prompt.examples(pairs.articles, pairs.summaries), tokenizer.eos_token_id)
     tune = FineTune(prompt=prompt, rate=3e-3, batch=8, epochs=5, warmup=0.1, clip=1.0)
     new = tune(Key(0), model, pairs)
     np.testing.assert_equal(weights(model), before)
@@ -66,7 +66,7 @@ def test_fine_tuning_lowers_the_loss_and_leaves_its_argument_alone(prompt, pairs
     assert not new.training and next(new.parameters()).dtype == torch.float32
 
 
-def test_a_base_is_fitted_anew_every_round(prompt, pairs, model, network):
+def test_a_base_is_fitted_again_every_round(prompt, pairs, model, network):
     """`base` starts again from the same model, whatever the last round's was."""
     reset, on = FineTune(prompt=prompt, rate=1e-3, base=model), FineTune(prompt=prompt, rate=1e-3)
     np.testing.assert_equal(

@@ -20,14 +20,19 @@ def oracle(prompt, pairs, model, tokenizer):
     written = []
     for ids in prompt.prompts(pairs.articles):
         out = model.generate(
-            torch.tensor([ids]), do_sample=False, max_new_tokens=12, pad_token_id=tokenizer.eos_token_id
+            torch.tensor([ids]),
+            do_sample=False,
+            max_new_tokens=12,
+            pad_token_id=tokenizer.eos_token_id,
         )
         written.append(prompt.read(ids, out[0, len(ids) :].tolist()))
     return written
 
 
 @pytest.mark.parametrize("batch", [1, 5, 24])
-def test_greedy_summaries_are_those_of_transformers_whatever_the_batch(prompt, pairs, model, oracle, batch):
+def test_greedy_summaries_are_those_of_transformers_whatever_the_batch(
+    prompt, pairs, model, oracle, batch
+):
     """Left padding, positions, cache and rows that leave the batch change nothing in float32."""
     rows = Generate(articles=pairs, prompt=prompt, batch=batch)(Key(0), model, len(pairs))
     assert texts(rows) == oracle and len(set(oracle)) > 1
@@ -120,7 +125,9 @@ def test_bf16_writes_by_a_copy_with_rounded_weights(prompt, pairs, network, orac
         with torch.autocast("cpu", torch.bfloat16):
             usual = model(ids).logits.float()
     assert 0 < (rounded - exact).std() < 1.5 * (usual - exact).std()
-    assert len(set(texts(rows))) > 1 and any(one == other for one, other in zip(texts(rows), oracle, strict=True))
+    assert len(set(texts(rows))) > 1 and any(
+        one == other for one, other in zip(texts(rows), oracle, strict=True)
+    )
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
@@ -129,7 +136,10 @@ def test_bf16_writes_by_a_copy_with_rounded_weights(prompt, pairs, network, orac
     [
         ({"candidates": 2}, "decodes greedily, so several candidates would be the same"),
         ({"top_p": 0.9}, "decodes greedily, so top_p has no effect"),
-        ({"temperature": 0.0}, r"Generate\.temperature must be above 0 and finite, or None, got 0\.0"),
+        (
+            {"temperature": 0.0},
+            r"Generate\.temperature must be above 0 and finite, or None, got 0\.0",
+        ),
         ({"temperature": 1.0, "top_p": 0.0}, r"Generate\.top_p must be in \(0, 1\], got 0\.0"),
         ({"batch": 0}, r"Generate\.batch must be an integer of at least 1, got 0"),
     ],
@@ -139,6 +149,8 @@ def test_settings_without_effect_or_sense_are_refused(prompt, pairs, settings, m
         Generate(articles=pairs, prompt=prompt, **settings)
 
 
-def test_more_candidates_than_can_be_had_are_refused(prompt, pairs, model):
-    with pytest.raises(ValueError, match="24 candidates can be had, 1 of each article, 25 asked for"):
+def test_more_candidates_than_there_are_is_refused(prompt, pairs, model):
+    with pytest.raises(
+        ValueError, match="at most 24 candidates, 1 of each article, got n = 25; ask for fewer"
+    ):
         Generate(articles=pairs, prompt=prompt)(Key(0), model, 25)

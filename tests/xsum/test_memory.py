@@ -109,7 +109,9 @@ def test_a_round_holds_the_last_model_and_the_next(
     What writes in bfloat16 is gone before a model is fitted.
     """
     generate = Generate(articles=pairs, prompt=prompt, bf16=bf16)
-    problem = Problem(base=model, initial=pairs, generate=generate, first=tune, refit=tune, keep=0.5)
+    problem = Problem(
+        base=model, initial=pairs, generate=generate, first=tune, refit=tune, keep=0.5
+    )
     first, steps = network(5), []
     seen = Seen(first)
     loop = problem.loop(verify=RougeVerifier())

@@ -20,14 +20,18 @@ def test_the_metrics_of_a_model_are_those_of_its_summaries(prompt, pairs, model)
     likelihood = LogLikelihood(model, prompt, cut=0.0)
     assert named["perplexity"] == pytest.approx(math.exp(-likelihood(Key(0), pairs).mean()))
     assert named["perplexity_own"] == pytest.approx(math.exp(-likelihood(Key(0), rows).mean()))
-    assert named["perplexity_own"] < named["perplexity"]  # what it wrote is likelier to it than what others did
+    assert (
+        named["perplexity_own"] < named["perplexity"]
+    )  # what it wrote is likelier to it than what others did
     assert {"event", "place", "number"} < set(named)
     assert "event" not in Measure(generate=generate)(Key(0), model)
     assert named == Measure(generate=generate, facts=True)(Key(0), model)
 
 
 def test_language_by_hand(prompt, tokenizer):
-    rows = Summaries.of(["rain fell in york"] * 3, ["-"] * 3, ["rain fell", "rain rain rain rain", ""])
+    rows = Summaries.of(
+        ["rain fell in york"] * 3, ["-"] * 3, ["rain fell", "rain rain rain rain", ""]
+    )
     named = language(rows, prompt)
     assert named["words"] == 2 and named["types"] == 2 and named["distinct1"] == 2 / 6
     assert named["distinct2"] == 2 / 4 and named["empty"] == 1 / 3

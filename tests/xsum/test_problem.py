@@ -27,7 +27,13 @@ def problem(prompt, pairs, model):
     tune = FineTune(prompt=prompt, rate=1e-3, batch=4)
     generate = Generate(articles=pairs, prompt=prompt)
     return Problem(
-        base=model, initial=pairs[:6], generate=generate, first=tune, refit=tune, keep=0.25, pool=Accumulate()
+        base=model,
+        initial=pairs[:6],
+        generate=generate,
+        first=tune,
+        refit=tune,
+        keep=0.25,
+        pool=Accumulate(),
     )
 
 
@@ -42,7 +48,9 @@ def weights(model):
 
 def test_the_first_model_is_fitted_to_the_initial_pairs(problem, start, model, pairs):
     assert start.round == 0
-    np.testing.assert_equal(weights(start.model), weights(problem.first(Key(0).fold("first"), model, pairs[:6])))
+    np.testing.assert_equal(
+        weights(start.model), weights(problem.first(Key(0).fold("first"), model, pairs[:6]))
+    )
 
 
 def test_filtered_rounds_keep_the_best_and_unfiltered_as_many_of_the_same(problem, start):
@@ -53,9 +61,13 @@ def test_filtered_rounds_keep_the_best_and_unfiltered_as_many_of_the_same(proble
     scores = rouge("rouge1", rows.references, rows.summaries)
     kept = best.past[-1]
     assert record.kept == other.kept == len(kept) == len(random.past[-1]) == 6
-    np.testing.assert_array_equal(np.sort(rouge("rouge1", kept.references, kept.summaries)), np.sort(scores)[-6:])
+    np.testing.assert_array_equal(
+        np.sort(rouge("rouge1", kept.references, kept.summaries)), np.sort(scores)[-6:]
+    )
     assert set(random.past[-1].summaries) <= set(rows.summaries)
-    assert record.metrics["candidates_rouge1"] == other.metrics["candidates_rouge1"] == scores.mean()
+    assert (
+        record.metrics["candidates_rouge1"] == other.metrics["candidates_rouge1"] == scores.mean()
+    )
     assert record.metrics["kept_rouge1"] >= other.metrics["kept_rouge1"]
     assert record.metrics["kept_words"] == np.mean([len(text.split()) for text in kept.summaries])
 
@@ -66,14 +78,18 @@ def test_the_best_of_each_kind(problem, start, pairs):
     for verifier in (RougeVerifier(), None):
         *_, (state, _) = run(problem.loop(verify=verifier, group=kinds), Key(1), start, [24])
         got = kinds(state.past[-1])
-        assert [int((got == kind).sum()) for kind in every] == np.floor(0.25 * counts + 0.5).astype(int).tolist()
+        assert [int((got == kind).sum()) for kind in every] == np.floor(0.25 * counts + 0.5).astype(
+            int
+        ).tolist()
     *_, (alone, _) = run(problem.loop(verify=RougeVerifier()), Key(1), start, [24])
     assert sorted(kinds(alone.past[-1])) != sorted(got)
 
 
 def test_the_best_of_each_article(problem, start, pairs, prompt):
     """Several sampled candidates, one kept of each article: none scores below another of its own article."""
-    several = replace(problem, generate=Generate(articles=pairs[:8], prompt=prompt, temperature=1.0, candidates=3))
+    several = replace(
+        problem, generate=Generate(articles=pairs[:8], prompt=prompt, temperature=1.0, candidates=3)
+    )
     loop = several.loop(verify=RougeVerifier(), filter=TopCount(1), group=by_article)
     *_, (state, record) = run(loop, Key(2), start, [24])
     kept = state.past[-1]
@@ -105,13 +121,18 @@ def test_states_come_back_and_a_stopped_run_goes_on_as_it_would_have(problem, st
     np.testing.assert_equal(weights(back.model), weights(state.model))
     assert back.round == 3 and len(back.past) == 4
     for one, other in zip(back.past, state.past, strict=True):
-        assert one.summaries.tolist() == other.summaries.tolist() and one.prompts.tolist() == other.prompts.tolist()
+        assert (
+            one.summaries.tolist() == other.summaries.tolist()
+            and one.prompts.tolist() == other.prompts.tolist()
+        )
     assert not [path for path in Path(tmp_path).rglob("*.bin")]
 
 
 @pytest.mark.slow
 @pytest.mark.data
-@pytest.mark.skipif("VERILOOP_DATA" not in os.environ, reason="VERILOOP_DATA is not set: real XSum is not there")
+@pytest.mark.skipif(
+    "VERILOOP_DATA" not in os.environ, reason="VERILOOP_DATA is not set: real XSum is not there"
+)
 def test_real_articles_go_through_a_model_of_the_true_shape():
     """SmolLM2's tokenizer and its 135 million parameters, at random: eight articles, one round."""
     import torch
@@ -132,9 +153,12 @@ def test_real_articles_go_through_a_model_of_the_true_shape():
         generate=Generate(articles=data.train, prompt=prompt, batch=8),
         first=tune,
         refit=tune,
+        keep=0.25,
     )
     cue = tokenizer("\n\nSummary:")["input_ids"]
     for ids in prompt.prompts(data.train.articles):
-        assert len(ids) == 96 and ids[-len(cue) :] == cue  # every article is longer, and none has lost its cue
+        assert (
+            len(ids) == 96 and ids[-len(cue) :] == cue
+        )  # every article is longer, and none has lost its cue
     *_, (_, record) = run(problem.loop(verify=RougeVerifier()), Key(0), problem.start(Key(0)), [8])
     assert (record.candidates, record.kept) == (8, 2) and record.metrics["no_verdict"] == 0

@@ -20,6 +20,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file, save_model
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -27,7 +28,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from veriloop import Key
 from veriloop.xsum import FineTune, Generate, Prompt, process, reports
-from veriloop.xsum.processes import share
+from veriloop.xsum.processes import own_part
 
 
 def work(folder):
@@ -48,7 +49,7 @@ def work(folder):
     gradients = gradients_of(replace(tune, batch=13, clip=None), model, pairs)
     save_file(gradients, f"{folder}/gradient-{number}-of-{count}.safetensors")
     with open(f"{folder}/{number}-of-{count}.json", "w") as file:
-        json.dump({"texts": texts, "share": share(list(range(7)))}, file)
+        json.dump({"texts": texts, "part": own_part(np.arange(7)).tolist()}, file)
 
 
 def gradients_of(tune, model, pairs):
@@ -96,14 +97,17 @@ def told(folder):
     return [json.loads((folder / f"{which}.json").read_text()) for which in names]
 
 
-def test_shares_are_different_and_make_the_whole(told):
+def test_parts_are_different_and_make_the_whole(told):
     """Every item once; of sorted ones every process has short and long."""
-    assert [each["share"] for each in told] == [list(range(7)), [0, 2, 4, 6], [1, 3, 5]]
+    assert [each["part"] for each in told] == [list(range(7)), [0, 2, 4, 6], [1, 3, 5]]
 
 
 def test_processes_part_before_they_end(folder):
     """A connection left to the interpreter aborted a finished run now and then."""
-    assert [(folder / f"connected-{number}").read_text() for number in range(2)] == ["False", "False"]
+    assert [(folder / f"connected-{number}").read_text() for number in range(2)] == [
+        "False",
+        "False",
+    ]
 
 
 def test_two_processes_write_the_summaries_of_one(told):
@@ -117,7 +121,8 @@ def test_two_processes_write_the_summaries_of_one(told):
 def test_two_processes_fit_the_model_of_one(folder, name):
     """To float32 rounding, which AdamW's first steps enlarge; and both processes have the same bits."""
     alone, first, second = (
-        load_file(folder / f"{name}-{which}.safetensors") for which in ("0-of-1", "0-of-2", "1-of-2")
+        load_file(folder / f"{name}-{which}.safetensors")
+        for which in ("0-of-1", "0-of-2", "1-of-2")
     )
     np.testing.assert_equal(second, first)
     for each, value in alone.items():
@@ -127,9 +132,12 @@ def test_two_processes_fit_the_model_of_one(folder, name):
 def test_the_gradients_of_two_processes_add_up_to_that_of_one(folder):
     """The mean over all tokens of the batch, which is not the mean of the processes' means."""
     alone, first, second = (
-        load_file(folder / f"gradient-{which}.safetensors") for which in ("0-of-1", "0-of-2", "1-of-2")
+        load_file(folder / f"gradient-{which}.safetensors")
+        for which in ("0-of-1", "0-of-2", "1-of-2")
     )
     np.testing.assert_equal(second, first)
     assert len(alone) > 10 and all(np.abs(value).max() > 0 for value in alone.values())
     for each, value in alone.items():
-        np.testing.assert_allclose(first[each], value, atol=1e-4 * np.abs(value).max(), err_msg=each)
+        np.testing.assert_allclose(
+            first[each], value, atol=1e-4 * np.abs(value).max(), err_msg=each
+        )

@@ -24,7 +24,9 @@ def test_a_prompt_never_exceeds_its_tokens_nor_loses_its_frame(tokenizer, words,
     prompt = Prompt(tokenizer, tokens=room)
     (ids,) = prompt.prompts([" ".join(["flames"] * words)])
     assert len(ids) <= room
-    assert text_of(tokenizer, ids).startswith("Article: ") and text_of(tokenizer, ids).endswith("\n\nSummary:")
+    assert text_of(tokenizer, ids).startswith("Article: ") and text_of(tokenizer, ids).endswith(
+        "\n\nSummary:"
+    )
 
 
 def test_an_example_is_the_prompt_the_summary_and_the_end(prompt, tokenizer):
@@ -57,7 +59,9 @@ def test_string_replace_leaves_the_prompt_in_only_where_it_was_cut(tokenizer):
     new = tokenizer(" Rain.")["input_ids"]
     short, long = both.prompts(["Rain fell.", LONG])
     assert both.read(short, new) == "Rain."
-    assert both.read(long, new).startswith("Article: Flames") and both.read(long, new).endswith(" Rain.")
+    assert both.read(long, new).startswith("Article: Flames") and both.read(long, new).endswith(
+        " Rain."
+    )
     whole = Prompt(tokenizer, tokens=60, string_replace=True)
     assert whole.read(whole.prompts([LONG])[0], new) == "Rain."
 
@@ -76,9 +80,13 @@ def test_a_tokenizer_that_puts_tokens_first_keeps_them_once(tokenizer):
 
 
 def test_what_makes_no_prompt_is_refused(tokenizer):
-    with pytest.raises(ValueError, match=r"Prompt\.tokens must be above the \d+ tokens around the article, got 5"):
+    with pytest.raises(
+        ValueError, match=r"Prompt\.tokens must be above the \d+ tokens around the article, got 5"
+    ):
         Prompt(tokenizer, tokens=5)
-    with pytest.raises(ValueError, match=r"Prompt\.summary_tokens must be an integer of at least 1, got 0"):
+    with pytest.raises(
+        ValueError, match=r"Prompt\.summary_tokens must be an integer of at least 1, got 0"
+    ):
         Prompt(tokenizer, summary_tokens=0)
     endless = train_tokenizer(["Rain."] * 9, 270)
     endless.eos_token = None

@@ -26,7 +26,13 @@ def problem(prompt, pairs, model):
     tune = FineTune(prompt=prompt, rate=1e-3, batch=4)
     generate = Generate(articles=pairs[:8], prompt=prompt, temperature=1.0, candidates=3)
     return Problem(
-        base=model, initial=pairs[:6], generate=generate, first=tune, refit=tune, keep=0.25, pool=Accumulate()
+        base=model,
+        initial=pairs[:6],
+        generate=generate,
+        first=tune,
+        refit=tune,
+        keep=0.25,
+        pool=Accumulate(),
     )
 
 
@@ -55,7 +61,9 @@ def test_the_round_filtered_again_keeps_the_same_texts(problem, tmp_path, settin
     kept, record = stored(problem, problem.loop(**settings), tmp_path)
     again = refilter(tmp_path)
     same(again.stored[again.mask], kept)
-    assert again.numbers["both"] == again.numbers["kept"] == again.numbers["kept_then"] == record.kept
+    assert (
+        again.numbers["both"] == again.numbers["kept"] == again.numbers["kept_then"] == record.kept
+    )
     assert len(again.numbers["acceptance"]) == (8 if "filter" in settings else 1)
 
 

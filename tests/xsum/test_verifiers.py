@@ -27,11 +27,14 @@ from veriloop.xsum import (
     verifiers,
 )
 
-KINDS = ("rouge1", "rouge2", "rougeL")
+VARIANTS = ("rouge1", "rouge2", "rougeL")
 words = st.lists(
-    st.sampled_from(["fire", "Fires", "running", "ran", "the", "Leeds,", "a-b", "10", "", "é", "\n"]), max_size=9
+    st.sampled_from(
+        ["fire", "Fires", "running", "ran", "the", "Leeds,", "a-b", "10", "", "é", "\n"]
+    ),
+    max_size=9,
 )
-ORACLE = RougeScorer(list(KINDS), use_stemmer=True)
+ORACLE = RougeScorer(list(VARIANTS), use_stemmer=True)
 
 
 @pytest.fixture
@@ -46,8 +49,8 @@ def written(pairs):
 @given(reference=words.map(" ".join), summary=words.map(" ".join))
 def test_rouge_is_the_packages_to_the_bit(reference, summary):
     wanted = ORACLE.score(reference, summary)
-    for kind in KINDS:
-        assert rouge(kind, [reference], [summary])[0] == wanted[kind].fmeasure
+    for variant in VARIANTS:
+        assert rouge(variant, [reference], [summary])[0] == wanted[variant].fmeasure
 
 
 def test_both_engines_agree_on_reports(written, monkeypatch):
@@ -55,21 +58,23 @@ def test_both_engines_agree_on_reports(written, monkeypatch):
     pytest.importorskip("rouge_score_rs")
     import sys
 
-    for kind in KINDS:
-        fast = rouge(kind, written.references, written.summaries)
+    for variant in VARIANTS:
+        fast = rouge(variant, written.references, written.summaries)
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, "rouge_score_rs", None)
             patch.setitem(sys.modules, "rouge_score_rs.rouge_scorer", None)
             verifiers._scorer.cache_clear()
-            np.testing.assert_array_equal(rouge(kind, written.references, written.summaries), fast)
+            np.testing.assert_array_equal(
+                rouge(variant, written.references, written.summaries), fast
+            )
         verifiers._scorer.cache_clear()
 
 
 def test_the_rouge_verifier_scores_row_by_row(written):
-    for kind in KINDS:
-        scores = RougeVerifier(kind)(Key(0), written)
+    for variant in VARIANTS:
+        scores = RougeVerifier(variant)(Key(0), written)
         assert (scores[1::2] == 1).all() and (scores[::2] < 1).any()
-        check_verifier(RougeVerifier(kind), written)
+        check_verifier(RougeVerifier(variant), written)
     with pytest.raises(ValueError, match="rouge1, rouge2, rougeL, got 'rouge3'"):
         RougeVerifier("rouge3")
     with pytest.raises(ValueError, match="rouge knows rouge1"):
@@ -92,7 +97,9 @@ class Overlap:
 def test_any_metric_scores_row_by_row_or_by_its_own_list(written):
     single, listed = Overlap(), Overlap()
     scores = Evaluated(single, "overlap", cut=0.25)(Key(0), written)
-    for summary, reference, score in zip(written.summaries, written.references, scores, strict=True):
+    for summary, reference, score in zip(
+        written.summaries, written.references, scores, strict=True
+    ):
         words = summary.split()
         assert score == sum(word in reference.split() for word in words) / len(words) - 0.25
     other = Evaluated(listed, "overlap", cut=0.25, options={"each": True})
@@ -110,15 +117,19 @@ def test_a_row_that_a_metric_divides_by_zero_on_has_no_verdict(written):
         assert np.isnan(scores[0]) and not np.isnan(scores[1:]).any()
 
 
-def test_a_metric_that_cannot_be_had_or_has_no_such_value_is_one_sentence(written, monkeypatch):
+def test_a_metric_that_cannot_be_loaded_or_has_no_such_value_is_one_sentence(written, monkeypatch):
     import sys
 
     with pytest.raises(ValueError, match=r"Evaluated\.value must be among overlap, got 'bleu'"):
         Evaluated(Overlap(), "bleu")(Key(0), written)
-    with pytest.raises(ValueError, match=r"must be one number, or one a row, got 48 numbers of 'overlap' for 24"):
+    with pytest.raises(
+        ValueError, match=r"must be one number, or one a row, got 48 numbers of 'overlap' for 24"
+    ):
         Evaluated(Overlap(), "overlap", options={"each": True, "wrong": True})(Key(0), written)
     monkeypatch.setitem(sys.modules, "evaluate", None)
-    with pytest.raises(ValueError, match=r"^the metric bleu needs the package evaluate, .* the extra \[metrics\]$"):
+    with pytest.raises(
+        ValueError, match=r"^the metric bleu needs the package evaluate, .* the extra \[metrics\]$"
+    ):
         Evaluated("bleu", "bleu")
 
 
@@ -144,10 +155,15 @@ def test_a_script_of_the_package_evaluate(written, tmp_path):
     folder.mkdir()
     (folder / "length.py").write_text(SCRIPT)
     verifier = Evaluated(str(folder), "words", cut=-0.5, options={"unit": 2})
-    lengths = [[len(text.split()) for text in texts] for texts in (written.summaries, written.references)]
+    lengths = [
+        [len(text.split()) for text in texts] for texts in (written.summaries, written.references)
+    ]
     np.testing.assert_array_equal(verifier(Key(0), written), np.subtract(*lengths) / 2 + 0.5)
     check_verifier(verifier, written)
-    with pytest.raises(ValueError, match=r"^the metric .*none cannot be had \(.*\); name the folder of its script"):
+    with pytest.raises(
+        ValueError,
+        match=r"^the metric .*none cannot be loaded \(.*\); name the folder of its script",
+    ):
         Evaluated(str(tmp_path / "none"), "words")
 
 
@@ -180,7 +196,9 @@ def test_noise_has_its_scale_and_follows_the_key(pairs):
     assert abs(noise.mean()) / (0.3 / np.sqrt(4000)) < 4
     assert abs(noise.std() / 0.3 - 1) / np.sqrt(1 / 8000) < 4
     assert (ScoreNoise(Brevity(0), 0.0)(Key(0), pairs).scores == Brevity(0)(Key(0), pairs)).all()
-    with pytest.raises(ValueError, match=r"ScoreNoise\.scale must be at least 0 and finite, got -1"):
+    with pytest.raises(
+        ValueError, match=r"ScoreNoise\.scale must be at least 0 and finite, got -1"
+    ):
         ScoreNoise(Brevity(0), -1)
 
 
@@ -197,7 +215,9 @@ def test_noise_and_partial_knowledge_take_composed_verifiers(written):
 def test_a_likelihood_is_the_mean_of_its_tokens(written, prompt, model):
     """Whatever the batch; against logits of one row at a time."""
     scores = LogLikelihood(model, prompt, cut=-3.0, batch=7)(Key(0), written)
-    np.testing.assert_allclose(scores, LogLikelihood(model, prompt, cut=-3.0, batch=1)(Key(0), written), rtol=1e-4)
+    np.testing.assert_allclose(
+        scores, LogLikelihood(model, prompt, cut=-3.0, batch=1)(Key(0), written), rtol=1e-4
+    )
     (ids, start), *_ = prompt.examples(written.articles, written.summaries)
     with torch.no_grad():
         logs = model(torch.tensor([ids])).logits[0].log_softmax(1)

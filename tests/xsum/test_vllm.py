@@ -59,13 +59,18 @@ class LLM:
         assert len(prompts) == len(sampling_params)
         self.asked.extend(sampling_params)
         pairs = zip(prompts, sampling_params, strict=True)
-        return [SimpleNamespace(outputs=[SimpleNamespace(token_ids=tuple(self._write(*pair)))]) for pair in pairs]
+        return [
+            SimpleNamespace(outputs=[SimpleNamespace(token_ids=tuple(self._write(*pair)))])
+            for pair in pairs
+        ]
 
     def _write(self, prompt, how):
         assert set(prompt) == {"prompt_token_ids"} and how.ignore_eos and not how.detokenize
         ids, (end,) = prompt["prompt_token_ids"], how.stop_token_ids
         if how.seed is not None:
-            return np.random.default_rng(how.seed).integers(1, len(self._model.get_input_embeddings().weight), 4)
+            return np.random.default_rng(how.seed).integers(
+                1, len(self._model.get_input_embeddings().weight), 4
+            )
         if tuple(ids) not in self._read:
             new = self._model.generate(
                 torch.tensor([ids]),
@@ -95,16 +100,30 @@ def texts(rows):
 
 def test_every_model_writes_with_its_own_weights(engines, prompt, pairs, network):
     """As `Generate` writes them, whichever model wrote before: one engine, told to load and to forget."""
-    ours, plain = GenerateVLLM(articles=pairs, prompt=prompt), Generate(articles=pairs, prompt=prompt)
+    ours, plain = (
+        GenerateVLLM(articles=pairs, prompt=prompt),
+        Generate(articles=pairs, prompt=prompt),
+    )
     for model in (network(0), network(1), network(0)):
         rows, wanted = ours(Key(0), model, 24), plain(Key(0), model, 24)
-        assert texts(rows) == texts(wanted) and rows.references.tolist() == wanted.references.tolist()
-    assert len(engines) == 1 and engines[0].settings == {"dtype": "float32", "gpu_memory_utilization": 0.5}
+        assert (
+            texts(rows) == texts(wanted) and rows.references.tolist() == wanted.references.tolist()
+        )
+    assert len(engines) == 1 and engines[0].settings == {
+        "dtype": "float32",
+        "gpu_memory_utilization": 0.5,
+    }
 
 
 def test_rows_have_seeds_of_their_own_from_the_key(engines, prompt, pairs, model):
     sampled = GenerateVLLM(
-        articles=pairs, prompt=prompt, temperature=0.7, top_p=0.9, candidates=2, bf16=True, options={}
+        articles=pairs,
+        prompt=prompt,
+        temperature=0.7,
+        top_p=0.9,
+        candidates=2,
+        bf16=True,
+        options={},
     )
     whole = sampled(Key(1), model, 48)
     assert whole.prompts.tolist() == [i // 2 for i in range(48)] and len(set(texts(whole))) == 48
@@ -143,17 +162,23 @@ def test_a_cache_that_is_not_emptied_stops_the_round(prompt, pairs, network, mon
         generate(Key(0), network(1), 2)
 
 
-def test_what_cannot_be_had_is_one_sentence(prompt, pairs, model, monkeypatch):
+def test_what_vllm_cannot_do_is_one_sentence(prompt, pairs, model, monkeypatch):
     make = {"articles": pairs, "prompt": prompt}
     with pytest.raises(ValueError, match="decodes greedily, so top_p has no effect"):
         GenerateVLLM(**make, top_p=0.5)
-    with pytest.raises(ValueError, match=r"^GenerateVLLM\.temperature must be at most 2, got 3\.0$"):
+    with pytest.raises(
+        ValueError, match=r"^GenerateVLLM\.temperature must be at most 2, got 3\.0$"
+    ):
         GenerateVLLM(**make, temperature=3.0)
-    with pytest.raises(ValueError, match="24 candidates can be had, 1 of each article, 25 asked for"):
+    with pytest.raises(ValueError, match="at most 24 candidates, 1 of each article, got n = 25"):
         GenerateVLLM(**make)(Key(0), model, 25)
     monkeypatch.setattr(ours, "process", lambda: (0, 2))
-    with pytest.raises(ValueError, match=r"^GenerateVLLM runs in one process, got 2; give tensor_parallel_size"):
+    with pytest.raises(
+        ValueError, match=r"^GenerateVLLM runs in one process, got 2; give tensor_parallel_size"
+    ):
         GenerateVLLM(**make)
     monkeypatch.setitem(sys.modules, "vllm", None)
-    with pytest.raises(ValueError, match=r"^GenerateVLLM needs the package vllm, which is not there; install"):
+    with pytest.raises(
+        ValueError, match=r"^GenerateVLLM needs the package vllm, which is not there; install"
+    ):
         GenerateVLLM(**make)

@@ -1,4 +1,4 @@
-"""Conditional variational autoencoders of digits under trained verifiers; needs the extra [mnist]."""
+"""Conditional autoencoders of digits under trained verifiers; needs the extra [mnist]."""
 
 from veriloop.mnist.cvae import CVAE, MLPCVAE, ConvCVAE
 from veriloop.mnist.data import Data, Images, balanced, have_mnist, load
@@ -8,7 +8,7 @@ from veriloop.mnist.inception import Inception
 from veriloop.mnist.metrics import Measure, frechet_distance, nelbo, precision_recall
 from veriloop.mnist.problem import Problem, retrained
 from veriloop.mnist.refit import Refit, observe
-from veriloop.mnist.training import Fitted, Training, fit, made
+from veriloop.mnist.training import Fitted, Training, fit, new_network
 from veriloop.mnist.verifiers import Discriminate, Discriminator, Judge, TopPerDraw, accuracy
 
 __all__ = [
@@ -37,8 +37,8 @@ __all__ = [
     "frechet_distance",
     "have_mnist",
     "load",
-    "made",
     "nelbo",
+    "new_network",
     "observe",
     "precision_recall",
     "probabilities",

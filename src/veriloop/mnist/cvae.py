@@ -13,57 +13,100 @@ from torch import Tensor, nn
 
 from veriloop.mnist.data import DIGITS, PIXELS
 
+Encoded = tuple[Tensor, Tensor]  # mean and log variance of z, shape (n, latent) each
+Decode = Callable[[Tensor, Tensor], Tensor]  # (z, labels) -> logits of the pixels, shape (n, 784)
+
 
 class CVAE(nn.Module):
-    r"""Base of the conditional VAEs: :math:`p(x | z, c) = \prod_i \mathrm{Bernoulli}(x_i; s(l_i(z, c)))`.
+    r"""Base of the conditional VAEs of binary images.
 
-    A model says how to `encode` and, by `decoding`, how to decode; `settings` are the arguments that make it anew.
+    .. math:: p(x | z, c) = \prod_i \mathrm{Bernoulli}(x_i; s(l_i(z, c)))
+
+    with s the logistic function and l the decoder's logits. A subclass encodes and decodes.
+
+    latent: the number of latent dimensions, at least 1.
+    settings: the other arguments that make the same model again; they stand in `settings`.
+
+    Raises:
+        ValueError: if `latent` is below 1.
+
+    >>> model = MLPCVAE(latent=2, hidden=(8,))
+    >>> noise = torch.Generator().manual_seed(0)
+    >>> reconstruction, kl = model.negative_elbo(torch.zeros(3, 784), torch.arange(3), noise)
+    >>> reconstruction.shape, bool((kl >= 0).all())
+    (torch.Size([3]), True)
     """
 
-    def __init__(self, latent: int, **settings: Any) -> None:
+    def __init__(self, latent: int, **settings: object) -> None:
         super().__init__()
         if latent < 1:
             raise ValueError(f"a CVAE needs at least 1 latent dimension, got {latent}")
         self.latent = latent
-        self.settings = {"latent": latent, **settings}
+        self.settings: dict[str, object] = {"latent": latent, **settings}
 
     @abstractmethod
-    def encode(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log variance of q(z | x, c), shape (n, latent) each."""
+    def encode(self, pixels: Tensor, labels: Tensor) -> Encoded:
+        """Return mean and log variance of q(z | x, c), shape (n, latent) each.
+
+        pixels: in [0, 1], shape (n, 784).
+        labels: the digits, int64, shape (n,).
+        """
 
     @abstractmethod
-    def decoding(self) -> Callable[[Tensor, Tensor], Tensor]:
-        """Return (z, labels) -> logits, with what does not depend on z worked out once for many batches."""
+    def decoding(self) -> Decode:
+        """Return the decoder as a function of z and labels.
+
+        What does not depend on z is computed once, here, for all batches that are decoded by it.
+        """
 
     def decode(self, z: Tensor, labels: Tensor) -> Tensor:
         """Return the logits of the pixels, shape (n, 784)."""
         return self.decoding()(z, labels)
 
     def negative_elbo(
-        self, pixels: Tensor, labels: Tensor, generator: torch.Generator, decode: Callable | None = None
+        self,
+        pixels: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        decode: Decode | None = None,
     ) -> tuple[Tensor, Tensor]:
-        r"""Return both parts in nats, shape (n,) each, with one posterior draw an image.
+        r"""Return the two parts of the negative ELBO in nats, shape (n,) each.
 
         .. math:: -\log p(x | z, c), \qquad \mathrm{KL}(q(z | x, c) \| N(0, I))
                   = \tfrac12 \sum_j (\mu_j^2 + \sigma_j^2 - 1 - \log \sigma_j^2)
 
-        For grey pixels, in [0, 1], the first is a cross-entropy, as in the published code.
+        There is one posterior draw for each image. For grey pixels, in [0, 1], the first part is a
+        cross-entropy, as in the published code.
+
+        pixels: in [0, 1], shape (n, 784).
+        labels: the digits, int64, shape (n,).
+        generator: draws z, on the device of the model.
+        decode: what `decoding` returned, where several batches are decoded by the same weights.
         """
-        mean, log_var = (part.float() for part in self.encode(pixels, labels))  # under autocast they are bf16
+        mean, log_var = self.encode(pixels, labels)
+        mean = mean.float()  # under autocast both are bf16
+        log_var = log_var.float()
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-        logits = (decode or self.decode)(mean + noise * torch.exp(0.5 * log_var), labels).float()
+        z = mean + noise * torch.exp(0.5 * log_var)
+        if decode is None:
+            decode = self.decode
+        logits = decode(z, labels).float()
         reconstruction: Any = BernoulliNLL.apply(logits, pixels)
-        return reconstruction, 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(1)
+        divergence = 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(1)
+        return reconstruction, divergence
 
 
 class BernoulliNLL(torch.autograd.Function):
-    r"""The cross-entropy of pixels x in [0, 1], shape (n, d), under logits l, summed over pixels: shape (n,).
+    r"""The cross-entropy of pixels x in [0, 1] under logits l, both of shape (n, d).
 
     .. math:: \sum_i \max(l_i, 0) - l_i x_i + \log(1 + e^{-|l_i|}), \qquad
               \frac{\partial}{\partial l_i} = s(l_i) - x_i
 
-    PyTorch's own takes a good tenth of a fully connected model's step: its log1p is several times as slow as log.
-    Here log(1 + u) is exact to 6e-8 nats a pixel, and the gradient is not affected.
+    It is summed over pixels, so its shape is (n,).
+
+    PyTorch's own takes a good tenth of a fully connected model's step, because its log1p is several
+    times as slow as log. Here log(1 + u) is exact to 6e-8 nats a pixel, and the gradient is not
+    affected.
     """
 
     @staticmethod
@@ -73,15 +116,21 @@ class BernoulliNLL(torch.autograd.Function):
         return linear.add_(logits.abs().neg_().exp_().add_(1).log_()).sum(1)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, gradient: Tensor
+    ) -> tuple[Tensor, None]:
         logits, pixels = ctx.saved_tensors
         return torch.sigmoid(logits).sub_(pixels).mul_(gradient[:, None]), None
 
 
 class ConvCVAE(CVAE):
-    """The paper's architecture: two strided convolutions each way, 289,785 parameters at 20 latent dimensions.
+    """The paper's architecture: two strided convolutions each way.
 
-    Parameters have the names and shapes of the published models, so weights of either load in the other.
+    It has 289,785 parameters at 20 latent dimensions.
+    Parameters have the names and shapes of the published models, so weights of either load in the
+    other.
+
+    latent: the number of latent dimensions.
 
     >>> sum(parameter.numel() for parameter in ConvCVAE(latent=20).parameters())
     289785
@@ -89,62 +138,87 @@ class ConvCVAE(CVAE):
 
     def __init__(self, latent: int = 20) -> None:
         super().__init__(latent)
-        down = nn.Sequential(nn.Conv2d(1, 32, 4, 2, 1), nn.GELU(), nn.Conv2d(32, 64, 4, 2, 1), nn.GELU())
-        up = nn.Sequential(nn.ConvTranspose2d(64, 32, 4, 2, 1), nn.GELU(), nn.ConvTranspose2d(32, 1, 4, 2, 1))
-        self.encoder = nn.ModuleDict({"conv": down, "fc": nn.Linear(64 * 49 + DIGITS, 2 * latent)})
-        self.decoder = nn.ModuleDict({"fc": nn.Linear(latent + DIGITS, 64 * 49), "deconv": up})
+        # The order of these lines decides which weights a key draws.
+        down = nn.Sequential(
+            nn.Conv2d(1, 32, 4, 2, 1),
+            nn.GELU(),
+            nn.Conv2d(32, 64, 4, 2, 1),
+            nn.GELU(),
+        )
+        up = nn.Sequential(
+            nn.ConvTranspose2d(64, 32, 4, 2, 1),
+            nn.GELU(),
+            nn.ConvTranspose2d(32, 1, 4, 2, 1),
+        )
+        to_latent = nn.Linear(64 * 49 + DIGITS, 2 * latent)
+        from_latent = nn.Linear(latent + DIGITS, 64 * 49)
+        self.encoder = nn.ModuleDict({"conv": down, "fc": to_latent})
+        self.decoder = nn.ModuleDict({"fc": from_latent, "deconv": up})
 
-    def encode(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, pixels: Tensor, labels: Tensor) -> Encoded:
         features = self.encoder["conv"](pixels.view(-1, 1, 28, 28)).flatten(1)  # (n, 64 * 7 * 7)
-        return self.encoder["fc"](_with_label(features, labels)).chunk(2, dim=1)
+        mean, log_var = self.encoder["fc"](_with_label(features, labels)).chunk(2, dim=1)
+        return mean, log_var
 
-    def decoding(self) -> Callable[[Tensor, Tensor], Tensor]:
-        """Return the decoder with its first two layers, which have no activation between them, as one matrix.
+    def decoding(self) -> Decode:
+        """Return the decoder, with its first two layers as one matrix.
 
-        The same function as layer by layer with a sixth of the arithmetic: the transposed convolution is applied to
-        the columns of the linear layer, once, instead of to every image. Hidden values lie pixel by pixel, so that
-        the last layer is one product as well.
+        No activation stands between these layers.
+        It is the same function as layer by layer, with a sixth of the arithmetic. The transposed
+        convolution is applied once, to the columns of the linear layer, and not to every image.
+        Hidden values lie pixel by pixel, so that the last layer is one product as well.
         """
         linear: Any = self.decoder["fc"]
         up: Any = self.decoder["deconv"]
-        first, last = up[0], up[2]
+        first = up[0]
+        last = up[2]
         columns = torch.cat([linear.weight.t(), linear.bias[None]]).view(-1, 64, 7, 7)
-        matrix = F.conv_transpose2d(columns, first.weight, stride=2, padding=1)  # (latent + 10 + 1, 32, 14, 14)
+        matrix = F.conv_transpose2d(columns, first.weight, stride=2, padding=1)
         matrix = matrix.permute(0, 2, 3, 1).flatten(1)  # (latent + 10 + 1, 14 * 14 * 32)
-        bias, kernels = matrix[-1] + first.bias.repeat(14 * 14), last.weight.flatten(1)
+        bias = matrix[-1] + first.bias.repeat(14 * 14)
+        kernels = last.weight.flatten(1)
 
         def decode(z: Tensor, labels: Tensor) -> Tensor:
             hidden = F.gelu(torch.addmm(bias, _with_label(z, labels), matrix[:-1]))
-            strokes = hidden.view(-1, 32) @ kernels  # (n * 14 * 14, 4 * 4): each hidden pixel's part of the image
+            strokes = hidden.view(-1, 32) @ kernels  # what each hidden pixel adds to 4 x 4 pixels
             strokes = strokes.view(len(z), 14 * 14, 16).transpose(1, 2)
-            return F.fold(strokes, (28, 28), kernel_size=4, stride=2, padding=1).flatten(1) + last.bias
+            images = F.fold(strokes, (28, 28), kernel_size=4, stride=2, padding=1)
+            return images.flatten(1) + last.bias
 
         return decode
 
 
 class MLPCVAE(CVAE):
-    """Fully connected layers each way.
+    """A conditional VAE of fully connected layers.
 
-    hidden: units of each layer, mirrored in the decoder. The published code has two such models, (400,) and
-    (512, 512).
+    latent: the number of latent dimensions.
+    hidden: the units of each hidden layer of the encoder; the decoder mirrors them. The published
+        code has two such models, (400,) and (512, 512).
+
+    >>> MLPCVAE(latent=2, hidden=(400,)).settings
+    {'latent': 2, 'hidden': [400]}
     """
 
     def __init__(self, latent: int = 20, hidden: Sequence[int] = (512,)) -> None:
         super().__init__(latent, hidden=list(hidden))
-        widths = [PIXELS + DIGITS, *hidden]
-        self.encoder = _layers([*widths, 2 * latent])
+        self.encoder = _layers([PIXELS + DIGITS, *hidden, 2 * latent])
         self.decoder = _layers([latent + DIGITS, *reversed(hidden), PIXELS])
 
-    def encode(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        return self.encoder(_with_label(pixels, labels)).chunk(2, dim=1)
+    def encode(self, pixels: Tensor, labels: Tensor) -> Encoded:
+        mean, log_var = self.encoder(_with_label(pixels, labels)).chunk(2, dim=1)
+        return mean, log_var
 
-    def decoding(self) -> Callable[[Tensor, Tensor], Tensor]:
+    def decoding(self) -> Decode:
         return lambda z, labels: self.decoder(_with_label(z, labels))
 
 
 def _layers(widths: Sequence[int]) -> nn.Sequential:
-    linear = [nn.Linear(before, after) for before, after in pairwise(widths)]
-    return nn.Sequential(*(part for layer in linear for part in (layer, nn.GELU())))[:-1]
+    """Return linear layers of these widths, with an activation between every two."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        layers.append(nn.Linear(before, after))
+        layers.append(nn.GELU())
+    return nn.Sequential(*layers[:-1])
 
 
 def _with_label(values: Tensor, labels: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The network whose features and readings of digits the metrics are made of, trained once and kept by content."""
+"""The network that reads digits for the metrics, trained once and kept by content."""
 
 from __future__ import annotations
 
@@ -17,33 +17,48 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from veriloop.core import Key
+from veriloop.core.parts import Scores
 from veriloop.mnist.data import DIGITS, Data, Images
-from veriloop.mnist.training import Training, fit, made
+from veriloop.mnist.training import ROWS, Training, fit, new_network
 from veriloop.store.folder import cache_folder
 
-MEAN, DEVIATION = 0.1307, 0.3081  # of MNIST's training pixels; part of what a distance of features means
+# Of MNIST's training pixels. A distance of features depends on these two numbers.
+MEAN = 0.1307
+DEVIATION = 0.3081
+VERSION = 1  # of the network's layers; another number trains all networks again
 
 
 class Classifier(nn.Module):
-    """Three strided convolutions, 32 - 64 - 128, and a hidden layer of 128 units whose outputs are the features."""
+    """Three strided convolutions, 32 - 64 - 128, and a hidden layer of 128 units: the features."""
 
     def __init__(self) -> None:
         super().__init__()
-        widths = (1, 32, 64, 128)
         self.body = nn.Sequential()
-        for before, after in pairwise(widths):
+        for before, after in pairwise((1, 32, 64, 128)):
             self.body += nn.Sequential(nn.Conv2d(before, after, 3, stride=2, padding=1), nn.ReLU())
         self.body += nn.Sequential(nn.Flatten(), nn.Linear(128 * 4 * 4, 128), nn.ReLU())
         self.head = nn.Linear(128, DIGITS)
 
     def features(self, pixels: Tensor) -> Tensor:
         """Return non-negative features, shape (n, 128), of pixels in [0, 1], shape (n, 784)."""
-        return self.body(((pixels - MEAN) / DEVIATION).view(-1, 1, 28, 28))
+        scaled = (pixels - MEAN) / DEVIATION
+        return self.body(scaled.view(-1, 1, 28, 28))
 
 
 @dataclass(frozen=True)
 class FeatureNet:
-    """A trained classifier with its accuracy on the test images and the digest of what it was trained on."""
+    """A trained classifier of digits; `feature_net` trains one.
+
+    network: the classifier.
+    accuracy: the share of the test images that it reads right.
+    digest: a name of its training data and settings.
+
+    >>> untrained = FeatureNet(new_network(Key(0), Classifier), accuracy=0.1, digest="untrained")
+    >>> blank = Images(np.zeros((2, 784), np.uint8), np.zeros(2, np.uint8))
+    >>> features, digits = untrained.read(blank)
+    >>> features.shape, digits.shape
+    ((2, 128), (2,))
+    """
 
     network: Classifier
     accuracy: float
@@ -56,62 +71,104 @@ class FeatureNet:
         return features.numpy(), odds.argmax(1).numpy()
 
     @torch.inference_mode()
-    def log_odds(self, images: Images) -> np.ndarray:
+    def log_odds(self, images: Images) -> Scores:
         """Return the log-odds that each image is the digit of its label, shape (n,)."""
-        logs = F.log_softmax(self._outputs(images)[1], dim=1)
+        _, odds = self._outputs(images)
+        logs = F.log_softmax(odds, dim=1)
         own = F.one_hot(torch.from_numpy(images.labels).long(), DIGITS).bool()
         others = logs.masked_fill(own, -torch.inf).logsumexp(1)
         return (logs[own] - others).numpy()
 
     def _outputs(self, images: Images) -> tuple[Tensor, Tensor]:
         device = next(self.network.parameters()).device
-        # At least one part, so that no images have no outputs of the right width.
-        starts = range(0, max(len(images), 1), 1000)
-        parts = [images[start : start + 1000].tensors(device)[0] for start in starts]
-        features = torch.cat([self.network.features(pixels).cpu() for pixels in parts])
+        # Run the network once even on zero images, so that the outputs have the right width.
+        starts = range(0, max(len(images), 1), ROWS)
+        parts: list[Tensor] = []
+        for start in starts:
+            pixels, _ = images[start : start + ROWS].tensors(device)
+            parts.append(self.network.features(pixels).cpu())
+        features = torch.cat(parts)
         return features, self.network.head(features.to(device)).cpu()
 
 
 @dataclass(frozen=True)
 class DigitOracle:
-    """Score an image by the classifier's log-odds that it is the digit asked for: 0 or more accepts."""
+    """Score an image by the log-odds that it is the digit asked for: 0 or more accepts.
+
+    The classifier gives these odds.
+
+    features: the classifier.
+
+    >>> untrained = FeatureNet(new_network(Key(0), Classifier), accuracy=0.1, digest="untrained")
+    >>> DigitOracle(untrained)(Key(0), Images(np.zeros((2, 98), np.uint8), np.arange(2))).shape
+    (2,)
+    """
 
     features: FeatureNet
 
-    def __call__(self, key: Key, batch: Images) -> np.ndarray:
+    def __call__(self, key: Key, batch: Images) -> Scores:
         return self.features.log_odds(batch)
 
 
-def feature_net(data: Data, steps: int = 1400, *, folder: Path | None = None, device: str = "cpu") -> FeatureNet:
-    """Return the feature network of `data`: from `folder` if it was trained on the same bytes before, else trained.
+def feature_net(
+    data: Data, steps: int = 1400, *, folder: Path | None = None, device: str = "cpu"
+) -> FeatureNet:
+    """Return the feature network of `data`, trained once and then read from `folder`.
 
-    steps: of 128 training images; 1,400, three epochs of MNIST, read 98.9 % of its test images right.
-    folder: by default `cache_folder()`. The key is always the same: a network is a function of data and steps.
+    The key of the training is always the same, so a network is a function of data and steps.
+
+    data: it learns from `data.train`; its accuracy is measured on `data.test`.
+    steps: of 128 training images. 1,400 steps are three epochs of MNIST, after which it read
+        98.9 % of the test images right.
+    folder: where trained networks are kept, by default `cache_folder()`.
+    device: where it is trained, and put.
+
+    >>> import tempfile
+    >>> from veriloop.mnist import load
+    >>> net = feature_net(load("digits"), steps=2, folder=Path(tempfile.mkdtemp()))
+    >>> 0 < net.accuracy < 1
+    True
     """
     how = Training(steps=steps, batch=128, rate=1e-3, decay=True)
-    digest = hashlib.sha256(
-        json.dumps([1, MEAN, DEVIATION, asdict(how)]).encode()
-    )  # 1: this version of the network
-    for images in (data.train, data.test):
-        digest.update(images.pixels.tobytes() + images.labels.tobytes())
-    name = digest.hexdigest()[:16]
-    file = (cache_folder() if folder is None else folder) / f"features-{name}.safetensors"
-    network = made(Key(0).fold("features"), Classifier, device).eval()
+    digest = _digest(data, how)
+    if folder is None:
+        folder = cache_folder()
+    file = folder / f"features-{digest}.safetensors"
+    network = new_network(Key(0).fold("features"), Classifier, device).eval()
     if file.exists():
         tensors = load_file(file, device=device)
         accuracy = float(tensors.pop("accuracy"))
         network.load_state_dict(tensors)
-        return FeatureNet(network, accuracy, name)
+        return FeatureNet(network, accuracy, digest)
+    _train(network, data.train, how, device)
+    untested = FeatureNet(network, float("nan"), digest)
+    _, read = untested.read(data.test)
+    accuracy = float((read == data.test.labels).mean())
+    tested = {"accuracy": torch.tensor(accuracy, dtype=torch.float64)}
+    write_tensors({**network.state_dict(), **tested}, file)
+    return FeatureNet(network, accuracy, digest)
+
+
+def _digest(data: Data, how: Training) -> str:
+    """Return the name of a network: a digest of its settings and of all images."""
+    # "compiled" is a setting of earlier versions; with it, networks in the cache keep their names.
+    settings = {**asdict(how), "compiled": False}
+    recipe = json.dumps([VERSION, MEAN, DEVIATION, settings])
+    digest = hashlib.sha256(recipe.encode())
+    for images in (data.train, data.test):
+        digest.update(images.pixels.tobytes() + images.labels.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _train(network: Classifier, images: Images, how: Training, device: str) -> None:
+    """Train the classifier in place to read the labels."""
 
     def loss(rows: Images, generator: torch.Generator) -> Tensor:
         pixels, labels = rows.tensors(device)
-        return F.cross_entropy(network.head(network.features(pixels)), labels, reduction="none")
+        odds = network.head(network.features(pixels))
+        return F.cross_entropy(odds, labels, reduction="none")
 
-    fit(Key(0).fold("features", "fit"), network, loss, data.train, how)
-    untested = FeatureNet(network, float("nan"), name)
-    accuracy = float((untested.read(data.test)[1] == data.test.labels).mean())
-    write_tensors({**network.state_dict(), "accuracy": torch.tensor(accuracy, dtype=torch.float64)}, file)
-    return FeatureNet(network, accuracy, name)
+    fit(Key(0).fold("features", "fit"), network, loss, images, how)
 
 
 def write_tensors(tensors: dict[str, Tensor], file: Path) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,16 +15,28 @@ from veriloop.core import Key
 from veriloop.mnist.cvae import CVAE
 from veriloop.mnist.data import DIGITS, PIXELS, Images
 
-CHUNK = 250  # images decoded at once, also of the last ones: rounding depends on it, and no image may depend on n
+# Images decoded at once. The last chunk has as many, since rounding depends on the number, and no
+# image may depend on how many are drawn.
+CHUNK = 250
 
 
 @dataclass(frozen=True)
 class Generate:
-    """Draw binary images, the digits 0 to 9 in turn: z ~ N(0, I), then every pixel from its Bernoulli."""
+    """Draw binary images, the digits 0 to 9 in turn: `(key, model, n) -> Images`.
+
+    First z is drawn from N(0, I), then every pixel from its Bernoulli distribution. An image does
+    not depend on how many are drawn with it.
+
+    >>> from veriloop.mnist import MLPCVAE
+    >>> images = Generate()(Key(0), MLPCVAE(latent=2, hidden=(8,)), 12)
+    >>> images.binary, images.labels
+    (True, array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1], dtype=uint8))
+    """
 
     def __call__(self, key: Key, model: CVAE, n: int) -> Images:
         labels = _in_turn(n)
-        lots, packed = key.fold("pixels").numpy(), np.empty((n, 98), dtype=np.uint8)
+        lots = key.fold("pixels").numpy()
+        packed = np.empty((n, PIXELS // 8), dtype=np.uint8)
         for start, brightness in _decoded(key, model, labels):
             uniform = lots.random(brightness.shape, dtype=np.float32)
             packed[start : start + len(brightness)] = np.packbits(uniform < brightness, axis=1)
@@ -33,8 +44,18 @@ class Generate:
 
 
 def probabilities(key: Key, model: CVAE, n: int) -> Images:
-    """Return what the decoder says, not a draw from it: grey images, the digits in turn."""
-    labels, pixels = _in_turn(n), np.empty((n, PIXELS), dtype=np.uint8)
+    """Return grey images: the decoder's probabilities, not draws from them, the digits in turn.
+
+    key: with the key of `Generate` these are the probabilities that its pixels are drawn from.
+    model: the decoder, and the number of latent dimensions.
+    n: how many images.
+
+    >>> from veriloop.mnist import MLPCVAE
+    >>> probabilities(Key(0), MLPCVAE(latent=2, hidden=(8,)), 12).pixels.shape
+    (12, 784)
+    """
+    labels = _in_turn(n)
+    pixels = np.empty((n, PIXELS), dtype=np.uint8)
     for start, brightness in _decoded(key, model, labels):
         pixels[start : start + len(brightness)] = brightness * 255 + 0.5
     return Images(pixels, labels)
@@ -45,33 +66,38 @@ def _in_turn(n: int) -> np.ndarray:
 
 
 def _decoded(key: Key, model: CVAE, labels: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (first row, probabilities of its pixels) chunk by chunk, while others are decoded ahead."""
-    device, n = next(model.parameters()).device, len(labels)
+    """Yield (first row, probabilities of its pixels) chunk by chunk; others are decoded ahead."""
+    device = next(model.parameters()).device
+    n = len(labels)
     z = key.fold("z").numpy().standard_normal((n, model.latent), dtype=np.float32)
 
     @torch.inference_mode()
     def brightness(start: int) -> np.ndarray:
         rows = np.minimum(np.arange(start, start + CHUNK), n - 1)
-        latent, wanted = (torch.from_numpy(part[rows]).to(device) for part in (z, labels))
-        return torch.sigmoid(decode(latent, wanted.long())[: n - start]).cpu().numpy()
+        latent = torch.from_numpy(z[rows]).to(device)
+        wanted = torch.from_numpy(labels[rows]).to(device).long()
+        logits = decode(latent, wanted)[: n - start]
+        return torch.sigmoid(logits).cpu().numpy()
 
     with _one_thread_each() as threads, ThreadPoolExecutor(threads) as pool:
         with torch.inference_mode():
             decode = model.decoding()
-        ahead: deque[tuple[int, Any]] = deque()
+        ahead: deque[tuple[int, Future[np.ndarray]]] = deque()
         for start in range(0, n, CHUNK):
             ahead.append((start, pool.submit(brightness, start)))
             if len(ahead) > 2 * threads:
-                start, done = ahead.popleft()
-                yield start, done.result()
-        yield from ((start, done.result()) for start, done in ahead)
+                first, decoded = ahead.popleft()
+                yield first, decoded.result()
+        for first, decoded in ahead:
+            yield first, decoded.result()
 
 
 @contextmanager
 def _one_thread_each() -> Iterator[int]:
     """Let PyTorch use one thread in every thread, and yield how many it used before.
 
-    Small products gain little from a second thread, and whole chunks side by side nearly double the pace.
+    Small products gain little from a second thread. Whole chunks side by side take about half the
+    time.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,12 +1,13 @@
-"""Frechet distance of Inception features, the paper's main metric, where its weights are to be had."""
+"""Frechet distance of Inception features, the paper's main metric, for whoever has the weights."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,19 +18,32 @@ from veriloop.mnist.data import Images
 from veriloop.mnist.features import write_tensors
 from veriloop.store.folder import cache_folder
 
-STATES = ("real_features_sum", "real_features_cov_sum", "real_features_num_samples")
+if TYPE_CHECKING:
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+SUMS = ("real_features_sum", "real_features_cov_sum", "real_features_num_samples")
+BATCH = 100  # images in one pass, at most
 
 
 @dataclass(frozen=True)
 class Inception:
-    """Measure generated images by torchmetrics' Inception FID against `real` ones: images -> distance.
+    """Measure the Inception FID of generated images against real ones: `images -> distance`.
 
-    weights: the file of torch-fidelity's Inception weights, or None to let torch-fidelity download them.
-    Images are brought to 299 x 299 by antialiased bilinear interpolation, in three equal channels, as the published
-    code does. The sums over real features are kept in `cache_folder()`, by the content of weights and images.
+    The distance is torchmetrics'. Images are enlarged to 299 x 299 by antialiased bilinear
+    interpolation, in three equal channels, as in the published code. The sums over real features
+    are kept in `cache_folder()`, by the content of weights and images.
+
+    real: the real images.
+    weights: the file of torch-fidelity's Inception weights. None lets torch-fidelity download them.
+    device: where the network runs.
 
     Raises:
-        ValueError: at once, if there is no such file.
+        ValueError: when it is made, if there is no such file.
+
+    >>> blank = Images(np.zeros((2, 98), np.uint8), np.zeros(2, np.uint8))
+    >>> Inception(blank, Path("none.pth"))
+    Traceback (most recent call last):
+    ValueError: no Inception weights at none.pth; give their file, or leave them out
     """
 
     real: Images
@@ -38,38 +52,56 @@ class Inception:
 
     def __post_init__(self) -> None:
         if self.weights is not None and not Path(self.weights).is_file():
-            raise ValueError(f"no Inception weights at {self.weights}; give their file, or leave them out")
+            raise ValueError(
+                f"no Inception weights at {self.weights}; give their file, or leave them out"
+            )
 
     def __call__(self, images: Images) -> float:
         metric = self._metric
         metric.reset()
-        self._update(images, real=False)
+        self._update(metric, images, real=False)
         return float(metric.compute())
 
     @cached_property
-    def _metric(self) -> Any:
-        from torchmetrics.image.fid import FrechetInceptionDistance
-
-        path = None if self.weights is None else str(self.weights)
-        metric = FrechetInceptionDistance(
-            2048, reset_real_features=False, normalize=True, feature_extractor_weights_path=path
-        ).to(self.device)
-        self.__dict__["_metric"] = metric  # `_update` needs it before this returns
-        digest = hashlib.sha256(self.real.pixels.tobytes())
-        for value in metric.inception.state_dict().values():
-            digest.update(value.cpu().numpy().tobytes())
-        file = cache_folder() / f"inception-{digest.hexdigest()[:16]}.safetensors"
+    def _metric(self) -> FrechetInceptionDistance:
+        """The metric, with the sums over real features, which `reset` keeps."""
+        metric = self._empty()
+        file = cache_folder() / f"inception-{self._digest(metric)}.safetensors"
         if file.exists():
             for name, value in load_file(file, device=self.device).items():
                 setattr(metric, name, value)
         else:
-            self._update(self.real, real=True)
-            write_tensors({name: getattr(metric, name).cpu() for name in STATES}, file)
+            self._update(metric, self.real, real=True)
+            write_tensors({name: getattr(metric, name).cpu() for name in SUMS}, file)
         return metric
 
+    def _empty(self) -> FrechetInceptionDistance:
+        from torchmetrics.image.fid import FrechetInceptionDistance
+
+        path = None
+        if self.weights is not None:
+            path = str(self.weights)
+        metric = FrechetInceptionDistance(
+            2048,
+            reset_real_features=False,
+            normalize=True,
+            feature_extractor_weights_path=path,
+        )
+        return metric.to(self.device)
+
+    def _digest(self, metric: FrechetInceptionDistance) -> str:
+        """Return a name for the sums: a digest of the real images and of the network's weights."""
+        digest = hashlib.sha256(self.real.pixels.tobytes())
+        for value in metric.inception.state_dict().values():
+            digest.update(value.cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
     @torch.inference_mode()
-    def _update(self, images: Images, *, real: bool) -> None:
-        for rows in np.array_split(np.arange(len(images)), -(-len(images) // 100)):
-            pixels = images[rows].tensors(self.device)[0].view(-1, 1, 28, 28)
-            large = F.interpolate(pixels, size=(299, 299), mode="bilinear", antialias=True).clamp_(0, 1)
-            self._metric.update(large.expand(-1, 3, -1, -1), real=real)
+    def _update(self, metric: FrechetInceptionDistance, images: Images, *, real: bool) -> None:
+        batches = math.ceil(len(images) / BATCH)
+        for rows in np.array_split(np.arange(len(images)), batches):
+            pixels, _ = images[rows].tensors(self.device)
+            large = F.interpolate(
+                pixels.view(-1, 1, 28, 28), size=(299, 299), mode="bilinear", antialias=True
+            )
+            metric.update(large.clamp_(0, 1).expand(-1, 3, -1, -1), real=real)

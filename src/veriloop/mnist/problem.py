@@ -1,4 +1,4 @@
-"""The paper's digits setting as one value: where the generator starts, how it is refitted, and how it is judged."""
+"""The paper's digits setting as one value: its start, its loop, and how its models are stored."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from veriloop.core import EachRound, Key, Loop, State
-from veriloop.core.parts import Filter, Measure, Pool
+from veriloop.core.parts import Filter, Groups, Measure, Pool
 from veriloop.core.verdict import Verifier
 from veriloop.filters import TopFraction
 from veriloop.mnist.cvae import CVAE
@@ -25,14 +23,33 @@ BLOCK = 60_000  # a multiple of 10, so that every round has equally many candida
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """A generator first fitted to real images, then round after round to its own.
+    """The digits setting: a generator is fitted to real images, then every round to its own.
 
-    initial: real images of the first model. first, refit: how the first and every later model is fitted.
-    test: real images, as a verifier sees them, on which its accuracy is measured.
-    keep: share of each digit's candidates that a verified round keeps.
-    measure: (key, model) -> named numbers. chunk: the most candidates held, see `Loop`.
-    pool: the data policy. With grey real images among them all images of a refit take a byte a pixel; binary ones,
-        of `Images.bernoulli` or `Images.threshold`, take a bit.
+    initial: the real images of the first model.
+    first: how the first model is fitted.
+    refit: how every later model is fitted.
+    test: real images, as a verifier sees them; a verifier's accuracy is measured on them.
+    keep: share of each digit's candidates that a verified round keeps, in (0, 1].
+    measure: (key, model) -> numbers by name; None measures nothing.
+    pool: the data policy; None fits to the newest images alone. If real images in it are grey, all
+        images of a refit take a byte a pixel; with binary ones they take a bit.
+    chunk: the largest number of candidates in memory, see `Loop`.
+
+    Raises:
+        ValueError: if `keep` is out of its range.
+
+    >>> from veriloop import run
+    >>> from veriloop.mnist import Training, balanced, load
+    >>> digits = load("digits")
+    >>> short = Refit(model="mlp", settings={"hidden": [8]}, training=Training(steps=2))
+    >>> initial = balanced(Key(0), digits.train, 100)
+    >>> problem = Problem(initial=initial, first=short, refit=short, test=digits.test, keep=0.5)
+    >>> sizes = [problem.size(kept=20)] * 2
+    >>> for state, record in run(problem.loop(), Key(0), problem.start(Key(0)), sizes):
+    ...     print(record.round, record.candidates, record.kept)
+    0 0 0
+    1 40 20
+    2 40 20
     """
 
     initial: Images
@@ -50,15 +67,19 @@ class Problem:
 
     def start(self, key: Key) -> State[CVAE]:
         """Return the start: a model fitted to the initial images, which pools find in `past`."""
-        return State(self.first(key.fold("first"), None, self.initial), past=(self.initial,))
+        model = self.first(key.fold("first"), None, self.initial)
+        return State(model, past=(self.initial,))
 
     def loop(
-        self, *, verify: Verifier | EachRound[Verifier] | None = None, filter: Filter | None = None
+        self,
+        *,
+        verify: Verifier | EachRound[Verifier] | None = None,
+        filter: Filter | EachRound[Filter] | None = None,
     ) -> Loop[CVAE, Images]:
-        """Return the loop; give it `self.size(kept)` candidates to keep the best `keep` of each digit.
+        """Return the loop; give it `self.size(kept)` candidates to keep the best of each digit.
 
-        verify: a verifier for all rounds, or `retrained(train)`, one that is trained anew every round. None: no
-            verifier, so the images kept are random ones. With one key the arms share their random numbers.
+        verify: a verifier for all rounds, or `retrained(train)`, which trains one every round.
+            None keeps random images. With one key all arms share their random numbers.
         filter: by default `TopFraction(keep)`.
         """
         if filter is None:
@@ -78,7 +99,7 @@ class Problem:
         )
 
     def assess(self, key: Key, model: CVAE, verify: Verifier) -> Mapping[str, float]:
-        """Return the accuracy of a verifier on the real test images and on as many of the model's."""
+        """Return the accuracy of a verifier on the test images and on as many of the model's."""
         synthetic = Generate()(key.fold("accuracy"), model, len(self.test))
         return {"verifier_accuracy": accuracy(key, verify, self.test, synthetic)}
 
@@ -86,10 +107,13 @@ class Problem:
         """Return how many candidates a round draws to keep `kept` images.
 
         Raises:
-            ValueError: if `kept` is no multiple of 10.
+            ValueError: if `kept` is not a multiple of 10.
         """
         if kept < DIGITS or kept % DIGITS:
-            raise ValueError(f"a round keeps a multiple of {DIGITS} images, equally many of each digit, got {kept}")
+            raise ValueError(
+                f"a round keeps a multiple of {DIGITS} images, equally many of each digit, "
+                f"got {kept}"
+            )
         return DIGITS * round(kept / self.keep / DIGITS)
 
     def save(self, state: State[CVAE], folder: Path) -> None:
@@ -101,14 +125,18 @@ class Problem:
         return load_state(folder, partial(read_model, device=self.refit.device))
 
 
-def labels_of(images: Images) -> np.ndarray:
+def labels_of(images: Images) -> Groups:
     """Return the digits, shape (n,)."""
     return images.labels
 
 
 def retrained(train: Callable[[Key, CVAE], Verifier]) -> EachRound[Verifier]:
-    """Return a verifier that is trained anew every round, against the current generator.
+    """Return a verifier that is trained again every round, against the current generator.
 
     train: (key, model) -> verifier, for instance a `Discriminate`.
+
+    >>> from veriloop import Constant
+    >>> retrained(lambda key, model: Constant()).make(Key(0), State(model=None))
+    Constant(score=0.0)
     """
     return EachRound(lambda key, state: train(key, state.model))

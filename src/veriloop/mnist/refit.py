@@ -10,26 +10,39 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from veriloop.core import Key
 from veriloop.core.candidates import Candidates
+from veriloop.core.parts import Mask, Scores
 from veriloop.core.verdict import share
 from veriloop.mnist.cvae import CVAE, MLPCVAE, ConvCVAE
 from veriloop.mnist.data import DIGITS, Images
-from veriloop.mnist.training import Fitted, Training, fit, made
+from veriloop.mnist.training import Fitted, Training, fit, new_network
 
 MODELS: Mapping[str, type[CVAE]] = {"conv": ConvCVAE, "mlp": MLPCVAE}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refit:
-    """Fit a CVAE to images: `(key, model, images) -> new model`, from fresh weights unless `warm`.
+    """Fit a CVAE to images: `(key, model, images) -> new model`.
 
-    model: "conv" or "mlp". settings: its arguments.
+    model: "conv", a `ConvCVAE`, or "mlp", an `MLPCVAE`.
+    settings: the arguments of the model, by name.
+    training: how it is fitted.
+    warm: whether a fit goes on from the weights of the model given, and not from new ones.
+    device: where it is fitted, and stays.
+
+    Raises:
+        ValueError: if there is no such model, or its settings do not fit it.
+
+    >>> from veriloop.mnist import load
+    >>> short = Refit(model="mlp", settings={"hidden": [8]}, training=Training(steps=2))
+    >>> model = short(Key(0), None, load("digits").train)
+    >>> model.settings
+    {'latent': 20, 'hidden': [8]}
     """
 
     model: str = "conv"
@@ -41,37 +54,63 @@ class Refit:
     def __post_init__(self) -> None:
         if self.model not in MODELS:
             raise ValueError(f"Refit.model must be one of {', '.join(MODELS)}, got {self.model!r}")
+        kind = MODELS[self.model]
         try:
-            inspect.signature(MODELS[self.model]).bind(**self.settings)
+            inspect.signature(kind).bind(**self.settings)
         except TypeError as error:
-            raise ValueError(f"Refit.settings do not fit {MODELS[self.model].__name__}: {error}") from None
+            raise ValueError(f"Refit.settings do not fit {kind.__name__}: {error}") from None
 
     def __call__(self, key: Key, model: CVAE | None, images: Images) -> CVAE:
-        return self.fit(key, model, images)[0]
+        new, _ = self.fit(key, model, images)
+        return new
 
     def fit(self, key: Key, model: CVAE | None, images: Images) -> tuple[CVAE, Fitted]:
         """Return the new model and how its fit went."""
-        if self.warm and model is not None:
-            new = copy.deepcopy(model)
-        else:
-            new = made(key.fold("weights"), lambda: MODELS[self.model](**self.settings), self.device)
+        new = self._first_weights(key, model)
 
         def loss(rows: Images, generator: torch.Generator) -> Tensor:
-            reconstruction, kl = new.negative_elbo(*rows.tensors(self.device), generator)
+            pixels, labels = rows.tensors(self.device)
+            reconstruction, kl = new.negative_elbo(pixels, labels, generator)
             return reconstruction + kl
 
         fitted = fit(key.fold("fit"), new, loss, images, self.training)
         return new.eval(), fitted
 
+    def _first_weights(self, key: Key, model: CVAE | None) -> CVAE:
+        """Return the model that a fit starts from: a copy of the last one, or a new one."""
+        if self.warm and model is not None:
+            return copy.deepcopy(model)
+        kind = MODELS[self.model]
+        return new_network(key.fold("weights"), lambda: kind(**self.settings), self.device)
 
-def observe(key: Key, batch: Any, scores: np.ndarray, mask: np.ndarray) -> Mapping[str, float]:
-    """Return the share of candidates that score 0 or more, of all and digit by digit, and the lowest score kept.
 
-    A filter that ranks keeps its share whatever the verifier says; this is how much of it the verifier accepts.
+def observe(
+    key: Key, batch: Images | Candidates[Images], scores: Scores, mask: Mask
+) -> Mapping[str, float]:
+    """Return what a verifier accepts of the candidates, whatever the filter keeps.
+
+    `passed` is the share of candidates that score 0 or more, `passed_0` to `passed_9` that of each
+    digit, and `lowest_kept` the lowest score among the rows kept.
+
+    key: not used.
+    batch: the candidates.
+    scores: shape (n,).
+    mask: which rows are kept, booleans, shape (n,).
+
+    >>> import numpy as np
+    >>> images = Images(np.zeros((2, 98), np.uint8), np.array([0, 1], np.uint8))
+    >>> named = observe(Key(0), images, np.array([1.0, -1.0]), np.array([True, False]))
+    >>> named["passed"], named["passed_0"], named["passed_1"], named["lowest_kept"]
+    (0.5, 1.0, 0.0, 1.0)
     """
-    labels = batch.labels() if isinstance(batch, Candidates) else batch.labels
-    passed = {f"passed_{digit}": share(scores[labels == digit] >= 0) for digit in range(DIGITS)}
-    return {"passed": share(scores >= 0), **passed, "lowest_kept": float(scores[mask].min())}
+    labels = batch.labels
+    if isinstance(batch, Candidates):
+        labels = batch.labels()
+    named = {"passed": share(scores >= 0)}
+    for digit in range(DIGITS):
+        named[f"passed_{digit}"] = share(scores[labels == digit] >= 0)
+    named["lowest_kept"] = float(scores[mask].min())
+    return named
 
 
 def write_model(model: CVAE, folder: Path) -> None:
@@ -80,15 +119,17 @@ def write_model(model: CVAE, folder: Path) -> None:
     Raises:
         ValueError: if the model is of a class that `read_model` cannot make.
     """
-    kind = next((name for name, each in MODELS.items() if each is type(model)), None)
-    if kind is None:
-        known = ", ".join(each.__name__ for each in MODELS.values())
+    names = {kind: name for name, kind in MODELS.items()}
+    if type(model) not in names:
+        known = ", ".join(kind.__name__ for kind in names)
         raise ValueError(
-            f"only models of {known} can be written, got {type(model).__name__}; write it by a function of your own"
+            f"only models of {known} can be written, got {type(model).__name__}; write it by a "
+            "function of your own"
         )
     weights = {name: value.contiguous() for name, value in model.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
-    (folder / "model.json").write_text(json.dumps({"model": kind, "settings": model.settings}))
+    about = {"model": names[type(model)], "settings": model.settings}
+    (folder / "model.json").write_text(json.dumps(about))
 
 
 def read_model(folder: Path, device: str = "cpu") -> CVAE:

@@ -7,33 +7,45 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from veriloop.core import Batch, Key
-from veriloop.core.batch import check_count
+from veriloop.core import Key
+from veriloop.core.batch import B, check_count
 
 N = TypeVar("N", bound=nn.Module)
+# (rows, generator) -> the loss of each row, shape (n,)
+Loss = Callable[[B, torch.Generator], Tensor]
+
+ROWS = 1000  # rows in one pass where nothing is learnt
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """How a network is fitted: Adam on mini-batches, for a number of epochs or of steps.
 
-    epochs: the most passes over the data. steps: exactly so many steps instead; `patience` does not apply then.
-    batch: rows a step. rate: Adam's learning rate. warmup: steps over which it rises from 0.
-    decay: the rate then falls linearly to 0 at the last step; with early stopping, at the last step allowed.
-    patience: stop after so many epochs in a row without a lower loss; None never stops early.
-    holdout: share of the rows on which that loss is taken; 0 takes the training loss.
-    restore: after stopping early, go back to the weights of the best epoch, or keep the last.
-    shuffle: every epoch in a new order, or all in one.
-    precision: "bf16" runs the networks, not the loss, under autocast. compiled: through torch.compile.
+    epochs: the largest number of passes over the data.
+    steps: the exact number of steps, in place of `epochs`; `patience` does not apply then.
+    batch: rows in one step.
+    rate: Adam's learning rate, above 0.
+    warmup: the number of steps over which the rate rises from 0.
+    decay: whether the rate falls linearly after the warm-up, to 0 at the last step. A fit that
+        stops early does not reach 0.
+    patience: stop after this number of epochs in a row without a lower loss. None never stops
+        early.
+    holdout: share of the rows, in [0, 1), on which that loss is measured. 0 uses the training loss.
+    restore: whether a fit that stopped early goes back to the weights of its best epoch.
+    shuffle: whether every epoch has a new order.
+    precision: "bf16" runs the networks under autocast; the loss stays in float32.
 
     Raises:
         ValueError: if a value is out of its range.
+
+    >>> Training(steps=100, rate=2e-3, decay=True).batch
+    128
     """
 
     epochs: int = 200
@@ -47,60 +59,75 @@ class Training:
     restore: bool = True
     shuffle: bool = True
     precision: Literal["float32", "bf16"] = "float32"
-    compiled: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "steps", "batch", "patience"):
-            if getattr(self, name) is not None:
-                check_count(f"Training.{name}", getattr(self, name))
-        for name, fits, range in (
-            ("rate", 0 < self.rate < float("inf"), "above 0 and finite"),
+            count = getattr(self, name)
+            if count is not None:
+                check_count(f"Training.{name}", count)
+        for name, fits, allowed in (
+            ("rate", 0 < self.rate < math.inf, "above 0 and finite"),
             ("warmup", type(self.warmup) is int and self.warmup >= 0, "an integer of at least 0"),
             ("holdout", 0 <= self.holdout < 1, "in [0, 1)"),
         ):
             if not fits:
-                raise ValueError(f"Training.{name} must be {range}, got {getattr(self, name)}")
+                raise ValueError(f"Training.{name} must be {allowed}, got {getattr(self, name)}")
         if self.precision not in ("float32", "bf16"):
             raise ValueError(f"Training.precision must be float32 or bf16, got {self.precision!r}")
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a fit did: the mean loss of every epoch, the epoch whose weights were kept, and the steps taken."""
+    """How a fit went; `fit` returns it.
+
+    losses: the mean loss of every epoch.
+    epoch: the number, from 0, of the epoch whose weights the network ends with.
+    steps: the number of steps.
+
+    >>> Fitted(losses=(3.0, 1.0, 2.0), epoch=1, steps=30).losses[1]
+    1.0
+    """
 
     losses: tuple[float, ...]
     epoch: int
     steps: int
 
 
-def fit(
-    key: Key, network: nn.Module, loss: Callable[[Any, torch.Generator], Tensor], rows: Batch, how: Training
-) -> Fitted:
+def fit(key: Key, network: nn.Module, loss: Loss[B], rows: B, how: Training) -> Fitted:
     """Fit `network` in place to `rows`.
 
-    loss: (batch of rows, random generator on the network's device) -> loss of each row, shape (n,).
+    key: decides the order of the rows, the dropout, and the generator that `loss` is given.
+    network: what is fitted; it ends in evaluation mode.
+    loss: (rows, random generator on the network's device) -> the loss of each row, shape (n,).
+    rows: any batch that can be picked from by integers.
+    how: the settings of the fit.
 
     Raises:
         ValueError: if no row is left to train on.
         FloatingPointError: if the loss is no longer finite.
+
+    >>> line = new_network(Key(0), lambda: nn.Linear(1, 1))
+    >>> def loss(x, generator):
+    ...     return (line(torch.from_numpy(x)) - 3).square().squeeze(1)
+    >>> fitted = fit(Key(0), line, loss, np.ones((8, 1), np.float32), Training(steps=200, rate=0.1))
+    >>> fitted.steps, fitted.losses[-1] < 1e-3 < fitted.losses[0]
+    (200, True)
     """
-    order = key.fold("holdout").numpy().permutation(len(rows))
-    held, trained = np.split(order, [round(how.holdout * len(rows))])
-    if not len(trained) or (how.holdout and not len(held)):
-        raise ValueError(f"a fit with {how.holdout:.0%} held out needs rows on both sides, got {len(rows)} rows")
+    trained, held = _split(key, len(rows), how.holdout)
     per_epoch = math.ceil(len(trained) / how.batch)
-    total = how.steps or how.epochs * per_epoch
-    patience = how.patience
-    if how.steps:
-        patience = None
-    if how.compiled:
-        loss = torch.compile(loss)
+    total = how.steps
+    patience = None
+    if total is None:
+        total = how.epochs * per_epoch
+        patience = how.patience
     run = _Fit(network, loss, rows, how, total)
     best = _Best(patience, how.restore)
     for epoch in range(math.ceil(total / per_epoch)):
         mean = run.epoch(key, epoch, trained, held)
         if not np.isfinite(mean):
-            raise FloatingPointError(f"the loss is {mean} after {run.step} steps; lower the rate, {how.rate:g}")
+            raise FloatingPointError(
+                f"the loss is {mean} after {run.step} steps; lower the rate, {how.rate:g}"
+            )
         if best.offer(mean, network):
             break
     if best.weights is not None:
@@ -108,16 +135,23 @@ def fit(
     return Fitted(tuple(best.losses), best.epoch, run.step)
 
 
-class _Fit:
-    """A fit on its way: the network, its optimizer, and the steps taken."""
+def _split(key: Key, n: int, holdout: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of the rows to train on, and of those held out."""
+    order = key.fold("holdout").numpy().permutation(n)
+    held, trained = np.split(order, [round(holdout * n)])
+    if not len(trained) or (holdout and not len(held)):
+        raise ValueError(
+            f"a fit with {holdout:.0%} held out needs rows on both sides, "
+            f"got {n} rows; give more rows"
+        )
+    return trained, held
+
+
+class _Fit(Generic[B]):
+    """A fit on its way: the network, its optimizer, and the number of steps so far."""
 
     def __init__(
-        self,
-        network: nn.Module,
-        loss: Callable[[Any, torch.Generator], Tensor],
-        rows: Batch,
-        how: Training,
-        total: int,
+        self, network: nn.Module, loss: Loss[B], rows: B, how: Training, total: int
     ) -> None:
         self.step = 0
         self._network = network
@@ -129,33 +163,49 @@ class _Fit:
         self._optimizer = torch.optim.Adam(network.parameters(), lr=how.rate, fused=True)
 
     def epoch(self, key: Key, epoch: int, trained: np.ndarray, held: np.ndarray) -> float:
-        """Take the steps of one epoch; return the mean loss of the rows held out, or else of those trained on."""
-        how = self._how
+        """Do the steps of one epoch; return its mean loss, on held-out rows if there are any."""
+        batch = self._how.batch
         key_now = key.fold("epoch", epoch)
-        shuffled_by = key_now if how.shuffle else key
-        order = shuffled_by.fold("order").numpy().permutation(trained)
-        order = order[: (self._total - self.step) * how.batch]
+        order_key = key
+        if self._how.shuffle:
+            order_key = key_now
+        order = order_key.fold("order").numpy().permutation(trained)
+        order = order[: (self._total - self.step) * batch]
         with _seeded(key_now, self._device) as generator:
             self._network.train()
             seen = torch.zeros((), device=self._device)
-            for start in range(0, len(order), how.batch):
-                seen += self._one_step(order[start : start + how.batch], generator)
+            for start in range(0, len(order), batch):
+                seen += self._one_step(order[start : start + batch], generator)
             mean = float(seen) / len(order)
             self._network.eval()
             if len(held):
-                mean = _mean(self._loss, self._rows, held, generator, how)
+                mean = self._mean(held, generator)
         return mean
 
     def _one_step(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
-        """Take one step; return the sum of the losses of its rows."""
+        """Do one step; return the sum of the losses of its rows."""
         for group in self._optimizer.param_groups:
             group["lr"] = _rate(self._how, self.step, self._total)
-        each = _each(self._loss, self._rows[rows], generator, self._how)
+        losses = self._losses(rows, generator)
         self._optimizer.zero_grad(set_to_none=True)
-        each.mean().backward()
+        losses.mean().backward()
         self._optimizer.step()
         self.step += 1
-        return each.detach().sum()
+        return losses.detach().sum()
+
+    @torch.no_grad()
+    def _mean(self, held: np.ndarray, generator: torch.Generator) -> float:
+        """Return the mean loss of the rows held out."""
+        parts: list[Tensor] = []
+        for start in range(0, len(held), ROWS):
+            parts.append(self._losses(held[start : start + ROWS], generator))
+        return float(torch.cat(parts).mean())
+
+    def _losses(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
+        """Return the loss of each of these rows, shape (n,)."""
+        bf16 = self._how.precision == "bf16"
+        with torch.autocast(generator.device.type, torch.bfloat16, enabled=bf16):
+            return self._loss(self._rows[rows], generator)
 
 
 class _Best:
@@ -176,7 +226,7 @@ class _Best:
         return self._best
 
     def offer(self, loss: float, network: nn.Module) -> bool:
-        """Note an epoch's loss; return whether to stop, as the best one is `patience` epochs ago."""
+        """Note an epoch's loss; return whether to stop: the best is `patience` epochs ago."""
         epoch = len(self.losses)
         self.losses.append(loss)
         if self._patience is None or epoch == 0 or loss < self.losses[self._best]:
@@ -187,34 +237,39 @@ class _Best:
         return epoch - self._best >= self._patience
 
 
-def made(key: Key, make: Callable[[], N], device: torch.device | str = "cpu") -> N:
-    """Return a new network with its weights drawn by `key`, the same on any device."""
+def new_network(key: Key, make: Callable[[], N], device: torch.device | str = "cpu") -> N:
+    """Return a new network whose first weights are drawn by `key`.
+
+    key: the same key draws the same weights, on any device.
+    make: the network's class, or a function without arguments that returns one.
+    device: where the network is put.
+
+    >>> one = new_network(Key(0), lambda: nn.Linear(3, 2))
+    >>> again = new_network(Key(0), lambda: nn.Linear(3, 2))
+    >>> torch.equal(one.weight, again.weight)
+    True
+    """
     with _seeded(key, "cpu"):
         return make().to(device)
 
 
 @contextmanager
 def _seeded(key: Key, device: torch.device | str) -> Iterator[torch.Generator]:
-    """Seed torch's global generator, which weights and dropout draw from, and put it back as it was afterwards."""
+    """Yield a generator, with torch's global one seeded too, and put that back as it was.
+
+    New weights and dropout draw from the global generator.
+    """
     device = torch.device(device)
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    gpus = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(gpus):
         torch.manual_seed(key.fold("global").integer())
         yield key.torch(str(device))
 
 
-def _each(loss: Callable, rows: Any, generator: torch.Generator, how: Training) -> Tensor:
-    with torch.autocast(generator.device.type, torch.bfloat16, enabled=how.precision == "bf16"):
-        return loss(rows, generator)
-
-
-@torch.no_grad()
-def _mean(loss: Callable, rows: Any, held: np.ndarray, generator: torch.Generator, how: Training) -> float:
-    parts = [rows[held[start : start + 1000]] for start in range(0, len(held), 1000)]
-    return float(torch.cat([_each(loss, part, generator, how) for part in parts]).mean())
-
-
 def _rate(how: Training, step: int, total: int) -> float:
-    """Rise over `warmup` steps, then constant or falling to 0 after the last step."""
+    """Return the rate of a step: it rises over `warmup` steps, then stays or falls to 0."""
     if step < how.warmup:
         return how.rate * (step + 1) / (how.warmup + 1)
-    return how.rate * (total - step) / (total - how.warmup) if how.decay else how.rate
+    if how.decay:
+        return how.rate * (total - step) / (total - how.warmup)
+    return how.rate

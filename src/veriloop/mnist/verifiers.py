@@ -1,10 +1,10 @@
-"""Verifiers of digits: discriminators that know real images, and a classifier as the oracle."""
+"""Verifiers of digits: discriminators that know real images, and the published filter."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -13,40 +13,53 @@ from torch import Tensor, nn
 
 from veriloop.core import Columns, Key, Verdict
 from veriloop.core.batch import check_count
+from veriloop.core.parts import Groups, Mask, Scores
+from veriloop.core.verdict import Verifier
 from veriloop.filters.ranking import check_fraction
 from veriloop.mnist.cvae import CVAE
 from veriloop.mnist.data import DIGITS, PIXELS, Images
 from veriloop.mnist.generate import Generate
-from veriloop.mnist.training import Training, fit, made
+from veriloop.mnist.training import Training, fit, new_network
 
 View = Literal["bernoulli", "threshold", "grey"]
 
 
 class Discriminator(nn.Module):
-    """Real or synthetic, from the pixels alone or from pixels and digit: 784 or 794 - 512 - 256 - 128 - 64 - 1.
+    """A network that tells real from synthetic images, with layers 784 - 512 - 256 - 128 - 64 - 1.
 
-    conditional: the digit asked for is an input. dropout: after the first two hidden layers. spectral: spectral
-    normalisation of the last layer.
+    conditional: whether the digit asked for is an input as well, which makes 794 of the 784.
+    dropout: the share of units dropped after each of the first two hidden layers.
+    spectral: whether the last layer has spectral normalisation.
 
     >>> sum(parameter.numel() for parameter in Discriminator().parameters())
     574465
     """
 
-    def __init__(self, *, conditional: bool = False, dropout: float = 0.0, spectral: bool = False) -> None:
+    def __init__(
+        self, *, conditional: bool = False, dropout: float = 0.0, spectral: bool = False
+    ) -> None:
         super().__init__()
         self.conditional = conditional
+        inputs = PIXELS
+        if conditional:
+            inputs += DIGITS
         layers: list[nn.Module] = []
-        for i, (before, after) in enumerate(pairwise((PIXELS + DIGITS * conditional, 512, 256, 128, 64))):
-            layers += [
-                nn.Linear(before, after),
-                nn.LeakyReLU(0.2),
-                *([nn.Dropout(dropout)] if dropout and i < 2 else []),
-            ]
+        for place, (before, after) in enumerate(pairwise((inputs, 512, 256, 128, 64))):
+            layers.append(nn.Linear(before, after))
+            layers.append(nn.LeakyReLU(0.2))
+            if dropout and place < 2:
+                layers.append(nn.Dropout(dropout))
         last = nn.Linear(64, 1)
-        self.layers = nn.Sequential(*layers, nn.utils.parametrizations.spectral_norm(last) if spectral else last)
+        if spectral:
+            last = nn.utils.parametrizations.spectral_norm(last)
+        self.layers = nn.Sequential(*layers, last)
 
     def forward(self, pixels: Tensor, labels: Tensor) -> Tensor:
-        """Return the log-odds of being real, shape (n,)."""
+        """Return the log-odds of being real, shape (n,).
+
+        pixels: in [0, 1], shape (n, 784).
+        labels: the digits, int64, shape (n,).
+        """
         if self.conditional:
             pixels = torch.cat([pixels, F.one_hot(labels, DIGITS).to(pixels.dtype)], dim=1)
         return self.layers(pixels).squeeze(1)
@@ -54,23 +67,38 @@ class Discriminator(nn.Module):
 
 @dataclass(frozen=True)
 class Judge:
-    """Score images by a network's log-odds of being real: 0 or more accepts."""
+    """Score images by a network's log-odds of being real: 0 or more accepts.
+
+    network: a trained discriminator, in evaluation mode.
+    chunk: images in one pass.
+
+    >>> judge = Judge(new_network(Key(0), Discriminator).eval())
+    >>> judge(Key(0), Images(np.zeros((2, 98), np.uint8), np.arange(2))).shape
+    (2,)
+    """
 
     network: Discriminator
     chunk: int = 2000
-    stateful: ClassVar[bool] = True  # its settings alone do not give its scores: they are its network's
+    stateful: ClassVar[bool] = True  # its scores depend on its network, not on its settings alone
 
     @torch.inference_mode()
-    def __call__(self, key: Key, batch: Images) -> np.ndarray:
+    def __call__(self, key: Key, batch: Images) -> Scores:
         device = next(self.network.parameters()).device
-        parts = [batch[start : start + self.chunk] for start in range(0, len(batch), self.chunk)]
-        scores = [self.network(*part.tensors(device)).float().cpu().numpy() for part in parts]
-        return np.concatenate(scores) if scores else np.zeros(0, dtype=np.float32)
+        scores = np.empty(len(batch), dtype=np.float32)
+        for start in range(0, len(batch), self.chunk):
+            rows = slice(start, start + self.chunk)
+            pixels, labels = batch[rows].tensors(device)
+            scores[rows] = self.network(pixels, labels).float().cpu().numpy()
+        return scores
 
 
 @dataclass(frozen=True)
 class Examples(Columns):
-    """Images, and whether each is real."""
+    """What a discriminator is trained on.
+
+    images: n images.
+    real: 1 for a real image, 0 for a synthetic one, float32, shape (n,).
+    """
 
     images: Images
     real: np.ndarray
@@ -84,16 +112,28 @@ class Examples(Columns):
 
 @dataclass(frozen=True, kw_only=True)
 class Discriminate:
-    """Train a discriminator on real images and as many of one or several models: `(key, *models) -> Judge`.
+    """Train a discriminator: `(key, *models) -> Judge`.
 
-    It starts from fresh weights, or with `warm=judge` from those of a judge of the same layers, which stays as is.
+    It learns to tell real images from as many images of one model, or of several together. It
+    starts from new weights. With `warm=judge` it starts from those of another judge, which stays as
+    it is.
 
     real: the images it learns what is real from.
-    view: how grey real images are shown beside binary synthetic ones: drawn pixel by pixel as the synthetic are
-        ("bernoulli"), cut at half brightness as in the published code ("threshold"), or left grey, so that the
-        texture alone gives the answer away ("grey").
-    smoothing: the targets are 1 - smoothing / 2 and smoothing / 2.
+    view: how grey real images are shown beside binary synthetic ones. "bernoulli" draws them pixel
+        by pixel, as the synthetic ones are drawn. "threshold" cuts at half brightness, as in the
+        published code. "grey" leaves them grey, so that the texture alone gives the answer away.
     conditional, dropout, spectral: see `Discriminator`.
+    smoothing: in [0, 1); the targets are 1 - smoothing / 2 and smoothing / 2.
+    training: how it is trained.
+    device: where it is trained, and stays.
+
+    Raises:
+        ValueError: if there is no such view, or `smoothing` or `dropout` is out of its range.
+
+    >>> from veriloop.mnist import MLPCVAE, load
+    >>> train = Discriminate(real=load("digits").train[:50], training=Training(steps=2))
+    >>> train(Key(0), MLPCVAE(latent=2, hidden=(8,)))(Key(0), load("digits").test).shape
+    (500,)
     """
 
     real: Images
@@ -106,73 +146,116 @@ class Discriminate:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        if self.view not in ("bernoulli", "threshold", "grey"):
-            raise ValueError(f"Discriminate.view must be bernoulli, threshold or grey, got {self.view!r}")
+        if self.view not in get_args(View):
+            raise ValueError(
+                f"Discriminate.view must be bernoulli, threshold or grey, got {self.view!r}"
+            )
         for name in ("smoothing", "dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"Discriminate.{name} must be in [0, 1), got {getattr(self, name)}")
+            value = getattr(self, name)
+            if not 0 <= value < 1:
+                raise ValueError(f"Discriminate.{name} must be in [0, 1), got {value}")
 
     def show(self, key: Key, real: Images) -> Images:
         """Return real images as the discriminator sees them."""
-        if self.view == "grey":
-            return real
-        return real.bernoulli(key) if self.view == "bernoulli" else real.threshold()
+        if self.view == "bernoulli":
+            return real.bernoulli(key)
+        if self.view == "threshold":
+            return real.threshold()
+        return real
 
     def __call__(self, key: Key, *models: CVAE, warm: Judge | None = None) -> Judge:
         return self.fit(key, self.examples(key, *models), warm)
 
     def examples(self, key: Key, *models: CVAE) -> Examples:
-        """Return what the discriminator is trained on: all real images, and as many of the models together."""
+        """Return all real images, and as many of the models together.
+
+        Raises:
+            ValueError: if no model is given.
+        """
         if not models:
-            raise ValueError("Discriminate needs at least one model whose images to tell from real ones, got none")
-        shares = [len(part) for part in np.array_split(np.arange(len(self.real)), len(models))]
-        synthetic = [
-            Generate()(key.fold("synthetic", i), model, n)
-            for i, (model, n) in enumerate(zip(models, shares, strict=True))
-        ]
-        return Examples.of(self.show(key.fold("view"), self.real), Images.concatenate(synthetic))
+            raise ValueError(
+                "Discriminate needs at least one model that draws synthetic images, got none; "
+                "give a model"
+            )
+        parts = np.array_split(np.arange(len(self.real)), len(models))
+        synthetic: list[Images] = []
+        for i, (model, part) in enumerate(zip(models, parts, strict=True)):
+            synthetic.append(Generate()(key.fold("synthetic", i), model, len(part)))
+        shown = self.show(key.fold("view"), self.real)
+        return Examples.of(shown, Images.concatenate(synthetic))
 
     def fit(self, key: Key, examples: Examples, warm: Judge | None = None) -> Judge:
         """Train a new discriminator on examples, from the weights of `warm` where it is given.
 
         Raises:
-            ValueError: if the layers of `warm` are others.
+            ValueError: if `warm` has other layers.
         """
-        network = made(
-            key.fold("weights"),
-            lambda: Discriminator(conditional=self.conditional, dropout=self.dropout, spectral=self.spectral),
-            self.device,
-        )
+        network = new_network(key.fold("weights"), self._untrained, self.device)
         if warm is not None:
-            try:
-                network.load_state_dict(warm.network.state_dict())
-            except RuntimeError:
-                raise ValueError(
-                    f"Discriminate: warm must have the layers of conditional={self.conditional}, "
-                    f"spectral={self.spectral}, got others; train both with the same settings"
-                ) from None
+            self._copy_weights(warm.network, network)
 
         def loss(rows: Examples, generator: torch.Generator) -> Tensor:
-            target = torch.from_numpy(rows.real).to(self.device) * (1 - self.smoothing) + self.smoothing / 2
+            real = torch.from_numpy(rows.real).to(self.device)
+            target = real * (1 - self.smoothing) + self.smoothing / 2
             odds = network(*rows.images.tensors(self.device)).float()
             return F.binary_cross_entropy_with_logits(odds, target, reduction="none")
 
         fit(key.fold("fit"), network, loss, examples, self.training)
         return Judge(network.eval())
 
+    def _untrained(self) -> Discriminator:
+        return Discriminator(
+            conditional=self.conditional, dropout=self.dropout, spectral=self.spectral
+        )
 
-def accuracy(key: Key, judge: Any, real: Images, synthetic: Images) -> float:
-    """Return the mean of the shares of real images accepted and of synthetic images rejected."""
-    known, made = (Verdict.of(judge(key, images)).scores for images in (real, synthetic))
-    return float(np.mean([(known >= 0).mean(), (made < 0).mean()]))
+    def _copy_weights(self, source: Discriminator, target: Discriminator) -> None:
+        try:
+            target.load_state_dict(source.state_dict())
+        except RuntimeError:
+            raise ValueError(
+                f"Discriminate: warm must have the layers of conditional={self.conditional}, "
+                f"spectral={self.spectral}, got others; train both with the same settings"
+            ) from None
+
+
+def accuracy(key: Key, verify: Verifier, real: Images, synthetic: Images) -> float:
+    """Return the mean of two shares: real images accepted, and synthetic images rejected.
+
+    key: what the verifier is called with.
+    verify: the verifier.
+    real, synthetic: the images, in any numbers; both shares count the same.
+
+    >>> dark = Images(np.zeros((3, 98), np.uint8), np.arange(3))
+    >>> bright = Images(np.full((2, 98), 255, np.uint8), np.arange(2))
+    >>> def darkness(key, images):
+    ...     return 0.5 - images.tensors()[0].mean(1).numpy()
+    >>> accuracy(Key(0), darkness, real=dark, synthetic=bright)
+    1.0
+    """
+    of_real = Verdict.of(verify(key, real)).scores
+    of_synthetic = Verdict.of(verify(key, synthetic)).scores
+    accepted = (of_real >= 0).mean()
+    rejected = (of_synthetic < 0).mean()
+    return float(np.mean([accepted, rejected]))
 
 
 @dataclass(frozen=True)
 class TopPerDraw:
-    """Keep, in each group, what reaches the top `fraction` of its own draw of `draw` rows: the published filter.
+    """The published filter: in each group, keep the top `fraction` of every draw of `draw` rows.
 
-    Its cut moves with every draw and keeps ties, so what is kept depends on how the candidates were cut up; the
-    first `count` rows kept of a group are taken, later ones not. `veriloop.TopFraction` ranks all at once.
+    Its cut moves with every draw, and rows at the cut are all kept. So the rows kept depend on how
+    the candidates were divided into draws. `veriloop.TopFraction` ranks all candidates at once.
+
+    fraction: the share of each draw, in (0, 1].
+    count: the largest number of rows kept of a group; later rows are left out.
+    draw: rows of a group in one draw.
+
+    Raises:
+        ValueError: if a value is out of its range.
+
+    >>> scores = np.array([1.0, 2.0, 3.0, 4.0])
+    >>> TopPerDraw(fraction=0.5, count=4, draw=2)(Key(0), scores, np.zeros(4, dtype=int))
+    array([False,  True, False,  True])
     """
 
     fraction: float
@@ -184,15 +267,21 @@ class TopPerDraw:
         check_count("TopPerDraw.count", self.count)
         check_count("TopPerDraw.draw", self.draw)
 
-    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    def __call__(self, key: Key, scores: Scores, groups: Groups) -> Mask:
         mask = np.zeros(len(scores), dtype=bool)
         for group in np.unique(groups):
             rows = np.flatnonzero(groups == group)
-            draws = [rows[start : start + self.draw] for start in range(0, len(rows), self.draw)]
-            kept = np.concatenate([self._best(draw, scores[draw]) for draw in draws])
-            mask[kept[: self.count]] = True
+            kept: list[np.ndarray] = []
+            for start in range(0, len(rows), self.draw):
+                drawn = rows[start : start + self.draw]
+                kept.append(self._best(drawn, scores[drawn]))
+            mask[np.concatenate(kept)[: self.count]] = True
         return mask
 
-    def _best(self, rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    def _best(self, rows: np.ndarray, scores: Scores) -> np.ndarray:
+        """Return the rows of a draw that reach its cut; none without a verdict."""
         judged = scores[~np.isnan(scores)]
-        return rows[scores >= np.quantile(judged, 1 - self.fraction)] if len(judged) else rows[:0]
+        if not len(judged):
+            return rows[:0]
+        cut = np.quantile(judged, 1 - self.fraction)
+        return rows[scores >= cut]

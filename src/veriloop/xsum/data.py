@@ -16,65 +16,96 @@ from veriloop.core import Key
 from veriloop.xsum.embedded import corpus
 from veriloop.xsum.rows import Data, Summaries
 
-SPLITS = ("train", "validation", "test")
 HUB = "EdinburghNLP/xsum"
 
 
 def load(source: str, *, train: int | None = None, test: int | None = None) -> Data:
     """Return real articles and summaries by name or folder.
 
-    source: "reports", the embedded generator's; "xsum", the files in $VERILOOP_DATA/xsum where that is set, else
-        from the hub by `datasets`; or a folder with train, validation and test as .jsonl or .jsonl.gz, one JSON
-        object a line with `document` and `summary`.
-    train, test: how many rows of each part, the first ones; None takes all (of "reports", 1,200 and 300).
+    source: "reports", the embedded generator's; "xsum", the files in $VERILOOP_DATA/xsum where that
+        is set, else from the hub by `datasets`; or a folder with train, validation and test as
+        .jsonl or .jsonl.gz, where each line is a JSON object with `document` and `summary`.
+    train: how many rows to learn from, the first ones. None takes all; of "reports" 1,200.
+    test: how many rows each to validate and to test on. None takes all; of "reports" 300.
 
     Raises:
-        ValueError: naming file and line, if one is missing, cut short, or lacks an article or a summary.
+        ValueError: with file and line, if one is missing, cut short, or lacks an article or a
+            summary.
+
+    >>> data = load("reports", train=20, test=5)
+    >>> len(data.train), len(data.validation), len(data.test)
+    (20, 5, 5)
     """
     if source == "reports":
         return corpus(Key(0).fold("reports"), train or 1200, test or 300)
-    folder = Path(os.environ.get("VERILOOP_DATA", ""), "xsum") if source == "xsum" else Path(source)
-    from_hub = source == "xsum" and not os.environ.get("VERILOOP_DATA")
-    sizes: dict[str, int | None] = dict(zip(SPLITS, (train, test, test), strict=True))
-    parts = {name: (_from_hub if from_hub else _from_folder)(folder, name, size) for name, size in sizes.items()}
-    for name, part in parts.items():
-        if not len(part):
-            raise ValueError(f"{source}: the part {name} is empty; give it at least one article")
-        wanted = sizes[name]
-        if wanted is not None and len(part) < wanted:
-            raise ValueError(f"{source}: {wanted} rows of {name} are asked for, it has {len(part)}; ask for fewer")
-    return Data(source, **parts)
+    return Data(
+        source,
+        train=_part(source, "train", train),
+        validation=_part(source, "validation", test),
+        test=_part(source, "test", test),
+    )
+
+
+def _part(source: str, name: str, size: int | None) -> Summaries:
+    """Return the first `size` rows of a part, and refuse fewer."""
+    given = os.environ.get("VERILOOP_DATA")
+    if source != "xsum":
+        part = _from_folder(Path(source), name, size)
+    elif given:
+        part = _from_folder(Path(given, "xsum"), name, size)
+    else:
+        part = _from_hub(name, size)
+    if not len(part):
+        raise ValueError(f"{source}: the part {name} is empty; give it at least one article")
+    if size is not None and len(part) < size:
+        raise ValueError(
+            f"{source}: {size} rows of {name} are asked for, it has {len(part)}; ask for fewer"
+        )
+    return part
 
 
 def _from_folder(folder: Path, part: str, size: int | None) -> Summaries:
-    found = [path for path in (folder / f"{part}.jsonl.gz", folder / f"{part}.jsonl") if path.exists()]
+    names = (f"{part}.jsonl.gz", f"{part}.jsonl")
+    found = [folder / name for name in names if (folder / name).exists()]
     if not found:
-        raise ValueError(f"no {part}.jsonl or {part}.jsonl.gz in {folder}; name a folder with all three parts")
-    rows: list[tuple[str, str]] = []
+        raise ValueError(
+            f"no {part}.jsonl or {part}.jsonl.gz in {folder}; name a folder with all three parts"
+        )
+    articles: list[str] = []
+    summaries: list[str] = []
     for number, line in _lines(found[0]):
-        if size is not None and len(rows) == size:
+        if len(articles) == size:
             break
-        rows.append(_pair(line, f"{found[0]}, line {number}"))
-    return Summaries.of(*zip(*rows, strict=True)) if rows else Summaries.of((), ())
+        article, summary = _pair(line, f"{found[0]}, line {number}")
+        articles.append(article)
+        summaries.append(summary)
+    return Summaries.of(articles, summaries)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    opener: Any = gzip.open if path.suffix == ".gz" else open
+    """Yield the lines of a file with their numbers, from 1."""
+    opener: Any = open
+    if path.suffix == ".gz":
+        opener = gzip.open
     try:
         with opener(path, "rt", encoding="utf-8") as stream:
             yield from enumerate(stream, start=1)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"cannot read {path} ({reason}); fetch the file anew") from None
+        raise ValueError(f"cannot read {path} ({reason}); download the file again") from None
 
 
 def _pair(line: str, where: str) -> tuple[str, str]:
+    """Return the article and the summary of a line."""
     try:
         row = json.loads(line)
         pair = row["document"], row["summary"]
-    except (ValueError, KeyError, TypeError) as error:
-        reason = f"lacks {error}" if isinstance(error, KeyError) else "is no JSON object"
-        raise ValueError(f"{where} {reason}; every line needs document and summary") from None
+    except KeyError as error:
+        raise ValueError(f"{where} lacks {error}; every line needs document and summary") from None
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"{where} is no JSON object; every line needs document and summary"
+        ) from None
     for name, text in zip(("document", "summary"), pair, strict=True):
         if not isinstance(text, str) or not text.strip():
             raise ValueError(f"{where} has an empty {name}; leave the row out or fill it in")
@@ -82,7 +113,10 @@ def _pair(line: str, where: str) -> tuple[str, str]:
 
 
 def hub_answers(seconds: float = 5.0) -> bool:
-    """Whether the hub can be reached: asked once, since its own clients try many times before they say no."""
+    """Whether the hub can be reached.
+
+    It is asked once, because its own clients try many times before they give up.
+    """
     from huggingface_hub import constants
 
     try:
@@ -92,16 +126,20 @@ def hub_answers(seconds: float = 5.0) -> bool:
     return True
 
 
-def _from_hub(folder: Path, part: str, size: int | None) -> Summaries:
+def _from_hub(part: str, size: int | None) -> Summaries:
     from datasets import load_dataset
 
+    split = part
+    if size is not None:
+        split = f"{part}[:{size}]"
     try:
         if not hub_answers():
             raise ConnectionError("it does not answer")
-        rows: Any = load_dataset(HUB, split=part if size is None else f"{part}[:{size}]")
+        rows: Any = load_dataset(HUB, split=split)
     except Exception as error:  # whatever the hub's client raises where there is no network
         reason = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"{HUB} cannot be had from the hub ({reason}); set VERILOOP_DATA, name a folder, or take 'reports'"
+            f"{HUB} cannot be loaded from the hub ({reason}); set VERILOOP_DATA, name a folder, "
+            "or take 'reports'"
         ) from None
     return Summaries.of(rows["document"], rows["summary"])

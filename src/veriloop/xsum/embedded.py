@@ -1,7 +1,8 @@
-"""A generator of short news reports with one-sentence summaries: a corpus for machines without one.
+"""A generator of short news reports with one-sentence summaries: a corpus that needs no download.
 
-Every report tells one event with a place, a person and a number, in one of many wordings, among sentences that do
-not matter. Its summary puts the same facts in other words: a copied first sentence is a fair summary, and no more.
+Every report is about one event with a place, a person and a number, in one of many wordings, among
+sentences that do not matter. Its summary has the same facts in other words. So a model that copies
+the first sentence writes a fair summary, but not a good one.
 """
 
 from __future__ import annotations
@@ -15,16 +16,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from veriloop.core import Key
+from veriloop.core.parts import Groups
+from veriloop.core.verdict import share
 from veriloop.xsum.rows import Data, Strings, Summaries
 
-# Names are closed lists, so that each is a frequent piece of the tokenizer and can be copied as one.
+# Names are closed lists, so that each is a frequent piece of the tokenizer and is copied as one.
 WORDINGS: dict[str, Any] = json.loads(files("veriloop.xsum").joinpath("reports.json").read_text())
-KINDS, PLACES, NUMBERS = WORDINGS["kinds"], WORDINGS["places"], WORDINGS["numbers"]
-EVENTS = [kind["word"] for kind in KINDS]  # every summary of a kind has its word, and no other's
+KINDS = WORDINGS["kinds"]
+PLACES = WORDINGS["places"]
+NUMBERS = WORDINGS["numbers"]
+EVENTS = [kind["word"] for kind in KINDS]  # a summary has the word of its own kind, and no other
+VERBATIM = 0.7  # share of the later editions that repeat the report word for word
 
 
 class Facts(NamedTuple):
-    """What a report tells: the number of its kind in `KINDS`, and words."""
+    """What a report is about: the number of its kind in `KINDS`, and words."""
 
     kind: int
     place: str
@@ -34,53 +40,90 @@ class Facts(NamedTuple):
 
 
 def draw_facts(rng: np.random.Generator) -> Facts:
-    """Return an event, every part of it equally likely and independent of the others."""
-    words = (_pick(rng, WORDINGS[name]) for name in ("places", "first", "last", "numbers"))
-    return Facts(int(rng.integers(len(KINDS))), *words)
+    """Return an event; all its parts are equally likely and independent."""
+    kind = int(rng.integers(len(KINDS)))
+    words = [_pick(rng, WORDINGS[name]) for name in ("places", "first", "last", "numbers")]
+    return Facts(kind, *words)
 
 
-def tell(rng: np.random.Generator, facts: Facts) -> str:
-    """Return an article: the event in one of its wordings, perhaps after an opener, among what does not matter."""
+def write_article(rng: np.random.Generator, facts: Facts) -> str:
+    """Return an article: the event in one of its wordings, among sentences that do not matter."""
     kind = KINDS[facts.kind]
     story = [_say(rng, kind["leads"], facts), _say(rng, kind["details"], facts)]
     if rng.random() < 0.35:
         story.insert(0, _pick(rng, WORDINGS["openers"]))
     if rng.random() < 0.5:
         story.append(_say(rng, kind["extras"], facts))
-    story += [str(words) for words in rng.choice(WORDINGS["distractors"], rng.integers(3), replace=False)]
+    count = rng.integers(3)
+    for words in rng.choice(WORDINGS["distractors"], count, replace=False):
+        story.append(str(words))
     if rng.random() < 0.4:
         other = draw_facts(rng)
-        story += ["In other news:", _say(rng, KINDS[other.kind]["leads"], other)]
+        story.append("In other news:")
+        story.append(_say(rng, KINDS[other.kind]["leads"], other))
     return " ".join(story)
 
 
-def sum_up(rng: np.random.Generator, facts: Facts) -> str:
-    """Return a one-sentence summary in one of its wordings."""
+def write_summary(rng: np.random.Generator, facts: Facts) -> str:
+    """Return a summary of one sentence, in one of its wordings."""
     return _say(rng, KINDS[facts.kind]["summaries"], facts)
 
 
 def reports(key: Key, n: int) -> Summaries:
-    """Return `n` articles with their summaries."""
-    rng = key.numpy()
-    told = [(tell(rng, facts), sum_up(rng, facts)) for facts in (draw_facts(rng) for _ in range(n))]
-    return Summaries.of(*zip(*told, strict=True)) if n else Summaries.of((), ())
+    """Return articles with their summaries.
 
+    key: draws the events and the wordings.
+    n: how many.
 
-def documents(key: Key, n: int, *, verbatim: float = 0.7) -> list[str]:
-    """Return texts to learn the language from: a report and its later edition, the same or the event told anew.
-
-    Only what repeats itself teaches a model to copy from what it has read, which summaries are made by.
+    >>> reports(Key(0), 2).summaries[0]
+    'A Derby bank manager guilty of fraud has been jailed for eleven years.'
     """
-    rng, texts = key.numpy(), []
+    rng = key.numpy()
+    articles: list[str] = []
+    summaries: list[str] = []
     for _ in range(n):
         facts = draw_facts(rng)
-        first = tell(rng, facts)
-        texts.append(f"{first}\n\n{first if rng.random() < verbatim else tell(rng, facts)}")
+        articles.append(write_article(rng, facts))
+        summaries.append(write_summary(rng, facts))
+    return Summaries.of(articles, summaries)
+
+
+def documents(key: Key, n: int) -> list[str]:
+    r"""Return texts to learn the language from: each is a report and its later edition.
+
+    The later edition repeats the report, or is about the same event in other words. Only texts that
+    repeat themselves teach a model to copy what it has read, as a summary does.
+
+    key: draws the events and the wordings.
+    n: how many.
+
+    >>> report, later = documents(Key(0), 1)[0].split("\n\n")
+    >>> report[:30], later == report
+    ('A former bank manager from Der', True)
+    """
+    rng = key.numpy()
+    texts: list[str] = []
+    for _ in range(n):
+        facts = draw_facts(rng)
+        first = write_article(rng, facts)
+        later = first
+        if rng.random() >= VERBATIM:
+            later = write_article(rng, facts)
+        texts.append(f"{first}\n\n{later}")
     return texts
 
 
 def corpus(key: Key, train: int, test: int) -> Data:
-    """Return articles to learn from, and as many each to validate and to test on."""
+    """Return embedded reports in three parts.
+
+    key: draws all of them.
+    train: how many to learn from.
+    test: how many each to validate and to test on.
+
+    >>> data = corpus(Key(0), train=20, test=5)
+    >>> len(data.train), len(data.validation), len(data.test)
+    (20, 5, 5)
+    """
     return Data(
         "reports",
         train=reports(key.fold("train"), train),
@@ -90,54 +133,82 @@ def corpus(key: Key, train: int, test: int) -> Data:
 
 
 def facts_right(summaries: Strings, references: Strings) -> dict[str, float]:
-    """Return what summaries get right, and how much of the corpus they still tell of.
+    """Return which facts summaries get right, and how much of the corpus they still write about.
 
-    `event`, `place`, `number`: the shares that hold the event's word, the place and the number of their reference.
-    `wording`: the share that is one of the corpus's sentences, whatever the facts in it. `kinds`: how many kinds of
-    event they tell of.
+    - `event`, `place`, `number`: the shares with the event's word, the place and the number of
+      their reference.
+    - `wording`: the share that is a sentence of the corpus, whatever the facts in it.
+    - `kinds`: how many kinds of event they are about.
+
+    summaries, references: shape (n,).
 
     >>> facts_right(["A fire in Leeds."], ["Two people were saved from a fire in Leeds."])
     {'event': 1.0, 'place': 1.0, 'number': 0.0, 'wording': 0.0, 'kinds': 1}
     """
-    shares: dict[str, float] = {}
+    named: dict[str, float] = {}
     for name, known in (("event", EVENTS), ("place", PLACES), ("number", NUMBERS)):
-        right = [_found(s, known) == _found(r, known) for s, r in zip(summaries, references, strict=True)]
-        shares[name] = _share(right)
-    told = {_found(summary, EVENTS) for summary in summaries} - {None}
-    return {**shares, "wording": _share([bool(_SENTENCE.fullmatch(s)) for s in summaries]), "kinds": len(told)}
+        written = np.array([_found(summary, known) for summary in summaries], dtype=object)
+        right = np.array([_found(reference, known) for reference in references], dtype=object)
+        named[name] = share(written == right)
+    whole = [_SENTENCE.fullmatch(summary) is not None for summary in summaries]
+    named["wording"] = share(np.array(whole, dtype=bool))
+    named["kinds"] = len({_found(summary, EVENTS) for summary in summaries} - {None})
+    return named
 
 
-def kinds(rows: Summaries) -> np.ndarray:
-    """Return the kind of event that each row's reference tells of, its place in `KINDS`, shape (n,); -1: of none.
+def kinds(rows: Summaries) -> Groups:
+    """Return the kind of event that each row's reference is about, shape (n,).
 
-    As the loop's `group`, filters keep the best of every kind, and no kind is forgotten for another.
+    A kind is its place in `KINDS`; -1 is none. As the loop's `group` it makes filters keep the best
+    of every kind, so that no kind is forgotten for another.
 
-    >>> EVENTS[kinds(Summaries.of(["An article."], ["Two people were saved from a fire in Leeds."]))[0]]
+    rows: embedded reports.
+
+    >>> EVENTS[kinds(Summaries.of(["An article."], ["Two people left a fire in Leeds."]))[0]]
     'fire'
     """
+    numbers = {event: number for number, event in enumerate(EVENTS)}
     found = [_found(reference, EVENTS) for reference in rows.references]
-    return np.array([-1 if event is None else EVENTS.index(event) for event in found], dtype=int)
-
-
-def _share(flags: Sequence[bool]) -> float:
-    return float(np.mean(flags)) if flags else float("nan")
+    return np.array([numbers.get(event, -1) for event in found], dtype=int)
 
 
 def _pattern(wording: str) -> str:
-    """Return the regular expression of a wording, with any of the listed words in place of every fact."""
+    """Return the regular expression of a wording; each fact may be any of the listed words."""
+    listed = {
+        "place": PLACES,
+        "number": NUMBERS,
+        "first": WORDINGS["first"],
+        "last": WORDINGS["last"],
+    }
     pieces = re.split(r"\{(\w+)\}", wording)
-    listed = {"place": PLACES, "number": NUMBERS, "first": WORDINGS["first"], "last": WORDINGS["last"]}
-    return "".join("(?:" + "|".join(listed[p]) + ")" if i % 2 else re.escape(p) for i, p in enumerate(pieces))
+    pattern = ""
+    for i, piece in enumerate(pieces):
+        if i % 2:
+            pattern += "(?:" + "|".join(listed[piece]) + ")"
+        else:
+            pattern += re.escape(piece)
+    return pattern
 
 
-_SENTENCE = re.compile("|".join(_pattern(wording) for kind in KINDS for wording in kind["summaries"]))
+def _sentence() -> re.Pattern[str]:
+    """Return the regular expression of any summary of the corpus."""
+    patterns: list[str] = []
+    for kind in KINDS:
+        patterns += [_pattern(wording) for wording in kind["summaries"]]
+    return re.compile("|".join(patterns))
+
+
+_SENTENCE = _sentence()
 
 
 def _found(text: str, known: Sequence[str]) -> str | None:
     """Return the first of the known words, singular or plural, that the text holds."""
     lower = {word.lower(): word for word in known}
-    words = re.findall(r"[a-z]+", text.lower())
-    return next((lower[form] for word in words for form in (word, word.removesuffix("s")) if form in lower), None)
+    for word in re.findall(r"[a-z]+", text.lower()):
+        for form in (word, word.removesuffix("s")):
+            if form in lower:
+                return lower[form]
+    return None
 
 
 def _pick(rng: np.random.Generator, wordings: Sequence[str]) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,28 +16,48 @@ from torch import Tensor
 
 from veriloop.core import Key
 from veriloop.core.batch import check_count
-from veriloop.xsum.processes import gathered, process, share, sum_gradients
+from veriloop.xsum.padding import Example, Padded, in_blocks, padded, shortest_first
+from veriloop.xsum.processes import gathered, own_part, process, sum_gradients
 from veriloop.xsum.prompt import Prompt
 from veriloop.xsum.rows import Summaries
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, kw_only=True)
 class FineTune:
-    r"""Fit a model to summaries: `(key, model, rows) -> new model`, by AdamW with a rate that falls as a cosine.
+    r"""Fit a model to summaries: `(key, model, rows) -> new model`, by AdamW.
 
-    The loss of a batch is the mean over its summary tokens, the end token among them:
+    The rate falls as half a cosine. The loss of a batch is the mean over its summary tokens, the
+    end token among them:
 
     .. math:: -\frac1N \sum_{i,t} \log p(s_{it} \mid \text{prompt}_i, s_{i,<t})
 
-    prompt: how pairs become tokens. rate, weight_decay, batch, epochs: of AdamW, by default the published ones.
-    warmup: share of the steps over which the rate rises. clip: the largest norm of a gradient, or None.
-    micro: most rows in one pass; gradients of a batch are summed over passes, so memory does not grow with `batch`.
-    base: fit a copy of this model every round instead of going on from the last one.
-    bf16: run the network in bfloat16; weights and loss stay float32.
-    loss_on_prompt, loss_on_padding: as published, learn the article too, and the end tokens that fill up a batch.
+    If there are several processes (see `process`), each runs its part of every batch. All do the
+    same step, which differs from that of one process by rounding only.
 
-    Of several processes (see `process`) each runs its share of every batch, and all take the same step, which is
-    that of one process but for rounding.
+    prompt: makes tokens of pairs.
+    rate: the highest learning rate, above 0; by default the published one.
+    weight_decay: of AdamW, at least 0; by default the published one.
+    batch: pairs in one step.
+    epochs: passes over the rows.
+    warmup: share of the steps, in [0, 1), over which the rate rises.
+    clip: the largest norm of a gradient, above 0; None does not clip.
+    micro: the largest number of pairs in one pass through the model. Gradients of a batch are
+        summed over passes, so memory does not grow with `batch`.
+    base: fit a copy of this model every round; None goes on from the last round's model.
+    bf16: whether the network runs in bfloat16; weights and loss stay float32.
+    loss_on_prompt: learn the article too, as in the published code.
+    loss_on_padding: learn the end tokens that fill up a batch too, as in the published code.
+
+    Raises:
+        ValueError: if a value is out of its range.
+
+    >>> from veriloop.xsum import train_tokenizer
+    >>> tokenizer = train_tokenizer(["Article: Rain fell. Summary: Rain."] * 9, vocabulary=300)
+    >>> FineTune(prompt=Prompt(tokenizer), batch=16, warmup=0.1).rate
+    5e-05
     """
 
     prompt: Prompt
@@ -47,7 +68,7 @@ class FineTune:
     warmup: float = 0.0
     clip: float | None = None
     micro: int = 8
-    base: Any = None
+    base: PreTrainedModel | None = None
     bf16: bool = False
     loss_on_prompt: bool = False
     loss_on_padding: bool = False
@@ -64,18 +85,23 @@ class FineTune:
             if not fits:
                 raise ValueError(f"FineTune.{name} must be {allowed}, got {getattr(self, name)}")
 
-    def __call__(self, key: Key, model: Any, rows: Summaries) -> Any:
-        new = copy.deepcopy(model if self.base is None else self.base).train()
+    def __call__(self, key: Key, model: PreTrainedModel, rows: Summaries) -> PreTrainedModel:
+        first = model
+        if self.base is not None:
+            first = self.base
+        new = copy.deepcopy(first).train()
         examples = self.prompt.examples(rows.articles, rows.summaries)
         optimizer = torch.optim.AdamW(
-            new.parameters(), lr=self.rate, weight_decay=self.weight_decay, fused=new.device.type == "cuda"
+            new.parameters(),
+            lr=self.rate,
+            weight_decay=self.weight_decay,
+            fused=new.device.type == "cuda",
         )
         total = self.epochs * math.ceil(len(examples) / self.batch)
-        with torch.random.fork_rng([new.device] if new.device.type == "cuda" else []):
-            torch.manual_seed(key.fold("dropout", process()[0]).integer())
+        number, _ = process()
+        with seeded(key.fold("dropout", number), new.device):
             for step, batch in enumerate(self._batches(key, len(examples))):
-                for group in optimizer.param_groups:
-                    group["lr"] = self.rate * self._share(step, total)
+                set_rate(optimizer, self.rate * self._relative_rate(step, total))
                 self._backward(new, [examples[i] for i in batch])
                 if self.clip is not None:
                     torch.nn.utils.clip_grad_norm_(new.parameters(), self.clip)
@@ -84,50 +110,75 @@ class FineTune:
         return new.eval()
 
     def _batches(self, key: Key, n: int) -> list[np.ndarray]:
-        orders = [key.fold("order", epoch).numpy().permutation(n) for epoch in range(self.epochs)]
-        return [order[start : start + self.batch] for order in orders for start in range(0, n, self.batch)]
+        """Return the numbers of the rows of each step."""
+        batches: list[np.ndarray] = []
+        for epoch in range(self.epochs):
+            order = key.fold("order", epoch).numpy().permutation(n)
+            batches += in_blocks(order, self.batch)
+        return batches
 
-    def _share(self, step: int, total: int) -> float:
+    def _relative_rate(self, step: int, total: int) -> float:
         """Rise over the warm-up, then fall from 1 to 0 as half a cosine."""
         rising = round(self.warmup * total)
         if step < rising:
             return (step + 1) / (rising + 1)
         return 0.5 * (1 + math.cos(math.pi * (step - rising) / (total - rising)))
 
-    def _backward(self, model: Any, examples: Sequence[tuple[list[int], int]]) -> None:
-        """Add the gradient of the batch's mean loss; its passes hold examples of about one length."""
-        examples = share(sorted(examples, key=lambda example: len(example[0])))
-        passes = [
-            tokens_and_targets(examples[start : start + self.micro], self.prompt.tokenizer.eos_token_id, self)
-            for start in range(0, len(examples), self.micro)
-        ]
-        scored = sum(gathered([int(mask.sum()) for _, _, mask in passes]))
-        for ids, seen, mask in passes:
+    def _backward(self, model: PreTrainedModel, examples: Sequence[Example]) -> None:
+        """Add the gradient of the batch's mean loss, pass by pass."""
+        passes = self._passes(examples)
+        scored = sum(gathered([int(each.scored.sum()) for each in passes]))
+        for each in passes:
             with torch.autocast(model.device.type, torch.bfloat16, enabled=self.bf16):
-                losses = token_losses(model, ids.to(model.device), seen.to(model.device), mask.to(model.device))
+                losses = token_losses(model, *each.to(model.device))
             (losses.sum() / max(scored, 1)).backward()
         sum_gradients(model.parameters())
 
+    def _passes(self, examples: Sequence[Example]) -> list[Padded]:
+        """Return this process's part of a batch; a pass has examples of about one length."""
+        order = own_part(shortest_first([ids for ids, _ in examples]))
+        passes: list[Padded] = []
+        for block in in_blocks(order, self.micro):
+            some = [examples[i] for i in block]
+            passes.append(
+                padded(
+                    some,
+                    self.prompt.end,
+                    on_prompt=self.loss_on_prompt,
+                    on_padding=self.loss_on_padding,
+                )
+            )
+        return passes
 
-def tokens_and_targets(
-    examples: Sequence[tuple[list[int], int]], end: int, how: FineTune | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return tokens padded on the right, which of them are read, and which carry loss; shape (n, longest) each."""
-    longest = max(len(ids) for ids, _ in examples)
-    tokens = torch.full((len(examples), longest), end)
-    seen = torch.zeros((len(examples), longest), dtype=torch.long)
-    scored = torch.zeros((len(examples), longest), dtype=torch.bool)
-    for row, (ids, start) in enumerate(examples):
-        tokens[row, : len(ids)] = torch.tensor(ids)
-        seen[row, : len(ids)] = 1
-        first = 1 if how is not None and how.loss_on_prompt else start
-        scored[row, first : None if how is not None and how.loss_on_padding else len(ids)] = True
-    return tokens, seen, scored
 
+def token_losses(model: PreTrainedModel, tokens: Tensor, seen: Tensor, scored: Tensor) -> Tensor:
+    """Return the loss of every scored token, in nats, shape (number of them,).
 
-def token_losses(model: Any, tokens: Tensor, seen: Tensor, scored: Tensor) -> Tensor:
-    """Return the loss of every scored token, in nats; logits are made for those alone, not for the whole text."""
+    Logits are computed for these tokens alone, and not for the whole text.
+
+    model: a causal language model.
+    tokens, seen, scored: see `Padded`, shape (n, longest) each.
+    """
     hidden = model.base_model(input_ids=tokens, attention_mask=seen).last_hidden_state
-    before = hidden[:, :-1][scored[:, 1:]]  # what stands before a token is what it is foretold from
-    logits = model.get_output_embeddings()(before)
+    before = hidden[:, :-1][scored[:, 1:]]  # the hidden state before a token predicts that token
+    head: Any = model.get_output_embeddings()
+    logits = head(before)
     return F.cross_entropy(logits.float(), tokens[:, 1:][scored[:, 1:]], reduction="none")
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give all weights of an optimizer one learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+@contextmanager
+def seeded(key: Key, device: torch.device) -> Iterator[None]:
+    """Seed torch's global generator, and put it back as it was.
+
+    New weights and dropout draw from it.
+    """
+    gpus = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(gpus):
+        torch.manual_seed(key.integer())
+        yield

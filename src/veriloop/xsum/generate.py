@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,26 +13,40 @@ from torch import Tensor
 
 from veriloop.core import Key
 from veriloop.core.batch import check_count
-from veriloop.xsum.processes import gathered, share
+from veriloop.xsum.padding import in_blocks, shortest_first
+from veriloop.xsum.processes import gathered, own_part
 from veriloop.xsum.prompt import Prompt
 from veriloop.xsum.rows import Summaries
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, kw_only=True)
 class Generate:
-    """Write summaries of `articles`, `candidates` for each: `(key, model, n) -> Summaries`, the first n of them.
+    """Write summaries of articles: `(key, model, n) -> Summaries`, the first n candidates.
 
-    temperature: None writes the likeliest token (greedy); else tokens are drawn from the model's distribution,
-        sharpened below 1. top_p: draw among the likeliest tokens that make up this share.
-    batch: prompts decoded at once, sorted by length. In float32 no summary depends on it: every row has random
-        numbers of its own.
-    bf16: write by a copy of the model with weights in bfloat16.
+    If there are several processes (see `process`), each writes its part, and all return the whole.
 
-    Of several processes (see `process`) each writes its share, and all return the whole.
+    articles: what is summarised.
+    prompt: makes tokens of articles, and texts of tokens.
+    candidates: how many summaries of each article.
+    temperature: above 0; tokens are drawn from the model's distribution, which a value below 1
+        sharpens. None writes the likeliest token (greedy).
+    top_p: in (0, 1]; tokens are drawn among the likeliest ones that have this share together.
+    batch: prompts decoded at once, sorted by length. In float32 no summary depends on it, because
+        every row has its own random numbers.
+    bf16: write with a copy of the model that has its weights in bfloat16.
 
     Raises:
-        ValueError: if several greedy candidates are asked for, which would all be the same, or a `top_p` that
-            greedy decoding would ignore.
+        ValueError: if a value is out of its range. Also if there is no temperature and there are
+            several candidates, which would be the same, or a `top_p`, which has no effect.
+
+    >>> from veriloop.xsum import reports, train_tokenizer
+    >>> pairs = reports(Key(0), 20)
+    >>> prompt = Prompt(train_tokenizer(list(pairs.articles), vocabulary=300))
+    >>> len(Generate(articles=pairs, prompt=prompt, temperature=1.0, candidates=3))
+    60
     """
 
     articles: Summaries
@@ -46,44 +60,64 @@ class Generate:
     def __post_init__(self) -> None:
         check_count("Generate.candidates", self.candidates)
         check_count("Generate.batch", self.batch)
-        if self.temperature is None and (self.candidates > 1 or self.top_p != 1):
-            what = "several candidates would be the same" if self.candidates > 1 else "top_p has no effect"
-            raise ValueError(f"Generate decodes greedily, so {what}; give a temperature, or leave that out")
-        if self.temperature is not None and not 0 < self.temperature < float("inf"):
-            raise ValueError(f"Generate.temperature must be above 0 and finite, or None, got {self.temperature}")
+        if self.temperature is None:
+            self._check_greedy()
+        elif not 0 < self.temperature < float("inf"):
+            raise ValueError(
+                f"Generate.temperature must be above 0 and finite, or None, got {self.temperature}"
+            )
         if not 0 < self.top_p <= 1:
             raise ValueError(f"Generate.top_p must be in (0, 1], got {self.top_p}")
+
+    def _check_greedy(self) -> None:
+        """Refuse settings that have no effect without a temperature."""
+        if self.candidates > 1:
+            raise ValueError(
+                "Generate decodes greedily, so several candidates would be the same; "
+                "give a temperature, or candidates=1"
+            )
+        if self.top_p != 1:
+            raise ValueError(
+                "Generate decodes greedily, so top_p has no effect; "
+                "give a temperature, or leave out top_p"
+            )
 
     def __len__(self) -> int:
         return self.candidates * len(self.articles)
 
-    def __call__(self, key: Key, model: Any, n: int) -> Summaries:
+    def __call__(self, key: Key, model: PreTrainedModel, n: int) -> Summaries:
         rows = self._rows(n)
         prompts = self.prompt.prompts(rows.articles)
-        # One uniform number a token and row: what a row draws depends on no other row.
+        # One uniform number for each token and row: what a row draws depends on no other row.
         uniform = key.numpy().random((n, self.prompt.summary_tokens))
-        written = np.empty(n, dtype=object)
-        model = _in_bf16(model) if self.bf16 else model
-        order = share(np.argsort([len(prompt) for prompt in prompts], kind="stable")[::-1])
-        for start in range(0, len(order), self.batch):
-            these = order[start : start + self.batch]
-            written_here = self._write(model, [prompts[i] for i in these], uniform[these])
-            for row, new in zip(these, written_here, strict=True):
-                written[row] = self.prompt.read(prompts[row], new)
-        for row, summary in gathered([(row, written[row]) for row in order]):
-            written[row] = summary
-        return Summaries(rows.articles, rows.references, written, rows.prompts)
+        if self.bf16:
+            model = _in_bf16(model)
+        longest_first = shortest_first(prompts)[::-1]
+        own: list[tuple[int, str]] = []
+        for block in in_blocks(own_part(longest_first), self.batch):
+            new = self._write(model, [prompts[row] for row in block], uniform[block])
+            for row, tokens in zip(block, new, strict=True):
+                own.append((row, self.prompt.read(prompts[row], tokens)))
+        summaries = np.empty(n, dtype=object)
+        for row, summary in gathered(own):
+            summaries[row] = summary
+        return Summaries(rows.articles, rows.references, summaries, rows.prompts)
 
     def _rows(self, n: int) -> Summaries:
         """Return the article of each of the first n candidates."""
         if n > len(self):
-            raise ValueError(f"{len(self)} candidates can be had, {self.candidates} of each article, {n} asked for")
+            raise ValueError(
+                f"Generate writes at most {len(self)} candidates, {self.candidates} of each "
+                f"article, got n = {n}; ask for fewer, or give more articles or candidates"
+            )
         return self.articles[np.arange(n) // self.candidates]
 
     @torch.inference_mode()
-    def _write(self, model: Any, prompts: Sequence[Sequence[int]], uniform: np.ndarray) -> list[list[int]]:
+    def _write(
+        self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], uniform: np.ndarray
+    ) -> list[list[int]]:
         """Return the new tokens of each prompt; a row that has ended leaves the batch."""
-        end = self.prompt.tokenizer.eos_token_id
+        end = self.prompt.end
         running = _Running(prompts, end, model.device)
         new: list[list[int]] = [[] for _ in prompts]
         for step in range(self.prompt.summary_tokens):
@@ -98,25 +132,28 @@ class Generate:
         return new
 
     def _choose(self, logits: Tensor, uniform: np.ndarray) -> Tensor:
+        """Return each row's next token, shape (rows,)."""
         if self.temperature is None:
             return logits.argmax(1)
-        shares, tokens = torch.softmax(logits.double() / self.temperature, dim=1).sort(dim=1, descending=True)
+        shares = torch.softmax(logits.double() / self.temperature, dim=1)
+        shares, tokens = shares.sort(dim=1, descending=True)
         upto = shares.cumsum(1)
-        # A token counts if those before it make up less than `top_p`: the likeliest always does.
-        total = torch.where(upto - shares < self.top_p, upto, 0).max(1, keepdim=True).values
+        # A token counts if those before it have less than `top_p`: the likeliest always does.
+        counted = torch.where(upto - shares < self.top_p, upto, 0)
+        total = counted.max(1, keepdim=True).values
         target = torch.from_numpy(uniform).to(logits.device)[:, None] * total
         place = torch.searchsorted(upto, target, right=True).clamp(max=logits.shape[1] - 1)
         return tokens.gather(1, place).squeeze(1)
 
 
 class _Running:
-    """The rows that a model still writes: their last tokens, what they have seen, and the model's cache.
+    """The rows that a model still writes: their last tokens, what they have seen, and its cache.
 
     alive: the numbers of these rows among all prompts, shape (rows,).
     """
 
-    def __init__(self, prompts: Sequence[Sequence[int]], end: int, device: Any) -> None:
-        longest = max(map(len, prompts))
+    def __init__(self, prompts: Sequence[Sequence[int]], end: int, device: torch.device) -> None:
+        longest = max(len(prompt) for prompt in prompts)
         tokens = torch.full((len(prompts), longest), end)
         seen = torch.zeros((len(prompts), longest), dtype=torch.long)
         for row, prompt in enumerate(prompts):
@@ -129,7 +166,7 @@ class _Running:
         self._places = (self._seen.cumsum(1) - 1).clamp(min=0)
         self._cache: Any = None
 
-    def logits(self, model: Any) -> Tensor:
+    def logits(self, model: PreTrainedModel) -> Tensor:
         """Return the logits of each row's next token, shape (rows, vocabulary)."""
         output = model(
             input_ids=self._tokens,
@@ -152,7 +189,12 @@ class _Running:
             self.alive = self.alive[going.cpu().numpy()]
 
 
-def _in_bf16(model: Any) -> Any:
-    """Return a copy with weights, tied ones once, in bfloat16; buffers (rotary frequencies) stay as they are."""
-    weights = {id(each): torch.nn.Parameter(each.detach().bfloat16(), False) for each in model.parameters()}
+def _in_bf16(model: PreTrainedModel) -> PreTrainedModel:
+    """Return a copy with its weights in bfloat16, tied ones once.
+
+    Buffers (rotary frequencies) stay as they are.
+    """
+    weights: dict[int, Any] = {}
+    for each in model.parameters():
+        weights[id(each)] = torch.nn.Parameter(each.detach().bfloat16(), False)
     return copy.deepcopy(model, weights)

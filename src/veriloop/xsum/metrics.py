@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,63 +13,114 @@ from veriloop.core import Key
 from veriloop.xsum.embedded import facts_right
 from veriloop.xsum.generate import Generate
 from veriloop.xsum.prompt import Prompt
-from veriloop.xsum.rows import Summaries
-from veriloop.xsum.verifiers import KINDS, LogLikelihood, copying, grams, repetition, rouge
+from veriloop.xsum.rows import Strings, Summaries
+from veriloop.xsum.verifiers import VARIANTS, LogLikelihood, copying, grams, repetition, rouge
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """Measure a model on articles with references: `(key, model) -> named numbers`.
+    """Measure a model on articles with references: `(key, model) -> numbers by name`.
 
-    `rouge1`, `rouge2`, `rougeL`: mean F1, each with the ends of its 95 % bootstrap interval over articles,
-    `rouge1_low`, `rouge1_high`, ... Then of its summaries: `words`, the mean length; `types`, how many different
-    words they use; `distinct1` and `distinct2`, different over all n-grams; `repetition` and `copying`, see the
-    verifiers; `empty` and `truncated`, the shares without a word and without an end. `perplexity` of the references
-    and `perplexity_own` of its own summaries, by token. Where the articles are the embedded reports (`facts`), also
-    what is right and how much of the corpus is left, see `facts_right`.
+    - `rouge1`, `rouge2`, `rougeL`: the mean F1, and the ends of its 95 % bootstrap interval over
+      articles, `rouge1_low`, `rouge1_high`, and so on.
+    - `words`: the mean number of words of a summary.
+    - `types`: how many different words all summaries use.
+    - `distinct1`, `distinct2`: different over all n-grams.
+    - `repetition`, `copying`: means; see the functions of these names.
+    - `empty`, `truncated`: the shares without a word and without an end.
+    - `perplexity`, `perplexity_own`: of the references and of its own summaries, by token.
+    - with `facts`, those of `facts_right` too.
 
     generate: how summaries are written; its articles are those measured on.
+    facts: whether the articles are embedded reports.
+    resamples: of the bootstrap.
+
+    >>> from veriloop.xsum import reports, train_tokenizer
+    >>> pairs = reports(Key(0), 20)
+    >>> prompt = Prompt(train_tokenizer(list(pairs.articles), vocabulary=300))
+    >>> Measure(generate=Generate(articles=pairs, prompt=prompt), facts=True).resamples
+    1000
     """
 
     generate: Generate
     facts: bool = False
     resamples: int = 1000
 
-    def __call__(self, key: Key, model: Any) -> Mapping[str, float]:
-        generate = self.generate
-        rows = generate(key.fold("generate"), model, len(generate))
+    def __call__(self, key: Key, model: PreTrainedModel) -> Mapping[str, float]:
+        rows = self.generate(key.fold("generate"), model, len(self.generate))
+        references = replace(rows, summaries=rows.references)
+        named = {
+            **self._quality(key, rows),
+            **language(rows, self.generate.prompt),
+            "perplexity": self._perplexity(key, model, references),
+            "perplexity_own": self._perplexity(key, model, rows),
+        }
+        if self.facts:
+            named |= facts_right(rows.summaries, rows.references)
+        return named
+
+    def _quality(self, key: Key, rows: Summaries) -> dict[str, float]:
+        """Return each ROUGE and the ends of its interval."""
         named: dict[str, float] = {}
-        for kind in KINDS:
-            scores = rouge(kind, rows.references, rows.summaries)
-            named[kind] = float(scores.mean())
-            named[f"{kind}_low"], named[f"{kind}_high"] = bootstrap(key.fold("bootstrap"), scores, self.resamples)
-        named |= language(rows, generate.prompt)
-        for name, shown in (("", replace(rows, summaries=rows.references)), ("_own", rows)):
-            likelihood = LogLikelihood(model, generate.prompt, cut=0.0, batch=generate.batch)
-            named[f"perplexity{name}"] = math.exp(-likelihood(key, shown).mean())
-        return {**named, **facts_right(rows.summaries, rows.references)} if self.facts else named
+        for variant in VARIANTS:
+            scores = rouge(variant, rows.references, rows.summaries)
+            low, high = bootstrap(key.fold("bootstrap"), scores, self.resamples)
+            named[variant] = float(scores.mean())
+            named[f"{variant}_low"] = low
+            named[f"{variant}_high"] = high
+        return named
+
+    def _perplexity(self, key: Key, model: PreTrainedModel, rows: Summaries) -> float:
+        likelihood = LogLikelihood(model, self.generate.prompt, cut=0.0, batch=self.generate.batch)
+        return math.exp(-likelihood(key, rows).mean())
 
 
 def language(rows: Summaries, prompt: Prompt) -> dict[str, float]:
     """Return lengths, variety and defects of summaries; see `Measure`."""
-    lengths = [len(summary.split()) for summary in rows.summaries]
-    tokens = prompt.tokenizer([f" {s}" for s in rows.summaries], add_special_tokens=False)["input_ids"]
-    pairs = list(zip(rows.articles, rows.summaries, strict=True))
-    ones, twos = ([gram for summary in rows.summaries for gram in grams(summary, n)] for n in (1, 2))
+    lengths = np.array([len(summary.split()) for summary in rows.summaries])
+    pairs = zip(rows.articles, rows.summaries, strict=True)
+    texts = [f" {summary}" for summary in rows.summaries]
+    tokens = prompt.tokenizer(texts, add_special_tokens=False)["input_ids"]
+    ones = _all_grams(rows.summaries, 1)
+    twos = _all_grams(rows.summaries, 2)
+    repeated = [repetition(summary) for summary in rows.summaries]
+    copied = [copying(article, summary) for article, summary in pairs]
+    cut = [len(ids) >= prompt.summary_tokens for ids in tokens]
     return {
-        "words": float(np.mean(lengths)),
+        "words": float(lengths.mean()),
         "types": len(set(ones)),
         "distinct1": len(set(ones)) / max(len(ones), 1),
         "distinct2": len(set(twos)) / max(len(twos), 1),
-        "repetition": float(np.mean([repetition(summary) for _, summary in pairs])),
-        "copying": float(np.mean([copying(article, summary) for article, summary in pairs])),
-        "empty": float(np.mean([not n for n in lengths])),
-        "truncated": float(np.mean([len(ids) >= prompt.summary_tokens for ids in tokens])),
+        "repetition": float(np.mean(repeated)),
+        "copying": float(np.mean(copied)),
+        "empty": float((lengths == 0).mean()),
+        "truncated": float(np.mean(cut)),
     }
 
 
+def _all_grams(texts: Strings, n: int) -> list[tuple[str, ...]]:
+    """Return the word n-grams of all texts, repeated ones too."""
+    found: list[tuple[str, ...]] = []
+    for text in texts:
+        found += grams(text, n)
+    return found
+
+
 def bootstrap(key: Key, sample: np.ndarray, resamples: int = 1000) -> tuple[float, float]:
-    """Return the ends of the 95 % percentile interval of the mean, over rows drawn with replacement."""
+    """Return the ends of the 95 % percentile interval of a mean, by the bootstrap.
+
+    key: draws the rows of each resample, with replacement.
+    sample: numbers, shape (n,).
+    resamples: how many.
+
+    >>> low, high = bootstrap(Key(0), np.arange(100.0))
+    >>> low < 49.5 < high
+    True
+    """
     picks = key.numpy().integers(len(sample), size=(resamples, len(sample)))
-    low, high = np.quantile(sample[picks].mean(axis=1), [0.025, 0.975])
+    means = sample[picks].mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from veriloop.core import EachRound, Key, Loop, State
-from veriloop.core.parts import Filter, Measure, Pool
+from veriloop.core.candidates import Candidates
+from veriloop.core.parts import Filter, Groups, Mask, Measure, Pool, Scores
 from veriloop.core.verdict import Verifier
 from veriloop.filters import TopFraction
 from veriloop.store import load_state, save_state
@@ -21,26 +22,53 @@ from veriloop.xsum.generate import Generate
 from veriloop.xsum.rows import Summaries
 from veriloop.xsum.verifiers import rouge
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """The paper's setting: a model fitted to some real pairs, then round after round to summaries of its own.
+    """The summaries setting: a model is fitted to some real pairs, then every round to its own.
 
-    base: the model before any summary.
-    initial: the real pairs that it is first fitted to, by `first`.
+    base: the model before it has seen any summary. None is for a `Problem` whose start exists.
+    initial: the real pairs that the first model is fitted to.
     generate: writes candidates for all articles every round.
-    refit: how each later model is fitted.
-    keep: share of the candidates that a round keeps.
-    measure: (key, model) -> named numbers. pool: the data policy, by default the newest rows alone.
+    first: how the first model is fitted.
+    refit: how every later model is fitted.
+    keep: share of the candidates that a round keeps, in (0, 1].
+    measure: (key, model) -> numbers by name; None measures nothing.
+    pool: the data policy; None fits to the newest rows alone.
+    device: where `load` puts a model.
+
+    Raises:
+        ValueError: if `keep` is out of its range.
+
+    >>> from veriloop import run
+    >>> from veriloop.xsum import Pretraining, Prompt, pretrained, reports
+    >>> import tempfile
+    >>> tiny = Pretraining(steps=1, batch=1, vocabulary=300, hidden=8, layers=1, heads=2, inner=8)
+    >>> base, tokenizer = pretrained(tiny, folder=Path(tempfile.mkdtemp()))
+    >>> prompt = Prompt(tokenizer, tokens=40, summary_tokens=4)
+    >>> pairs = reports(Key(0), 8)
+    >>> generate = Generate(articles=pairs, prompt=prompt)
+    >>> tune = FineTune(prompt=prompt)
+    >>> problem = Problem(
+    ...     base=base, initial=pairs[:4], generate=generate, first=tune, refit=tune, keep=0.5
+    ... )
+    >>> start = problem.start(Key(0))
+    >>> for state, record in run(problem.loop(), Key(0), start, [problem.size(kept=4)]):
+    ...     print(record.round, record.candidates, record.kept)
+    0 0 0
+    1 8 4
     """
 
-    base: Any
+    base: PreTrainedModel | None
     initial: Summaries
     generate: Generate
     first: FineTune
     refit: FineTune
     keep: float = 0.1
-    measure: Measure[Any] | None = None
+    measure: Measure[PreTrainedModel] | None = None
     pool: Pool[Summaries] | None = None
     device: str = "cpu"
 
@@ -48,24 +76,31 @@ class Problem:
         if not 0 < self.keep <= 1:
             raise ValueError(f"Problem.keep must be in (0, 1], got {self.keep}")
 
-    def start(self, key: Key) -> State[Any]:
-        """Return the start: a model fitted to the initial pairs, which pools find in `past`."""
-        return State(self.first(key.fold("first"), self.base, self.initial), past=(self.initial,))
+    def start(self, key: Key) -> State[PreTrainedModel]:
+        """Return the start: a model fitted to the initial pairs, which pools find in `past`.
+
+        Raises:
+            ValueError: if there is no base.
+        """
+        if self.base is None:
+            raise ValueError("Problem.start needs a base, got None; give the model to start from")
+        model = self.first(key.fold("first"), self.base, self.initial)
+        return State(model, past=(self.initial,))
 
     def loop(
         self,
         *,
         verify: Verifier | EachRound[Verifier] | None = None,
         filter: Filter | EachRound[Filter] | None = None,
-        group: Callable[[Summaries], np.ndarray] | None = None,
-    ) -> Loop[Any, Summaries]:
+        group: Callable[[Summaries], Groups] | None = None,
+    ) -> Loop[PreTrainedModel, Summaries]:
         """Return the loop; give it `self.size(kept)` candidates.
 
-        verify: for instance `RougeVerifier()`. None: no verifier, so the summaries kept are random ones. With one
-            key the arms share their random numbers.
+        verify: for instance `RougeVerifier()`. None keeps random summaries. With one key all arms
+            share their random numbers.
         filter: by default `TopFraction(keep)`.
-        group: rank within these groups, for instance `by_article` beside `TopCount(1)`, or `kinds`. None: all rows
-            are one group.
+        group: rank within these groups, for instance `by_article` beside `TopCount(1)`, or `kinds`.
+            None ranks all rows together.
         """
         if filter is None:
             filter = TopFraction(self.keep)
@@ -85,22 +120,40 @@ class Problem:
         """Return how many candidates a round writes to keep `kept` summaries."""
         return round(kept / self.keep)
 
-    def save(self, state: State[Any], folder: Path) -> None:
+    def save(self, state: State[PreTrainedModel], folder: Path) -> None:
         """Write a state into a folder: the model as transformers does, the rest as arrays."""
         save_state(state, folder, write_model)
 
-    def load(self, folder: Path) -> State[Any]:
+    def load(self, folder: Path) -> State[PreTrainedModel]:
         """Read back what `save` wrote, onto `device`."""
         return load_state(folder, partial(read_model, device=self.device))
 
 
-def by_article(rows: Summaries) -> np.ndarray:
-    """Return the number of each row's article, shape (n,): the group of the candidates of one article."""
+def by_article(rows: Summaries) -> Groups:
+    """Return the number of each row's article, shape (n,): the candidates of one are a group.
+
+    rows: the candidates.
+
+    >>> by_article(Summaries.of(["Rain."] * 3, ["-"] * 3, prompts=[0, 0, 1]))
+    array([0, 0, 1])
+    """
     return rows.prompts
 
 
-def observe(key: Key, batch: Any, scores: np.ndarray, mask: np.ndarray) -> Mapping[str, float]:
-    """Return the ROUGE-1 of all candidates and of those kept, and the mean length of the kept."""
+def observe(
+    key: Key, batch: Summaries | Candidates[Summaries], scores: Scores, mask: Mask
+) -> Mapping[str, float]:
+    """Return the mean ROUGE-1 of all candidates and of those kept, and the mean words of the kept.
+
+    key: not used.
+    batch: the candidates.
+    scores: not used.
+    mask: which rows are kept, booleans, shape (n,).
+
+    >>> rows = Summaries.of(["-"] * 2, ["Rain fell."] * 2, ["Rain fell.", "Snow."])
+    >>> observe(Key(0), rows, np.zeros(2), np.array([True, False]))
+    {'candidates_rouge1': 0.5, 'kept_rouge1': 1.0, 'kept_words': 2.0}
+    """
     rows = batch[np.ones(len(batch), dtype=bool)]
     quality = rouge("rouge1", rows.references, rows.summaries)
     lengths = [len(summary.split()) for summary in rows.summaries[mask]]
@@ -112,13 +165,13 @@ def observe(key: Key, batch: Any, scores: np.ndarray, mask: np.ndarray) -> Mappi
 
 
 @quietly()
-def write_model(model: Any, folder: Path) -> None:
+def write_model(model: PreTrainedModel, folder: Path) -> None:
     """Write a model as safetensors and JSON, by transformers."""
     model.save_pretrained(folder / "model")
 
 
 @quietly()
-def read_model(folder: Path, device: str = "cpu") -> Any:
+def read_model(folder: Path, device: str = "cpu") -> PreTrainedModel:
     """Read back what `write_model` wrote."""
     from transformers import AutoModelForCausalLM
 

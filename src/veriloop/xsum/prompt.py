@@ -4,28 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from veriloop.core.batch import check_count
+from veriloop.xsum.padding import Example
 from veriloop.xsum.rows import Strings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 
 @dataclass(frozen=True)
 class Prompt:
-    r"""The task put into words: `before`, the article, `after`, and then the summary and the end token.
+    r"""The task in words: `before`, the article, `after`, and then the summary and the end token.
 
     tokenizer: a fast tokenizer of transformers with an end token.
-    tokens: the most tokens of a prompt. A longer article is cut at its end; `before` and `after` never are.
-    summary_tokens: the most tokens of a summary, the end token among them.
-    right_truncation: as published, cut the whole text at its end: a long article loses the cue, and its summary.
-    string_replace: as published, decode all tokens and take the prompt out as text: one that was cut is not found
-        in it, and stays.
+    before, after: the words around the article; they are never cut.
+    tokens: the largest number of tokens of a prompt; a longer article is cut at its end.
+    summary_tokens: the largest number of tokens of a summary, with the end token.
+    right_truncation: cut the whole text at its end, as in the published code. A long article then
+        loses the cue and its summary.
+    string_replace: decode all tokens and remove the prompt as text, as in the published code. A
+        prompt that was cut is not found, and stays in the summary.
 
     Raises:
         ValueError: if the tokenizer has no end token, or `tokens` leave no room for an article.
+
+    >>> from veriloop.xsum import train_tokenizer
+    >>> tokenizer = train_tokenizer(["Article: Rain fell.\n\nSummary: Rain."] * 9, vocabulary=300)
+    >>> prompt = Prompt(tokenizer, tokens=60)
+    >>> (ids,) = prompt.prompts(["Rain fell."])
+    >>> tokenizer.decode(ids)
+    'Article: Rain fell.\n\nSummary:'
     """
 
-    tokenizer: Any
+    tokenizer: PreTrainedTokenizerFast
     before: str = "Article: "
     after: str = "\n\nSummary:"
     tokens: int = 256
@@ -37,57 +50,90 @@ class Prompt:
         check_count("Prompt.tokens", self.tokens)
         check_count("Prompt.summary_tokens", self.summary_tokens)
         if self.tokenizer.eos_token_id is None:
-            raise ValueError("the tokenizer has no end token, so no summary would end; give it an eos_token")
-        if self._room < 1:
             raise ValueError(
-                f"Prompt.tokens must be above the {self.tokens - self._room} tokens around the article, "
+                "the tokenizer has no end token, so no summary would end; give it an eos_token"
+            )
+        room = self._room
+        if room < 1:
+            raise ValueError(
+                f"Prompt.tokens must be above the {self.tokens - room} tokens around the article, "
                 f"got {self.tokens}"
             )
+
+    @property
+    def end(self) -> int:
+        """The end token."""
+        end: Any = self.tokenizer.eos_token_id
+        return end
 
     def prompts(self, articles: Strings) -> list[list[int]]:
         """Return the tokens of each prompt."""
         if self.right_truncation:
-            return [ids[: self.tokens] for ids in self._ids([self._text(article) for article in articles])]
-        (head, tail), texts = self._frame, self._ids(articles)
-        return [[*head, *ids[: self._room], *tail] for ids in texts]
+            whole = self._ids([self._text(article) for article in articles])
+            return [ids[: self.tokens] for ids in whole]
+        head, tail = self._frame
+        room = self._room
+        return [[*head, *ids[:room], *tail] for ids in self._ids(articles)]
 
-    def examples(self, articles: Strings, summaries: Strings) -> list[tuple[list[int], int]]:
-        """Return, for each pair, all its tokens and where its summary begins."""
-        prompts = self.prompts(articles)
+    def examples(self, articles: Strings, summaries: Strings) -> list[Example]:
+        """Return, for each pair, all its tokens and the place where its summary begins."""
         if self.right_truncation:
-            texts = [f"{self._text(a)} {s}" for a, s in zip(articles, summaries, strict=True)]
-            return [
-                (ids[: self.tokens], min(len(prompt), self.tokens))
-                for ids, prompt in zip(self._ids(texts), prompts, strict=True)
-            ]
+            return self._cut_examples(articles, summaries)
+        prompts = self.prompts(articles)
         answers = self._ids([f" {summary}" for summary in summaries])
-        end = self.tokenizer.eos_token_id
-        return [
-            ([*prompt, *answer[: self.summary_tokens - 1], end], len(prompt))
-            for prompt, answer in zip(prompts, answers, strict=True)
-        ]
+        longest = self.summary_tokens - 1
+        examples: list[Example] = []
+        for prompt, answer in zip(prompts, answers, strict=True):
+            examples.append(([*prompt, *answer[:longest], self.end], len(prompt)))
+        return examples
+
+    def _cut_examples(self, articles: Strings, summaries: Strings) -> list[Example]:
+        """Return the examples of the published code, which cuts prompt and summary together."""
+        prompts = self.prompts(articles)
+        texts: list[str] = []
+        for article, summary in zip(articles, summaries, strict=True):
+            texts.append(f"{self._text(article)} {summary}")
+        examples: list[Example] = []
+        for prompt, ids in zip(prompts, self._ids(texts), strict=True):
+            examples.append((ids[: self.tokens], min(len(prompt), self.tokens)))
+        return examples
 
     def read(self, prompt: Sequence[int], new: Sequence[int]) -> str:
-        """Return the summary among the tokens that a model wrote after the prompt, up to its end token."""
-        end = self.tokenizer.eos_token_id
-        new = new[: new.index(end)] if end in new else new
-        if self.string_replace:
-            article = self.tokenizer.decode(prompt, skip_special_tokens=True)
-            whole = self.tokenizer.decode([*prompt, *new], skip_special_tokens=True)
-            return whole.replace(article, "").strip() if article.endswith(self.after) else whole.strip()
-        return self.tokenizer.decode(new, skip_special_tokens=True).strip()
+        """Return the summary that a model wrote, up to its end token.
+
+        prompt: the tokens that the model read.
+        new: the tokens that it wrote.
+        """
+        if self.end in new:
+            new = new[: new.index(self.end)]
+        if not self.string_replace:
+            return self._decode(new).strip()
+        article = self._decode(prompt)
+        whole = self._decode([*prompt, *new])
+        if article.endswith(self.after):
+            whole = whole.replace(article, "")
+        return whole.strip()
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        text: Any = self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        return text
 
     @property
     def _frame(self) -> tuple[list[int], list[int]]:
-        # Special tokens that the tokenizer puts first, as some do, are put there; an end token it adds is not.
-        end = self.tokenizer.eos_token_id
-        head = self.tokenizer(self.before)["input_ids"]
-        head = head[:-1] if head and head[-1] == end else head
+        """The tokens before and after the article.
+
+        Some tokenizers put special tokens first; these stay. An end token that they add does not.
+        """
+        head: Any = self.tokenizer(self.before)["input_ids"]
+        if head and head[-1] == self.end:
+            head = head[:-1]
         return head, self._ids([self.after])[0]
 
     @property
     def _room(self) -> int:
-        return self.tokens - sum(map(len, self._frame))
+        """How many tokens of an article fit into a prompt."""
+        head, tail = self._frame
+        return self.tokens - len(head) - len(tail)
 
     def _text(self, article: str) -> str:
         return f"{self.before}{article}{self.after}"
@@ -95,4 +141,5 @@ class Prompt:
     def _ids(self, texts: Strings) -> list[list[int]]:
         if not len(texts):
             return []
-        return self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        ids: Any = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        return ids

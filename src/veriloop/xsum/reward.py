@@ -1,4 +1,4 @@
-"""A reward model: a linear head on a frozen language model, fitted to scored summaries in closed form."""
+"""A reward model: a linear head on a frozen language model, fitted to scored summaries."""
 
 from __future__ import annotations
 
@@ -6,36 +6,64 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
 from veriloop.core import Key
 from veriloop.core.batch import check_count
-from veriloop.xsum.finetune import tokens_and_targets
+from veriloop.core.parts import Scores
+from veriloop.xsum.padding import padded_blocks
 from veriloop.xsum.prompt import Prompt
 from veriloop.xsum.rows import Summaries
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 PENALTIES = tuple(10.0**power for power in range(-9, 2))
-SETTINGS = ("before", "after", "tokens", "summary_tokens", "right_truncation", "string_replace")
+NUMBERS = ("bias", "cut", "batch", "error", "spread")
+SETTINGS = (
+    "before",
+    "after",
+    "tokens",
+    "summary_tokens",
+    "right_truncation",
+    "string_replace",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reward:
-    r"""Score a summary by what a linear head reads from a frozen model at the summary's last token, less `cut`.
+    r"""Score a summary by a linear head on a frozen model, less `cut`; `fit_reward` makes one.
 
     .. math:: w^\top h(\text{prompt}, \text{summary}) + b - c
 
-    with h the last hidden state at the end token; made by `fit_reward`.
+    with h the last hidden state at the end token.
 
-    model: frozen, whatever the loop's is. weights: shape (hidden size,). bias, cut: numbers.
-    batch: rows in one pass; in float32 no score depends on it but for rounding.
-    error: of the fit, the root mean square of its leave-one-article-out errors, beside the targets' deviation
-        `spread`: a head that knows nothing has them equal.
+    model: a language model that stays as it is, whatever the loop's does.
+    prompt: makes tokens of articles and summaries.
+    weights: shape (hidden size,).
+    bias: a number, in the unit of the targets.
+    cut: a summary is accepted if its predicted target is at least this.
+    batch: rows in one pass. In float32 it changes a score by rounding only.
+    error: the root mean square of the errors on articles left out of the fit.
+    spread: the standard deviation of the targets. A head that knows nothing has an `error` of this
+        size.
+
+    Raises:
+        ValueError: if `batch` is not at least 1.
+
+    >>> from veriloop.xsum import Pretraining, pretrained, reports
+    >>> import tempfile
+    >>> tiny = Pretraining(steps=1, batch=1, vocabulary=300, hidden=8, layers=1, heads=2, inner=8)
+    >>> model, tokenizer = pretrained(tiny, folder=Path(tempfile.mkdtemp()))
+    >>> constant = Reward(model=model, prompt=Prompt(tokenizer), weights=np.zeros(8), bias=0.75)
+    >>> constant(Key(0), reports(Key(0), 2))
+    array([0.75, 0.75])
     """
 
-    model: Any
+    model: PreTrainedModel
     prompt: Prompt
     weights: np.ndarray
     bias: float
@@ -47,109 +75,188 @@ class Reward:
     def __post_init__(self) -> None:
         check_count("Reward.batch", self.batch)
 
-    def __call__(self, key: Key, rows: Summaries) -> np.ndarray:
-        return features(self.model, self.prompt, rows, self.batch) @ self.weights + self.bias - self.cut
+    def __call__(self, key: Key, rows: Summaries) -> Scores:
+        hidden = features(self.model, self.prompt, rows, self.batch)
+        return hidden @ self.weights + self.bias - self.cut
 
 
 def fit_reward(
-    model: Any,
+    model: PreTrainedModel,
     prompt: Prompt,
     rows: Summaries,
     targets: Sequence[float] | np.ndarray,
     *,
     cut: float = 0.0,
-    penalties: Sequence[float] = PENALTIES,
     batch: int = 16,
 ) -> Reward:
-    r"""Return the `Reward` whose head predicts `targets`, shape (n,), from `rows` best: ridge regression.
+    r"""Return the `Reward` whose head predicts `targets` best, by ridge regression.
 
-    .. math:: \min_{w, b} \sum_i (y_i - w^\top h_i - b)^2 + \lambda s^2 |w|^2
+    Nothing is random; see `fit_head` for the equations.
 
-    with s the largest singular value of the centred features, h the hidden state of `Reward`. Of the `penalties`
-    that :math:`\lambda` is taken which has the least error on articles left out. With H the matrix that makes
-    predictions of targets and r the residuals, the errors on the rows B of an article are
-    :math:`(I - H_{BB})^{-1} r_B`, exactly as if the head were fitted again without them. Nothing is random.
+    model: gives the features, and stays as it is.
+    prompt: makes tokens of articles and summaries.
+    rows: n summaries of at least two articles.
+    targets: what is to be predicted, finite, shape (n,); for instance their ROUGE.
+    cut: see `Reward`, in the unit of the targets.
+    batch: rows in one pass.
 
     Raises:
-        ValueError: if there is not one finite target a row, a penalty is not above 0, or there is but one article.
+        ValueError: if there is not one finite target for each row, or only one article.
+
+    >>> from veriloop.xsum import Pretraining, pretrained, reports
+    >>> import tempfile
+    >>> tiny = Pretraining(steps=1, batch=1, vocabulary=300, hidden=8, layers=1, heads=2, inner=8)
+    >>> model, tokenizer = pretrained(tiny, folder=Path(tempfile.mkdtemp()))
+    >>> pairs = reports(Key(0), 20)
+    >>> reward = fit_reward(model, Prompt(tokenizer), pairs, targets=np.linspace(0, 1, 20))
+    >>> reward(Key(0), pairs).shape, reward.weights.shape
+    ((20,), (8,))
     """
     targets = np.asarray(targets, dtype=float)
     if targets.shape != (len(rows),) or not np.isfinite(targets).all():
         raise ValueError(
-            f"fit_reward needs one finite target for each of the {len(rows)} rows, got {targets!r:.80}"
+            f"fit_reward needs one finite target for each of the {len(rows)} rows, "
+            f"got {targets!r:.80}"
         )
-    if not len(penalties) or min(penalties) <= 0:
-        raise ValueError(f"fit_reward.penalties must be numbers above 0, at least one, got {tuple(penalties)}")
     articles = [np.flatnonzero(rows.prompts == article) for article in np.unique(rows.prompts)]
     if len(articles) < 2:
         raise ValueError(
-            f"fit_reward needs rows of at least two articles, got {len(articles)}; give more summaries"
+            f"fit_reward needs rows of at least two articles, got {len(articles)}; "
+            "give more summaries"
         )
-    hidden = features(model, prompt, rows, batch)
-    middle = hidden.mean(axis=0)
-    left, values, right = np.linalg.svd(hidden - middle, full_matrices=False)
-    parts = left.T @ targets
-
-    def left_out(shrunk: np.ndarray) -> np.ndarray:
-        residuals = targets - targets.mean() - left @ (shrunk * parts)
-        errors = np.empty_like(targets)
-        for own in articles:
-            seen = 1 / len(targets) + (left[own] * shrunk) @ left[own].T
-            errors[own] = np.linalg.solve(np.eye(len(own)) - seen, residuals[own])
-        return errors
-
-    best, error = np.zeros_like(values), np.inf
-    for penalty in penalties:
-        shrunk = values**2 / (values**2 + penalty * values[0] ** 2)
-        found = float(np.sqrt(np.mean(left_out(shrunk) ** 2)))
-        if found < error:
-            best, error = shrunk, found
-    weights = right.T @ np.divide(best * parts, values, out=np.zeros_like(values), where=best > 0)
+    head = fit_head(features(model, prompt, rows, batch), targets, articles)
     return Reward(
         model=model,
         prompt=prompt,
-        weights=weights,
-        bias=float(targets.mean() - middle @ weights),
+        weights=head.weights,
+        bias=head.bias,
         cut=cut,
         batch=batch,
-        error=error,
+        error=head.error,
         spread=float(targets.std()),
     )
 
 
+class Head(NamedTuple):
+    """A linear head; see `Reward`."""
+
+    weights: np.ndarray
+    bias: float
+    error: float
+
+
+def fit_head(
+    hidden: np.ndarray,
+    targets: np.ndarray,
+    articles: Sequence[np.ndarray],
+    penalties: Sequence[float] = PENALTIES,
+) -> Head:
+    r"""Return the linear head that predicts targets from features, by ridge regression.
+
+    .. math:: \min_{w, b} \sum_i (y_i - w^\top h_i - b)^2 + \lambda s^2 |w|^2
+
+    with s the largest singular value of the centred features. :math:`\lambda` is the penalty with
+    the least error on articles left out. With H the matrix that makes predictions of targets and r
+    the residuals, the errors on the rows B of an article are :math:`(I - H_{BB})^{-1} r_B`. That is
+    exact: the head need not be fitted again without them.
+
+    hidden: the features, shape (n, d).
+    targets: shape (n,).
+    articles: the numbers of the rows of each article.
+    penalties: the values tried for :math:`\lambda`, above 0.
+
+    >>> x = np.arange(6.0)[:, None]
+    >>> head = fit_head(x, 3 * x[:, 0] + 1, articles=[np.arange(3), np.arange(3, 6)])
+    >>> head.weights.round(3), round(head.bias, 3)
+    (array([3.]), 1.0)
+    """
+    middle = hidden.mean(axis=0)
+    left, values, right = np.linalg.svd(hidden - middle, full_matrices=False)
+    parts = left.T @ targets
+    best = np.zeros_like(values)
+    least = np.inf
+    for penalty in penalties:
+        shrunk = values**2 / (values**2 + penalty * values[0] ** 2)
+        residuals = targets - targets.mean() - left @ (shrunk * parts)
+        errors = _left_out(left, shrunk, residuals, articles)
+        error = float(np.sqrt(np.mean(errors**2)))
+        if error < least:
+            best = shrunk
+            least = error
+    scaled = np.divide(best * parts, values, out=np.zeros_like(values), where=best > 0)
+    weights = right.T @ scaled
+    return Head(weights, float(targets.mean() - middle @ weights), least)
+
+
+def _left_out(
+    left: np.ndarray, shrunk: np.ndarray, residuals: np.ndarray, articles: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Return the error on each row of a head fitted without its article, shape (n,)."""
+    errors = np.empty_like(residuals)
+    for own in articles:
+        block = 1 / len(residuals) + (left[own] * shrunk) @ left[own].T
+        errors[own] = np.linalg.solve(np.eye(len(own)) - block, residuals[own])
+    return errors
+
+
 @torch.inference_mode()
-def features(model: Any, prompt: Prompt, rows: Summaries, batch: int = 16) -> np.ndarray:
-    """Return the model's last hidden state at the last token of each summary, shape (n, hidden size), float64."""
-    examples = prompt.examples(rows.articles, rows.summaries)
-    order = np.argsort([len(ids) for ids, _ in examples], kind="stable")
+def features(
+    model: PreTrainedModel, prompt: Prompt, rows: Summaries, batch: int = 16
+) -> np.ndarray:
+    """Return the model's last hidden state at each summary's last token, in float64.
+
+    Its shape is (n, hidden size).
+    """
     found = np.empty((len(rows), model.config.hidden_size))
-    for start in range(0, len(rows), batch):
-        these = order[start : start + batch]
-        tokens, seen, _ = tokens_and_targets([examples[i] for i in these], prompt.tokenizer.eos_token_id)
+    for block, each in padded_blocks(prompt, rows, batch):
+        tokens, seen, _ = each.to(model.device)
         last = seen.sum(1) - 1  # padding stands on the right
-        inputs = {"input_ids": tokens.to(model.device), "attention_mask": seen.to(model.device)}
-        hidden = model.base_model(**inputs).last_hidden_state
-        found[these] = hidden[torch.arange(len(these)), last.to(model.device)].cpu().double()
+        output = model.base_model(input_ids=tokens, attention_mask=seen)
+        hidden = output.last_hidden_state
+        found[block] = hidden[torch.arange(len(block)), last].cpu().double()
     return found
 
 
 def save_reward(reward: Reward, folder: Path) -> None:
-    """Write all that a reward is made of, the frozen model and its tokenizer too, as safetensors and JSON."""
+    """Write a reward as safetensors and JSON, with its frozen model and its tokenizer.
+
+    reward: what is written.
+    folder: where; `load_reward` reads it.
+
+    >>> from veriloop.xsum import Pretraining, pretrained
+    >>> import tempfile
+    >>> tiny = Pretraining(steps=1, batch=1, vocabulary=300, hidden=8, layers=1, heads=2, inner=8)
+    >>> model, tokenizer = pretrained(tiny, folder=Path(tempfile.mkdtemp()))
+    >>> reward = Reward(model=model, prompt=Prompt(tokenizer), weights=np.zeros(8), bias=0.75)
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> save_reward(reward, folder)
+    >>> load_reward(folder).bias
+    0.75
+    """
     from safetensors.numpy import save_file
 
     reward.model.save_pretrained(folder)
     reward.prompt.tokenizer.save_pretrained(folder)
     save_file({"weights": reward.weights}, folder / "reward.safetensors")
-    numbers = {name: getattr(reward, name) for name in ("bias", "cut", "batch", "error", "spread")}
-    wording = {name: getattr(reward.prompt, name) for name in SETTINGS}
-    (folder / "reward.json").write_text(json.dumps({**numbers, "prompt": wording}, indent=1) + "\n")
+    about: dict[str, object] = {name: getattr(reward, name) for name in NUMBERS}
+    about["prompt"] = {name: getattr(reward.prompt, name) for name in SETTINGS}
+    (folder / "reward.json").write_text(json.dumps(about, indent=1) + "\n")
 
 
 def load_reward(folder: str | Path, *, device: str = "cpu") -> Reward:
-    """Read back what `save_reward` wrote: `--set 'verifier={call: "veriloop.xsum:load_reward", folder: DIR}'`.
+    """Read back what `save_reward` wrote.
+
+    In a script: `--set 'verifier={call: "veriloop.xsum:load_reward", folder: DIR}'`.
+
+    folder: where it was written.
+    device: where its model is put.
 
     Raises:
         ValueError: in one sentence, if the folder holds no reward.
+
+    >>> load_reward("nowhere")
+    Traceback (most recent call last):
+    ValueError: no reward.json in nowhere; name a folder that save_reward wrote
     """
     from safetensors.numpy import load_file
 
@@ -161,4 +268,5 @@ def load_reward(folder: str | Path, *, device: str = "cpu") -> Reward:
     about = json.loads((folder / "reward.json").read_text())
     model, tokenizer = load_base(str(folder), device=device)
     prompt = Prompt(tokenizer, **about.pop("prompt"))
-    return Reward(model=model, prompt=prompt, weights=load_file(folder / "reward.safetensors")["weights"], **about)
+    weights = load_file(folder / "reward.safetensors")["weights"]
+    return Reward(model=model, prompt=prompt, weights=weights, **about)

@@ -10,16 +10,18 @@ import numpy as np
 
 from veriloop.core import Columns
 
-Strings = Sequence[str] | np.ndarray  # str objects
+Strings = Sequence[str] | np.ndarray  # str objects, shape (n,)
 
 
 @dataclass(frozen=True)
 class Summaries(Columns):
-    """Articles, what a person wrote of each, and the summaries to be judged or learnt: that person's, or a model's.
+    """Articles, their references, and summaries to be judged or learnt; `Summaries.of` makes them.
 
-    articles, references, summaries: str objects, shape (n,).
-    prompts: int, shape (n,): which article of its set a row is of. Several candidates of one article share it;
-        articles that happen to be the same do not, and keep references of their own.
+    articles: str objects, shape (n,).
+    references: what a person wrote about each article, str objects, shape (n,).
+    summaries: that person's or a model's, str objects, shape (n,).
+    prompts: which article of its set a row belongs to, int, shape (n,). The candidates of one
+        article share the number. Two articles with the same text have different numbers.
 
     >>> pairs = Summaries.of(["Rain fell.", "It is dry."], ["Rain.", "No rain."])
     >>> pairs[[1]].summaries[0], len(Summaries.concatenate([pairs, pairs]))
@@ -39,18 +41,36 @@ class Summaries(Columns):
         summaries: Strings | None = None,
         prompts: Sequence[int] | np.ndarray | None = None,
     ) -> Self:
-        """Return rows of plain lists; without summaries these are the references, as in real data."""
+        """Return rows made from plain lists.
+
+        summaries: None takes the references, as in real data.
+        prompts: None numbers the articles in order.
+        """
+        if summaries is None:
+            summaries = references
+        if prompts is None:
+            prompts = np.arange(len(articles))
         return cls(
             articles=_column(articles),
             references=_column(references),
-            summaries=_column(references if summaries is None else summaries),
-            prompts=np.arange(len(articles)) if prompts is None else np.asarray(prompts, dtype=int),
+            summaries=_column(summaries),
+            prompts=np.asarray(prompts, dtype=int),
         )
 
 
 @dataclass(frozen=True)
 class Data:
-    """Real pairs to learn from, to look at between rounds, and to judge by once at the end."""
+    """Real pairs in three parts; `load` returns them.
+
+    name: what the pairs are called in a report.
+    train: pairs to learn from.
+    validation: pairs to look at between rounds.
+    test: pairs to judge by once, at the end.
+
+    >>> pairs = Summaries.of(["Rain fell.", "It is dry."], ["Rain.", "No rain."])
+    >>> len(Data("mine", train=pairs, validation=pairs[:1], test=pairs[1:]).test)
+    1
+    """
 
     name: str
     train: Summaries

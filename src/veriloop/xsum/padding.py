@@ -1,0 +1,101 @@
+"""Texts of many lengths as tensors: sorted by length, so that little is padded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from veriloop.xsum.prompt import Prompt
+    from veriloop.xsum.rows import Summaries
+
+Example = tuple[list[int], int]  # all tokens of a pair, and the place where its summary begins
+
+
+class Padded(NamedTuple):
+    """Texts padded on the right, as tensors of shape (n, longest).
+
+    tokens: int64.
+    seen: 1 for a token, 0 for padding, int64.
+    scored: True for a token that has a loss.
+    """
+
+    tokens: Tensor
+    seen: Tensor
+    scored: Tensor
+
+    def to(self, device: torch.device | str) -> Padded:
+        """Return the same on a device."""
+        return Padded(*(part.to(device) for part in self))
+
+
+def padded(
+    examples: Sequence[Example], end: int, *, on_prompt: bool = False, on_padding: bool = False
+) -> Padded:
+    """Return examples as tensors; the tokens of their summaries have a loss.
+
+    examples: at least one.
+    end: the token that fills up a text.
+    on_prompt: the tokens of the prompt have a loss too.
+    on_padding: the tokens that fill up a text have a loss too.
+
+    >>> padded([([5, 6, 7], 2), ([5, 8], 1)], end=0)
+    Padded(tokens=tensor([[5, 6, 7],
+            [5, 8, 0]]), seen=tensor([[1, 1, 1],
+            [1, 1, 0]]), scored=tensor([[False, False,  True],
+            [False,  True, False]]))
+    """
+    longest = max(len(ids) for ids, _ in examples)
+    shape = (len(examples), longest)
+    tokens = torch.full(shape, end)
+    seen = torch.zeros(shape, dtype=torch.long)
+    scored = torch.zeros(shape, dtype=torch.bool)
+    for row, (ids, start) in enumerate(examples):
+        first = start
+        stop = len(ids)
+        if on_prompt:
+            first = 1
+        if on_padding:
+            stop = longest
+        tokens[row, : len(ids)] = torch.tensor(ids)
+        seen[row, : len(ids)] = 1
+        scored[row, first:stop] = True
+    return Padded(tokens, seen, scored)
+
+
+def shortest_first(texts: Sequence[Sequence[int]]) -> np.ndarray:
+    """Return the numbers of the texts, the shortest first, shape (n,).
+
+    Texts of one length stay in order.
+
+    >>> shortest_first([[7, 7, 7], [7], [8]])
+    array([1, 2, 0])
+    """
+    return np.argsort([len(text) for text in texts], kind="stable")
+
+
+def in_blocks(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    """Cut rows into blocks of `size`; the last may be smaller.
+
+    >>> in_blocks(np.arange(5), 2)
+    [array([0, 1]), array([2, 3]), array([4])]
+    """
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def padded_blocks(
+    prompt: Prompt, rows: Summaries, size: int
+) -> Iterator[tuple[np.ndarray, Padded]]:
+    """Yield blocks of rows of about one length: their numbers, and their prompts with summaries.
+
+    prompt: makes tokens of articles and summaries.
+    size: rows in one block.
+    """
+    examples = prompt.examples(rows.articles, rows.summaries)
+    order = shortest_first([ids for ids, _ in examples])
+    for block in in_blocks(order, size):
+        yield block, padded([examples[i] for i in block], prompt.end)
