@@ -191,7 +191,7 @@ def learn(key, inputs, right, wrong):
     rows = torch.cat([inputs(right), inputs(wrong)])
     target = (torch.arange(len(rows)) < len(right)).float()
     draw = key.torch()
-    net = mnist.made(key, lambda: network(rows.shape[1]))
+    net = mnist.new_network(key, lambda: network(rows.shape[1]))
     optimizer = torch.optim.Adam(net.parameters(), 3e-3)
     for _ in range(250):
         some = torch.randint(len(rows), (256,), generator=draw)

@@ -265,7 +265,7 @@ def mnist():
 def mnist_verifiers():
     return {
         "Judge": lambda: mnist().Judge(
-            mnist().made(Key(1), lambda: mnist().Discriminator(conditional=True)).eval()
+            mnist().new_network(Key(1), lambda: mnist().Discriminator(conditional=True)).eval()
         ),
         "DigitOracle": lambda: mnist().DigitOracle(small_features()),
     }
@@ -274,7 +274,7 @@ def mnist_verifiers():
 def small_features():
     from veriloop.mnist.features import Classifier
 
-    return mnist().FeatureNet(mnist().made(Key(2), Classifier).eval(), 0.1, "made")
+    return mnist().FeatureNet(mnist().new_network(Key(2), Classifier).eval(), 0.1, "made")
 
 
 def mnist_filters():

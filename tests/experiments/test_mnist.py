@@ -197,7 +197,7 @@ def test_every_script_looks_at_its_data_and_its_sizes_before_it_starts(name, her
         ("same_data_verifier", "judge.real=300", "judge.real: got 300, must be initial"),
         ("evolving_verifier", "rounds=1", "rounds: got 1, must be at least 2"),
         ("evolving_verifier", "grown_from=200", "grown_from: got 200, must be less than judge.real, 200 images"),
-        ("evolving_verifier", "grown_from=105", "a balanced set of 105 images cannot be had"),
+        ("evolving_verifier", "grown_from=105", "so 105 images are not possible; ask for a multiple of 10"),
         ("evolving_verifier", "verifier={call: 'veriloop:Random'}", "verifier: got one, and the arms are"),
     ],
 )

@@ -151,7 +151,7 @@ def no_hub(monkeypatch):
     [
         (["data=/nowhere"], "no train.jsonl or train.jsonl.gz in /nowhere; name a folder with all three parts"),
         (["model=/nowhere/at/all"], "no config.json in /nowhere/at/all; name the folder of a model"),
-        (["model=nobody/none"], "the model nobody/none cannot be had"),
+        (["model=nobody/none"], "the model nobody/none cannot be loaded"),
         (["published=[left]"], "published: got 'left', must be among right_truncation"),
         (["protocol=authors", "published=[string_replace]"], "published: protocol authors takes all of them"),
         (["growth=[5]"], "growth: got 5, which keeps more than all by round 2"),
