@@ -112,17 +112,29 @@ def test_a_filter_that_ignores_the_rows_has_no_bias_and_a_ranking_one_that_of_th
     """The top fifth of a standard normal: mean 1.3998, variance 1 + 0.8416 m - m^2 = 0.2187; z-scores."""
     n, kept = 50_000, 10_000
     plain = report(
-        replace(LOOP, verify=Random(), filter=RandomFraction(0.2), group=None, observe=SelectionBias(features)), n
+        replace(
+            LOOP,
+            verify=Random(),
+            filter=RandomFraction(0.2),
+            group=None,
+            observe=SelectionBias(features),
+        ),
+        n,
     )
     # Of a sample of m out of n without replacement, mean and deviation err by sqrt((1 - m / n) / m), half that.
     error = np.sqrt(0.8 / kept)
-    assert abs(plain["shift_x"] / error) < 4 and abs((plain["spread_x"] - 1) / (error / np.sqrt(2))) < 4
+    assert (
+        abs(plain["shift_x"] / error) < 4
+        and abs((plain["spread_x"] - 1) / (error / np.sqrt(2))) < 4
+    )
     top = report(replace(LOOP, group=None, observe=SelectionBias(features)), n)
     cut = 0.8416212335729143
     mean = np.exp(-(cut**2) / 2) / np.sqrt(2 * np.pi) / 0.2
     spread = np.sqrt(1 + cut * mean - mean**2)
     # The error of a mean above a quantile, and of a deviation; then that of the candidates' own.
-    assert abs(top["shift_x"] - mean) < 4 * np.sqrt((spread**2 + 0.8 * (mean - cut) ** 2) / kept) + 4 / np.sqrt(n)
+    assert abs(top["shift_x"] - mean) < 4 * np.sqrt(
+        (spread**2 + 0.8 * (mean - cut) ** 2) / kept
+    ) + 4 / np.sqrt(n)
     assert abs(top["spread_x"] - spread) < 4 * spread / np.sqrt(kept) + 4 / np.sqrt(n)
 
 
@@ -165,7 +177,9 @@ def test_what_is_not_one_value_a_row_is_refused(observer, message):
 
 def test_numbers_of_one_name_are_refused():
     bias = SelectionBias(features)
-    with pytest.raises(ValueError, match="two numbers of one record are called 'shift_x'; rename the metric"):
+    with pytest.raises(
+        ValueError, match="two numbers of one record are called 'shift_x'; rename the metric"
+    ):
         report(replace(LOOP, observe=together(bias, bias)))
 
 

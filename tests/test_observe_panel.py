@@ -61,7 +61,10 @@ def test_the_distance_to_the_start_beside_the_errors_of_linear_regression():
     problem = Problem.gaussian(bias=0.5, radius=1.0)
     start, loop = problem.start(Key(0)), problem.loop(verify=problem.verifier)
     measure = FromStart(loop.measure, start.model)
-    assert measure(Key(0), start.model) == {**loop.measure(Key(0), start.model), "distance_start": 0.0}
+    assert measure(Key(0), start.model) == {
+        **loop.measure(Key(0), start.model),
+        "distance_start": 0.0,
+    }
     _, record = replace(loop, measure=measure).step(Key(0), start, problem.size(50))
     assert record.metrics["distance_start"] > 0
     apart = FromStart(lambda key, model: {}, "ab", lambda model, start: len(model) - len(start))
@@ -76,7 +79,9 @@ def test_the_spread_of_kept_labels_is_narrower_than_that_of_candidates():
         Key(2), State(problem.truth), 20_000
     )
     errors = np.array([np.sqrt(2 / 20_000), np.sqrt(2 / record.kept)])
-    z = (np.array([record.metrics["spread"], record.metrics["spread_kept"]]) - [1.0, 0.4464]) / errors
+    z = (
+        np.array([record.metrics["spread"], record.metrics["spread_kept"]]) - [1.0, 0.4464]
+    ) / errors
     assert np.abs(z).max() < 4
 
 
@@ -90,6 +95,8 @@ def test_the_spread_is_the_trace_of_the_covariance_whatever_holds_the_rows():
     )
     _, held = loop.step(Key(3), State(None), 60)
     _, lazy = replace(loop, chunk=25).step(Key(3), State(None), 60)
-    rows = np.concatenate([Key(3).fold(1, "generate", i).numpy().standard_normal((20, 3)) for i in range(3)])
+    rows = np.concatenate(
+        [Key(3).fold(1, "generate", i).numpy().standard_normal((20, 3)) for i in range(3)]
+    )
     assert held.metrics["spread"] == pytest.approx(np.trace(np.cov(rows, rowvar=False, ddof=0)))
     assert held == lazy

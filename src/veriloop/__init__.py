@@ -1,6 +1,5 @@
 """Training on synthetic data that a verifier has checked: one loop, and a backend for each kind of model."""
 
-from importlib import import_module
 from types import ModuleType
 
 from veriloop import schedules
@@ -20,6 +19,7 @@ from veriloop.core import (
     concatenate,
     run,
 )
+from veriloop.core.checks import need
 from veriloop.diagnose import Advice, Alarm, Estimate, advise, alarm
 from veriloop.filters import (
     Alternatives,
@@ -136,11 +136,4 @@ def __dir__() -> list[str]:
 def __getattr__(name: str) -> ModuleType:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        return import_module(f"{__name__}.{name}")
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] == __name__:
-            raise
-        raise ImportError(
-            f"veriloop.{name} needs {error.name!r}; install it with: pip install 'veriloop[{name}]'"
-        ) from error
+    return need(f"veriloop.{name}", f"veriloop[{name}]", f"veriloop.{name}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from importlib import import_module
 from inspect import signature
 from typing import Any
+
+from veriloop.core.checks import nearest
 
 GROUP = "veriloop.verifiers"
 
@@ -25,8 +26,16 @@ def describe(component: Any) -> dict[str, Any] | str:
     name = f"{kind.__module__}:{kind.__qualname__}"
     if not is_dataclass(component) or isinstance(component, type):
         return name
-    arguments = {each.name: _written(getattr(component, each.name)) for each in fields(component) if each.init}
-    return name if any(value is _UNWRITABLE for value in arguments.values()) else {"call": name, **arguments}
+    arguments = {
+        each.name: _written(getattr(component, each.name))
+        for each in fields(component)
+        if each.init
+    }
+    return (
+        name
+        if any(value is _UNWRITABLE for value in arguments.values())
+        else {"call": name, **arguments}
+    )
 
 
 _UNWRITABLE = object()
@@ -60,8 +69,12 @@ def build(spec: Any, **context: Any) -> Any:
         return spec
     name = spec.get("call") if isinstance(spec, Mapping) else None
     if not isinstance(name, str):
-        raise ValueError(f"a component is a callable or a mapping with a name under 'call', got {spec!r}")
-    nested = {key: build(v) if isinstance(v, Mapping) and "call" in v else v for key, v in spec.items()}
+        raise ValueError(
+            f"a component is a callable or a mapping with a name under 'call', got {spec!r}"
+        )
+    nested = {
+        key: build(v) if isinstance(v, Mapping) and "call" in v else v for key, v in spec.items()
+    }
     del nested["call"]
     found = _find(name)
     if not nested and not context and _is_component(found):
@@ -79,11 +92,13 @@ def _find(name: str) -> Any:
     try:
         found = import_module(module)
     except ModuleNotFoundError as error:
-        raise ValueError(f"{name!r} needs the module {error.name!r}, which is not there; check the path") from None
+        raise ValueError(
+            f"{name!r} needs the module {error.name!r}, which is not there; check the path"
+        ) from None
     if not hasattr(found, attribute):
-        close = difflib.get_close_matches(attribute, dir(found), n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(dir(found))}"
-        raise ValueError(f"module {module!r} has no {attribute!r}; {hint}")
+        raise ValueError(
+            f"module {module!r} has no {attribute!r}; {nearest(attribute, dir(found))}"
+        )
     return getattr(found, attribute)
 
 
@@ -94,14 +109,12 @@ def _offered(name: str) -> Any:
     points = entry_points(group=GROUP)
     values = sorted({f"{point.module}:{point.attr}" for point in points if point.name == name})
     if not values:
-        known = sorted({point.name for point in points})
-        close = difflib.get_close_matches(name, known, n=1)
-        meant = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(
-            f"no verifier is called {name!r}; known: {', '.join(known) or 'none'}; or write module:attribute{meant}"
-        )
+        hint = nearest(name, {point.name for point in points})
+        raise ValueError(f"no verifier is called {name!r}, {hint}; or write module:attribute")
     if len(values) > 1:
-        raise ValueError(f"{len(values)} verifiers are called {name!r}; write one of {', '.join(values)}")
+        raise ValueError(
+            f"{len(values)} verifiers are called {name!r}; write one of {', '.join(values)}"
+        )
     return _find(values[0])
 
 

@@ -32,11 +32,17 @@ class AcceptanceByGroup:
 
     group: Callable[[Any], np.ndarray]
 
-    def __call__(self, key: Key, batch: Any, scores: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-        groups = np.concatenate([_column("group", self.group(block), block) for block in _blocks(batch)])
+    def __call__(
+        self, key: Key, batch: Any, scores: np.ndarray, mask: np.ndarray
+    ) -> dict[str, float]:
+        groups = np.concatenate(
+            [_column("group", self.group(block), block) for block in _blocks(batch)]
+        )
         labels, place = np.unique(groups, return_inverse=True)
         shares = np.bincount(place, weights=mask) / np.bincount(place)
-        return {f"acceptance_{label}": float(share) for label, share in zip(labels, shares, strict=True)}
+        return {
+            f"acceptance_{label}": float(share) for label, share in zip(labels, shares, strict=True)
+        }
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,9 @@ class SelectionBias:
 
     features: Callable[[Any], Mapping[str, np.ndarray]]
 
-    def __call__(self, key: Key, batch: Any, scores: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+    def __call__(
+        self, key: Key, batch: Any, scores: np.ndarray, mask: np.ndarray
+    ) -> dict[str, float]:
         columns: dict[str, list[np.ndarray]] = {}
         for block in _blocks(batch):
             for name, values in self.features(block).items():
@@ -94,7 +102,10 @@ class FromStart:
     distance: Callable[[Any, Any], float] = squared_distance
 
     def __call__(self, key: Key, model: Any) -> Mapping[str, float]:
-        return {**self.measure(key, model), "distance_start": float(self.distance(model, self.start))}
+        return {
+            **self.measure(key, model),
+            "distance_start": float(self.distance(model, self.start)),
+        }
 
 
 @dataclass(frozen=True)
@@ -111,7 +122,9 @@ class Spread:
 
     features: Callable[[Any], np.ndarray]
 
-    def __call__(self, key: Key, batch: Any, scores: np.ndarray, mask: np.ndarray) -> Mapping[str, float]:
+    def __call__(
+        self, key: Key, batch: Any, scores: np.ndarray, mask: np.ndarray
+    ) -> Mapping[str, float]:
         values = np.asarray(self.features(batch[np.ones(len(batch), dtype=bool)]), dtype=float)
         return {"spread": _trace(values), "spread_kept": _trace(values[mask])}
 
@@ -120,8 +133,12 @@ class Spread:
 class _Together:
     observers: tuple[Observer, ...]
 
-    def __call__(self, key: Key, batch: Any, scores: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-        return merge(*(each(key.fold(i), batch, scores, mask) for i, each in enumerate(self.observers)))
+    def __call__(
+        self, key: Key, batch: Any, scores: np.ndarray, mask: np.ndarray
+    ) -> dict[str, float]:
+        return merge(
+            *(each(key.fold(i), batch, scores, mask) for i, each in enumerate(self.observers))
+        )
 
 
 def together(*observers: Observer) -> Observer:
@@ -140,7 +157,9 @@ def _blocks(batch: Any) -> Iterator[Any]:
 def _column(what: str, values: Any, block: Any) -> np.ndarray:
     values = np.asarray(values)
     if values.shape != (len(block),):
-        raise ValueError(f"{what} must be one value a row, shape ({len(block)},), got shape {values.shape}")
+        raise ValueError(
+            f"{what} must be one value a row, shape ({len(block)},), got shape {values.shape}"
+        )
     return values
 
 

@@ -12,7 +12,8 @@ from typing import Any, Generic
 
 import numpy as np
 
-from veriloop.core.batch import B, as_batches, check_count, concatenate
+from veriloop.core.batch import B, as_batches, concatenate
+from veriloop.core.checks import check_count, check_fraction
 from veriloop.core.key import Key
 
 
@@ -92,8 +93,7 @@ class MixReal(Generic[B]):
     fraction: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.fraction < 1:
-            raise ValueError(f"MixReal.fraction must be in (0, 1), got {self.fraction}")
+        check_fraction("MixReal.fraction", self.fraction)
         if not len(self.real):
             raise ValueError("MixReal.real must have at least one row, got none")
 
@@ -122,8 +122,8 @@ class FreshReal(Generic[B]):
 
     def __post_init__(self) -> None:
         check_count("FreshReal.n", self.n)
-        if self.weight is not None and not 0 < self.weight < 1:
-            raise ValueError(f"FreshReal.weight must be in (0, 1), or None, got {self.weight}")
+        if self.weight is not None:
+            check_fraction("FreshReal.weight", self.weight)
 
     def __call__(self, key: Key, past: Any, kept: B) -> tuple[B, tuple[B, ...]]:
         real = self.draw(key, self.n)
@@ -133,7 +133,8 @@ class FreshReal(Generic[B]):
             odds = self.weight / (1 - self.weight)
             key, sizes = key.fold("copies"), (round(odds * len(kept)), round(self.n / odds))
             real, kept = (
-                rows[copied(key, len(rows), max(n, len(rows)))] for rows, n in zip((real, kept), sizes, strict=True)
+                rows[copied(key, len(rows), max(n, len(rows)))]
+                for rows, n in zip((real, kept), sizes, strict=True)
             )
         return concatenate([real, kept]), ()
 
@@ -149,4 +150,6 @@ POOLS: dict[str, Callable[[int], Callable[[Key, Any, Any], tuple[Any, Any]]]] = 
 def copied(key: Key, size: int, n: int) -> np.ndarray:
     """Return `n` rows of `size`: whole copies of all, then some of them, picked by the key and in order."""
     copies, rest = divmod(n, size)
-    return np.concatenate([np.tile(np.arange(size), copies), np.sort(key.numpy().permutation(size)[:rest])])
+    return np.concatenate(
+        [np.tile(np.arange(size), copies), np.sort(key.numpy().permutation(size)[:rest])]
+    )

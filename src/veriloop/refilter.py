@@ -6,7 +6,6 @@ python -m veriloop.refilter RUN [--arm NAME] [--round K] [--filter SPEC] [--veri
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,10 @@ import numpy as np
 
 from veriloop.components import build
 from veriloop.core.candidates import RoundError, until_full
+from veriloop.core.checks import nearest, need
 from veriloop.core.loop import select
 from veriloop.core.verdict import Verdict, judged, rowwise
-from veriloop.store.candidates import FILE, StoredRound, needed, stateful
+from veriloop.store.candidates import EXTRA, FILE, StoredRound, stateful
 from veriloop.store.folder import line
 
 
@@ -39,7 +39,12 @@ class Refiltered:
 
 
 def refilter(
-    run: str | Path, *, round: int | None = None, arm: str | None = None, filter: Any = None, verifier: Any = None
+    run: str | Path,
+    *,
+    round: int | None = None,
+    arm: str | None = None,
+    filter: Any = None,
+    verifier: Any = None,
 ) -> Refiltered:
     """Filter a stored round again under its own key, so that the same filter keeps the same rows.
 
@@ -82,19 +87,21 @@ def find(run: str | Path, round: int | None = None, arm: str | None = None) -> S
     if arm is None and len(arms) > 1:
         raise ValueError(f"{run} holds several arms; name one as arm: {', '.join(arms)}")
     if arm is not None and arm not in arms:
-        close = difflib.get_close_matches(arm, arms, n=1)
-        meant = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(arms)}"
-        raise ValueError(f"{run} holds no candidates of an arm {arm!r}; {meant}")
+        raise ValueError(f"{run} holds no candidates of an arm {arm!r}; {nearest(arm, arms)}")
     rounds = {int(path.parent.name[6:]): path for path in found if path.name == (arm or arms[0])}
     if round is not None and round not in rounds:
-        raise ValueError(f"round {round} of {arm or arms[0]} is not stored; stored: {', '.join(map(str, rounds))}")
+        raise ValueError(
+            f"round {round} of {arm or arms[0]} is not stored; stored: {', '.join(map(str, rounds))}"
+        )
     return StoredRound(rounds[max(rounds) if round is None else round])
 
 
 def _own_filter(stored: StoredRound) -> dict[str, Any]:
     spec = stored.about["filter"]
     if isinstance(spec, str):
-        raise ValueError(f"the settings of the round's own filter, {spec}, are not stored; give a filter")
+        raise ValueError(
+            f"the settings of the round's own filter, {spec}, are not stored; give a filter"
+        )
     return spec
 
 
@@ -116,7 +123,9 @@ def _verifier(spec: Any) -> Any:
 
 def _callable(what: str, component: Any) -> Any:
     if not callable(component):
-        raise ValueError(f"a {what} is called with scores or rows, and {component!r:.60} cannot be; name another")
+        raise ValueError(
+            f"a {what} is called with scores or rows, and {component!r:.60} cannot be; name another"
+        )
     return component
 
 
@@ -127,7 +136,9 @@ def _judged(stored: StoredRound, verifier: Any) -> Verdict:
             "blocks; store it with a larger Loop.block, or leave verifier out"
         )
     blocks = enumerate(stored.blocks())
-    return Verdict.concatenate([judged(verifier, stored.key.fold("verify", i), batch) for i, batch in blocks])
+    return Verdict.concatenate(
+        [judged(verifier, stored.key.fold("verify", i), batch) for i, batch in blocks]
+    )
 
 
 def _select(stored: StoredRound, filter: Any, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -135,7 +146,10 @@ def _select(stored: StoredRound, filter: Any, scores: np.ndarray) -> tuple[np.nd
     key, groups, quota = stored.key, stored.columns["group"], stored.quota
     if quota is not None and getattr(filter, "rowwise", False):
         blocks = np.split(np.arange(len(scores)), np.cumsum(stored.sizes)[:-1])
-        mask = [select(filter, key.fold("filter", i), scores[b], groups[b]) for i, b in enumerate(blocks)]
+        mask = [
+            select(filter, key.fold("filter", i), scores[b], groups[b])
+            for i, b in enumerate(blocks)
+        ]
         counted = until_full(np.concatenate(mask), groups, np.full(quota.groups, quota.n))
         return np.concatenate(mask) & counted, counted
     counted = stored.columns.get("counted", np.ones(len(scores), dtype=bool))
@@ -144,7 +158,9 @@ def _select(stored: StoredRound, filter: Any, scores: np.ndarray) -> tuple[np.nd
     return mask, counted
 
 
-def _numbers(stored: StoredRound, verdict: Verdict, mask: np.ndarray, counted: np.ndarray) -> dict[str, Any]:
+def _numbers(
+    stored: StoredRound, verdict: Verdict, mask: np.ndarray, counted: np.ndarray
+) -> dict[str, Any]:
     scores, groups, then = verdict.scores, stored.columns["group"], stored.columns["kept"]
     then = then & stored.columns.get("counted", True)
     return {
@@ -162,7 +178,9 @@ def _numbers(stored: StoredRound, verdict: Verdict, mask: np.ndarray, counted: n
         "lowest_kept": _least(scores[mask]),
         "no_verdict": int(np.isnan(scores[counted]).sum()),
         **verdict[counted].metrics(mask[counted]),
-        "acceptance": {str(g): float(mask[counted & (groups == g)].mean()) for g in np.unique(groups[counted])},
+        "acceptance": {
+            str(g): float(mask[counted & (groups == g)].mean()) for g in np.unique(groups[counted])
+        },
     }
 
 
@@ -172,7 +190,9 @@ def _least(scores: np.ndarray) -> float:
 
 def main() -> None:
     """Do what the command line says; exit with 2 on bad input."""
-    parser = argparse.ArgumentParser(prog="veriloop.refilter", description=str(__doc__).partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="veriloop.refilter", description=str(__doc__).partition("\n")[0]
+    )
     parser.add_argument("run", help="folder of a run whose candidates are stored")
     parser.add_argument("--arm", help="name of the checkpoints, where there are several")
     parser.add_argument("--round", type=int, help="default: the last that is stored")
@@ -195,11 +215,13 @@ def main() -> None:
 
 
 def _spec(name: str, text: str | None) -> Any:
-    yaml = needed("yaml")
+    yaml: Any = need("yaml", EXTRA, f"--{name}")
     try:
         return None if text is None else yaml.safe_load(text)
     except (yaml.YAMLError, ValueError):
-        raise ValueError(f"--{name}: {text!r} is not valid YAML; write {{call: NAME, argument: value}}") from None
+        raise ValueError(
+            f"--{name}: {text!r} is not valid YAML; write {{call: NAME, argument: value}}"
+        ) from None
 
 
 def _told(numbers: dict[str, Any]) -> str:

@@ -85,7 +85,9 @@ class _ByRound(Generic[Part]):
 
 def _checked(name: str, first: int, last: int, rounds: int) -> tuple[int, int, int]:
     if min(first, last, rounds) < 1:
-        raise ValueError(f"{name} needs sizes and rounds of at least 1, got {first} to {last} in {rounds} rounds")
+        raise ValueError(
+            f"{name} needs sizes and rounds of at least 1, got {first} to {last} in {rounds} rounds"
+        )
     if rounds == 1 and first != last:
         raise ValueError(f"{name} cannot go from {first} to {last} in one round; use constant")
     return first, last, rounds

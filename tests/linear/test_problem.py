@@ -51,9 +51,15 @@ def test_center_offset_is_the_bias_in_units_of_noise(bias, noise):
 
 def test_half_width_is_radius_and_slack_in_units_of_noise():
     """The slack is the mean absolute noise, E|xi| = sigma sqrt(2 / pi), unless given."""
-    assert Problem.gaussian(bias=0, radius=0.4, noise=2.0).half_width == pytest.approx(0.2 + np.sqrt(2 / np.pi))
-    assert Problem.gaussian(bias=0, radius=0.4, noise=2.0, slack=0.0).half_width == pytest.approx(0.2)
-    assert Problem.gaussian(bias=0, radius=0.4, noise=2.0, slack=3.0).half_width == pytest.approx(1.7)
+    assert Problem.gaussian(bias=0, radius=0.4, noise=2.0).half_width == pytest.approx(
+        0.2 + np.sqrt(2 / np.pi)
+    )
+    assert Problem.gaussian(bias=0, radius=0.4, noise=2.0, slack=0.0).half_width == pytest.approx(
+        0.2
+    )
+    assert Problem.gaussian(bias=0, radius=0.4, noise=2.0, slack=3.0).half_width == pytest.approx(
+        1.7
+    )
     assert Problem.gaussian(bias=0, radius=np.inf).half_width == np.inf
 
 
@@ -113,10 +119,14 @@ def test_round_0_is_the_estimate_from_real_data():
     """Its errors are those of that model, whatever the run's key; no rows are drawn for it, or counted."""
     problem = Problem.gaussian(bias=0.5, radius=0.3, dim=4, rows=12, noise=0.5)
     start = problem.start(Key(0))
-    state, record = next(run(problem.loop(verify=problem.verifier), Key(1), start, [problem.size(15)]))
+    state, record = next(
+        run(problem.loop(verify=problem.verifier), Key(1), start, [problem.size(15)])
+    )
     assert state is start
     for name, center in (("error_truth", problem.truth), ("error_center", problem.center)):
-        assert record.metrics[name] == pytest.approx(np.sum((start.model - center) ** 2) / 0.5**2, rel=1e-12)
+        assert record.metrics[name] == pytest.approx(
+            np.sum((start.model - center) ** 2) / 0.5**2, rel=1e-12
+        )
     assert (record.round, record.candidates, record.kept) == (0, 0, 0)
 
 
@@ -129,7 +139,9 @@ def test_the_start_carries_its_real_data():
     np.testing.assert_array_equal(start.model, least_squares(Key(9), problem.truth, real))
     seen = []
     loop = replace(
-        problem.loop(), pool=Accumulate(), refit=lambda key, model, batch: seen.append(len(batch)) or model
+        problem.loop(),
+        pool=Accumulate(),
+        refit=lambda key, model, batch: seen.append(len(batch)) or model,
     )
     list(run(loop, Key(1), start, [problem.size(5)] * 2))
     assert seen == [12 + 20, 12 + 40]
@@ -155,11 +167,15 @@ def test_a_quota_keeps_so_many_rows_in_every_direction():
     seen = []
 
     def observe(key, batch, scores, mask):
-        seen.append(np.bincount(FixedDesign(problem.basis).group(batch[mask]), minlength=3).tolist())
+        seen.append(
+            np.bincount(FixedDesign(problem.basis).group(batch[mask]), minlength=3).tolist()
+        )
         return {}
 
     def count(loop):
-        return replace(loop, observe=observe).step(Key(1), State(problem.truth), problem.size(20))[1]
+        return replace(loop, observe=observe).step(Key(1), State(problem.truth), problem.size(20))[
+            1
+        ]
 
     verified, open_ = count(problem.loop(verify=problem.verifier)), count(problem.loop())
     assert seen == [[20] * 3, [20] * 3]
@@ -203,8 +219,12 @@ def test_units_do_not_matter(factor):
         problem = Problem.gaussian(bias=0.6 * unit, radius=0.2 * unit, dim=3, rows=12, noise=unit)
         loop = problem.loop(verify=problem.verifier)
         rounds = run(loop, Key(4), problem.start(Key(5)), [problem.size(30)] * 4)
-        fast = simulate(problem.singular_values, problem.center_offset, problem.half_width, [30] * 4, 20, Key(6))
-        measured = [[r.metrics["error_truth"], r.metrics["error_center"], r.candidates] for _, r in rounds]
+        fast = simulate(
+            problem.singular_values, problem.center_offset, problem.half_width, [30] * 4, 20, Key(6)
+        )
+        measured = [
+            [r.metrics["error_truth"], r.metrics["error_center"], r.candidates] for _, r in rounds
+        ]
         return np.array(measured), fast
 
     (plain, fast), (other, other_fast) = errors(1.0), errors(factor)
@@ -229,7 +249,10 @@ def test_arms_of_the_loop_share_the_candidates_of_a_round():
 
     batches = [first_block(problem.loop(verify=problem.verifier)), first_block(problem.loop())]
     assert len(batches[0]) == 30
-    assert batches[0].x.tobytes() == batches[1].x.tobytes() and batches[0].y.tobytes() == batches[1].y.tobytes()
+    assert (
+        batches[0].x.tobytes() == batches[1].x.tobytes()
+        and batches[0].y.tobytes() == batches[1].y.tobytes()
+    )
 
 
 # Bad input
@@ -292,6 +315,8 @@ def test_the_linear_backend_needs_numpy_and_scipy_alone():
         print("ran")
     """
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)], capture_output=True, text=True
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
     )
     assert (done.returncode, done.stdout) == (0, "ran\n"), done.stderr

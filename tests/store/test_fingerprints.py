@@ -24,7 +24,9 @@ print(fingerprint([inside, np.arange(3.0), TopFraction(0.1), Key(0), {"a": {1, 2
 def test_it_is_the_same_in_every_process():
     """Also where Python's own hashes differ, as those of text do."""
     run = [sys.executable, "-c", CODE]
-    found = {subprocess.run(run, capture_output=True, text=True, check=True).stdout for _ in range(2)}
+    found = {
+        subprocess.run(run, capture_output=True, text=True, check=True).stdout for _ in range(2)
+    }
     assert len(found) == 1 and len(found.pop().strip()) == 32
 
 

@@ -8,6 +8,8 @@ from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 
+from veriloop.core.checks import check_count as check_count  # used under this name elsewhere
+
 
 class Batch(Protocol):
     """Rows that can be counted and picked by a boolean mask or by integers.
@@ -58,7 +60,9 @@ def is_tensor(value: Any) -> bool:
     return type(value).__module__ == "torch" and type(value).__name__ in ("Tensor", "Parameter")
 
 
-REMEDY = "return a NumPy array, a torch tensor, or a dataclass of arrays derived from veriloop.Columns"
+REMEDY = (
+    "return a NumPy array, a torch tensor, or a dataclass of arrays derived from veriloop.Columns"
+)
 
 
 def check_batch(batch: Any, what: str = "a batch") -> None:
@@ -84,12 +88,6 @@ def as_batches(past: Any) -> tuple[Any, ...]:
     if isinstance(past, tuple):
         return past
     return (past,)
-
-
-def check_count(what: str, n: Any, least: int = 1) -> None:
-    """Refuse what cannot be a number of rows, rounds or tries: only integers of at least `least` can."""
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < least:
-        raise ValueError(f"{what} must be an integer of at least {least}, got {n}")
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,9 @@ class Columns:
             if isinstance(column, list | tuple | dict) or not hasattr(column, "__len__"):
                 kind = type(column).__name__
                 name = f"{type(self).__name__}.{field.name}"
-                raise TypeError(f"{name} must be an array, one entry a row, got a {kind}; give numpy.array(...)")
+                raise TypeError(
+                    f"{name} must be an array, one entry a row, got a {kind}; give numpy.array(...)"
+                )
             lengths[field.name] = len(column)
         if len(set(lengths.values())) > 1:
             raise ValueError(f"{type(self).__name__} needs columns of one length, got {lengths}")

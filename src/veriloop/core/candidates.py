@@ -9,7 +9,8 @@ from typing import Any, Generic
 
 import numpy as np
 
-from veriloop.core.batch import B, check_batch, check_count, concatenate
+from veriloop.core.batch import B, check_batch, concatenate
+from veriloop.core.checks import check_count
 
 
 class RoundError(RuntimeError):
@@ -104,7 +105,9 @@ class Candidates(Generic[B]):
         return len(self._rows)
 
     def __getitem__(self, rows: Any) -> B:
-        wanted = np.arange(len(self))[rows]  # NumPy's own rules, and refusals, for masks, integers and slices
+        wanted = np.arange(len(self))[
+            rows
+        ]  # NumPy's own rules, and refusals, for masks, integers and slices
         if self._rows is not None:
             wanted = self._rows[wanted]
         drawn, place = np.unique(wanted, return_inverse=True)
@@ -114,7 +117,9 @@ class Candidates(Generic[B]):
             if first < last:
                 parts.append(self._at(i)[drawn[first:last] - start])
         if not parts:
-            parts = [self._at(0)[drawn]]  # an empty part of a block knows what an empty batch looks like
+            parts = [
+                self._at(0)[drawn]
+            ]  # an empty part of a block knows what an empty batch looks like
         picked = concatenate(parts)
         if len(place) == len(drawn) and (wanted == drawn).all():
             return picked  # in order, and no row twice
@@ -143,7 +148,9 @@ class Candidates(Generic[B]):
 def check_rows(what: str, got: np.ndarray, rows: int) -> None:
     """Refuse an answer that is not one value a row."""
     if got.shape != (rows,):
-        raise ValueError(f"{what} must return one value a row, shape ({rows},), got shape {got.shape}")
+        raise ValueError(
+            f"{what} must return one value a row, shape ({rows},), got shape {got.shape}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

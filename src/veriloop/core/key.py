@@ -61,7 +61,9 @@ class Key:
 
     def _digest(self, size: int) -> bytes:
         # JSON keeps 3 apart from "3", and (1, 23) from (12, 3).
-        return hashlib.blake2b(json.dumps([self.seed, *self.path]).encode(), digest_size=size).digest()
+        return hashlib.blake2b(
+            json.dumps([self.seed, *self.path]).encode(), digest_size=size
+        ).digest()
 
 
 def _label(label: int | str) -> int | str:

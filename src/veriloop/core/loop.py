@@ -9,22 +9,21 @@ from typing import Any, Generic
 
 import numpy as np
 
-from veriloop.core.batch import B, check_count
+from veriloop.core.arrays import Groups, Mask, Scores
+from veriloop.core.batch import B
 from veriloop.core.candidates import Candidates, Quota, RoundError, Tally, check_rows, one_group
+from veriloop.core.checks import check_count
 from veriloop.core.key import Key
 from veriloop.core.parts import (
     Assess,
     EachRound,
     Filter,
     Generate,
-    Groups,
     M,
-    Mask,
     Measure,
     Observer,
     Pool,
     Refit,
-    Scores,
     check_part,
 )
 from veriloop.core.verdict import Verdict, Verifier, called, disagreement, judged, rowwise
@@ -165,7 +164,11 @@ class Loop(Generic[M, B]):
         return Record(state.round, 0, 0, merge(self._measured(key.fold(state.round), state.model)))
 
     def step(
-        self, key: Key, state: State[M], n: int | Quota, store: Callable[[Drawn], None] | None = None
+        self,
+        key: Key,
+        state: State[M],
+        n: int | Quota,
+        store: Callable[[Drawn], None] | None = None,
     ) -> tuple[State[M], Record]:
         """Do round `state.round + 1`; return the new state and the record.
 
@@ -247,7 +250,9 @@ class Loop(Generic[M, B]):
     def _fill(self: Any, key: Key, blocks: _Blocks, quota: Quota) -> Drawn:
         """Draw block after block until the quota is met."""
         if self.filter is not None and not getattr(self.filter, "rowwise", False):
-            raise ValueError(f"a quota needs a filter that judges rows one by one, got {self.filter!r}")
+            raise ValueError(
+                f"a quota needs a filter that judges rows one by one, got {self.filter!r}"
+            )
         tally = Tally(quota, self.block)
         masks: list[np.ndarray] = []
         counted: list[np.ndarray] = []
@@ -258,7 +263,9 @@ class Loop(Generic[M, B]):
             masks.append(mask & counts)
             counted.append(counts)
         mask = np.concatenate(masks)
-        return Drawn(self, key, quota, blocks.candidates, blocks.verdict(), mask, np.concatenate(counted))
+        return Drawn(
+            self, key, quota, blocks.candidates, blocks.verdict(), mask, np.concatenate(counted)
+        )
 
 
 class _Blocks:
@@ -313,7 +320,11 @@ class Drawn:
         """Return the rows that count as candidates, their verdict and their mask."""
         if self.counted is None:
             return self.candidates, self.verdict, self.mask
-        return self.candidates.only(self.counted), self.verdict[self.counted], self.mask[self.counted]
+        return (
+            self.candidates.only(self.counted),
+            self.verdict[self.counted],
+            self.mask[self.counted],
+        )
 
 
 def select(filter: Filter | None, key: Key, scores: Scores, groups: Groups) -> Mask:
@@ -323,10 +334,14 @@ def select(filter: Filter | None, key: Key, scores: Scores, groups: Groups) -> M
     mask = np.asarray(filter(key, scores, groups))
     check_rows("filter", mask, len(scores))
     if mask.dtype != bool:
-        raise ValueError(f"filter must return a boolean mask, got dtype {mask.dtype}; check {filter!r}")
+        raise ValueError(
+            f"filter must return a boolean mask, got dtype {mask.dtype}; check {filter!r}"
+        )
     wrong = (mask & np.isnan(scores)).sum()
     if wrong:
-        raise ValueError(f"filter must keep no row without a verdict (NaN), got {wrong}; check {filter!r}")
+        raise ValueError(
+            f"filter must keep no row without a verdict (NaN), got {wrong}; check {filter!r}"
+        )
     return mask
 
 
@@ -358,14 +373,26 @@ def run(
         RoundError: if a round keeps nothing, or less than was asked for.
     """
     if not isinstance(loop, Loop):
-        remedy = "a part that changes by round is an EachRound" if callable(loop) else "see help(veriloop.Loop)"
+        remedy = (
+            "a part that changes by round is an EachRound"
+            if callable(loop)
+            else "see help(veriloop.Loop)"
+        )
         raise TypeError(f"run: loop must be a Loop, got {_kind(loop)}; {remedy}")
     if not isinstance(key, Key):
         raise TypeError(f"run: key must be a Key, got {_kind(key)}; write veriloop.Key(0)")
     if not isinstance(state, State):
-        raise TypeError(f"run: state must be a State, got {_kind(state)}; write veriloop.State(model)")
-    if isinstance(sizes, Quota) or not isinstance(sizes, Sequence | np.ndarray) or isinstance(sizes, str):
-        raise TypeError(f"run: sizes must have one entry a round, got {_kind(sizes)}; write [n] * rounds")
+        raise TypeError(
+            f"run: state must be a State, got {_kind(state)}; write veriloop.State(model)"
+        )
+    if (
+        isinstance(sizes, Quota)
+        or not isinstance(sizes, Sequence | np.ndarray)
+        or isinstance(sizes, str)
+    ):
+        raise TypeError(
+            f"run: sizes must have one entry a round, got {_kind(sizes)}; write [n] * rounds"
+        )
     return _rounds(loop, key, state, sizes, store)
 
 
@@ -411,10 +438,14 @@ def merge(*parts: Mapping[str, float]) -> dict[str, float]:
     merged: dict[str, float] = {}
     for part in parts:
         if not isinstance(part, Mapping):
-            raise TypeError(f"numbers of a record need names, as in {{'error': 0.5}}, got {_kind(part)}")
+            raise TypeError(
+                f"numbers of a record need names, as in {{'error': 0.5}}, got {_kind(part)}"
+            )
         for name, value in part.items():
             if name in merged or name in COUNTS:
-                raise ValueError(f"two numbers of one record are called {name!r}; rename the metric")
+                raise ValueError(
+                    f"two numbers of one record are called {name!r}; rename the metric"
+                )
             merged[name] = _number(name, value)
     return merged
 
@@ -425,4 +456,6 @@ def _number(name: str, value: Any) -> Any:
         return value
     if getattr(value, "shape", None) == ():
         return value.item()
-    raise TypeError(f"the metric {name!r} must be one number, got {_kind(value)}; give its mean, or drop it")
+    raise TypeError(
+        f"the metric {name!r} must be one number, got {_kind(value)}; give its mean, or drop it"
+    )

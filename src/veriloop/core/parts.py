@@ -6,16 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
+from veriloop.core.arrays import Groups, Mask, Scores
 from veriloop.core.batch import B
 from veriloop.core.key import Key
 from veriloop.core.verdict import Verifier
-
-Scores = npt.NDArray[np.floating[Any]]  # shape (n,), higher is better, NaN is no verdict
-Mask = npt.NDArray[np.bool_]  # shape (n,), True where a row is kept
-Groups = npt.NDArray[np.integer[Any]]  # shape (n,), the group of each row
 
 M = TypeVar("M")  # a model: opaque to the loop
 Part = TypeVar("Part")
@@ -63,7 +57,9 @@ class Assess(Protocol[M_in]):
 class Observer(Protocol):
     """Measure the candidates of a round: numbers by name."""
 
-    def __call__(self, key: Key, batch: Any, scores: Scores, mask: Mask, /) -> Mapping[str, float]: ...
+    def __call__(
+        self, key: Key, batch: Any, scores: Scores, mask: Mask, /
+    ) -> Mapping[str, float]: ...
 
 
 @dataclass(frozen=True)
@@ -92,7 +88,9 @@ def check_part(name: str, part: Any, called_with: str) -> None:
     if isinstance(part, EachRound):
         return
     if isinstance(part, type):
-        raise TypeError(f"{name} is the class {part.__name__}; make a value of it: {part.__name__}(...)")
+        raise TypeError(
+            f"{name} is the class {part.__name__}; make a value of it: {part.__name__}(...)"
+        )
     if not callable(part):
         raise TypeError(f"{name} must be a function of {called_with}, got {_short(part)}")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from veriloop.core.batch import check_count
+from veriloop.core.checks import check_count, check_positive
 from veriloop.core.key import Key
 from veriloop.filters.ranking import Filter, TopCount, by_group
 
@@ -40,10 +40,11 @@ class Luce:
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.temperature < np.inf:
-            raise ValueError(f"Luce.temperature must be above 0 and finite, got {self.temperature}")
+        check_positive("Luce.temperature", self.temperature)
 
-    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    def __call__(
+        self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None
+    ) -> np.ndarray:
         noise = key.fold("gumbel").numpy().gumbel(size=len(scores))
         return TopCount(1)(key, np.asarray(scores) / self.temperature + noise, groups)
 
@@ -61,10 +62,11 @@ class Margin:
     gamma: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.gamma < np.inf:
-            raise ValueError(f"Margin.gamma must be at least 0 and finite, got {self.gamma}")
+        check_positive("Margin.gamma", self.gamma, zero=True)
 
-    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    def __call__(
+        self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None
+    ) -> np.ndarray:
         scores = np.asarray(scores, dtype=float)
         order, _, sizes = by_group(groups, len(scores))
         if not len(sizes):
@@ -92,7 +94,9 @@ class Alternatives:
     def __post_init__(self) -> None:
         check_count("Alternatives.k", self.k)
 
-    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    def __call__(
+        self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None
+    ) -> np.ndarray:
         scores = np.asarray(scores)
         order, _, sizes = by_group(groups, len(scores))
         place = np.arange(len(scores)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -123,6 +127,8 @@ class Then:
         """Tell whether both judge each row by itself."""
         return all(getattr(filter, "rowwise", False) for filter in (self.first, self.second))
 
-    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    def __call__(
+        self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None
+    ) -> np.ndarray:
         left = np.where(self.first(key.fold("first"), scores, groups), scores, np.nan)
         return self.second(key.fold("second"), left, groups)

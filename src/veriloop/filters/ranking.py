@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from veriloop.core.batch import check_count
 from veriloop.core.candidates import RoundError
+from veriloop.core.checks import check_count, check_fraction, is_count
 from veriloop.core.key import Key
 
 Filter = Callable[[Key, np.ndarray, np.ndarray | None], np.ndarray]
@@ -30,7 +30,9 @@ class KeepAll:
 
     rowwise: ClassVar[bool] = True
 
-    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    def __call__(
+        self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None
+    ) -> np.ndarray:
         return ~np.isnan(scores)
 
 
@@ -65,7 +67,9 @@ class Threshold:
         if np.isnan(self.cut):
             raise ValueError("Threshold.cut must be a number, got nan")
 
-    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    def __call__(
+        self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None
+    ) -> np.ndarray:
         scores = np.asarray(scores)
         if self.cut == 0 and only_flags(scores):
             raise ValueError(
@@ -88,11 +92,15 @@ class Bernoulli:
 
     rowwise: ClassVar[bool] = True
 
-    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    def __call__(
+        self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None
+    ) -> np.ndarray:
         scores = np.asarray(scores)
         wrong = (scores < 0) | (scores > 1)
         if wrong.any():
-            raise ValueError(f"Bernoulli needs scores in [0, 1], got {scores[wrong][0]:.4g}; use a soft verifier")
+            raise ValueError(
+                f"Bernoulli needs scores in [0, 1], got {scores[wrong][0]:.4g}; use a soft verifier"
+            )
         return key.numpy().random(len(scores)) < scores
 
 
@@ -112,10 +120,14 @@ class TopFraction:
     fraction: float
 
     def __post_init__(self) -> None:
-        check_fraction(self)
+        check_fraction("TopFraction.fraction", self.fraction, one=True)
 
-    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
-        return _top(key, scores, groups, lambda _, sizes: np.floor(self.fraction * sizes + 0.5).astype(int))
+    def __call__(
+        self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None
+    ) -> np.ndarray:
+        return _top(
+            key, scores, groups, lambda _, sizes: np.floor(self.fraction * sizes + 0.5).astype(int)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +141,11 @@ class RandomFraction:
     fraction: float
 
     def __post_init__(self) -> None:
-        check_fraction(self)
+        check_fraction("RandomFraction.fraction", self.fraction, one=True)
 
-    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    def __call__(
+        self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None
+    ) -> np.ndarray:
         lots = np.where(np.isnan(scores), np.nan, key.fold("lots").numpy().random(len(scores)))
         return TopFraction(self.fraction)(key, lots, groups)
 
@@ -157,33 +171,31 @@ class TopCount:
     def __post_init__(self) -> None:
         if not isinstance(self.count, Mapping):
             check_count("TopCount.count", self.count)
-        elif not self.count or any(not _is_count(n) for n in self.count.values()):
+        elif not self.count or not all(map(is_count, self.count.values())):
             raise ValueError(
                 f"TopCount.count must give each group an integer of at least 0, got {dict(self.count)}"
             )
 
-    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    def __call__(
+        self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None
+    ) -> np.ndarray:
         return _top(key, scores, groups, self._wanted)
 
     def _wanted(self, labels: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         if not isinstance(self.count, Mapping):
             return np.full_like(sizes, self.count)
         if unnamed := sorted(set(labels.tolist()) - set(self.count)):
-            raise ValueError(f"TopCount.count must name every group, 0 for none of it; it lacks group {unnamed[0]}")
-        if missing := sorted({label for label, n in self.count.items() if n} - set(labels.tolist())):
+            raise ValueError(
+                f"TopCount.count must name every group, 0 for none of it; it lacks group {unnamed[0]}"
+            )
+        if missing := sorted(
+            {label for label, n in self.count.items() if n} - set(labels.tolist())
+        ):
             wanted = self.count[missing[0]]
-            raise RoundError(f"group {missing[0]} has 0 rows with a verdict, {wanted} are to be kept")
+            raise RoundError(
+                f"group {missing[0]} has 0 rows with a verdict, {wanted} are to be kept"
+            )
         return np.array([self.count[label] for label in labels.tolist()], dtype=int)
-
-
-def check_fraction(filter: Any) -> None:
-    """Refuse a filter whose `fraction` is no share."""
-    if not 0 < filter.fraction <= 1:
-        raise ValueError(f"{type(filter).__name__}.fraction must be in (0, 1], got {filter.fraction}")
-
-
-def _is_count(n: Any) -> bool:
-    return isinstance(n, int | np.integer) and not isinstance(n, bool) and bool(n >= 0)
 
 
 def by_group(groups: np.ndarray | None, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -218,7 +230,9 @@ def _top(
         # NaN sorts last in its group, so the best rows wanted never reach it.
         place = np.repeat(np.arange(last - first), sizes[part])
         best = rows[np.lexsort((lots[rows], -own, place))]
-        start_of_group = np.repeat(ends[part] - sizes[part] - ends[first] + sizes[first], sizes[part])
+        start_of_group = np.repeat(
+            ends[part] - sizes[part] - ends[first] + sizes[first], sizes[part]
+        )
         rank = np.arange(len(rows)) - start_of_group
         mask[best] = rank < np.repeat(wanted[part], sizes[part])
     return mask
@@ -233,11 +247,15 @@ def _pieces(ends: np.ndarray) -> list[tuple[int, int]]:
     return list(zip(starts, [*starts[1:], len(ends)], strict=True))
 
 
-def _check_enough(scores: np.ndarray, labels: np.ndarray, sizes: np.ndarray, wanted: np.ndarray) -> None:
+def _check_enough(
+    scores: np.ndarray, labels: np.ndarray, sizes: np.ndarray, wanted: np.ndarray
+) -> None:
     """Refuse a group with fewer rows with a verdict than are to be kept. Scores are sorted by group."""
     starts = np.cumsum(sizes) - sizes
     judged = np.add.reduceat(~np.isnan(scores), starts, dtype=int)
     short = np.flatnonzero(judged < wanted)
     if len(short):
         i = short[0]
-        raise RoundError(f"group {labels[i]} has {judged[i]} rows with a verdict, {wanted[i]} are to be kept")
+        raise RoundError(
+            f"group {labels[i]} has {judged[i]} rows with a verdict, {wanted[i]} are to be kept"
+        )

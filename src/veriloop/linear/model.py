@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from veriloop.core import Columns, Key, concatenate
+from veriloop.core.checks import check_count, check_fraction, check_positive
 
 Design = Callable[[Key, int], np.ndarray]  # (key, n) -> rows, shape (n, d)
 
@@ -62,7 +63,9 @@ class FixedDesign:
 
     def group(self, data: Samples) -> np.ndarray:
         """Return for each row of the data which design row it is a copy of (the closest in angle), shape (n,)."""
-        return np.argmax(data.x @ (self.rows / np.linalg.norm(self.rows, axis=1, keepdims=True)).T, axis=1)
+        return np.argmax(
+            data.x @ (self.rows / np.linalg.norm(self.rows, axis=1, keepdims=True)).T, axis=1
+        )
 
 
 def right_singular(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -83,8 +86,7 @@ class Generate:
     noise: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.noise > 0:
-            raise ValueError(f"Generate.noise must be positive, got {self.noise}")
+        check_positive("Generate.noise", self.noise)
 
     def __call__(self, key: Key, model: np.ndarray, n: int) -> Samples:
         x = self.design(key.fold("x"), n)
@@ -105,8 +107,7 @@ class Errors:
     noise: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.noise > 0:
-            raise ValueError(f"Errors.noise must be positive, got {self.noise}")
+        check_positive("Errors.noise", self.noise)
 
     def __call__(self, key: Key, model: np.ndarray) -> dict[str, float]:
         return {
@@ -128,8 +129,8 @@ class WeightedReal:
     weight: float
 
     def __post_init__(self) -> None:
-        if self.n < 1 or not 0 < self.weight < 1:
-            raise ValueError(f"WeightedReal needs n >= 1 and weight in (0, 1), got {self.n} and {self.weight}")
+        check_count("WeightedReal.n", self.n)
+        check_fraction("WeightedReal.weight", self.weight)
 
     def __call__(self, key: Key, past: None, kept: Samples) -> tuple[Samples, None]:
         real = _scaled(self.draw(key, self.n), self.weight / self.n)

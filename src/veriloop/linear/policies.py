@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import digamma, polygamma
 
-from veriloop.core.batch import check_count
+from veriloop.core.checks import check_count
 from veriloop.linear.truncated import Array
 
 GOLDEN = (np.sqrt(5) - 1) / 2  # the share of fresh real data with the lowest error in the limit
@@ -88,7 +88,9 @@ def fresh_real_limit(share: Array | float) -> Array:
     return (share**2 + (1 - share) ** 2) / (share * (2 - share))
 
 
-def pooled_mean(rounds: int, rows: int, *, window: int | None = None, sample: int | None = None) -> Array:
+def pooled_mean(
+    rounds: int, rows: int, *, window: int | None = None, sample: int | None = None
+) -> Array:
     r"""Return the path of a mean fitted to `sample` of the rows of the last `window` rounds, the real data round 0.
 
     With all rows it is the path of `Window`, and grows by :math:`4/(w + 1)^2` a round in the end; without a window,
@@ -142,7 +144,9 @@ def gaussian_variance(rounds: int, sample: int, *, unbiased: bool = True) -> Arr
     return 1 + unbiased * np.arange(rounds + 1) / sample
 
 
-def gaussian_log_variance(rounds: int, sample: int, *, unbiased: bool = True) -> tuple[Array, Array]:
+def gaussian_log_variance(
+    rounds: int, sample: int, *, unbiased: bool = True
+) -> tuple[Array, Array]:
     r"""Return mean and variance of :math:`\log s_k^2/\sigma^2`, that Gaussian's variance, shape (rounds + 1,) each.
 
     .. math:: k\,\big(\psi(\tfrac{M-1}{2}) - \log\tfrac{M-1}{2}\big), \qquad k\,\psi'(\tfrac{M-1}{2})
@@ -155,6 +159,8 @@ def gaussian_log_variance(rounds: int, sample: int, *, unbiased: bool = True) ->
     (array([ -0.115, -11.521]), array([ 0.249, 24.873]))
     """
     if sample < 2:
-        raise ValueError(f"gaussian_log_variance: sample must be at least 2, or there is no variance, got {sample}")
+        raise ValueError(
+            f"gaussian_log_variance: sample must be at least 2, or there is no variance, got {sample}"
+        )
     half, k = (sample - 1) / 2, np.arange(rounds + 1)
     return k * (digamma(half) - np.log(half if unbiased else sample / 2)), k * polygamma(1, half)

@@ -14,7 +14,14 @@ from veriloop.core import Key, Loop, Quota, State
 from veriloop.core.parts import Filter
 from veriloop.core.verdict import Verifier
 from veriloop.filters import Threshold
-from veriloop.linear.model import Errors, FixedDesign, Generate, Samples, least_squares, right_singular
+from veriloop.linear.model import (
+    Errors,
+    FixedDesign,
+    Generate,
+    Samples,
+    least_squares,
+    right_singular,
+)
 from veriloop.linear.simulation import simulate
 from veriloop.linear.verifiers import KnowledgeBall
 from veriloop.store import load_state, save_state
@@ -62,14 +69,23 @@ class Problem:
         real_x = np.random.default_rng(design_seed).normal(size=(rows, dim))
         direction = np.random.default_rng(direction_seed).normal(size=dim)
         truth = np.ones(dim)
-        return cls(real_x, truth, truth + bias * direction / np.linalg.norm(direction), radius, noise, slack)
+        return cls(
+            real_x,
+            truth,
+            truth + bias * direction / np.linalg.norm(direction),
+            radius,
+            noise,
+            slack,
+        )
 
     def __post_init__(self) -> None:
         if self.slack is None:
             object.__setattr__(self, "slack", self.noise * np.sqrt(2 / np.pi))
         for name in ("noise", "radius", "slack"):
             if not getattr(self, name) >= 0 or (name == "noise" and self.noise == 0):
-                raise ValueError(f"Problem.{name} must not be negative, nor noise zero, got {getattr(self, name)}")
+                raise ValueError(
+                    f"Problem.{name} must not be negative, nor noise zero, got {getattr(self, name)}"
+                )
 
     @cached_property
     def _svd(self) -> tuple[np.ndarray, np.ndarray]:
@@ -109,7 +125,9 @@ class Problem:
         real = self.real_data(key)
         return State(least_squares(key, self.truth, real), past=(real,))
 
-    def loop(self, *, verify: Verifier | None = None, filter: Filter | None = None) -> Loop[np.ndarray, Samples]:
+    def loop(
+        self, *, verify: Verifier | None = None, filter: Filter | None = None
+    ) -> Loop[np.ndarray, Samples]:
         """Return the loop on the block design; give it `self.size(n)` to keep n rows a direction.
 
         verify: for instance `self.verifier`. None: no verifier, so all rows are kept.

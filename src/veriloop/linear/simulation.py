@@ -110,7 +110,9 @@ def truncated_means(
     """
     if n < 1:
         raise ValueError(f"truncated_means: n must be at least 1, got {n}")
-    mean, _, lower, upper = np.broadcast_arrays(*interval("truncated_means", mean, 1.0, lower, upper))
+    mean, _, lower, upper = np.broadcast_arrays(
+        *interval("truncated_means", mean, 1.0, lower, upper)
+    )
     a, b = (lower - mean).ravel(), (upper - mean).ravel()
     generator = key.numpy()
     # With the window's middle left of 0, the distribution function is small and loses no digits.
@@ -132,10 +134,17 @@ def _lane_means(
         return _draw(generator, a, b, rising, n).mean(axis=1)
     segments = [min(_SEGMENT, n - start) for start in range(0, n, _SEGMENT)]
     each = (slice(i, i + 1) for i in range(len(a)))
-    return np.array([sum(_draw(generator, a[i], b[i], rising[i], m).sum() for m in segments) for i in each]) / n
+    return (
+        np.array(
+            [sum(_draw(generator, a[i], b[i], rising[i], m).sum() for m in segments) for i in each]
+        )
+        / n
+    )
 
 
-def _draw(generator: np.random.Generator, a: np.ndarray, b: np.ndarray, rising: np.ndarray, n: int) -> np.ndarray:
+def _draw(
+    generator: np.random.Generator, a: np.ndarray, b: np.ndarray, rising: np.ndarray, n: int
+) -> np.ndarray:
     """Standard normals truncated to [a, b], shape (lanes, n), by inversion; the middle of [a, b] is at most 0.
 
     Draws fall as the uniforms rise, or where `rising` rise with them: reflected, these fall as the others do.
@@ -145,7 +154,9 @@ def _draw(generator: np.random.Generator, a: np.ndarray, b: np.ndarray, rising: 
     low, high = ndtr(a), np.minimum(ndtr(b), _BELOW_ONE)
     span = (high - low) * _BELOW_ONE
     tail = b < _TAIL
-    tails = _draw_in_logs(np.where(rising[tail, None], _BELOW_ONE - u[tail], u[tail]), a[tail, None], b[tail, None])
+    tails = _draw_in_logs(
+        np.where(rising[tail, None], _BELOW_ONE - u[tail], u[tail]), a[tail, None], b[tail, None]
+    )
     u *= np.where(rising, span, -span)[:, None]
     u += np.where(rising, high - span, high)[:, None]
     ndtri(u, out=u)

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import erf, roots_hermitenorm
 
+from veriloop.core.checks import check_count
 from veriloop.linear.truncated import (
     EDGE,
     Array,
@@ -87,12 +88,17 @@ def mean_map(offset: ArrayLike, center_offset: ArrayLike, half_width: ArrayLike)
     >>> mean_map([0.0, 0.5, 2.0], 0.5, 1.0).round(4)
     array([0.3563, 0.5   , 0.8935])
     """
-    offset, center = finite("mean_map: offset", offset), finite("mean_map: center_offset", center_offset)
+    offset, center = (
+        finite("mean_map: offset", offset),
+        finite("mean_map: center_offset", center_offset),
+    )
     width = positive("mean_map: half_width", half_width, infinite=True)
     return moments(offset, _ONE, center - width, center + width)[0]
 
 
-def mean_path(offset: ArrayLike, center_offset: ArrayLike, half_width: ArrayLike, rounds: int) -> Array:
+def mean_path(
+    offset: ArrayLike, center_offset: ArrayLike, half_width: ArrayLike, rounds: int
+) -> Array:
     r"""Iterate `mean_map`: :math:`a_{k+1} = T(a_k)`, the path of the loop as the sizes go to infinity.
 
     It obeys :math:`|a_k - c| \le \rho^k |a_0 - c|`. Returns shape (rounds + 1, ...), `offset` first.
@@ -101,8 +107,9 @@ def mean_path(offset: ArrayLike, center_offset: ArrayLike, half_width: ArrayLike
     >>> mean_path(0.0, 0.5, 1.0, 4).round(4)
     array([0.    , 0.3563, 0.4582, 0.4878, 0.4965])
     """
+    check_count("mean_path: rounds", rounds, least=0)
     path = [np.broadcast_arrays(finite("mean_path: offset", offset), center_offset, half_width)[0]]
-    for _ in range(_whole("mean_path: rounds", rounds, least=0)):
+    for _ in range(rounds):
         path.append(mean_map(path[-1], center_offset, half_width))
     return np.stack(path)
 
@@ -152,11 +159,16 @@ def log_improvement(
     0.4902
     """
     baseline = np.sum(_vector("log_improvement: singular_values", singular_values) ** -2.0)
-    return 0.5 * np.log(baseline / one_round_mse(singular_values, center_offset, half_width, kept, method))
+    return 0.5 * np.log(
+        baseline / one_round_mse(singular_values, center_offset, half_width, kept, method)
+    )
 
 
 def smallest_size(
-    singular_values: ArrayLike, center_offset: ArrayLike, half_width: ArrayLike, method: Method = "exact"
+    singular_values: ArrayLike,
+    center_offset: ArrayLike,
+    half_width: ArrayLike,
+    method: Method = "exact",
 ) -> Array:
     r"""Return the kept rows per direction at which one round only just beats the real-data estimate.
 
@@ -169,7 +181,9 @@ def smallest_size(
     >>> print(f"{smallest_size([10.0], 0.0, 1 + np.sqrt(2 / np.pi), method='expansion'):.1f}")
     133.3
     """
-    error, spread, baseline = _round("smallest_size", singular_values, center_offset, half_width, method)
+    error, spread, baseline = _round(
+        "smallest_size", singular_values, center_offset, half_width, method
+    )
     gain = baseline - error
     pays = gain > _ROUNDING * baseline
     return np.where(pays, spread / np.where(pays, gain, 1.0), np.inf)[()]
@@ -192,8 +206,12 @@ def break_even_bias(
     mu = _vector("break_even_bias: singular_values", singular_values)
     unit = finite("break_even_bias: direction", direction)
     if unit.shape != mu.shape or abs(np.linalg.norm(unit) - 1) > 1e-6:
-        raise ValueError(f"break_even_bias: direction must be a unit vector of shape {mu.shape}, got {direction!r}")
-    width, kept = np.broadcast_arrays(np.asarray(half_width, dtype=float), np.asarray(kept, dtype=float))
+        raise ValueError(
+            f"break_even_bias: direction must be a unit vector of shape {mu.shape}, got {direction!r}"
+        )
+    width, kept = np.broadcast_arrays(
+        np.asarray(half_width, dtype=float), np.asarray(kept, dtype=float)
+    )
     baseline = (1 - _ROUNDING) * np.sum(mu**-2.0)
 
     def pays(bias: Array) -> Mask:
@@ -222,7 +240,8 @@ def error_bound(initial: float, half_width: float, sizes: ArrayLike, dim: int) -
     >>> error_bound(1.08, 1.8, [100, 100, 1000], dim=8).round(4)
     array([1.08  , 0.5753, 0.3324, 0.1656])
     """
-    dim, rho = _whole("error_bound: dim", dim, least=1), float(contraction_factor(half_width))
+    check_count("error_bound: dim", dim)
+    rho = float(contraction_factor(half_width))
     bound = [float(positive("error_bound: initial", initial, zero=True))]
     for size in _vector("error_bound: sizes", sizes, infinite=True):
         bound.append(rho**2 * bound[-1] + dim * rho / size)
@@ -239,9 +258,12 @@ def plateau(half_width: ArrayLike, size: ArrayLike, dim: int) -> Array:
     >>> plateau([0.5 + np.sqrt(2 / np.pi), 1 + np.sqrt(2 / np.pi)], 100, dim=8).round(4)
     array([0.0446, 0.1066])
     """
-    dim, size = _whole("plateau: dim", dim, least=1), positive("plateau: size", size)
+    check_count("plateau: dim", dim)
+    size = positive("plateau: size", size)
     rho, width = contraction_factor(half_width), np.minimum(half_width, EDGE)
-    gap = 2 * width * density(width) / erf(width / np.sqrt(2))  # 1 - rho, which rounds to 0 from w = 8.5 on
+    gap = (
+        2 * width * density(width) / erf(width / np.sqrt(2))
+    )  # 1 - rho, which rounds to 0 from w = 8.5 on
     with np.errstate(divide="ignore"):
         return dim * rho / (size * (1 + rho)) / gap
 
@@ -262,7 +284,11 @@ def unfiltered_mse(singular_values: ArrayLike, sizes: ArrayLike) -> Array:
 
 
 def _round(
-    where: str, singular_values: ArrayLike, center_offset: ArrayLike, half_width: ArrayLike, method: str
+    where: str,
+    singular_values: ArrayLike,
+    center_offset: ArrayLike,
+    half_width: ArrayLike,
+    method: str,
 ) -> tuple[Array, Array, np.float64]:
     """Return the error as kept goes to infinity, the spread that kept divides, and the baseline, summed over j."""
     mu = _vector(f"{where}: singular_values", singular_values)
@@ -274,9 +300,13 @@ def _round(
     if method not in ("exact", "expansion"):
         raise ValueError(f"{where}: method must be 'exact' or 'expansion', got {method!r}")
     if method == "exact" and mu.min() < _FINEST:
-        raise ValueError(f"{where}: singular_values must be at least {_FINEST} when exact, got {mu.min()}")
+        raise ValueError(
+            f"{where}: singular_values must be at least {_FINEST} when exact, got {mu.min()}"
+        )
     width = positive(f"{where}: half_width", half_width, infinite=True)[..., None]
-    error, spread = (_exact if method == "exact" else _expansion)(mu, center - width, center + width)
+    error, spread = (_exact if method == "exact" else _expansion)(
+        mu, center - width, center + width
+    )
     return error, spread, np.sum(mu**-2.0)
 
 
@@ -307,9 +337,3 @@ def _vector(what: str, value: ArrayLike, *, infinite: bool = False) -> Array:
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{what} must be a list of at least one number, got shape {array.shape}")
     return array
-
-
-def _whole(what: str, value: int, *, least: int) -> int:
-    if value != int(value) or value < least:
-        raise ValueError(f"{what} must be an integer of at least {least}, got {value!r}")
-    return int(value)

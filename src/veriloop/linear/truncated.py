@@ -35,7 +35,9 @@ def truncated_moments(
     >>> print(f"{mean:.10f} {variance:.8e} {third:.8e}")
     38.0262794666 6.89659753e-04 3.61481633e-05
     """
-    first, second, third = moments(*interval("truncated_moments", mean, scale, lower, upper), order=3)
+    first, second, third = moments(
+        *interval("truncated_moments", mean, scale, lower, upper), order=3
+    )
     return first, second, third
 
 
@@ -97,7 +99,9 @@ def _from_near_bound(rate: Array, width: Array) -> Array:
     result = np.empty((4, rate.size))
     for start in range(0, rate.size, _SLICE):
         part = slice(start, start + _SLICE)
-        reach = np.minimum(width[part], 2 * _DROP / (rate[part] + np.hypot(rate[part], np.sqrt(2 * _DROP))))
+        reach = np.minimum(
+            width[part], 2 * _DROP / (rate[part] + np.hypot(rate[part], np.sqrt(2 * _DROP)))
+        )
         s = reach * 0.5 * (1 + _NODES[:, None])
         density = 0.5 * _WEIGHTS[:, None] * np.exp(-s * (rate[part] + 0.5 * s))
         total = density.sum(0)
@@ -114,7 +118,9 @@ def density(z: Array) -> Array:
     return np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
 
 
-def interval(where: str, mean: ArrayLike, scale: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> list[Array]:
+def interval(
+    where: str, mean: ArrayLike, scale: ArrayLike, lower: ArrayLike, upper: ArrayLike
+) -> list[Array]:
     """Return the arguments of `truncated_moments` as arrays, or refuse them by the name `where`."""
     mean, scale = finite(f"{where}: mean", mean), positive(f"{where}: scale", scale)
     lower, upper = np.asarray(lower, dtype=float), np.asarray(upper, dtype=float)

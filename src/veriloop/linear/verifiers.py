@@ -19,6 +19,7 @@ import numpy as np
 from scipy.special import expit
 
 from veriloop.core import Key, Verdict
+from veriloop.core.checks import check_positive
 from veriloop.linear.model import Samples
 
 
@@ -34,7 +35,7 @@ class Knowledge:
     ...     slack: float = 0.0
     ...     def width(self, x):
     ...         return np.abs(x[:, 0])
-    >>> KnowFirstCoordinate(np.zeros(2))(Key(0), Data(x=np.eye(2), y=np.array([1.0, 2.0])))
+    >>> KnowFirstCoordinate(np.zeros(2))(Key(0), Samples(x=np.eye(2), y=np.array([1.0, 2.0])))
     array([ 0., -2.])
 
     Raises:
@@ -155,8 +156,7 @@ class Soft:
     temperature: float
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"Soft.temperature must be positive, got {self.temperature}")
+        check_positive("Soft.temperature", self.temperature)
 
     def __call__(self, key: Key, batch: Samples) -> Verdict:
         verdict = Verdict.of(self.verifier(key, batch))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
@@ -16,23 +16,20 @@ import numpy as np
 from veriloop.components import describe
 from veriloop.core.batch import Columns, concatenate
 from veriloop.core.candidates import Quota
+from veriloop.core.checks import need
 from veriloop.core.key import Key
 from veriloop.core.loop import Drawn
-from veriloop.core.verdict import Verdict
+from veriloop.core.verdict import Verdict, inner_verifiers
 from veriloop.filters.ranking import KeepAll
 from veriloop.verifiers.algebra import Constant
 
 FILE = "candidates.parquet"
+EXTRA = "veriloop[experiments]"  # what brings pyarrow and yaml
 
 
 def needed(module: str) -> Any:
     """Import a module of the extra [experiments], or say what to install."""
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"stored candidates need {error.name!r}; install it with: pip install 'veriloop[experiments]'"
-        ) from None
+    return need(module, EXTRA, "storing candidates")
 
 
 def write_candidates(file: Path, drawn: Drawn) -> None:
@@ -54,11 +51,17 @@ def write_candidates(file: Path, drawn: Drawn) -> None:
             columns = _columns("batch", batch) | _columns("verdict", verdict)
             columns |= {"group": labels[rows], "kept": drawn.mask[rows]}
             columns |= {} if drawn.counted is None else {"counted": drawn.counted[rows]}
-            table = pa.table({name: _to_arrow(pa, name, column) for name, column in columns.items()})
+            table = pa.table(
+                {name: _to_arrow(pa, name, column) for name, column in columns.items()}
+            )
             if writer is None:
                 about = {"veriloop": json.dumps(_about(drawn, type(batch)))}
-                writer = parquet.ParquetWriter(file, table.schema.with_metadata(about), compression="zstd")
-            writer.write_table(table.replace_schema_metadata(writer.schema.metadata), row_group_size=len(batch))
+                writer = parquet.ParquetWriter(
+                    file, table.schema.with_metadata(about), compression="zstd"
+                )
+            writer.write_table(
+                table.replace_schema_metadata(writer.schema.metadata), row_group_size=len(batch)
+            )
     finally:
         if writer is not None:
             writer.close()
@@ -84,7 +87,9 @@ class StoredRound:
                 f"{self.folder / 'sha256.json'} does not vouch for {FILE}; run the round again"
             ) from None
         if stated != self.sha256:
-            raise ValueError(f"{self.folder / FILE} is damaged: its sha256 differs; run the round again")
+            raise ValueError(
+                f"{self.folder / FILE} is damaged: its sha256 differs; run the round again"
+            )
 
     @cached_property
     def sha256(self) -> str:
@@ -119,7 +124,9 @@ class StoredRound:
     def columns(self) -> dict[str, np.ndarray]:
         """All but the batch, by name, shape (n,) each."""
         with self._open() as parquet:
-            return self._read(parquet.read, [name for name in parquet.schema_arrow.names if not _of_batch(name)])
+            return self._read(
+                parquet.read, [name for name in parquet.schema_arrow.names if not _of_batch(name)]
+            )
 
     @property
     def verdict(self) -> Verdict:
@@ -183,9 +190,7 @@ def _about(drawn: Drawn, kind: type) -> dict[str, Any]:
 
 def stateful(verifier: Any) -> bool:
     """Whether a verifier, or one inside it, says `stateful = True`: its settings alone do not give its scores."""
-    inside = [getattr(verifier, each.name, None) for each in fields(verifier)] if is_dataclass(verifier) else []
-    inside += [part for parts in inside if isinstance(parts, Mapping) for part in parts.values()]
-    return getattr(verifier, "stateful", False) is True or any(map(stateful, inside))
+    return any(getattr(each, "stateful", False) is True for each in inner_verifiers(verifier))
 
 
 def _columns(name: str, rows: Any) -> dict[str, np.ndarray]:
@@ -199,18 +204,32 @@ def _columns(name: str, rows: Any) -> dict[str, np.ndarray]:
     elif isinstance(rows, Columns | Verdict):
         inside = {each.name: getattr(rows, each.name) for each in fields(rows)}
     else:
-        raise ValueError(f"candidates can be stored that are an array or a Columns, got {type(rows).__name__}")
-    return {at: array for part, own in inside.items() for at, array in _columns(f"{name}.{part}", own).items()}
+        raise ValueError(
+            f"candidates can be stored that are an array or a Columns, got {type(rows).__name__}"
+        )
+    return {
+        at: array
+        for part, own in inside.items()
+        for at, array in _columns(f"{name}.{part}", own).items()
+    }
 
 
 def _to_arrow(pa: Any, name: str, column: np.ndarray) -> Any:
-    if column.dtype == object and column.ndim == 1 and all(isinstance(text, str) for text in column):
+    if (
+        column.dtype == object
+        and column.ndim == 1
+        and all(isinstance(text, str) for text in column)
+    ):
         return pa.array(column, pa.large_string())
     if column.dtype.kind not in "biuf" or column.dtype.itemsize > 8 or not column.dtype.isnative:
-        raise ValueError(f"the candidates' {name} cannot be stored: it must be numbers or str, got {column.dtype}")
+        raise ValueError(
+            f"the candidates' {name} cannot be stored: it must be numbers or str, got {column.dtype}"
+        )
     flat, sizes = np.ascontiguousarray(column), column.shape[1:]
     if flat.dtype == np.uint8 and len(sizes) == 1:
-        return pa.FixedSizeBinaryArray.from_buffers(pa.binary(sizes[0]), len(flat), [None, pa.py_buffer(flat)])
+        return pa.FixedSizeBinaryArray.from_buffers(
+            pa.binary(sizes[0]), len(flat), [None, pa.py_buffer(flat)]
+        )
     array = pa.array(flat.reshape(-1))
     for size in reversed(sizes):
         array = pa.FixedSizeListArray.from_arrays(array, size)
@@ -222,7 +241,9 @@ def _from_arrow(pa: Any, column: Any) -> np.ndarray:
     array, shape = column.combine_chunks(), [len(column)]
     if pa.types.is_fixed_size_binary(array.type):
         width = array.type.byte_width
-        content = np.frombuffer(array.buffers()[1], np.uint8, len(array) * width, array.offset * width)
+        content = np.frombuffer(
+            array.buffers()[1], np.uint8, len(array) * width, array.offset * width
+        )
         return content.reshape(-1, width).copy()
     while pa.types.is_fixed_size_list(array.type):
         shape.append(array.type.list_size)

@@ -15,7 +15,20 @@ import numpy as np
 from veriloop.core.batch import is_tensor
 from veriloop.core.key import Key
 
-CONSTANT = (type(None), bool, int, float, str, bytes, np.ndarray, np.generic, type, FunctionType, partial, Key)
+CONSTANT = (
+    type(None),
+    bool,
+    int,
+    float,
+    str,
+    bytes,
+    np.ndarray,
+    np.generic,
+    type,
+    FunctionType,
+    partial,
+    Key,
+)
 
 
 def fingerprint(value: Any, unseen: set[str] | None = None, *, settings: bool = False) -> str:
@@ -84,7 +97,9 @@ class _Digest:
         elif hasattr(value, "state_dict"):
             self.feed(dict(value.state_dict()))
         elif is_dataclass(value):
-            self._feed_attributes({each.name: getattr(value, each.name, None) for each in fields(value)})
+            self._feed_attributes(
+                {each.name: getattr(value, each.name, None) for each in fields(value)}
+            )
         elif isinstance(value, ModuleType):
             self._text(value.__name__)
         elif hasattr(value, "__dict__"):

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
@@ -23,8 +19,18 @@ from veriloop.core.key import Key
 from veriloop.core.loop import Loop, Record, State, run
 from veriloop.core.parts import M
 from veriloop.store.candidates import FILE, needed, write_candidates
+from veriloop.store.files import cache_folder as cache_folder  # imported from here elsewhere
+from veriloop.store.files import committed, first_process, sha256, sync
+from veriloop.store.files import replaced as replaced  # imported from here elsewhere
 from veriloop.store.fingerprints import fingerprint
-from veriloop.store.states import batch_name, is_batch, load_state, read_batch, save_state, write_batch
+from veriloop.store.states import (
+    batch_name,
+    is_batch,
+    load_state,
+    read_batch,
+    save_state,
+    write_batch,
+)
 
 Row = Mapping[str, Any]
 PARTS = [each.name for each in fields(Loop) if each.name != "chunk"]  # chunk changes no result
@@ -48,14 +54,20 @@ class RunDir:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
-        self._sound: set[str] = set()  # batches of the past that are known to be as they were written
+        self._sound: set[str] = (
+            set()
+        )  # batches of the past that are known to be as they were written
 
     def folder(self, round: int, name: str) -> Path:
         """Return where the checkpoint `name` of `round` lies."""
         return self.path / f"round_{round:04d}" / name
 
     def commit(
-        self, round: int, name: str, rows: Sequence[Row], write: Callable[[Path], None] | None = None
+        self,
+        round: int,
+        name: str,
+        rows: Sequence[Row],
+        write: Callable[[Path], None] | None = None,
     ) -> None:
         """Write a checkpoint: the files of `write(folder)`, then the rows, then the name that makes both count.
 
@@ -64,21 +76,14 @@ class RunDir:
         if not first_process():
             return
         final = self.folder(round, name)
-        temporary = final.with_name(f".{final.name}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        if write is not None:
-            write(temporary)
-        (temporary / "rows.jsonl").write_text("".join(map(line, rows)))
-        files = sorted(path for path in temporary.rglob("*") if path.is_file())
-        sums = {file.relative_to(temporary).as_posix(): _sha256(file) for file in files}
-        (temporary / "sha256.json").write_text(json.dumps(sums, indent=1))
-        for path in (*temporary.rglob("*"), temporary):
-            _sync(path)
-        shutil.rmtree(final, ignore_errors=True)
-        os.rename(temporary, final)
-        _sync(final.parent)
-        _sync(self.path)
+        with committed(final) as temporary:
+            if write is not None:
+                write(temporary)
+            (temporary / "rows.jsonl").write_text("".join(map(line, rows)))
+            files = sorted(path for path in temporary.rglob("*") if path.is_file())
+            sums = {file.relative_to(temporary).as_posix(): sha256(file) for file in files}
+            (temporary / "sha256.json").write_text(json.dumps(sums, indent=1))
+        sync(self.path)
 
     def rows(self, round: int, name: str) -> list[dict[str, Any]] | None:
         """Return the rows of a checkpoint, or None where there is none or it is damaged (which warns, by name)."""
@@ -87,7 +92,9 @@ class RunDir:
             return None
         damage = _damage(folder) or self._damaged_past(folder)
         if damage:
-            warnings.warn(f"checkpoint {folder} is damaged ({damage}) and is not used", stacklevel=2)
+            warnings.warn(
+                f"checkpoint {folder} is damaged ({damage}) and is not used", stacklevel=2
+            )
             return None
         return [json.loads(text) for text in (folder / "rows.jsonl").read_text().splitlines()]
 
@@ -135,7 +142,9 @@ class RunDir:
         """
         if candidates:
             needed("pyarrow.parquet")
-        rounds = run(loop, key, state, sizes)  # refuses arguments of another kind before anything is written
+        rounds = run(
+            loop, key, state, sizes
+        )  # refuses arguments of another kind before anything is written
         self._remember(name, loop, key, state, sizes)
         save = save_state if save is None else save
         load = partial(load_state, like=state.model) if load is None else load
@@ -162,7 +171,10 @@ class RunDir:
         rounds = run(loop, key, state, sizes, store)
         if done and state.round == 0:
             next(rounds)  # the start is committed already
-        del state, load  # the loop keeps the state; a second reference would keep the old model in memory
+        del (
+            state,
+            load,
+        )  # the loop keeps the state; a second reference would keep the old model in memory
         for new, record in rounds:
             self.commit(record.round, name, [record.row()], partial(write, new))
             yield new, record
@@ -171,7 +183,9 @@ class RunDir:
         self, name: str, loop: Loop[M, B], key: Key, state: State[M], sizes: Sequence[int | Quota]
     ) -> None:
         """Write down what a run is made of, or compare it with what is written."""
-        about: dict[str, Any] = {part: fingerprint(getattr(loop, part), settings=True) for part in PARTS}
+        about: dict[str, Any] = {
+            part: fingerprint(getattr(loop, part), settings=True) for part in PARTS
+        }
         about["key"] = [key.seed, *key.path]
         about["start"] = fingerprint([state.model, state.round, as_batches(state.past)])
         about["sizes"] = [_size(n) for n in sizes]
@@ -198,7 +212,9 @@ class _Past:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._known: list[tuple[Any, str]] = []  # batches of the last state, and the names of their files
+        self._known: list[
+            tuple[Any, str]
+        ] = []  # batches of the last state, and the names of their files
 
     def taken_out(self, state: State[M], checkpoint: Path) -> State[M]:
         """Write the past, and into the checkpoint which files hold it; return the state without it."""
@@ -233,33 +249,6 @@ def _size(n: int | Quota) -> Any:
     if isinstance(n, Quota):
         return asdict(n)
     return int(n)
-
-
-def first_process() -> bool:
-    """Tell whether this is the only process, or the first of those that torchrun or accelerate started.
-
-    >>> first_process()
-    True
-    """
-    return int(os.environ.get("WORLD_SIZE", "1")) == 1 or os.environ.get("RANK", "0") == "0"
-
-
-def cache_folder() -> Path:
-    """Return where downloads and what is trained once are kept: $VERILOOP_CACHE, or ~/.cache/veriloop."""
-    return Path(os.environ.get("VERILOOP_CACHE") or Path.home() / ".cache" / "veriloop")
-
-
-@contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """Yield a new folder that is called `path` once all is in it, unless another process has made one meanwhile."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent))
-    try:
-        yield temporary
-        with suppress(OSError):  # there is one, and it is not empty
-            os.rename(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def line(values: Row) -> str:
@@ -299,20 +288,6 @@ def _damage(folder: Path) -> str:
     for name, digest in sums.items():
         if not (folder / name).exists():
             return f"{name} is missing"
-        if _sha256(folder / name) != digest:
+        if sha256(folder / name) != digest:
             return f"the sha256 of {name} differs"
     return ""
-
-
-def _sha256(file: Path) -> str:
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Flush a file, or a folder's list of names, to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

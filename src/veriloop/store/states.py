@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import os
 import sys
@@ -16,11 +15,14 @@ import numpy as np
 
 from veriloop.core.batch import Columns, as_batches, is_tensor
 from veriloop.core.loop import State
+from veriloop.store.files import sha256
 
 PLAIN = (bool, int, float, str)
 
 
-def save_state(state: State[Any], folder: Path, write_model: Callable[[Any, Path], None] | None = None) -> None:
+def save_state(
+    state: State[Any], folder: Path, write_model: Callable[[Any, Path], None] | None = None
+) -> None:
     """Write a state into an existing folder.
 
     The model and the batches of the past may be NumPy arrays, torch tensors, numbers, strings, and lists, tuples,
@@ -46,7 +48,9 @@ def save_state(state: State[Any], folder: Path, write_model: Callable[[Any, Path
     (folder / "state.json").write_text(json.dumps({"round": state.round, "past": names}))
 
 
-def load_state(folder: Path, read_model: Callable[[Path], Any] | None = None, like: Any = None) -> State[Any]:
+def load_state(
+    folder: Path, read_model: Callable[[Path], Any] | None = None, like: Any = None
+) -> State[Any]:
     """Read back what `save_state` wrote.
 
     read_model: folder -> model, the reverse of `write_model`.
@@ -74,9 +78,7 @@ def write_batch(batch: Any, folder: Path) -> str:
 
 def batch_name(file: Path) -> str:
     """Return what a batch's file is called after its content."""
-    with open(file, "rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return f"batch-{digest[:32]}.npz"
+    return f"batch-{sha256(file)[:32]}.npz"
 
 
 def read_batch(name: str, folder: Path) -> Any:
@@ -103,7 +105,9 @@ def _read_model(folder: Path, like: Any) -> Any:
     if not weights.exists():
         return _read_value(folder / "model.npz")
     if like is None:
-        raise ValueError(f"{weights} holds weights alone; give like=, a model of the same architecture")
+        raise ValueError(
+            f"{weights} holds weights alone; give like=, a model of the same architecture"
+        )
     from safetensors.torch import load_model
 
     model = copy.deepcopy(like)
@@ -148,7 +152,11 @@ def _split(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         return {"dict": [[key, _split(each, arrays)] for key, each in value.items()]}
     if is_dataclass(value) and not isinstance(value, type):
         kind = type(value)
-        parts = {each.name: _split(getattr(value, each.name), arrays) for each in fields(value) if each.init}
+        parts = {
+            each.name: _split(getattr(value, each.name), arrays)
+            for each in fields(value)
+            if each.init
+        }
         return {"dataclass": f"{kind.__module__}:{kind.__qualname__}", "fields": parts}
     raise TypeError(
         f"a {type(value).__name__} cannot be written without pickling; make the model of arrays, "
@@ -202,5 +210,7 @@ def _dataclass_named(name: str) -> Any:
     for part in path.split("."):
         found = getattr(found, part, None)
     if found is None or not is_dataclass(found):
-        raise ValueError(f"the file holds a {path} of {module}, which is not loaded; import it first")
+        raise ValueError(
+            f"the file holds a {path} of {module}, which is not loaded; import it first"
+        )
     return found

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from veriloop.core.checks import check_fraction
 from veriloop.core.key import Key
 from veriloop.core.verdict import Verdict, Verifier, called, judged
 
@@ -53,7 +54,9 @@ class Audited:
 
     def __call__(self, key: Key, batch: Any) -> Verdict:
         verdict = judged(self.verifier, key, batch)
-        return Verdict(verdict.scores, verdict.parts, judged(self.oracle, key.fold("oracle"), batch).scores)
+        return Verdict(
+            verdict.scores, verdict.parts, judged(self.oracle, key.fold("oracle"), batch).scores
+        )
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,8 @@ class Noisy:
     false_reject: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("false_accept", "false_reject"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"Noisy.{name} must be in [0, 1], got {getattr(self, name)}")
+        check_fraction("Noisy.false_accept", self.false_accept, zero=True, one=True)
+        check_fraction("Noisy.false_reject", self.false_reject, zero=True, one=True)
 
     def __call__(self, key: Key, batch: Any) -> Verdict:
         clean = judged(self.verifier, key, batch)
@@ -94,7 +96,9 @@ class Noisy:
         # A score of exactly 0 is an acceptance, and -0.0 would still be one.
         size = np.maximum(np.abs(clean.scores), np.finfo(float).tiny)
         scores = np.where(flip, np.where(accepted, -size, size), clean.scores)
-        return replace(clean, scores=scores, oracle=clean.scores if clean.oracle is None else clean.oracle)
+        return replace(
+            clean, scores=scores, oracle=clean.scores if clean.oracle is None else clean.oracle
+        )
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,9 @@ class Composed:
     parts: Mapping[str, Verifier]
 
     def __call__(self, key: Key, batch: Any) -> Verdict:
-        verdicts = {name: judged(verifier, key.fold(name), batch) for name, verifier in self.parts.items()}
+        verdicts = {
+            name: judged(verifier, key.fold(name), batch) for name, verifier in self.parts.items()
+        }
         parts: dict[str, np.ndarray] = {}
         oracles: dict[str, np.ndarray] = {}
         for name, verdict in verdicts.items():
@@ -141,7 +147,9 @@ def vote(needed: int, *parts: Verifier, **named: Verifier) -> Composed:
     """Accept what at least `needed` parts accept: the `needed`-th highest score."""
     together = _named("vote", parts, named)
     if not 1 <= needed <= len(together):
-        raise ValueError(f"vote.needed must be between 1 and the {len(together)} parts, got {needed}")
+        raise ValueError(
+            f"vote.needed must be between 1 and the {len(together)} parts, got {needed}"
+        )
     return Composed(_Rank(-needed), together)
 
 
@@ -149,11 +157,15 @@ def weighted(weights: Sequence[float], *parts: Verifier, **named: Verifier) -> C
     """Score by the weighted sum of the parts' scores; one weight a part, in their order."""
     together = _named("weighted", parts, named)
     if len(weights) != len(together):
-        raise ValueError(f"weighted needs one weight for each of the {len(together)} parts, got {len(weights)}")
+        raise ValueError(
+            f"weighted needs one weight for each of the {len(together)} parts, got {len(weights)}"
+        )
     return Composed(_Sum(tuple(float(weight) for weight in weights)), together)
 
 
-def _named(what: str, parts: tuple[Verifier, ...], named: Mapping[str, Verifier]) -> Mapping[str, Verifier]:
+def _named(
+    what: str, parts: tuple[Verifier, ...], named: Mapping[str, Verifier]
+) -> Mapping[str, Verifier]:
     """Name bare parts by their function or class, numbered where a name recurs."""
     if not parts and not named:
         raise ValueError(f"{what} needs at least one verifier, got none")
@@ -161,7 +173,9 @@ def _named(what: str, parts: tuple[Verifier, ...], named: Mapping[str, Verifier]
     for part in parts:
         name = called(part)
         numbered = chain([name], (f"{name}_{i}" for i in count(2)))
-        together[next(free for free in numbered if free not in together and free not in named)] = part
+        together[next(free for free in numbered if free not in together and free not in named)] = (
+            part
+        )
     return {**together, **named}
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
 
+from veriloop.core.checks import need
 from veriloop.core.key import Key
 from veriloop.core.verdict import Verdict, Verifier, judged
 
@@ -56,8 +56,7 @@ def calibrated(
     """
     if method not in ("isotonic", "platt"):
         raise ValueError(f"calibrated: method must be isotonic or platt, got {method!r}")
-    if find_spec("sklearn") is None:
-        raise ImportError("calibrated needs scikit-learn; install it with: pip install scikit-learn")
+    need("sklearn", "scikit-learn", "calibrated")
     good = np.asarray(labels)
     if good.shape != (len(batch),) or not np.isin(good, (0, 1)).all():
         raise ValueError(
@@ -71,7 +70,9 @@ def calibrated(
             f"calibrated: there must be good rows and bad ones that have a verdict, got {good.sum()} good of "
             f"{len(good)}"
         )
-    return Calibrated(verifier, _steps(scores, good) if method == "isotonic" else _sigmoid(scores, good))
+    return Calibrated(
+        verifier, _steps(scores, good) if method == "isotonic" else _sigmoid(scores, good)
+    )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from veriloop.core.batch import check_count
+from veriloop.core.checks import check_count
 from veriloop.core.key import Key
 from veriloop.verifiers.wrappers import Batched, Retry
 
@@ -76,7 +76,9 @@ class Endpoint:
 
     def judge(self, key: Key, questions: np.ndarray) -> np.ndarray:
         """Ask each question once, shape (n,), and raise one of `FAILURES` if that fails."""
-        return np.array([self._rating(question) for question in questions], dtype=float) - self.limit
+        return (
+            np.array([self._rating(question) for question in questions], dtype=float) - self.limit
+        )
 
     def _rating(self, question: str) -> float:
         messages = [{"role": "user", "content": question}]
@@ -89,6 +91,10 @@ class Endpoint:
             text = json.load(answer)["choices"][0]["message"]["content"]
         try:
             rating = float(text.strip().split()[0].rstrip(".,"))
-        except (ValueError, LookupError, AttributeError):  # an answer, but no number: asking again is no help
+        except (
+            ValueError,
+            LookupError,
+            AttributeError,
+        ):  # an answer, but no number: asking again is no help
             return float("nan")
         return rating if 0 <= rating <= 10 else float("nan")

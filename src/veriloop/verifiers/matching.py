@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from veriloop.core.batch import check_count
 from veriloop.core.candidates import RoundError
+from veriloop.core.checks import check_count
 from veriloop.core.key import Key
 
 
@@ -52,14 +52,20 @@ class CovarianceMatch:
         check_count("CovarianceMatch.count", self.count)
         for target in self.target.values() if isinstance(self.target, Mapping) else [self.target]:
             target = np.asarray(target)
-            if target.ndim != 2 or not np.isfinite(target).all() or not np.array_equal(target, target.T):
+            if (
+                target.ndim != 2
+                or not np.isfinite(target).all()
+                or not np.array_equal(target, target.T)
+            ):
                 raise ValueError(
                     f"CovarianceMatch.target must be a symmetric matrix of finite numbers, got shape {target.shape}"
                 )
 
     def __call__(self, key: Key, batch: Any) -> np.ndarray:
         x = np.asarray(self.features(batch), dtype=float)
-        groups = np.zeros(len(batch), dtype=int) if self.group is None else np.asarray(self.group(batch))
+        groups = (
+            np.zeros(len(batch), dtype=int) if self.group is None else np.asarray(self.group(batch))
+        )
         scores = np.full(len(batch), -1.0)
         for label in np.unique(groups).tolist():
             target = self._target(label)
@@ -80,7 +86,9 @@ class CovarianceMatch:
         if not isinstance(self.target, Mapping):
             return np.asarray(self.target, dtype=float)
         if label not in self.target:
-            raise ValueError(f"CovarianceMatch.target must name every group, it lacks group {label}")
+            raise ValueError(
+                f"CovarianceMatch.target must name every group, it lacks group {label}"
+            )
         return np.asarray(self.target[label], dtype=float)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from veriloop.core.batch import check_count
+from veriloop.core.checks import check_count, check_positive
 from veriloop.core.key import Key
 from veriloop.core.verdict import Verdict, Verifier, called, judged, rowwise
 
@@ -84,7 +84,9 @@ class Cached:
         try:
             new = self._known.new_rows(contents)
         except TypeError as error:
-            raise ValueError(f"Cached.content must give one hashable value a row, got an {error}") from None
+            raise ValueError(
+                f"Cached.content must give one hashable value a row, got an {error}"
+            ) from None
         if len(new) or self._known.verdict is None:
             verdict = judged(self.verifier, _Unused(0), batch[new])
             self._known.add([contents[row] for row in new], verdict)
@@ -164,10 +166,11 @@ class Retry:
 
     def __post_init__(self) -> None:
         check_count("Retry.times", self.times, least=0)
-        if not 0 <= self.wait < float("inf"):
-            raise ValueError(f"Retry.wait must be at least 0 and finite, got {self.wait}")
+        check_positive("Retry.wait", self.wait, zero=True)
         kinds = self.errors if isinstance(self.errors, tuple) else (None,)
-        if not kinds or not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
+        if not kinds or not all(
+            isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds
+        ):
             raise ValueError(f"Retry.errors must be a tuple of exceptions, got {self.errors!r}")
 
     def __call__(self, key: Key, batch: Any) -> Verdict:
