@@ -25,16 +25,16 @@ from veriloop.filters import (
     Alternatives,
     Bernoulli,
     BestOf,
+    Chain,
     KeepAll,
     Luce,
-    Margin,
+    NearBest,
     RandomFraction,
-    Then,
     Threshold,
     TopCount,
     TopFraction,
 )
-from veriloop.observe import AcceptanceByGroup, FromStart, SelectionBias, Spread, together
+from veriloop.observe import AcceptanceByGroup, FromStart, SelectionBias, Spread, observe_all
 from veriloop.pools import Accumulate, AccumulateSubsample, FreshReal, MixReal, Replace, Window
 from veriloop.store import RunDir, load_state, save_state
 from veriloop.verifiers import (
@@ -78,6 +78,7 @@ __all__ = [
     "Cached",
     "Calibrated",
     "Candidates",
+    "Chain",
     "Columns",
     "Constant",
     "CovarianceMatch",
@@ -90,8 +91,8 @@ __all__ = [
     "Key",
     "Loop",
     "Luce",
-    "Margin",
     "MixReal",
+    "NearBest",
     "Noisy",
     "Oracle",
     "Quota",
@@ -106,7 +107,6 @@ __all__ = [
     "Shifted",
     "Spread",
     "State",
-    "Then",
     "Threshold",
     "TopCount",
     "TopFraction",
@@ -120,10 +120,10 @@ __all__ = [
     "calibrated",
     "concatenate",
     "load_state",
+    "observe_all",
     "run",
     "save_state",
     "schedules",
-    "together",
     "vote",
     "weighted",
 ]

@@ -9,12 +9,12 @@ from veriloop import (
     Alternatives,
     Bernoulli,
     BestOf,
+    Chain,
     KeepAll,
     Key,
     Luce,
-    Margin,
+    NearBest,
     RoundError,
-    Then,
     Threshold,
     TopCount,
     TopFraction,
@@ -112,7 +112,7 @@ def test_best_of_is_the_top_count_of_one():
     assert BestOf() == TopCount(1)
 
 
-# Margin.
+# NearBest.
 
 
 @given(KEYS, SCORES, GROUPS, st.sampled_from([0.0, 0.25, 1.5]))
@@ -122,15 +122,15 @@ def test_margin_keeps_what_is_near_the_best_of_its_group(key, scores, seed, gamm
     for row, (score, group) in enumerate(zip(scores, groups, strict=True)):
         own = [other for other in scores[groups == group] if not np.isnan(other)]
         wanted[row] = bool(own) and score >= max(own) - gamma
-    np.testing.assert_array_equal(Margin(gamma)(key, scores, groups), wanted)
+    np.testing.assert_array_equal(NearBest(gamma)(key, scores, groups), wanted)
 
 
 @pytest.mark.parametrize("gamma", [-0.1, np.nan, np.inf])
 def test_margins_that_are_no_distance_are_refused(gamma):
     with pytest.raises(
-        ValueError, match=f"Margin.gamma must be at least 0 and finite, got {gamma}"
+        ValueError, match=f"NearBest.gamma must be at least 0 and finite, got {gamma}"
     ):
-        Margin(gamma)
+        NearBest(gamma)
 
 
 # Consecutive rows as alternatives.
@@ -179,7 +179,7 @@ def test_the_second_filter_sees_no_verdict_where_the_first_dropped_a_row(key, sc
         seen.append(scores)
         return scores > 0.6
 
-    mask = Then(Threshold(0.0), second)(key, scores, groups)
+    mask = Chain(Threshold(0.0), second)(key, scores, groups)
     np.testing.assert_array_equal(mask, np.nan_to_num(scores, nan=-1) > 0.6)
     np.testing.assert_array_equal(seen[0], np.where(first, scores, np.nan))
 
@@ -187,7 +187,7 @@ def test_the_second_filter_sees_no_verdict_where_the_first_dropped_a_row(key, sc
 def test_a_softmax_pick_near_the_best_follows_its_law():
     """Fu et al. (2025): only rows within the margin are drawn, by the exponential of their scores."""
     scores, sets = np.array([0.0, 1.0, 1.5, -1.0]), 40_000
-    mask = Then(Margin(1.0), Luce())(
+    mask = Chain(NearBest(1.0), Luce())(
         Key(5), np.tile(scores, sets), np.repeat(np.arange(sets), 4)
     ).reshape(sets, 4)
     p = np.exp([1.0, 1.5]) / np.exp([1.0, 1.5]).sum()
@@ -198,15 +198,15 @@ def test_a_softmax_pick_near_the_best_follows_its_law():
 def test_two_random_filters_draw_from_different_streams():
     """Kept by both at the product of the rates, not at the lower one."""
     n, p = 40_000, 0.5
-    kept = Then(Bernoulli(), Bernoulli())(Key(6), np.full(n, p)).sum()
+    kept = Chain(Bernoulli(), Bernoulli())(Key(6), np.full(n, p)).sum()
     assert abs(kept - n * p**2) < 4 * np.sqrt(n * p**2 * (1 - p**2))
 
 
 def test_two_filters_serve_a_quota_where_both_judge_row_by_row():
-    assert Then(Threshold(0.0), Bernoulli()).rowwise
-    assert not Then(Threshold(0.0), TopFraction(0.5)).rowwise
-    assert not Then(Luce(), KeepAll()).rowwise
-    assert not Then(Threshold(0.0), lambda key, scores, groups: scores > 0).rowwise
+    assert Chain(Threshold(0.0), Bernoulli()).rowwise
+    assert not Chain(Threshold(0.0), TopFraction(0.5)).rowwise
+    assert not Chain(Luce(), KeepAll()).rowwise
+    assert not Chain(Threshold(0.0), lambda key, scores, groups: scores > 0).rowwise
 
 
 # Many rows.

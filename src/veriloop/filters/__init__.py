@@ -1,6 +1,6 @@
 """Filters: `(key, scores, groups) -> mask`, which rows of a round are kept."""
 
-from veriloop.filters.choices import Alternatives, BestOf, Luce, Margin, Then
+from veriloop.filters.choices import Alternatives, BestOf, Chain, Luce, NearBest
 from veriloop.filters.ranking import (
     Bernoulli,
     KeepAll,
@@ -14,11 +14,11 @@ __all__ = [
     "Alternatives",
     "Bernoulli",
     "BestOf",
+    "Chain",
     "KeepAll",
     "Luce",
-    "Margin",
+    "NearBest",
     "RandomFraction",
-    "Then",
     "Threshold",
     "TopCount",
     "TopFraction",
