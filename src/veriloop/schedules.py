@@ -87,13 +87,17 @@ def by_round(values: Sequence[Part]) -> EachRound[Part]:
         TypeError: if the values are no sequence, or one of them is no part of a loop.
         ValueError: in a round that has no value.
     """
+    _check_values(values)
+    return EachRound(_ByRound(tuple(values)))
+
+
+def _check_values(values: object) -> None:
     if not isinstance(values, Sequence) or isinstance(values, str):
         kind = type(values).__name__
         raise TypeError(f"by_round needs a list of parts, one a round, got {kind}")
     for i, value in enumerate(values):
         if value is not None:
             check_part(f"by_round: values[{i}]", value, "the part's arguments, or None")
-    return EachRound(_ByRound(tuple(values)))
 
 
 @dataclass(frozen=True)
@@ -109,9 +113,10 @@ class _ByRound(Generic[Part]):
                 "give one a round"
             )
         value: Any = self.values[state.round]
+        part: Any = value
         if isinstance(value, EachRound):
-            return value.make(key, state)
-        return value
+            part = value.make(key, state)
+        return part
 
 
 def _check(name: str, first: int, last: int, rounds: int) -> None:

@@ -5,20 +5,24 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from importlib import import_module
+from numbers import Integral
 from types import ModuleType
 
 import numpy as np
 
 
+def is_integer(value: object) -> bool:
+    """Tell whether a value is an integer, of Python or of NumPy; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def is_count(value: object, least: int = 0) -> bool:
-    """Tell an integer of at least `least`; True and False are none.
+    """Tell whether a value is an integer of at least `least`.
 
     >>> is_count(3), is_count(np.int64(3)), is_count(3.0), is_count(True)
     (True, True, False, False)
     """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        return False
-    return int(value) >= least
+    return isinstance(value, Integral) and is_integer(value) and int(value) >= least
 
 
 def check_count(what: str, value: object, least: int = 1) -> None:

@@ -26,6 +26,7 @@ from veriloop.core.parts import (
     Refit,
     check_part,
 )
+from veriloop.core.reprs import one_line
 from veriloop.core.verdict import Verdict, Verifier, called, disagreement, judged, rowwise
 
 # What each part is called with, for whoever writes one.
@@ -47,18 +48,25 @@ COUNTS = ("round", "candidates", "kept")
 class State(Generic[M]):
     """All that a round needs from the past. Saving it is a checkpoint.
 
+    Real data must be given here, as `State(model, past=(real,))`, if a pool such as `Accumulate` is to
+    train on them. Without them a loop that accumulates trains on synthetic rows alone, and forgets the
+    real data.
+
     model: the current model, of any type.
     round: how many rounds it has been through; 0 is the start.
-    past: what the pool carries from round to round, a tuple of batches. Give the real data here,
-        `State(model, past=(real,))`, if a pool such as `Accumulate` is to train on them too.
+    past: what the pool carries from round to round, a tuple of batches, the oldest first. None: no
+        past.
 
-    >>> State(model=0.5)
-    State(model=0.5, round=0, past=None)
+    >>> State(model=0.5, past=(np.zeros(100),))
+    State(model=0.5, round=0, past=(float64[100],))
     """
 
     model: M
     round: int = 0
     past: Any = None
+
+    def __repr__(self) -> str:
+        return one_line(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +74,8 @@ class Record:
     """What a round reports: plain numbers, no times, so that two runs can be compared byte by byte.
 
     round: its number; 0 is the start, which has no candidates.
-    candidates, kept: rows generated, and rows that the filter kept.
+    candidates: rows generated.
+    kept: rows that the filter kept.
     metrics: named numbers.
 
     >>> Record(round=1, candidates=200, kept=50, metrics={"error": 0.1}).acceptance
@@ -76,7 +85,7 @@ class Record:
     round: int
     candidates: int
     kept: int
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @property
     def acceptance(self) -> float:
@@ -103,19 +112,22 @@ class Loop(Generic[M, B]):
 
     generate: (key, model, n) -> batch of n candidates.
     refit: (key, model, batch) -> new model. It must not change the model it is given.
-    verify: (key, batch) -> scores, shape (n,), or a `Verdict`. Higher is better, NaN is no verdict. A verifier that
-        judges rows together says `rowwise = False`, and needs the round in one block. None: no verifier, all
-        scores are 0.
-    filter: (key, scores, groups) -> boolean mask, shape (n,). `Threshold()` keeps scores of 0 or more. None keeps
-        all rows, and is refused beside a verifier.
+    verify: (key, batch) -> scores, shape (n,), or a `Verdict`. Higher is better, NaN is no verdict. A
+        verifier that judges rows together says `rowwise = False`, and needs the round in one block.
+        None: no verifier, and all scores are 0.
+    filter: (key, scores, groups) -> boolean mask, shape (n,). `Threshold()` keeps scores of 0 or more.
+        None keeps all rows, and is refused beside a verifier.
     measure: (key, model) -> named numbers for the record. None: no numbers.
-    pool: (key, past, kept) -> (training batch, past): what the next model is fitted to. None: the kept rows alone.
-    group: batch -> integers, shape (n,). Filters rank, and quotas count, within groups. None: one group.
+    pool: (key, past, kept) -> (training batch, past): what the next model is fitted to. None: the kept
+        rows alone, as `Replace` does.
+    group: batch -> integers, shape (n,). Filters rank, and quotas count, within groups. None: one
+        group.
     observe: (key, batch, scores, mask) -> named numbers about the candidates.
     assess: (key, model, verify) -> named numbers about the round's verifier, before it judges.
-    block: the number of candidates drawn, and verified, under one key. Another block gives other random numbers.
-    chunk: the most candidates held in memory. A round with more draws them twice, to score and to keep, with the
-        same result. None holds all of them.
+    block: how many candidates are drawn, and verified, under one key. Another block gives other random
+        numbers.
+    chunk: the most candidates held in memory. A round with more draws them twice, to score and to
+        keep, with the same result. None holds all of them.
 
     >>> loop = Loop(
     ...     generate=lambda key, model, n: model + key.numpy().standard_normal(n),
@@ -144,6 +156,9 @@ class Loop(Generic[M, B]):
     block: int = 65_536
     chunk: int | None = None
 
+    def __repr__(self) -> str:
+        return one_line(self, defaults=False)
+
     def __post_init__(self) -> None:
         for name in ("block", "chunk"):
             size = getattr(self, name)
@@ -155,13 +170,15 @@ class Loop(Generic[M, B]):
                 check_part(f"Loop.{name}", part, arguments)
         if self.verify is not None and self.filter is None:
             raise ValueError(
-                "Loop has a verifier and no filter, so every row would be kept; give filter=Threshold() to keep "
-                "scores of 0 or more, TopFraction(0.1) to keep the best tenth, or KeepAll() to score and keep all"
+                "Loop has a verifier and no filter, so every row would be kept; give "
+                "filter=Threshold() to keep scores of 0 or more, TopFraction(0.1) to keep the best "
+                "tenth, or KeepAll() to score and keep all"
             )
 
     def first_record(self, key: Key, state: State[M]) -> Record:
         """Return the record of the start: no candidates, and the model as it is measured."""
-        return Record(state.round, 0, 0, merge(self._measured(key.fold(state.round), state.model)))
+        measured = self._measured(key.fold(state.round), state.model)
+        return Record(state.round, 0, 0, merge(measured))
 
     def step(
         self,
@@ -214,7 +231,7 @@ class Loop(Generic[M, B]):
         return State(model, index, past), Record(index, len(candidates), len(kept), metrics)
 
     def _of_round(self, key: Key, state: State[M]) -> Any:
-        """Return this loop with the parts made that are made anew for every round."""
+        """Return this loop with every `EachRound` replaced by the part it makes for this round."""
         made: dict[str, Any] = {}
         for each in fields(self):
             part = getattr(self, each.name)
@@ -235,8 +252,8 @@ class Loop(Generic[M, B]):
         verify: Any = self.verify
         if not rowwise(verify) and (isinstance(n, Quota) or n > self.block):
             raise ValueError(
-                f"a verifier that depends on other rows needs all candidates in one block, got {n} in blocks of "
-                f"{self.block}; raise Loop.block, or check {called(verify)}"
+                "a verifier that depends on other rows needs all candidates in one block, "
+                f"got {n} in blocks of {self.block}; raise Loop.block, or check {called(verify)}"
             )
         blocks = _Blocks(self, key, model)
         if isinstance(n, Quota):
@@ -254,8 +271,8 @@ class Loop(Generic[M, B]):
                 f"a quota needs a filter that judges rows one by one, got {self.filter!r}"
             )
         tally = Tally(quota, self.block)
-        masks: list[np.ndarray] = []
-        counted: list[np.ndarray] = []
+        masks: list[Mask] = []
+        counted: list[Mask] = []
         while not tally.full:
             scores, groups = blocks.draw(tally.rows_wanted())
             mask = select(self.filter, key.fold("filter", len(masks)), scores, groups)
@@ -279,15 +296,18 @@ class _Blocks:
         def generate(block: int, rows: int) -> Any:
             return loop.generate(key.fold("generate", block), model, rows)
 
-        group = one_group if loop.group is None else loop.group
+        group: Callable[[Any], Groups] = one_group
+        if loop.group is not None:
+            group = loop.group
         self.candidates: Candidates[Any] = Candidates(generate, loop.chunk, group)
 
-    def draw(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    def draw(self, rows: int) -> tuple[Scores, Groups]:
         """Draw and judge the next block; return its scores and its groups."""
         batch = self.candidates.draw(rows)
         verdict = Verdict(np.zeros(rows))
         if self._verify is not None:
-            verdict = judged(self._verify, self._key.fold("verify", len(self._verdicts)), batch)
+            key = self._key.fold("verify", len(self._verdicts))
+            verdict = judged(self._verify, key, batch)
         self._verdicts.append(verdict)
         return verdict.scores, self.candidates.labels(block=-1)
 
@@ -300,11 +320,13 @@ class _Blocks:
 class Drawn:
     """All rows that a round drew, judged and filtered: what `store` is given.
 
-    loop: that of the round, its parts made.
-    key: the round's. Block i was verified under `key.fold("verify", i)`. Under a quota block i was filtered under
-        `key.fold("filter", i)`; without, all rows were filtered under `key.fold("filter")`.
+    loop: the round's loop, in which every `EachRound` is replaced by the part it made.
+    key: the round's. Block i was verified under `key.fold("verify", i)`. Under a quota block i was
+        filtered under `key.fold("filter", i)`; without, all rows under `key.fold("filter")`.
     n: the number of candidates asked for, or the quota.
-    verdict, mask: of every row drawn, shape (n,).
+    candidates: all rows drawn.
+    verdict: on every row drawn.
+    mask: which of them are kept, shape (n,).
     counted: which rows count as candidates, shape (n,); None: all.
     """
 
@@ -328,7 +350,7 @@ class Drawn:
 
 
 def select(filter: Filter | None, key: Key, scores: Scores, groups: Groups) -> Mask:
-    """Return the filter's mask, or refuse one that is none or keeps a row without a verdict."""
+    """Return the mask of a filter, and refuse one that is no mask or keeps a row without a verdict."""
     if filter is None:
         return ~np.isnan(scores)
     mask = np.asarray(filter(key, scores, groups))
@@ -354,12 +376,16 @@ def run(
 ) -> Iterator[tuple[State[M], Record]]:
     """Yield (state, record) for the start, round 0, and after every round.
 
-    The body of your `for` is the callback: log, save, plot, `break`. A run that goes on from a later state begins
-    with the round after it.
+    The body of your `for` is the callback: log, save, plot, `break`. A run that goes on from a later
+    state begins with the round after it.
 
-    key: the address of all random numbers. Two loops under one key share them, so their difference is paired.
-    sizes: one number of candidates, or `Quota` of kept rows, for each round: round k uses `sizes[k - 1]`.
-    store: sees all that each round drew.
+    loop: what a round does.
+    key: the address of all random numbers. Two loops under one key share them, so their difference is
+        paired.
+    state: where to begin; `State(model)` is a new run.
+    sizes: for each round a number of candidates, or a `Quota` of kept rows: round k uses
+        `sizes[k - 1]`.
+    store: called with all that each round drew.
 
     >>> mean = Loop(
     ...     generate=lambda key, model, n: model + key.numpy().standard_normal(n),
@@ -372,12 +398,15 @@ def run(
         TypeError: if an argument is of another kind; the message says what to write.
         RoundError: if a round keeps nothing, or less than was asked for.
     """
+    _check_run(loop, key, state, sizes)
+    return _rounds(loop, key, state, sizes, store)
+
+
+def _check_run(loop: object, key: object, state: object, sizes: object) -> None:
     if not isinstance(loop, Loop):
-        remedy = (
-            "a part that changes by round is an EachRound"
-            if callable(loop)
-            else "see help(veriloop.Loop)"
-        )
+        remedy = "see help(veriloop.Loop)"
+        if callable(loop):
+            remedy = "a part that changes by round is an EachRound"
         raise TypeError(f"run: loop must be a Loop, got {_kind(loop)}; {remedy}")
     if not isinstance(key, Key):
         raise TypeError(f"run: key must be a Key, got {_kind(key)}; write veriloop.Key(0)")
@@ -385,15 +414,10 @@ def run(
         raise TypeError(
             f"run: state must be a State, got {_kind(state)}; write veriloop.State(model)"
         )
-    if (
-        isinstance(sizes, Quota)
-        or not isinstance(sizes, Sequence | np.ndarray)
-        or isinstance(sizes, str)
-    ):
+    if not isinstance(sizes, Sequence | np.ndarray) or isinstance(sizes, str):
         raise TypeError(
             f"run: sizes must have one entry a round, got {_kind(sizes)}; write [n] * rounds"
         )
-    return _rounds(loop, key, state, sizes, store)
 
 
 def _rounds(
@@ -433,8 +457,13 @@ def _check_kept(scores: Scores, mask: Mask) -> None:
     raise RoundError(f"acceptance 0, none of {len(scores)} candidates kept; {best}")
 
 
-def merge(*parts: Mapping[str, float]) -> dict[str, float]:
-    """Return the named numbers of all parts. Refuse what is no number, two of one name, and the name of a count."""
+def merge(*parts: Any) -> dict[str, float]:
+    """Return the named numbers of all parts.
+
+    Raises:
+        TypeError: if one is no number.
+        ValueError: if two have one name, or one has the name of a count.
+    """
     merged: dict[str, float] = {}
     for part in parts:
         if not isinstance(part, Mapping):

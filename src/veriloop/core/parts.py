@@ -31,7 +31,7 @@ class Filter(Protocol):
 
 
 class Pool(Protocol[B]):
-    """Make the training batch of the kept rows and of what earlier rounds left; return it and the new past."""
+    """Make the training batch of the kept rows and the past; return it and the new past."""
 
     def __call__(self, key: Key, past: Any, kept: B, /) -> tuple[B, Any]: ...
 
@@ -64,7 +64,7 @@ class Observer(Protocol):
 
 @dataclass(frozen=True)
 class EachRound(Generic[Part]):
-    """A part of the loop that is made anew for every round, from the state before it.
+    """A part of the loop that is made again in every round, from the state before it.
 
     Use it for a verifier that is retrained, for a filter that grows stricter, or for a model that judges itself.
 

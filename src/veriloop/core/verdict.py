@@ -212,13 +212,14 @@ def inner_verifiers(verifier: object) -> list[Any]:
     waiting: list[Any] = [verifier]
     while waiting:
         value = waiting.pop(0)
+        held: Any = value
         if id(value) in seen:
             continue
         seen.add(id(value))
         if isinstance(value, Mapping):
-            waiting.extend(value.values())
+            waiting.extend(held.values())
         elif isinstance(value, list | tuple):
-            waiting.extend(value)
+            waiting.extend(held)
         elif callable(value):
             found.append(value)
             waiting.extend(_held_by(value))

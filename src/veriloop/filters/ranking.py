@@ -14,7 +14,8 @@ import numpy as np
 
 from veriloop.core.arrays import Array, Groups, Mask, Scores
 from veriloop.core.candidates import RoundError
-from veriloop.core.checks import check_count, check_fraction, is_count
+from veriloop.core.checks import check_count, is_count
+from veriloop.core.checks import check_fraction as check_fraction  # imported from here elsewhere
 from veriloop.core.key import Key
 
 _RANKED_AT_ONCE = 1 << 20  # rows, where groups are small

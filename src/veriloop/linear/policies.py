@@ -12,7 +12,7 @@ arXiv:2410.16713), He, Xu and Cheng (2025, arXiv:2502.18049); where none is name
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import digamma, polygamma
+from scipy.special import digamma, polygamma  # pyright: ignore[reportMissingTypeStubs]
 
 from veriloop.core.checks import check_count
 from veriloop.linear.truncated import Array
@@ -162,5 +162,9 @@ def gaussian_log_variance(
         raise ValueError(
             f"gaussian_log_variance: sample must be at least 2, or there is no variance, got {sample}"
         )
-    half, k = (sample - 1) / 2, np.arange(rounds + 1)
-    return k * (digamma(half) - np.log(half if unbiased else sample / 2)), k * polygamma(1, half)
+    half = (sample - 1) / 2
+    k = np.arange(rounds + 1)
+    divisor = half if unbiased else sample / 2
+    drift = float(digamma(half)) - np.log(divisor)
+    scatter = float(polygamma(1, half))
+    return k * drift, k * scatter

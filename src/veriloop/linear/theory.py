@@ -25,7 +25,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import erf, roots_hermitenorm
+from scipy.special import erf, roots_hermitenorm  # pyright: ignore[reportMissingTypeStubs]
 
 from veriloop.core.checks import check_count
 from veriloop.linear.truncated import (

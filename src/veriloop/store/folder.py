@@ -20,7 +20,8 @@ from veriloop.core.loop import Loop, Record, State, run
 from veriloop.core.parts import M
 from veriloop.store.candidates import FILE, needed, write_candidates
 from veriloop.store.files import cache_folder as cache_folder  # imported from here elsewhere
-from veriloop.store.files import committed, first_process, sha256, sync
+from veriloop.store.files import committed, sha256, sync
+from veriloop.store.files import first_process as first_process
 from veriloop.store.files import replaced as replaced  # imported from here elsewhere
 from veriloop.store.fingerprints import fingerprint
 from veriloop.store.states import (

@@ -34,7 +34,7 @@ def save_state(
     >>> folder = Path(tempfile.mkdtemp())
     >>> save_state(State({"mean": np.zeros(2), "steps": 7}, round=3), folder)
     >>> load_state(folder)
-    State(model={'mean': array([0., 0.]), 'steps': 7}, round=3, past=None)
+    State(model={'mean': float64[2], 'steps': 7}, round=3, past=None)
 
     Raises:
         TypeError: if the model or a batch is of a kind that cannot be written without pickling.

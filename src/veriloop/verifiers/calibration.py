@@ -109,24 +109,26 @@ class _Sigmoid:
 
 
 def _steps(scores: Scores, good: Mask) -> _Steps:
-    from sklearn.isotonic import IsotonicRegression
+    from sklearn.isotonic import IsotonicRegression  # pyright: ignore[reportMissingTypeStubs]
 
-    fitted: Any = IsotonicRegression(y_min=0, y_max=1).fit(scores, good)
+    model: Any = IsotonicRegression(y_min=0, y_max=1)
+    fitted = model.fit(scores, good)
     return _Steps(fitted.X_thresholds_, fitted.y_thresholds_)
 
 
 def _sigmoid(scores: Scores, good: Mask) -> _Sigmoid:
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.linear_model import LogisticRegression  # pyright: ignore[reportMissingTypeStubs]
 
     # Platt's soft targets, as rows that count as good by one weight and as bad by the rest.
-    right = (good.sum() + 1) / (good.sum() + 2)
-    wrong = 1 / ((~good).sum() + 2)
-    target = np.where(good, right, wrong)
+    count = int(good.sum())
+    right = (count + 1) / (count + 2)
+    wrong = 1 / (len(good) - count + 2)
+    target: Scores = np.where(good, right, wrong)
     center = scores.mean()
     scale = scores.std() or 1.0
     rows = np.tile((scores - center) / scale, 2)[:, None]
     labels = np.repeat([True, False], len(scores))
-    weights = np.concatenate([target, 1 - target])
+    weights: Scores = np.concatenate([target, 1 - target])
     model: Any = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000)
     fitted = model.fit(rows, labels, weights)
     slope = float(fitted.coef_[0, 0] / scale)

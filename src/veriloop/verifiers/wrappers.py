@@ -209,10 +209,14 @@ class Retry:
         return Verdict(np.full(len(batch), np.nan))
 
 
-def _are_exceptions(errors: object) -> bool:
+def _are_exceptions(errors: Any) -> bool:
     if not isinstance(errors, tuple) or not errors:
         return False
-    return all(isinstance(kind, type) and issubclass(kind, Exception) for kind in errors)
+    return all(map(_is_exception, errors))
+
+
+def _is_exception(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Exception)
 
 
 def _counted(n: int, what: str) -> str:
