@@ -16,7 +16,8 @@ GROUP = "veriloop.verifiers"
 def describe(component: Any) -> dict[str, Any] | str:
     """Return the spec that `build` makes an equal component from, or only its name where none can be written.
 
-    A spec can be written of a dataclass whose fields are numbers, strings, lists of them, or such dataclasses.
+    A spec can be written of a dataclass whose fields are numbers, strings, lists of them, or such
+    dataclasses.
 
     >>> from veriloop import Noisy, Random
     >>> build(describe(Noisy(Random(), false_accept=0.1)))
@@ -54,16 +55,19 @@ def _written(value: Any) -> Any:
 def build(spec: Any, **context: Any) -> Any:
     """Return the component that `spec` describes.
 
-    spec: the component itself, or `{"call": NAME, **arguments}` with NAME either "module:attribute" or an entry
-        point of the group `veriloop.verifiers`. Arguments that are such mappings themselves are loaded first. What
-        is called may be a class, a function that makes a component, or, without arguments, a component.
+    spec: the component itself, or `{"call": NAME, **arguments}` with NAME either "module:attribute"
+        or an entry
+        point of the group `veriloop.verifiers`. Arguments that are such mappings themselves are
+        loaded first. What is called may be a class, a function that makes a component, or, without
+        arguments, a component.
     context: arguments given beside those of the spec.
 
     >>> build({"call": "veriloop:Noisy", "verifier": {"call": "veriloop:Random"}, "false_accept": 0.1})
     Noisy(verifier=Random(), false_accept=0.1, false_reject=0.0)
 
     Raises:
-        ValueError: if the name is unknown (what is known and the nearest are named) or the arguments do not fit.
+        ValueError: if the name is unknown (what is known and the nearest are named) or the
+        arguments do not fit.
     """
     if callable(spec):
         return spec

@@ -1,8 +1,8 @@
 """Observers: what to report about the candidates and the kept rows of a round.
 
 An observer is called as `(key, batch, scores, mask)` and returns named numbers. It goes into
-`Loop.observe`; several go in by `observe_all`. In a round larger than memory each observer draws the
-candidates once more, block by block, and reports the same numbers.
+`Loop.observe`; several go in by `observe_all`. In a round larger than memory each observer draws
+the candidates once more, block by block, and reports the same numbers.
 """
 
 from __future__ import annotations

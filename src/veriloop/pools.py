@@ -1,7 +1,7 @@
 """Pools: which data the next model is fitted to, `(key, past, kept) -> (training batch, past)`.
 
-`past` is what the pool carries from round to round: a tuple of batches, the oldest first. A pool also
-takes `None`, which means no past, and a single batch.
+`past` is what the pool carries from round to round: a tuple of batches, the oldest first. A pool
+also takes `None`, which means no past, and a single batch.
 
 Real data must be put into `past` by you: `State(model, past=(real,))`. Without it a pool such as
 `Accumulate` trains on synthetic rows alone, and forgets the real data after the first round.
@@ -41,9 +41,9 @@ class Replace:
 class Accumulate:
     """Train on the rows kept in all rounds, and on the data in `State.past`.
 
-    Give the real data as `State(model, past=(real,))`. Otherwise they are in no training batch after
-    the start, and the loop forgets them. Every round adds to memory, and to the cost of the refit.
-    Source: Gerstgrasser et al. (2024, arXiv:2404.01413).
+    Give the real data as `State(model, past=(real,))`. Otherwise they are in no training batch
+    after the start, and the loop forgets them. Every round adds to memory, and to the cost of the
+    refit. Source: Gerstgrasser et al. (2024, arXiv:2404.01413).
 
     >>> real = np.array([0])
     >>> Accumulate()(Key(0), (real,), np.array([1, 2]))[0]

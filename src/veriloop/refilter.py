@@ -27,7 +27,8 @@ class Refiltered:
     """What would have been kept of `stored`: `mask` over its rows, the verdict on them, and the numbers to report.
 
     counted: which rows would have counted as candidates: all, but in a round with a quota.
-    numbers: candidates; kept now and kept_then; both, only_then, only_now; lowest and highest score, lowest_kept;
+    numbers: candidates; kept now and kept_then; both, only_then, only_now; lowest and highest
+        score, lowest_kept;
         no_verdict and what else a record says of the verdict; acceptance, by group.
     """
 
@@ -48,13 +49,16 @@ def refilter(
 ) -> Refiltered:
     """Filter a stored round again under its own key, so that the same filter keeps the same rows.
 
-    run: the folder of a run. arm: the name of its checkpoints, where there are several. round: default: the last.
-    filter: a filter or its spec, `{"call": "TopFraction", "fraction": 0.05}`. Default: the round's own.
-    verifier: likewise, see `build`; it judges the rows anew, block by block under the round's keys. Default: the
+    run: the folder of a run. arm: the name of its checkpoints, where there are several. round:
+        default: the last.
+    filter: a filter or its spec, `{"call": "TopFraction", "fraction": 0.05}`. Default: the round's
+        own.
+    verifier: likewise, see `build`; it judges the rows anew, block by block under the round's keys.
+        Default: the
         stored scores.
 
-    Of a round with a quota, a filter that judges rows one by one keeps the first n of each group, as many as were
-    drawn; one that ranks, ranks the round's candidates.
+    Of a round with a quota, a filter that judges rows one by one keeps the first n of each group,
+    as many as were drawn; one that ranks, ranks the round's candidates.
 
     >>> import tempfile
     >>> from veriloop import Key, Loop, Random, RunDir, State, TopFraction
@@ -67,8 +71,8 @@ def refilter(
     ([25, 10, 10], (25, 2))
 
     Raises:
-        ValueError: if there is no such round, it is damaged, or a component is unknown or `stateful`.
-        RoundError: if the filter finds fewer rows with a verdict than it is to keep.
+        ValueError: if there is no such round, it is damaged, or a component is unknown or
+        `stateful`. RoundError: if the filter finds fewer rows with a verdict than it is to keep.
     """
     stored = find(run, round, arm)
     chosen = _filter(_own_filter(stored) if filter is None else filter)

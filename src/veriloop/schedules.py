@@ -71,7 +71,8 @@ def geometric(first: int, last: int, rounds: int) -> list[int]:
 def by_round(values: Sequence[Part]) -> EachRound[Part]:
     """Return a part of the loop that takes `values[k - 1]` in round k.
 
-    A filter that grows stricter is `by_round([Threshold(cut) for cut in np.linspace(0, 1, rounds)])`.
+    A filter that grows stricter is `by_round([Threshold(cut) for cut in np.linspace(0, 1,
+    rounds)])`.
 
     values: one part a round. `None` or an `EachRound` may be among them where the loop allows it.
 
@@ -91,13 +92,17 @@ def by_round(values: Sequence[Part]) -> EachRound[Part]:
     return EachRound(_ByRound(tuple(values)))
 
 
-def _check_values(values: object) -> None:
-    if not isinstance(values, Sequence) or isinstance(values, str):
+def _check_values(values: Any) -> None:
+    if not _is_list(values):
         kind = type(values).__name__
         raise TypeError(f"by_round needs a list of parts, one a round, got {kind}")
     for i, value in enumerate(values):
         if value is not None:
             check_part(f"by_round: values[{i}]", value, "the part's arguments, or None")
+
+
+def _is_list(values: object) -> bool:
+    return isinstance(values, Sequence) and not isinstance(values, str)
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ class _ByRound(Generic[Part]):
         value: Any = self.values[state.round]
         part: Any = value
         if isinstance(value, EachRound):
-            part = value.make(key, state)
+            return part.make(key, state)
         return part
 
 

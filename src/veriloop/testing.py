@@ -20,8 +20,10 @@ def check_verifier(
 ) -> None:
     """Assert what the loop relies on: one real number a row, repeatable, and blind to the other rows.
 
-    stochastic: the scores depend on the key, so picking rows may change them; only repeatability is asked.
-    rowwise: pass False for a verifier that selects rows together, and says so itself by `rowwise = False`.
+    stochastic: the scores depend on the key, so picking rows may change them; only repeatability is
+        asked.
+    rowwise: pass False for a verifier that selects rows together, and says so itself by `rowwise =
+        False`.
 
     >>> check_verifier(lambda key, batch: -abs(batch), np.arange(6.0))
 
@@ -75,8 +77,10 @@ def check_filter(
 ) -> None:
     """Assert what the loop relies on: a repeatable boolean mask that keeps no NaN and treats groups apart.
 
-    scores: shape (n,), an example the filter accepts; default: 60 values in (0, 1), a tie and two NaN among them.
-    groups: their groups, two or more, for a filter that knows its own; default: one group, then 0, 1, 2 in turn.
+    scores: shape (n,), an example the filter accepts; default: 60 values in (0, 1), a tie and two
+        NaN among them.
+    groups: their groups, two or more, for a filter that knows its own; default: one group, then 0,
+        1, 2 in turn.
 
     >>> from veriloop import TopCount, TopFraction
     >>> check_filter(TopFraction(0.25))
@@ -121,9 +125,9 @@ def check_backend(
 ) -> None:
     """Assert that a loop is a backend to build on: repeatable, resumable, and never changing its arguments.
 
-    Runs `rounds` rounds of `n` from `state` twice, and once more resumed after the first round; generates a batch
-    and checks its length and indexing. Models and batches may be of any type that Python can look into; where it
-    cannot, a warning says so.
+    Runs `rounds` rounds of `n` from `state` twice, and once more resumed after the first round;
+    generates a batch and checks its length and indexing. Models and batches may be of any type that
+    Python can look into; where it cannot, a warning says so.
 
     Raises:
         AssertionError: naming the rule that is broken, and the part that broke it.

@@ -261,7 +261,7 @@ def test_arms_of_the_loop_share_the_candidates_of_a_round():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"radius": -0.5}, "Problem.radius must not be negative, nor noise zero, got -0.5"),
+        ({"radius": -0.5}, "Problem.radius must be at least 0, got -0.5"),
         ({"radius": np.nan}, "Problem.radius .* got nan"),
         ({"noise": 0.0}, "Problem.noise .* got 0.0"),
         ({"noise": -1.0}, "Problem.noise .* got -1.0"),

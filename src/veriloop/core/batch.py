@@ -56,15 +56,14 @@ def concatenate(batches: Sequence[B]) -> B:
 
         stacked: Any = torch.cat(rest)
         return stacked
-    kind: Any = type(first)
     check_batch(first)
-    return kind.concatenate(batches)
+    return first.concatenate(batches)
 
 
 def is_tensor(value: Any) -> bool:
     """Tell whether a value is a torch tensor, without importing torch."""
-    kind: Any = type(value)
-    return kind.__module__ == "torch" and kind.__name__ in ("Tensor", "Parameter")
+    module: str = type(value).__module__
+    return module == "torch" and type(value).__name__ in ("Tensor", "Parameter")
 
 
 REMEDY = (
@@ -80,10 +79,10 @@ def check_batch(batch: Any, what: str = "a batch") -> None:
     """
     if isinstance(batch, np.ndarray) or is_tensor(batch):
         return
-    kind: type = type(batch)
-    if not hasattr(kind, "__len__") or not hasattr(kind, "concatenate"):
+    name: str = type(batch).__name__
+    if not hasattr(batch, "__len__") or not hasattr(batch, "concatenate"):
         raise TypeError(
-            f"{what} must be rows that can be picked and stacked, got a {kind.__name__}; {REMEDY}, "
+            f"{what} must be rows that can be picked and stacked, got a {name}; {REMEDY}, "
             "or give the type a class method concatenate(batches)"
         )
 

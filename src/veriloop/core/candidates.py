@@ -166,9 +166,9 @@ def check_rows(what: str, got: Array, rows: int) -> None:
 class Quota:
     """Ask for a number of kept rows, in each group if there are several.
 
-    The first `n` accepted rows of a group are kept, in the order drawn. Rows drawn after them, because
-    other groups are not full, do not count as candidates. So kept / candidates is the acceptance. Only
-    filters that judge rows one by one can serve a quota.
+    The first `n` accepted rows of a group are kept, in the order drawn. Rows drawn after them,
+    because other groups are not full, do not count as candidates. So kept / candidates is the
+    acceptance. Only filters that judge rows one by one can serve a quota.
 
     n: rows to keep in each group.
     groups: how many groups; `Loop.group` must label them 0 to groups - 1.

@@ -13,7 +13,7 @@ import numpy as np
 
 def is_integer(value: object) -> bool:
     """Tell whether a value is an integer, of Python or of NumPy; True and False are none."""
-    return isinstance(value, Integral) and not isinstance(value, bool)
+    return not isinstance(value, bool) and isinstance(value, Integral)
 
 
 def is_count(value: object, least: int = 0) -> bool:
@@ -22,7 +22,9 @@ def is_count(value: object, least: int = 0) -> bool:
     >>> is_count(3), is_count(np.int64(3)), is_count(3.0), is_count(True)
     (True, True, False, False)
     """
-    return isinstance(value, Integral) and is_integer(value) and int(value) >= least
+    if not isinstance(value, Integral):
+        return False
+    return is_integer(value) and int(value) >= least
 
 
 def check_count(what: str, value: object, least: int = 1) -> None:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class Key:
     """An immutable address in a tree of independent random streams.
 
-    Folding never advances a hidden state. The draws of round 7 do not depend on whether rounds 1 to 6
-    ran in this process. So a resumed run needs the seed and nothing else, and a plot cannot change a
-    result.
+    Folding never advances a hidden state. The draws of round 7 do not depend on whether rounds 1 to
+    6 ran in this process. So a resumed run needs the seed and nothing else, and a plot cannot
+    change a result.
 
     seed: an integer; each seed is a tree of its own.
     path: the labels folded in so far, integers and strings.

@@ -48,9 +48,9 @@ COUNTS = ("round", "candidates", "kept")
 class State(Generic[M]):
     """All that a round needs from the past. Saving it is a checkpoint.
 
-    Real data must be given here, as `State(model, past=(real,))`, if a pool such as `Accumulate` is to
-    train on them. Without them a loop that accumulates trains on synthetic rows alone, and forgets the
-    real data.
+    Real data must be given here, as `State(model, past=(real,))`, if a pool such as `Accumulate` is
+    to train on them. Without them a loop that accumulates trains on synthetic rows alone, and
+    forgets the real data.
 
     model: the current model, of any type.
     round: how many rounds it has been through; 0 is the start.
@@ -108,23 +108,28 @@ class Record:
 class Loop(Generic[M, B]):
     """The round, made of plain functions. Change a part with `dataclasses.replace(loop, verify=mine)`.
 
-    A part that changes from round to round, such as a verifier that is retrained, is an `EachRound`.
+    A part that changes from round to round, such as a verifier that is retrained, is an
+    `EachRound`.
 
     generate: (key, model, n) -> batch of n candidates.
     refit: (key, model, batch) -> new model. It must not change the model it is given.
-    verify: (key, batch) -> scores, shape (n,), or a `Verdict`. Higher is better, NaN is no verdict. A
+    verify: (key, batch) -> scores, shape (n,), or a `Verdict`. Higher is better, NaN is no verdict.
+        A
         verifier that judges rows together says `rowwise = False`, and needs the round in one block.
         None: no verifier, and all scores are 0.
-    filter: (key, scores, groups) -> boolean mask, shape (n,). `Threshold()` keeps scores of 0 or more.
+    filter: (key, scores, groups) -> boolean mask, shape (n,). `Threshold()` keeps scores of 0 or
+        more.
         None keeps all rows, and is refused beside a verifier.
     measure: (key, model) -> named numbers for the record. None: no numbers.
-    pool: (key, past, kept) -> (training batch, past): what the next model is fitted to. None: the kept
+    pool: (key, past, kept) -> (training batch, past): what the next model is fitted to. None: the
+        kept
         rows alone, as `Replace` does.
     group: batch -> integers, shape (n,). Filters rank, and quotas count, within groups. None: one
         group.
     observe: (key, batch, scores, mask) -> named numbers about the candidates.
     assess: (key, model, verify) -> named numbers about the round's verifier, before it judges.
-    block: how many candidates are drawn, and verified, under one key. Another block gives other random
+    block: how many candidates are drawn, and verified, under one key. Another block gives other
+        random
         numbers.
     chunk: the most candidates held in memory. A round with more draws them twice, to score and to
         keep, with the same result. None holds all of them.
@@ -376,11 +381,12 @@ def run(
 ) -> Iterator[tuple[State[M], Record]]:
     """Yield (state, record) for the start, round 0, and after every round.
 
-    The body of your `for` is the callback: log, save, plot, `break`. A run that goes on from a later
-    state begins with the round after it.
+    The body of your `for` is the callback: log, save, plot, `break`. A run that goes on from a
+    later state begins with the round after it.
 
     loop: what a round does.
-    key: the address of all random numbers. Two loops under one key share them, so their difference is
+    key: the address of all random numbers. Two loops under one key share them, so their difference
+        is
         paired.
     state: where to begin; `State(model)` is a new run.
     sizes: for each round a number of candidates, or a `Quota` of kept rows: round k uses
@@ -465,8 +471,9 @@ def merge(*parts: Any) -> dict[str, float]:
         ValueError: if two have one name, or one has the name of a count.
     """
     merged: dict[str, float] = {}
-    for part in parts:
-        if not isinstance(part, Mapping):
+    for numbers in parts:
+        part: Any = numbers
+        if not isinstance(numbers, Mapping):
             raise TypeError(
                 f"numbers of a record need names, as in {{'error': 0.5}}, got {_kind(part)}"
             )

@@ -66,9 +66,11 @@ class Observer(Protocol):
 class EachRound(Generic[Part]):
     """A part of the loop that is made again in every round, from the state before it.
 
-    Use it for a verifier that is retrained, for a filter that grows stricter, or for a model that judges itself.
+    Use it for a verifier that is retrained, for a filter that grows stricter, or for a model that
+    judges itself.
 
-    make: (key, state) -> the part. The key is the round's own, so a resumed run makes the same part.
+    make: (key, state) -> the part. The key is the round's own, so a resumed run makes the same
+        part.
 
     >>> from veriloop import Key, State, Threshold
     >>> stricter = EachRound(lambda key, state: Threshold(cut=0.1 * state.round))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ def shown(value: Any) -> str:
         return f"{kind}[{shape}]"
     if isinstance(value, type | FunctionType):
         return same.__name__
+    if isinstance(value, MethodType):
+        return f"{type(value.__self__).__name__}.{value.__name__}"
     if is_dataclass(value):
         return one_line(value)
     if isinstance(value, Mapping):

@@ -28,10 +28,10 @@ class Luce:
 
     .. math:: P(i) = e^{s_i/T} / \sum_j e^{s_j/T}
 
-    The sum is over the rows j of the group that have a verdict. For two rows this is the choice model
-    of Bradley and Terry. `Alternatives(K, Luce())` is the curation of Ferbach et al. (2024). As T
-    falls to 0 it becomes `BestOf`. The row drawn has the highest :math:`s_i/T + G_i`, with standard
-    Gumbel noise G. Source: Luce (1959).
+    The sum is over the rows j of the group that have a verdict. For two rows this is the choice
+    model of Bradley and Terry. `Alternatives(K, Luce())` is the curation of Ferbach et al. (2024).
+    As T falls to 0 it becomes `BestOf`. The row drawn has the highest :math:`s_i/T + G_i`, with
+    standard Gumbel noise G. Source: Luce (1959).
 
     temperature: T, positive, in the units of the scores.
 
@@ -91,8 +91,8 @@ class NearBest:
 class Alternatives:
     """Let `filter` choose among every `k` consecutive rows of a group, as if they were a group.
 
-    Use it if the k candidates are drawn alike, and no column says which belong together. If a group is
-    not a multiple of `k`, its last rows are left over, and are not kept.
+    Use it if the k candidates are drawn alike, and no column says which belong together. If a group
+    is not a multiple of `k`, its last rows are left over, and are not kept.
 
     k: rows of a choice.
     filter: (key, scores, groups) -> mask.

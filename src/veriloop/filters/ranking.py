@@ -1,7 +1,7 @@
 """Filters: scores in, boolean mask out. NaN, which is no verdict, is never kept.
 
-A filter is any callable `(key, scores, groups) -> mask`. It ranks within groups. A filter that judges
-each row by itself says so with `rowwise = True`; only such filters can serve a `Quota`.
+A filter is any callable `(key, scores, groups) -> mask`. It ranks within groups. A filter that
+judges each row by itself says so with `rowwise = True`; only such filters can serve a `Quota`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ class Threshold:
     array([ True,  True, False])
 
     Raises:
-        ValueError: if `cut` is NaN; in a round, if `cut` is 0 and the scores are 0 and 1 alone, as all
+        ValueError: if `cut` is NaN; in a round, if `cut` is 0 and the scores are 0 and 1 alone, as
+        all
             of them would be kept.
     """
 

@@ -28,14 +28,16 @@ def simulate(
 ) -> Array:
     r"""Return the estimation error by round, :math:`a_k = v_j^\top(\hat\theta_k - \theta_*)/\sigma`.
 
-    The real-data estimate has :math:`a_0 \sim N(0, 1/\mu_j^2)`. In round k each direction keeps exactly :math:`n_k`
-    labels, independent draws of :math:`N(a_{k-1}, 1)` truncated to :math:`[c_j - w, c_j + w]`, and :math:`a_k` is
-    their mean. Labels are drawn by inverting the truncated distribution function, so no candidate is ever thrown
-    away and arms that share a key are coupled monotonically.
+    The real-data estimate has :math:`a_0 \sim N(0, 1/\mu_j^2)`. In round k each direction keeps
+    exactly :math:`n_k` labels, independent draws of :math:`N(a_{k-1}, 1)` truncated to :math:`[c_j
+    - w, c_j + w]`, and :math:`a_k` is their mean. Labels are drawn by inverting the truncated
+    distribution function, so no candidate is ever thrown away and arms that share a key are coupled
+    monotonically.
 
-    singular_values: mu, shape (p,), of the real design. center_offset: c, shape (p,). half_width: w, a number or
-        shape (p,); `inf` is no verifier. sizes: kept rows per direction, one a round. chunk: the most draws held in
-        memory, to within one direction's; the result does not depend on it.
+    singular_values: mu, shape (p,), of the real design. center_offset: c, shape (p,). half_width:
+        w, a number or
+        shape (p,); `inf` is no verifier. sizes: kept rows per direction, one a round. chunk: the
+        most draws held in memory, to within one direction's; the result does not depend on it.
 
     Returns: shape (rounds + 1, replicates, p), in units of sigma.
 
@@ -45,7 +47,8 @@ def simulate(
     (6, 50, 2)
 
     Raises:
-        ValueError: if shapes disagree, or a singular value, half width, size or count is not positive.
+        ValueError: if shapes disagree, or a singular value, half width, size or count is not
+        positive.
     """
     mu = positive("simulate: singular_values", singular_values, infinite=True)
     center = finite("simulate: center_offset", center_offset)
@@ -102,7 +105,8 @@ def truncated_means(
     They are exact in distribution.
 
     key: the address of the draws.
-    mean, lower, upper: they broadcast, and the result has their common shape. Bounds may be infinite.
+    mean, lower, upper: they broadcast, and the result has their common shape. Bounds may be
+        infinite.
     n: draws of each mean.
     chunk: the most draws held in memory; the result does not depend on it.
 
@@ -151,19 +155,21 @@ def _lane_means(generator: np.random.Generator, a: Array, b: Array, rising: Mask
 def _draw(generator: np.random.Generator, a: Array, b: Array, rising: Mask, n: int) -> Array:
     """Standard normals truncated to [a, b], shape (lanes, n), by inversion.
 
-    The middle of [a, b] is at most 0. Draws fall as the uniforms rise. Where `rising`, they rise with
-    them; after reflection they then fall as the others do.
+    The middle of [a, b] is at most 0. Draws fall as the uniforms rise. Where `rising`, they rise
+    with them; after reflection they then fall as the others do.
     """
     u: Array = generator.random((len(a), n))
     # The factor keeps high - span above 0, and high below 1: no draw is infinite.
     low: Array = ndtr(a)
     high: Array = np.minimum(ndtr(b), _BELOW_ONE)
-    span = (high - low) * _BELOW_ONE
+    span: Array = (high - low) * _BELOW_ONE
     tail = b < _TAIL
     falling = np.where(rising[tail, None], _BELOW_ONE - u[tail], u[tail])
     tails = _draw_in_logs(falling, a[tail, None], b[tail, None])
-    u *= np.where(rising, span, -span)[:, None]
-    u += np.where(rising, high - span, high)[:, None]
+    slope: Array = np.where(rising, span, -span)
+    start: Array = np.where(rising, high - span, high)
+    u *= slope[:, None]
+    u += start[:, None]
     ndtri(u, out=u)
     u[tail] = tails
     return u

@@ -1,7 +1,7 @@
 r"""Exact theory of verified retraining in linear regression, one direction at a time.
 
-The block design splits the loop into independent scalars, one per right singular vector :math:`v_j` of the real
-design :math:`X^0`. All quantities are in units of the noise :math:`\sigma`:
+The block design splits the loop into independent scalars, one per right singular vector :math:`v_j`
+of the real design :math:`X^0`. All quantities are in units of the noise :math:`\sigma`:
 
 ===================  ======================  ==================================================================
 name                 symbol                  meaning
@@ -15,7 +15,8 @@ name                 symbol                  meaning
 ..                   :math:`T(a), V(a)`      mean and variance of :math:`N(a, 1)` truncated to :math:`c \pm w`
 ===================  ======================  ==================================================================
 
-"The paper" is Yi, Liu, Cheng, Xu (2025), arXiv:2510.16657. Bad input raises `ValueError` everywhere.
+"The paper" is Yi, Liu, Cheng, Xu (2025), arXiv:2510.16657. Bad input raises `ValueError`
+everywhere.
 """
 
 from __future__ import annotations
@@ -67,8 +68,10 @@ def contraction_factor(half_width: ArrayLike) -> Array:
 
     .. math:: \rho(w) = \sup_a T'(a) = \sup_a V(a) = 1 - \frac{2 w \phi(w)}{2\Phi(w) - 1}
 
-    Attained at :math:`a = c`; :math:`w^2/3` for small w, 1 at infinity. Any shape.
+    Attained at :math:`a = c`; :math:`w^2/3` for small w, 1 at infinity.
     Source: the constant of the paper's Theorem 4.1; this closed form is our derivation.
+
+    half_width: w, in units of sigma, any shape; inf is no verifier.
 
     >>> contraction_factor([0.01 + np.sqrt(2 / np.pi), 1 + np.sqrt(2 / np.pi), np.inf]).round(4)
     array([0.1992, 0.6929, 1.    ])
@@ -82,8 +85,11 @@ def mean_map(offset: ArrayLike, center_offset: ArrayLike, half_width: ArrayLike)
 
     .. math:: T(a) = a + \frac{\phi(c-w-a) - \phi(c+w-a)}{\Phi(c+w-a) - \Phi(c-w-a)}
 
-    Arguments broadcast element by element. The only fixed point is :math:`a = c`; an infinite half width gives the
-    identity. Source: the map of the paper's Theorem 4.1; this form is our derivation.
+    Arguments broadcast element by element. The only fixed point is :math:`a = c`; an infinite half
+    width gives the identity. Source: the map of the paper's Theorem 4.1; this form is our
+    derivation.
+
+    offset: a. center_offset: c. half_width: w; inf is no verifier. They broadcast.
 
     >>> mean_map([0.0, 0.5, 2.0], 0.5, 1.0).round(4)
     array([0.3563, 0.5   , 0.8935])
@@ -101,8 +107,11 @@ def mean_path(
 ) -> Array:
     r"""Iterate `mean_map`: :math:`a_{k+1} = T(a_k)`, the path of the loop as the sizes go to infinity.
 
-    It obeys :math:`|a_k - c| \le \rho^k |a_0 - c|`. Returns shape (rounds + 1, ...), `offset` first.
-    Source: the drift in the paper's Theorem 4.1.
+    It obeys :math:`|a_k - c| \le \rho^k |a_0 - c|`. Returns shape (rounds + 1, ...), `offset`
+    first. Source: the drift in the paper's Theorem 4.1.
+
+    offset: a_0. center_offset: c. half_width: w; inf is no verifier. They broadcast.
+    rounds: how many rounds.
 
     >>> mean_path(0.0, 0.5, 1.0, 4).round(4)
     array([0.    , 0.3563, 0.4582, 0.4878, 0.4965])
@@ -126,13 +135,21 @@ def one_round_mse(
     .. math:: \text{exact:}\quad \sum_j E[T_j(a)^2] + \frac{E[V_j(a)]}{n}, \quad a \sim N(0, \mu_j^{-2}), \qquad
         \text{expansion:}\quad \sum_j m_{1j}^2 + \frac{m_{2j}^2 + m_{1j}m_{3j}}{\mu_j^2} + \frac{m_{2j}}{n}
 
-    Here :math:`m_1, m_2, m_3` are :math:`T, T', T''` at 0: mean, variance and third central moment of the accepted
-    labels. The expansion drops terms of order :math:`\mu^{-4}` and :math:`\mu^{-2}/n`. The exact value is by
-    Gauss-Hermite quadrature: relative error below 1e-10, for singular values of at least 0.01.
+    Here :math:`m_1, m_2, m_3` are :math:`T, T', T''` at 0: mean, variance and third central moment
+    of the accepted labels. The expansion drops terms of order :math:`\mu^{-4}` and
+    :math:`\mu^{-2}/n`. The exact value is by Gauss-Hermite quadrature: relative error below 1e-10,
+    for singular values of at least 0.01.
 
-    `center_offset` is (..., p), or one number for all directions; `half_width` and `kept` broadcast with its
-    leading axes, shape the result, and may be infinite. Source: the paper's Theorem 3.1 is the expansion; the
-    exact form is our derivation.
+    `center_offset` is (..., p), or one number for all directions; `half_width` and `kept` broadcast
+    with its leading axes, shape the result, and may be infinite. Source: the paper's Theorem 3.1 is
+    the expansion; the exact form is our derivation.
+
+    singular_values: mu, shape (p,).
+    center_offset: c, shape (..., p), or one number for all directions.
+    half_width: w; inf is no verifier. kept: n, may be infinite. Both broadcast with the leading
+        axes of
+        `center_offset`, and give the result its shape.
+    method: "exact" or "expansion".
 
     >>> one_round_mse([10.0] * 8, 0.0, [1.0, 1.8, np.inf], kept=100).round(5)
     array([0.03001, 0.09367, 0.16   ])
@@ -153,7 +170,10 @@ def log_improvement(
 
     .. math:: \tfrac12 \log \frac{\sum_j \mu_j^{-2}}{E\|\hat\theta_1 - \theta^*\|^2/\sigma^2}
 
-    Arguments as in `one_round_mse`. Source: the colour of the paper's one-round heat maps (section 5.1).
+    Arguments as in `one_round_mse`. Source: the colour of the paper's one-round heat maps (section
+    5.1).
+
+    singular_values, center_offset, half_width, kept, method: as in `one_round_mse`.
 
     >>> print(f"{log_improvement([10.0] * 8, 0.0, 1.0, kept=100):.4f}")
     0.4902
@@ -175,8 +195,11 @@ def smallest_size(
     .. math:: n^* = \frac{\sum_j E[V_j]}{\sum_j \mu_j^{-2} - E[T_j^2]}, \qquad \text{expansion:}\quad
         \frac{\sum_j m_{2j}}{\sum_j (1 - m_{2j}^2 - m_{1j}m_{3j})/\mu_j^2 - m_{1j}^2}
 
-    A real number, `inf` where no size is enough. Arguments and symbols as in `one_round_mse`. Unbiased in one
-    direction, the expansion is :math:`\rho\mu^2/(1-\rho^2)`. Source: our derivation from the paper's Theorem 3.1.
+    A real number, `inf` where no size is enough. Arguments and symbols as in `one_round_mse`.
+    Unbiased in one direction, the expansion is :math:`\rho\mu^2/(1-\rho^2)`. Source: our derivation
+    from the paper's Theorem 3.1.
+
+    singular_values, center_offset, half_width, method: as in `one_round_mse`.
 
     >>> print(f"{smallest_size([10.0], 0.0, 1 + np.sqrt(2 / np.pi), method='expansion'):.1f}")
     133.3
@@ -197,8 +220,13 @@ def break_even_bias(
     .. math:: \Delta > 0: \quad E\|\hat\theta_1 - \theta^*\|^2/\sigma^2 = \sum_j \mu_j^{-2}
         \quad\text{at}\quad c_j = \Delta\, d_j
 
-    `direction` holds :math:`d_j = v_j^T u` of a unit vector u, shape (p,); `half_width` and `kept` broadcast and
-    shape the result, in units of sigma; 0 where filtering does not pay even unbiased. Source: our derivation.
+    `direction` holds :math:`d_j = v_j^T u` of a unit vector u, shape (p,); `half_width` and `kept`
+    broadcast and shape the result, in units of sigma; 0 where filtering does not pay even unbiased.
+    Source: our derivation.
+
+    singular_values: mu, shape (p,).
+    direction: d, shape (p,), of length 1.
+    half_width: w; inf is no verifier. kept: n. They broadcast.
 
     >>> break_even_bias([10.0] * 8, [1.0] + [0.0] * 7, [1.0, 1.3, np.inf], kept=100).round(3)
     array([0.315, 0.303, 0.   ])
@@ -237,6 +265,8 @@ def error_bound(initial: float, half_width: float, sizes: ArrayLike, dim: int) -
     `initial` is :math:`E_0`; returns shape (len(sizes) + 1,), `initial` first.
     Source: the paper's Theorem 4.1, with `contraction_factor` for its constant.
 
+    initial: E_0. half_width: w; inf is no verifier. sizes: n_k, one a round. dim: p.
+
     >>> error_bound(1.08, 1.8, [100, 100, 1000], dim=8).round(4)
     array([1.08  , 0.5753, 0.3324, 0.1656])
     """
@@ -253,7 +283,10 @@ def plateau(half_width: ArrayLike, size: ArrayLike, dim: int) -> Array:
 
     .. math:: \frac{p\,\rho}{n\,(1 - \rho^2)}
 
-    Arguments broadcast; `inf` without a verifier. Source: our derivation from the paper's Theorem 4.1.
+    Arguments broadcast; `inf` without a verifier. Source: our derivation from the paper's Theorem
+    4.1.
+
+    half_width: w; inf is no verifier. size: n. dim: p.
 
     >>> plateau([0.5 + np.sqrt(2 / np.pi), 1 + np.sqrt(2 / np.pi)], 100, dim=8).round(4)
     array([0.0446, 0.1066])
@@ -274,6 +307,8 @@ def unfiltered_mse(singular_values: ArrayLike, sizes: ArrayLike) -> Array:
     .. math:: E\|\hat\theta_k - \theta^*\|^2/\sigma^2 = \sum_j \mu_j^{-2} + p \sum_{i<k} \frac{1}{n_i}
 
     Returns shape (len(sizes) + 1,). Source: our derivation for the paper's unverified arm.
+
+    singular_values: mu, shape (p,). sizes: n_k, one a round; they may be infinite.
 
     >>> unfiltered_mse([10.0] * 8, [100, 100, 400])
     array([0.08, 0.16, 0.24, 0.26])

@@ -21,15 +21,16 @@ def truncated_moments(
 ) -> tuple[Array, Array, Array]:
     r"""Mean, variance and third central moment of :math:`N(m, s^2)` truncated to :math:`[l, u]`.
 
-    With :math:`A = (l-m)/s`, :math:`B = (u-m)/s`, :math:`Z = \Phi(B)-\Phi(A)`, :math:`C = (\phi(B)-\phi(A))/Z`
-    and :math:`G = (B\phi(B)-A\phi(A))/Z`,
+    With :math:`A = (l-m)/s`, :math:`B = (u-m)/s`, :math:`Z = \Phi(B)-\Phi(A)`, :math:`C =
+    (\phi(B)-\phi(A))/Z` and :math:`G = (B\phi(B)-A\phi(A))/Z`,
 
     .. math:: m - sC, \qquad s^2(1 - G - C^2), \qquad
         s^3\Big(\frac{(A^2-1)\phi(A) - (B^2-1)\phi(B)}{Z} - 3CG - 2C^3\Big).
 
-    Arguments broadcast; bounds may be infinite; `scale > 0`, `lower < upper`. In tails and narrow intervals, where
-    these expressions cancel, quadrature replaces them: relative error below 1e-9 with both bounds 38 scales out.
-    Source: Johnson, Kotz and Balakrishnan (1994), section 10.1.
+    Arguments broadcast; bounds may be infinite; `scale > 0`, `lower < upper`. In tails and narrow
+    intervals, where
+    these expressions cancel, quadrature replaces them: relative error below 1e-9 with both bounds
+        38 scales out. Source: Johnson, Kotz and Balakrishnan (1994), section 10.1.
 
     >>> mean, variance, third = truncated_moments(0.0, 1.0, 38.0, np.inf)
     >>> print(f"{mean:.10f} {variance:.8e} {third:.8e}")
@@ -46,8 +47,9 @@ def acceptance(mean: ArrayLike, scale: ArrayLike, lower: ArrayLike, upper: Array
 
     .. math:: Z = \Phi\Big(\frac{u-m}{s}\Big) - \Phi\Big(\frac{l-m}{s}\Big)
 
-    Arguments as in `truncated_moments`. With mean :math:`a` and bounds :math:`c \pm w` it is the share of labels
-    along one direction that the verifier accepts (paper, Eq. 1).
+    mean, scale, lower, upper: as in `truncated_moments`. With mean :math:`a` and bounds :math:`c
+        \pm w` it is the share of labels along one direction that the verifier accepts (paper, Eq.
+        1).
 
     >>> print(f"{acceptance(0.0, 1.0, -1.0, 1.0):.6f} {acceptance(0.0, 1.0, 37.0, 38.0):.4e}")
     0.682689 5.7256e-300

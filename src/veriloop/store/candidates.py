@@ -35,12 +35,13 @@ def needed(module: str) -> Any:
 def write_candidates(file: Path, drawn: Drawn) -> None:
     """Write all that a round drew: one row group a block, so the bytes do not depend on what is held in memory.
 
-    Columns: `batch` of an array, or `batch.NAME` of each column of a `Columns`; verdict.scores, verdict.parts.NAME,
-    verdict.oracle; group; kept; and, of a quota, counted. Text is text, rows of bytes are binary, other rows are
-    lists of their numbers.
+    Columns: `batch` of an array, or `batch.NAME` of each column of a `Columns`; verdict.scores,
+    verdict.parts.NAME, verdict.oracle; group; kept; and, of a quota, counted. Text is text, rows of
+    bytes are binary, other rows are lists of their numbers.
 
     Raises:
-        ValueError: if the batch is neither an array nor a `Columns`, or a column has no place in Parquet.
+        ValueError: if the batch is neither an array nor a `Columns`, or a column has no place in
+        Parquet.
     """
     pa, parquet = needed("pyarrow"), needed("pyarrow.parquet")
     writer, labels, done = None, drawn.candidates.labels(), 0

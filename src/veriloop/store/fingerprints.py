@@ -34,11 +34,13 @@ CONSTANT = (
 def fingerprint(value: Any, unseen: set[str] | None = None, *, settings: bool = False) -> str:
     """Return a digest that differs where values differ.
 
-    Numbers, texts, arrays, tensors, torch modules, functions (by their code and what they enclose), objects with
-    attributes, and collections of them count with all they hold. Any other object counts by its type alone.
+    Numbers, texts, arrays, tensors, torch modules, functions (by their code and what they enclose),
+    objects with attributes, and collections of them count with all they hold. Any other object
+    counts by its type alone.
 
     unseen: the names of those types are added here.
-    settings: leave out what may change as a run goes on: private attributes, and the lists, dicts and other objects
+    settings: leave out what may change as a run goes on: private attributes, and the lists, dicts
+        and other objects
         that a function encloses, as those of a cache or a counter.
 
     >>> fingerprint({"cut": 0.5}) == fingerprint({"cut": 0.5}), fingerprint(1) == fingerprint(2)

@@ -40,8 +40,11 @@ PARTS = [each.name for each in fields(Loop) if each.name != "chunk"]  # chunk ch
 class RunDir:
     """A folder of checkpoints `round_NNNN/NAME/`, each written under a temporary name, fsynced, then renamed.
 
-    A checkpoint holds whatever `write` puts there, the rows it adds to records.jsonl, and the sha256 of every file.
-    Killing the process at any moment loses at most what was not yet committed. Nothing is ever unpickled.
+    A checkpoint holds whatever `write` puts there, the rows it adds to records.jsonl, and the
+    sha256 of every file. Killing the process at any moment loses at most what was not yet
+    committed. Nothing is ever unpickled.
+
+    path: the folder, which is made if it is not there.
 
     >>> import tempfile
     >>> folder = RunDir(tempfile.mkdtemp())
@@ -129,14 +132,19 @@ class RunDir:
     ) -> Iterator[tuple[State[M], Record]]:
         """Do as `veriloop.run` and commit every round; rounds already committed are read, not run.
 
-        The folder remembers the loop, the key, the start and the sizes under `name`, and refuses another run. The
+        The folder remembers the loop, the key, the start and the sizes under `name`, and refuses
+        another run. The
         sizes may be longer or shorter than before: a run ends after the last of them.
 
-        save, load: write a state into a folder and read it back, as `Problem.save` and `Problem.load` do. Default:
-            `save_state` and `load_state`, for models of arrays, dataclasses of arrays, and torch modules.
-        candidates: put every row drawn, with all its scores, into the checkpoint too, for `veriloop.refilter`.
+        save, load: write a state into a folder and read it back, as `Problem.save` and
+            `Problem.load` do. Default:
+            `save_state` and `load_state`, for models of arrays, dataclasses of arrays, and torch
+            modules.
+        candidates: put every row drawn, with all its scores, into the checkpoint too, for
+            `veriloop.refilter`.
 
-        The states yielded for rounds read from disk are those of the last one only: earlier rounds are not loaded.
+        The states yielded for rounds read from disk are those of the last one only: earlier rounds
+        are not loaded.
 
         Raises:
             ValueError: if the folder holds another run; the message says what differs.

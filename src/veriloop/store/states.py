@@ -25,9 +25,10 @@ def save_state(
 ) -> None:
     """Write a state into an existing folder.
 
-    The model and the batches of the past may be NumPy arrays, torch tensors, numbers, strings, and lists, tuples,
-    dicts and dataclasses of them. A model may also be a torch module.
+    The model and the batches of the past may be NumPy arrays, torch tensors, numbers, strings, and
+    lists, tuples, dicts and dataclasses of them. A model may also be a torch module.
 
+    state: the state. folder: where it goes; it must exist.
     write_model: (model, folder) -> None, for a model of another kind.
 
     >>> import tempfile
@@ -54,7 +55,18 @@ def load_state(
     """Read back what `save_state` wrote.
 
     read_model: folder -> model, the reverse of `write_model`.
+    folder: where the state lies.
     like: a model of the same architecture, for a torch module: it is copied and given the weights.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> save_state(State(0.5, round=3), folder)
+    >>> load_state(folder).round
+    3
+
+    Raises:
+        ValueError: if a torch module needs `like`, or a dataclass is of a module that is not
+        loaded.
     """
     about = json.loads((folder / "state.json").read_text())
     if read_model is None:

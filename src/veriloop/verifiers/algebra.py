@@ -111,9 +111,9 @@ class Shifted:
 class Noisy:
     """Flip verdicts at random.
 
-    A flipped score changes its sign and keeps its size, so a strong verdict flips into a strong one.
-    In the record the clean verifier is the oracle, so its error rates are measured; if the clean one
-    has an oracle, that one is used.
+    A flipped score changes its sign and keeps its size, so a strong verdict flips into a strong
+    one. In the record the clean verifier is the oracle, so its error rates are measured; if the
+    clean one has an oracle, that one is used.
 
     verifier: (key, batch) -> scores.
     false_accept: the probability, in [0, 1], that a row is accepted that `verifier` rejects.
@@ -152,8 +152,8 @@ class Noisy:
 class Composed:
     """Score by a function of the scores of all parts; built by `all_of`, `any_of`, `vote`, `weighted`.
 
-    A part that brings an oracle is measured against it. `Audited` round the whole measures the whole
-    and all parts.
+    A part that brings an oracle is measured against it. `Audited` round the whole measures the
+    whole and all parts.
 
     combine: scores of the parts, shape (parts, n) -> scores, shape (n,).
     parts: name -> verifier.

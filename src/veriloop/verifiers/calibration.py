@@ -64,8 +64,8 @@ def calibrated(
     array([-0.5, -0.5,  0.5,  0.5])
 
     Raises:
-        ImportError: if scikit-learn is not installed.
-        ValueError: if the labels are not one boolean a row, or all rows with a verdict have one label.
+        ImportError: if scikit-learn is not installed. ValueError: if the labels are not one boolean
+        a row, or all rows with a verdict have one label.
     """
     if method not in ("isotonic", "platt"):
         raise ValueError(f"calibrated: method must be isotonic or platt, got {method!r}")

@@ -25,8 +25,8 @@ class Endpoint:
     """Score rows by a language model behind an OpenAI-compatible URL.
 
     The model is asked about each row by itself, and is to answer with a number from 0 to 10. If the
-    answer does not begin with such a number, or all requests fail, the row has no verdict (NaN). The
-    record counts such rows.
+    answer does not begin with such a number, or all requests fail, the row has no verdict (NaN).
+    The record counts such rows.
 
     url: with the version, as in "http://localhost:8000/v1".
     model: its name there.

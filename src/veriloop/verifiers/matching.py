@@ -23,16 +23,17 @@ class CovarianceMatch:
 
     .. math:: \min_i \|\Sigma(S \cup \{i\}) - \Sigma_t\|_F
 
-    The first is the row nearest to the mean of all. It scores count - 1, the last one taken scores 0,
-    and all others score -1. So `Threshold(0)` and `TopCount(count)` keep all that were taken, and
-    `TopCount` of fewer keeps the first ones. With :math:`\Sigma` in a space of d features this is the
-    selection of "High-dimensional Analysis of Synthetic Data Selection" (2026).
+    The first is the row nearest to the mean of all. It scores count - 1, the last one taken scores
+    0, and all others score -1. So `Threshold(0)` and `TopCount(count)` keep all that were taken,
+    and `TopCount` of fewer keeps the first ones. With :math:`\Sigma` in a space of d features this
+    is the selection of "High-dimensional Analysis of Synthetic Data Selection" (2026).
 
-    The scores depend on all rows of a call, which `rowwise = False` says. So the loop refuses a round
-    of more than one `Loop.block`. Time grows as count * n * d.
+    The scores depend on all rows of a call, which `rowwise = False` says. So the loop refuses a
+    round of more than one `Loop.block`. Time grows as count * n * d.
 
     features: batch -> shape (n, d). A row with a NaN has no verdict.
-    target: shape (d, d), a covariance that divides by the number of rows; or label -> such a matrix,
+    target: shape (d, d), a covariance that divides by the number of rows; or label -> such a
+        matrix,
         for each group.
     count: rows to take of each group.
     group: batch -> labels, shape (n,); each group is matched by itself. None: one group.
@@ -42,7 +43,8 @@ class CovarianceMatch:
     array([ 0., -1.,  2., -1.,  1.])
 
     Raises:
-        ValueError: if `count` is no positive integer, or a target no symmetric matrix; in a round, if
+        ValueError: if `count` is no positive integer, or a target no symmetric matrix; in a round,
+        if
             the features are not of its size, or a group has no target.
         RoundError: in a round, if fewer than `count` rows of a group have features.
     """

@@ -55,13 +55,14 @@ class Batched:
 class Cached:
     """Ask `verifier` only about rows it has not judged before, recognised by their content.
 
-    The scores are those of the verifier, as long as each depends on the content alone. A verifier that
-    draws random numbers is refused when it does. Put the random part outside, as in
+    The scores are those of the verifier, as long as each depends on the content alone. A verifier
+    that draws random numbers is refused when it does. Put the random part outside, as in
     `Noisy(Cached(...))`. Scores are kept for as long as the object lives. A row that got no verdict
     (NaN) is asked about again.
 
     verifier: (key, batch) -> scores.
-    content: batch -> one hashable value a row, such as its text. Rows of equal content get one score.
+    content: batch -> one hashable value a row, such as its text. Rows of equal content get one
+        score.
 
     >>> cached = Cached(lambda key, batch: print(f"judging {batch}") or 1.0 * batch, content=list)
     >>> for batch in ([1, 2, 1], [2, 3]):
@@ -158,9 +159,9 @@ class _Unused(Key):
 class Retry:
     """Ask `verifier` again when it fails.
 
-    If all tries fail, no row of the call has a verdict (NaN), and none is kept. A warning states the
-    last error, and the record counts the rows under `no_verdict`. `Batched(Retry(...), rows)` loses no
-    more than `rows` rows.
+    If all tries fail, no row of the call has a verdict (NaN), and none is kept. A warning states
+    the last error, and the record counts the rows under `no_verdict`. `Batched(Retry(...), rows)`
+    loses no more than `rows` rows.
 
     verifier: (key, batch) -> scores.
     times: how many more times it is asked.
@@ -210,9 +211,8 @@ class Retry:
 
 
 def _are_exceptions(errors: Any) -> bool:
-    if not isinstance(errors, tuple) or not errors:
-        return False
-    return all(map(_is_exception, errors))
+    kinds: Any = errors
+    return isinstance(errors, tuple) and len(kinds) > 0 and all(map(_is_exception, kinds))
 
 
 def _is_exception(kind: object) -> bool:
