@@ -310,7 +310,7 @@ REFUSED = [
     ),
     (("--filter", "{call: TopFraction, part: 0.1}"), "does not take the arguments given"),
     (("--filter", "TopFraction"), "a mapping with a name under 'call', got 'TopFraction'"),
-    (("--filter", "{call: Key, seed: 1}"), "a filter is called with scores or rows"),
+    (("--filter", "{call: Key, seed: 1}"), "a filter must be a function, got Key"),
     (("--filter", "{call: TopCount, count: 600}"), "rows with a verdict, 600 are to be kept"),
     (("--filter", "{call: [TopFraction"), "--filter: '{call: [TopFraction' is not valid YAML"),
     (("--verifier", "{call: 'ten_lines:Modst'}"), "did you mean 'Modest'?"),

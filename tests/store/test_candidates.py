@@ -314,7 +314,7 @@ def mixed(column):
 @pytest.mark.parametrize(
     "batch, said",
     [
-        (Own(), "candidates can be stored that are an array or a Columns, got Own"),
+        (Own(), "only arrays and Columns can be stored as candidates, got Own"),
         (
             mixed(np.array([{}, "b"], dtype=object)),
             "the candidates' batch.value cannot be stored: .* got object",

@@ -1,4 +1,4 @@
-"""A digest of what a run is made of, the same in every process, so that a resumed run can be compared."""
+"""A digest of the parts of a run, the same in every process, so that a resumed run can be compared."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class _Digest:
         self.sha256.update(np.ascontiguousarray(array).tobytes())
 
     def _feed_function(self, function: Any) -> None:
-        """Count the code, the defaults and the enclosed values; the names of what is global, not its values."""
+        """Count the code, the defaults, the enclosed values, and the names of globals."""
         self.feed(getattr(function, "__self__", None))
         self._feed_code(function.__code__, function.__doc__)
         self.feed(function.__defaults__)

@@ -1,4 +1,4 @@
-"""Run folders: checkpoints that either exist whole or not at all, and the records made from them."""
+"""Run folders: checkpoints that exist whole or not at all, and the records made from them."""
 
 from __future__ import annotations
 
@@ -38,11 +38,12 @@ PARTS = [each.name for each in fields(Loop) if each.name != "chunk"]  # chunk ch
 
 
 class RunDir:
-    """A folder of checkpoints `round_NNNN/NAME/`, each written under a temporary name, fsynced, then renamed.
+    """A folder of checkpoints, each of which exists whole or not at all.
 
-    A checkpoint holds whatever `write` puts there, the rows it adds to records.jsonl, and the
-    sha256 of every file. Killing the process at any moment loses at most what was not yet
-    committed. Nothing is ever unpickled.
+    The checkpoint `round_NNNN/NAME/` is written under a temporary name, flushed to disk, then renamed.
+    It holds whatever `write` puts there, the rows it adds to records.jsonl, and the sha256 of every
+    file. Killing the process at any moment loses at most what was not yet committed. Nothing is ever
+    unpickled.
 
     path: the folder, which is made if it is not there.
 
@@ -73,9 +74,13 @@ class RunDir:
         rows: Sequence[Row],
         write: Callable[[Path], None] | None = None,
     ) -> None:
-        """Write a checkpoint: the files of `write(folder)`, then the rows, then the name that makes both count.
+        """Write a checkpoint: files and rows, then the name that makes them count.
 
         Of several processes that do the same work the first writes, see `first_process`.
+
+        round, name: which checkpoint.
+        rows: what it adds to records.jsonl.
+        write: folder -> None, writes further files.
         """
         if not first_process():
             return
@@ -90,7 +95,10 @@ class RunDir:
         sync(self.path)
 
     def rows(self, round: int, name: str) -> list[dict[str, Any]] | None:
-        """Return the rows of a checkpoint, or None where there is none or it is damaged (which warns, by name)."""
+        """Return the rows of a checkpoint.
+
+        None if there is none, or it is damaged; a warning says what is wrong.
+        """
         folder = self.folder(round, name)
         if not folder.exists():
             return None
@@ -103,7 +111,7 @@ class RunDir:
         return [json.loads(text) for text in (folder / "rows.jsonl").read_text().splitlines()]
 
     def _damaged_past(self, folder: Path) -> str:
-        """Name what is wrong with the batches that a checkpoint refers to, or return an empty string."""
+        """Say what is wrong with the past that a checkpoint refers to; empty if nothing is."""
         file = folder / "past.json"
         if not file.exists():
             return ""
@@ -211,13 +219,16 @@ class RunDir:
                 now, then = now[:shared], then[:shared]
             if now != then:
                 raise ValueError(
-                    f"{self.path} holds a run {name!r} with another {part}; give the same {part} to go on, or "
-                    "another folder or name for a new run"
+                    f"{self.path} holds a run {name!r} with another {part}; give the same {part} "
+                    "to go on, or another folder or name for a new run"
                 )
 
 
 class _Past:
-    """The batches that pools carry from round to round: each is written once, however many rounds hold it."""
+    """The batches that pools carry from round to round.
+
+    Each is written once, however many rounds hold it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -226,7 +237,10 @@ class _Past:
         ] = []  # batches of the last state, and the names of their files
 
     def taken_out(self, state: State[M], checkpoint: Path) -> State[M]:
-        """Write the past, and into the checkpoint which files hold it; return the state without it."""
+        """Write the past beside the checkpoints, and its file names into this one.
+
+        Returns the state without its past.
+        """
         batches = as_batches(state.past)
         if not batches or not all(map(is_batch, batches)):
             self._known = []

@@ -1,4 +1,4 @@
-"""Write a state into a folder and read it back, without pickling: arrays, dataclasses of arrays, torch modules."""
+"""States in folders, without pickling: arrays, dataclasses of arrays, torch modules."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def load_state(
 
 
 def write_batch(batch: Any, folder: Path) -> str:
-    """Write a batch into a file that is called after its content; return the name. One that is there is left."""
+    """Write a batch into a file that is called after its content; return the name."""
     temporary = folder / f".batch-{os.getpid()}.npz"
     _write_value(batch, temporary)
     name = batch_name(temporary)
@@ -128,7 +128,7 @@ def _read_model(folder: Path, like: Any) -> Any:
 
 
 def _write_value(value: Any, file: Path) -> None:
-    """Write a value as one .npz file: its arrays, and a JSON text that says how they belong together."""
+    """Write a value as one .npz file: its arrays, and a JSON text that holds the rest."""
     arrays: dict[str, np.ndarray] = {}
     tree = _split(value, arrays)
     arrays["tree"] = np.array(json.dumps(tree))
