@@ -1,4 +1,4 @@
-"""The checks that any verifier, filter or backend must pass, ours or yours: call them in your own tests."""
+"""Checks that every verifier, filter or backend must pass: call them in your own tests."""
 
 from __future__ import annotations
 
@@ -18,31 +18,37 @@ from veriloop.store.fingerprints import fingerprint
 def check_verifier(
     verify: Callable[[Key, Any], Any], batch: Any, *, stochastic: bool = False, rowwise: bool = True
 ) -> None:
-    """Assert what the loop relies on: one real number a row, repeatable, and blind to the other rows.
+    """Assert what the loop relies on: one number a row, repeatable, and blind to the other rows.
 
-    stochastic: the scores depend on the key, so picking rows may change them; only repeatability is
-        asked.
-    rowwise: pass False for a verifier that selects rows together, and says so itself by `rowwise =
-        False`.
+    verify: (key, batch) -> scores.
+    batch: an example, of a few rows.
+    stochastic: the scores depend on the key. Then only repeatability is asked.
+    rowwise: pass False for a verifier that selects rows together, and says `rowwise = False`.
 
     >>> check_verifier(lambda key, batch: -abs(batch), np.arange(6.0))
 
     Raises:
         AssertionError: naming the rule that is broken.
     """
-    assert says_rowwise(verify) == rowwise, (
-        "the verifier says that its scores depend on other rows; pass rowwise=False if they may"
-        if rowwise
-        else "the verifier does not say rowwise = False, so the loop would let it judge a round in blocks"
-    )
-    key, n = Key(0).fold("check"), len(batch)
+    if rowwise:
+        assert says_rowwise(verify), (
+            "the verifier says that its scores depend on other rows; pass rowwise=False if they may"
+        )
+    else:
+        assert not says_rowwise(verify), (
+            "the verifier does not say rowwise = False, so the loop would let it judge a round in "
+            "blocks"
+        )
+    key = Key(0).fold("check")
+    n = len(batch)
     answer = _named(verify(key, batch))
     for what, scores in answer.items():
         assert scores.shape == (n,), (
             f"expected one score a row, shape ({n},), got {scores.shape}{what}"
         )
         assert scores.dtype.kind in "fiu", (
-            f"scores must be numbers, got dtype {scores.dtype}{what}; a score of 0 or more accepts, and False is 0"
+            f"scores must be numbers, got dtype {scores.dtype}{what}; "
+            "a score of 0 or more accepts, and False is 0"
         )
         assert not np.isinf(scores).any(), (
             f"a score is infinite{what}; return NaN for no verdict, or a large finite number"
@@ -50,7 +56,8 @@ def check_verifier(
     scores = answer[""]
     flags = scores.dtype.kind in "iu" and set(scores.tolist()) == {0, 1}
     assert not flags, (
-        "the scores are 0 and 1 alone, and a score of 0 accepts; return 1 to accept and -1 to reject"
+        "the scores are 0 and 1 alone, and a score of 0 accepts; "
+        "return 1 to accept and -1 to reject"
     )
     np.testing.assert_array_equal(
         _scores(verify, key, batch), scores, err_msg="same key, other scores"
@@ -75,12 +82,13 @@ def check_filter(
     scores: np.ndarray | None = None,
     groups: np.ndarray | None = None,
 ) -> None:
-    """Assert what the loop relies on: a repeatable boolean mask that keeps no NaN and treats groups apart.
+    """Assert what the loop relies on: a repeatable mask that keeps no NaN and treats groups apart.
 
-    scores: shape (n,), an example the filter accepts; default: 60 values in (0, 1), a tie and two
+    filter: (key, scores, groups) -> mask.
+    scores: shape (n,), an example that the filter accepts. Default: 60 values in (0, 1), a tie and two
         NaN among them.
-    groups: their groups, two or more, for a filter that knows its own; default: one group, then 0,
-        1, 2 in turn.
+    groups: shape (n,), two or more, for a filter that names its groups. Default: one group, then 0, 1
+        and 2 in turn.
 
     >>> from veriloop import TopCount, TopFraction
     >>> check_filter(TopFraction(0.25))
@@ -93,11 +101,12 @@ def check_filter(
         scores = Key(0).fold("check").numpy().random(60)
         scores[1] = scores[0]
         scores[[7, 11]] = np.nan
-    key, n = Key(0), len(scores)
+    key = Key(0)
+    n = len(scores)
     before = scores.copy()
-    examples = (
-        [np.zeros(n, dtype=int), np.arange(n) % 3] if groups is None else [np.asarray(groups)]
-    )
+    examples = [np.zeros(n, dtype=int), np.arange(n) % 3]
+    if groups is not None:
+        examples = [np.asarray(groups)]
     for groups in examples:
         mask = np.asarray(filter(key, scores, groups))
         assert mask.shape == (n,), f"expected a mask of shape ({n},), got {mask.shape}"
@@ -123,11 +132,16 @@ def check_filter(
 def check_backend(
     loop: Loop[Any, Any], state: State[Any], n: int | Quota, *, rounds: int = 3
 ) -> None:
-    """Assert that a loop is a backend to build on: repeatable, resumable, and never changing its arguments.
+    """Assert that a loop is repeatable and resumable, and never changes its arguments.
 
-    Runs `rounds` rounds of `n` from `state` twice, and once more resumed after the first round;
-    generates a batch and checks its length and indexing. Models and batches may be of any type that
-    Python can look into; where it cannot, a warning says so.
+    It runs from `state` twice, and once more resumed after the first round. It generates a batch and
+    checks its length and indexing. Models and batches may be of any type that Python can look into;
+    where it cannot, a warning says so.
+
+    loop: of the backend.
+    state: where to begin.
+    n: candidates of each round, or a quota.
+    rounds: how many.
 
     Raises:
         AssertionError: naming the rule that is broken, and the part that broke it.
@@ -221,20 +235,21 @@ def _watched_each_round(name: str, part: EachRound[Any]) -> EachRound[Any]:
 
 
 def _scores(verify: Callable[[Key, Any], Any], key: Key, batch: Any) -> np.ndarray:
-    scores = verify(key, batch)
-    return scores.scores if isinstance(scores, Verdict) else np.asarray(scores)
+    return Verdict.of(verify(key, batch)).scores
 
 
 def _named(verdict: Any) -> dict[str, np.ndarray]:
-    """All scores that an answer holds, by what to say of them in an error."""
+    """Return all scores of an answer, by what an error calls them."""
     if not isinstance(verdict, Verdict):
         return {"": np.asarray(verdict)}
-    oracles = {
-        f", of the oracle of part {name!r}": scores for name, scores in verdict.oracles.items()
-    }
-    parts = {f", of part {name!r}": scores for name, scores in verdict.parts.items()}
-    oracle = {} if verdict.oracle is None else {", of the oracle": verdict.oracle}
-    return {"": verdict.scores, **parts, **oracle, **oracles}
+    named: dict[str, np.ndarray] = {"": verdict.scores}
+    for name, scores in verdict.parts.items():
+        named[f", of part {name!r}"] = scores
+    if verdict.oracle is not None:
+        named[", of the oracle"] = verdict.oracle
+    for name, scores in verdict.oracles.items():
+        named[f", of the oracle of part {name!r}"] = scores
+    return named
 
 
 def _check_rowwise(

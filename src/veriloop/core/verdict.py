@@ -129,7 +129,10 @@ def _stack_by_name(
     names: dict[str, None] = {}
     for block in blocks:
         names.update(dict.fromkeys(block))
-    return {name: _stack([block.get(name) for block in blocks], sizes) for name in names}
+    stacked: dict[str, Scores] = {}
+    for name in names:
+        stacked[name] = _stack([block.get(name) for block in blocks], sizes)
+    return stacked
 
 
 def disagreement(parts: Mapping[str, Scores]) -> dict[str, float]:

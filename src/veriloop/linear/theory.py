@@ -58,7 +58,8 @@ __all__ = [
     "unfiltered_mse",
 ]
 
-_ZERO, _ONE = np.zeros(()), np.ones(())
+_ZERO = np.zeros(())
+_ONE = np.ones(())
 _FINEST = 0.01  # Gauss-Hermite needs some 1 / mu^2 nodes; this singular value needs 240,000
 _ROUNDING = 1e-12  # an improvement below this share of the baseline cannot be told from rounding
 
@@ -94,10 +95,8 @@ def mean_map(offset: ArrayLike, center_offset: ArrayLike, half_width: ArrayLike)
     >>> mean_map([0.0, 0.5, 2.0], 0.5, 1.0).round(4)
     array([0.3563, 0.5   , 0.8935])
     """
-    offset, center = (
-        finite("mean_map: offset", offset),
-        finite("mean_map: center_offset", center_offset),
-    )
+    offset = finite("mean_map: offset", offset)
+    center = finite("mean_map: center_offset", center_offset)
     width = positive("mean_map: half_width", half_width, infinite=True)
     return moments(offset, _ONE, center - width, center + width)[0]
 
@@ -237,9 +236,8 @@ def break_even_bias(
         raise ValueError(
             f"break_even_bias: direction must be a unit vector of shape {mu.shape}, got {direction!r}"
         )
-    width, kept = np.broadcast_arrays(
-        np.asarray(half_width, dtype=float), np.asarray(kept, dtype=float)
-    )
+    widths = np.asarray(half_width, dtype=float)
+    width, kept = np.broadcast_arrays(widths, np.asarray(kept, dtype=float))
     baseline = (1 - _ROUNDING) * np.sum(mu**-2.0)
 
     def pays(bias: Array) -> Mask:
@@ -247,12 +245,15 @@ def break_even_bias(
 
     low = np.zeros(width.shape)
     high = np.where(pays(low), 1.0, 0.0)
-    while (growing := (high > 0) & pays(high)).any():
+    growing = (high > 0) & pays(high)
+    while growing.any():
         high = np.where(growing, 2 * high, high)
+        growing = (high > 0) & pays(high)
     for _ in range(52):
         middle = 0.5 * (low + high)
         inside = pays(middle)
-        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+        low = np.where(inside, middle, low)
+        high = np.where(inside, high, middle)
     return (0.5 * (low + high))[()]
 
 
@@ -293,7 +294,8 @@ def plateau(half_width: ArrayLike, size: ArrayLike, dim: int) -> Array:
     """
     check_count("plateau: dim", dim)
     size = positive("plateau: size", size)
-    rho, width = contraction_factor(half_width), np.minimum(half_width, EDGE)
+    rho = contraction_factor(half_width)
+    width = np.minimum(half_width, EDGE)
     gap = (
         2 * width * density(width) / erf(width / np.sqrt(2))
     )  # 1 - rho, which rounds to 0 from w = 8.5 on
@@ -325,7 +327,10 @@ def _round(
     half_width: ArrayLike,
     method: str,
 ) -> tuple[Array, Array, np.float64]:
-    """Return the error as kept goes to infinity, the spread that kept divides, and the baseline, summed over j."""
+    """Return the error at infinite size, the spread that the size divides, and the baseline.
+
+    All are summed over j.
+    """
     mu = _vector(f"{where}: singular_values", singular_values)
     center = finite(f"{where}: center_offset", center_offset)
     if center.shape and center.shape[-1] != mu.size:
@@ -339,9 +344,8 @@ def _round(
             f"{where}: singular_values must be at least {_FINEST} when exact, got {mu.min()}"
         )
     width = positive(f"{where}: half_width", half_width, infinite=True)[..., None]
-    error, spread = (_exact if method == "exact" else _expansion)(
-        mu, center - width, center + width
-    )
+    law = _exact if method == "exact" else _expansion
+    error, spread = law(mu, center - width, center + width)
     return error, spread, np.sum(mu**-2.0)
 
 
@@ -351,11 +355,14 @@ def _expansion(mu: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
 
 
 def _exact(mu: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
-    error = spread = _ZERO
-    # T and V are analytic within 2.8 of the real axis: the nodes needed grow with the variance 1 / mu^2.
-    for node, weight in zip(*_hermite(int(8 + 16 / mu.min() + 24 / mu.min() ** 2)), strict=True):
+    error = _ZERO
+    spread = _ZERO
+    # T and V are analytic within 2.8 of the real axis, so the nodes needed grow with 1 / mu^2.
+    count = int(8 + 16 / mu.min() + 24 / mu.min() ** 2)
+    for node, weight in zip(*_hermite(count), strict=True):
         mean, variance = moments(node / mu, _ONE, lower, upper)
-        error, spread = error + weight * (mean * mean).sum(-1), spread + weight * variance.sum(-1)
+        error = error + weight * (mean * mean).sum(-1)
+        spread = spread + weight * variance.sum(-1)
     return error, spread
 
 
@@ -364,7 +371,8 @@ def _hermite(count: int) -> tuple[Array, Array]:
     """Nodes and weights for N(0, 1), without those whose weight is below rounding."""
     nodes, weights = roots_hermitenorm(count)
     weights /= weights.sum()
-    return nodes[weights > 1e-20], weights[weights > 1e-20]
+    large = weights > 1e-20
+    return nodes[large], weights[large]
 
 
 def _vector(what: str, value: ArrayLike, *, infinite: bool = False) -> Array:

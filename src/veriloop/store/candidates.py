@@ -237,7 +237,7 @@ def _columns(name: str, rows: Any) -> dict[str, np.ndarray]:
 
 def _to_arrow(pa: Any, name: str, column: np.ndarray) -> Any:
     kind = column.dtype
-    if kind == object and column.ndim == 1 and all(isinstance(text, str) for text in column):
+    if kind.kind == "O" and column.ndim == 1 and all(isinstance(text, str) for text in column):
         return pa.array(column, pa.large_string())
     if kind.kind not in "biuf" or kind.itemsize > 8 or not kind.isnative:
         raise ValueError(
