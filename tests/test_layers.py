@@ -23,7 +23,7 @@ ALLOWED = {
     "pools": {"core"},
     "schedules": {"core"},
     "observe": {"core"},
-    "components": set(),
+    "components": {"core"},
     "records": {"core"},
     "metrics": set(),
     "plotting": {"records", "metrics"},
@@ -54,7 +54,7 @@ HEAVY = [
     "dask",
     "pyarrow",
 ]
-BY_NAME = {"import_module", "__import__", "needed"}  # functions that import what they are given
+BY_NAME = {"import_module", "__import__", "need", "needed"}  # functions that import what they are given
 # What the core may use beside the standard library.
 CORE = {"numpy", "veriloop"}
 

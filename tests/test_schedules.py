@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from veriloop import (
     Accumulate,
+    Constant,
     EachRound,
     KeepAll,
     Key,
@@ -59,7 +60,9 @@ def test_constant_and_flat_schedules_agree(n, rounds):
 @shapes
 def test_sizes_and_rounds_below_1_are_refused(schedule, arguments):
     first, last, rounds = arguments
-    with pytest.raises(ValueError, match=f"{schedule.__name__} needs .* got {first} to {last} in {rounds} rounds"):
+    with pytest.raises(
+        ValueError, match=f"{schedule.__name__} needs .* got {first} to {last} in {rounds} rounds"
+    ):
         schedule(*arguments)
 
 
@@ -111,7 +114,7 @@ def test_several_parts_change_by_round_and_the_loop_given_does_not():
     """A round without a verifier and one with, each with a filter and a pool of its own."""
     loop = replace(
         LOOP,
-        verify=schedules.by_round([None, LOOP.verify]),
+        verify=schedules.by_round([Constant(), LOOP.verify]),
         filter=schedules.by_round([KeepAll(), Threshold(0.9)]),
         pool=schedules.by_round([Replace(), Accumulate()]),
     )
@@ -142,8 +145,12 @@ def test_a_quota_is_served_by_the_filter_of_its_round():
 def test_a_run_folder_tells_two_schedules_apart(tmp_path):
     """Equal values go on where they were; other values are another run."""
     first = replace(LOOP, filter=schedules.by_round(CUTS))
-    same = replace(LOOP, filter=schedules.by_round([Threshold(0.0), Threshold(0.5), Threshold(0.9)]))
-    other = replace(LOOP, filter=schedules.by_round([Threshold(0.0), Threshold(0.5), Threshold(0.8)]))
+    same = replace(
+        LOOP, filter=schedules.by_round([Threshold(0.0), Threshold(0.5), Threshold(0.9)])
+    )
+    other = replace(
+        LOOP, filter=schedules.by_round([Threshold(0.0), Threshold(0.5), Threshold(0.8)])
+    )
     done = list(RunDir(tmp_path).run(first, Key(0), State(0.0), [20, 20]))
     again = list(RunDir(tmp_path).run(same, Key(0), State(0.0), [20, 20]))
     assert [record for _, record in again] == [record for _, record in done]
@@ -163,10 +170,16 @@ def test_a_cut_at_a_quantile_of_the_start_keeps_that_share_of_its_round():
     ("values", "message"),
     [
         (Threshold(0.1), "by_round needs a list of parts, one a round, got Threshold"),
-        ((Threshold(cut) for cut in (0.1, 0.2)), "by_round needs a list of parts, one a round, got generator"),
+        (
+            (Threshold(cut) for cut in (0.1, 0.2)),
+            "by_round needs a list of parts, one a round, got generator",
+        ),
         ("ab", "by_round needs a list of parts, one a round, got str"),
         ([Threshold(0.1), 0.2], r"by_round: values\[1\] must be a function of .*, got float 0.2"),
-        ([Threshold, KeepAll()], r"by_round: values\[0\] is the class Threshold; make a value of it"),
+        (
+            [Threshold, KeepAll()],
+            r"by_round: values\[0\] is the class Threshold; make a value of it",
+        ),
     ],
     ids=["a part", "a generator", "a text", "a number", "a class"],
 )
@@ -180,5 +193,7 @@ def test_a_round_without_a_value_is_refused_in_one_sentence():
     loop = replace(LOOP, filter=schedules.by_round(CUTS[:2]))
     rounds = run(loop, Key(0), State(0.0), [10] * 3)
     assert [next(rounds)[1].round for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(ValueError, match="^by_round has values for 2 rounds, got round 3; give one a round$"):
+    with pytest.raises(
+        ValueError, match="^by_round has values for 2 rounds, got round 3; give one a round$"
+    ):
         next(rounds)

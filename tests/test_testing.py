@@ -51,7 +51,10 @@ class Counter:
         (z_score, "a score depends on other rows"),
         (lambda key, batch: batch * (1 + 0.1 * np.arange(len(batch))), "a score depends on"),
         (lambda key, batch: batch - batch[len(batch) // 3], "a score depends on"),
-        (lambda key, batch: batch[:, None], r"expected one score a row, shape \(6,\), got \(6, 1\)"),
+        (
+            lambda key, batch: batch[:, None],
+            r"expected one score a row, shape \(6,\), got \(6, 1\)",
+        ),
         (lambda key, batch: batch[1:], r"shape \(6,\), got \(5,\)"),
         (lambda key, batch: 1.0, r"shape \(6,\), got \(\)"),
         (lambda key, batch: np.where(batch > 1, np.inf, batch), "a score is infinite; return NaN"),
@@ -62,8 +65,14 @@ class Counter:
         (lambda key, batch: batch.astype(str), "scores must be numbers, got dtype <U"),
         (lambda key, batch: batch.astype(complex), "scores must be numbers, got dtype complex"),
         (lambda key, batch: batch.astype(object), "scores must be numbers, got dtype object"),
-        (lambda key, batch: (batch > 0).astype(int), "the scores are 0 and 1 alone, and a score of 0 accepts"),
-        (lambda key, batch: batch > 0, "got dtype bool; a score of 0 or more accepts, and False is 0"),
+        (
+            lambda key, batch: (batch > 0).astype(int),
+            "the scores are 0 and 1 alone, and a score of 0 accepts",
+        ),
+        (
+            lambda key, batch: batch > 0,
+            "got dtype bool; a score of 0 or more accepts, and False is 0",
+        ),
         (lambda key, batch: Verdict(z_score(key, batch)), "a score depends on other rows"),
         (
             lambda key, batch: Verdict(batch, {"size": batch[1:]}),
@@ -73,7 +82,10 @@ class Counter:
             lambda key, batch: Verdict(batch, {"size": batch.astype(str)}),
             "scores must be numbers, got dtype <U32, of part 'size'",
         ),
-        (lambda key, batch: Verdict(batch, oracle=batch * np.inf), "a score is infinite, of the oracle"),
+        (
+            lambda key, batch: Verdict(batch, oracle=batch * np.inf),
+            "a score is infinite, of the oracle",
+        ),
         (
             lambda key, batch: Verdict(batch, {"size": batch}, oracles={"size": batch > 0}),
             "got dtype bool, of the oracle of part 'size'",
@@ -105,7 +117,9 @@ def test_verifiers_that_judge_rows_together_must_say_so_and_then_may():
 
     check_verifier(Rank(), BATCH, rowwise=False)
     check_verifier(Shifted(Rank(), -2.0), BATCH, rowwise=False)
-    with pytest.raises(AssertionError, match="says that its scores depend on other rows; pass rowwise=False if"):
+    with pytest.raises(
+        AssertionError, match="says that its scores depend on other rows; pass rowwise=False if"
+    ):
         check_verifier(Rank(), BATCH)
     with pytest.raises(
         AssertionError, match="does not say rowwise = False, so the loop would let it judge a round"
@@ -158,13 +172,28 @@ def top_of_all(key, scores, groups):
         (lambda key, scores, groups: ~(scores < 0.5), r"a row without a verdict \(NaN\) is kept"),
         (lambda key, scores, groups: np.ones(len(scores), dtype=bool), r"\(NaN\) is kept"),
         (overwrite, "same key, other mask|the scores were changed in place"),
-        (lambda key, scores, groups: (scores > 0.5).astype(int), "expected a boolean mask, got dtype int"),
+        (
+            lambda key, scores, groups: (scores > 0.5).astype(int),
+            "expected a boolean mask, got dtype int",
+        ),
         (lambda key, scores, groups: np.flatnonzero(scores > 0.5), "expected a mask of shape"),
-        (lambda key, scores, groups: (scores > 0.5)[1:], r"expected a mask of shape \(60,\), got \(59,\)"),
-        (lambda key, scores, groups: scores > np.random.default_rng().random(60), "same key, other mask"),
+        (
+            lambda key, scores, groups: (scores > 0.5)[1:],
+            r"expected a mask of shape \(60,\), got \(59,\)",
+        ),
+        (
+            lambda key, scores, groups: scores > np.random.default_rng().random(60),
+            "same key, other mask",
+        ),
         (top_of_all, "the scores of one group change the mask of another"),
-        (lambda key, scores, groups: scores > np.nanmean(scores), "one group change the mask of another"),
-        (Rowwise(lambda scores: scores > np.nanmedian(scores)), "rowwise = True, but other rows|one group change"),
+        (
+            lambda key, scores, groups: scores > np.nanmean(scores),
+            "one group change the mask of another",
+        ),
+        (
+            Rowwise(lambda scores: scores > np.nanmedian(scores)),
+            "rowwise = True, but other rows|one group change",
+        ),
         (
             Rowwise(lambda scores: TopFraction(0.5)(Key(0), scores)),
             "rowwise = True, but other rows|one group change",
@@ -318,7 +347,9 @@ def test_bad_backends_are_found(settings, message):
 def test_a_generate_that_draws_from_the_global_state_is_found():
     np.random.seed(0)
     with pytest.raises(AssertionError, match="the same key gives another run"):
-        check_backend(loop(generate=lambda key, model, n: model + np.random.standard_normal(n)), START, 20)
+        check_backend(
+            loop(generate=lambda key, model, n: model + np.random.standard_normal(n)), START, 20
+        )
 
 
 def test_a_generate_that_mistakes_its_number_is_found():
@@ -350,7 +381,9 @@ def test_a_refit_that_changes_its_batch_is_found():
     with pytest.raises(AssertionError, match="refit changed the batch it was given"):
         check_backend(loop(refit=refit_past, pool=share), State(np.zeros(1), past=(real,)), 20)
     with pytest.raises(AssertionError, match="refit changed the batch it was given"):
-        check_backend(loop(refit=refit_past, pool=Accumulate()), State(np.zeros(1), past=(real,)), 20)
+        check_backend(
+            loop(refit=refit_past, pool=Accumulate()), State(np.zeros(1), past=(real,)), 20
+        )
 
 
 def test_a_good_backend_passes_with_counts_and_quotas():
@@ -365,7 +398,9 @@ def test_a_part_that_changes_the_batch_is_named():
         batch += 1.0
         return batch
 
-    with pytest.raises(AssertionError, match="verify changed the batch it was given; return a new one"):
+    with pytest.raises(
+        AssertionError, match="verify changed the batch it was given; return a new one"
+    ):
         check_backend(loop(verify=spoil, filter=Threshold(-9.0)), START, 20)
 
 
@@ -386,7 +421,9 @@ def test_scikit_learn_models_pass_and_their_changes_are_found():
     def in_place(key, model, batch):
         return model.fit(batch)
 
-    with pytest.raises(AssertionError, match="refit changed the model it was given; return a new one"):
+    with pytest.raises(
+        AssertionError, match="refit changed the model it was given; return a new one"
+    ):
         check_backend(Loop(generate=draw, refit=in_place), start, 40)
 
 
@@ -396,7 +433,9 @@ def test_a_model_that_cannot_be_looked_into_is_said():
         generate=lambda key, model, n: key.numpy().random(n),
         refit=lambda key, model, batch: iter([]),
     )
-    with pytest.warns(UserWarning, match="check_backend cannot look into list_iterator: a change inside"):
+    with pytest.warns(
+        UserWarning, match="check_backend cannot look into list_iterator: a change inside"
+    ):
         check_backend(hidden, State(iter([])), 5)
 
 
@@ -428,7 +467,10 @@ def test_models_are_compared_by_their_state_dict():
     def chance(key, model, batch):
         return Network([np.random.default_rng().random()])
 
-    for refit, message in ((in_place, "refit changed the model"), (chance, "the same key gives another run")):
+    for refit, message in (
+        (in_place, "refit changed the model"),
+        (chance, "the same key gives another run"),
+    ):
         with pytest.raises(AssertionError, match=message):
             check_backend(network_loop(refit), State(Network([0.0])), 20)
 
@@ -450,7 +492,11 @@ def test_torch_modules_are_compared_by_their_tensors():
         model.running_mean += 1e-6
         return linear(batch.mean())
 
-    check_backend(Loop(generate=draw, refit=lambda key, model, batch: linear(batch.mean())), State(linear(0.0)), 20)
+    check_backend(
+        Loop(generate=draw, refit=lambda key, model, batch: linear(batch.mean())),
+        State(linear(0.0)),
+        20,
+    )
     with pytest.raises(AssertionError, match="refit changed the model it was given"):
         check_backend(Loop(generate=draw, refit=in_place), State(linear(0.0)), 20)
 

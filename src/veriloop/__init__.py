@@ -1,6 +1,5 @@
 """Training on synthetic data that a verifier has checked: one loop, and a backend for each kind of model."""
 
-from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -21,21 +20,22 @@ from veriloop.core import (
     concatenate,
     run,
 )
+from veriloop.core.checks import need
 from veriloop.diagnose import Advice, Alarm, Estimate, advise, alarm
 from veriloop.filters import (
     Alternatives,
     Bernoulli,
     BestOf,
+    Chain,
     KeepAll,
     Luce,
-    Margin,
+    NearBest,
     RandomFraction,
-    Then,
     Threshold,
     TopCount,
     TopFraction,
 )
-from veriloop.observe import AcceptanceByGroup, FromStart, SelectionBias, Spread, together
+from veriloop.observe import AcceptanceByGroup, FromStart, SelectionBias, Spread, observe_all
 from veriloop.pools import Accumulate, AccumulateSubsample, FreshReal, MixReal, Replace, Window
 from veriloop.records import Records
 from veriloop.store import RunDir, load_state, save_state
@@ -86,6 +86,7 @@ __all__ = [
     "Cached",
     "Calibrated",
     "Candidates",
+    "Chain",
     "Columns",
     "Constant",
     "CovarianceMatch",
@@ -98,8 +99,8 @@ __all__ = [
     "Key",
     "Loop",
     "Luce",
-    "Margin",
     "MixReal",
+    "NearBest",
     "Noisy",
     "Oracle",
     "Quota",
@@ -115,7 +116,6 @@ __all__ = [
     "Shifted",
     "Spread",
     "State",
-    "Then",
     "Threshold",
     "TopCount",
     "TopFraction",
@@ -129,10 +129,10 @@ __all__ = [
     "calibrated",
     "concatenate",
     "load_state",
+    "observe_all",
     "run",
     "save_state",
     "schedules",
-    "together",
     "vote",
     "weighted",
 ]
@@ -151,11 +151,4 @@ def __getattr__(name: str) -> Any:
 
 
 def _loaded(name: str) -> ModuleType:
-    try:
-        return import_module(f"{__name__}.{name}")
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] == __name__:
-            raise
-        raise ImportError(
-            f"veriloop.{name} needs {error.name!r}; install it with: pip install 'veriloop[{name}]'"
-        ) from error
+    return need(f"veriloop.{name}", f"veriloop[{name}]", f"veriloop.{name}")

@@ -1,27 +1,29 @@
-"""Observers: what to report of candidates and kept rows, `(key, batch, scores, mask) -> named numbers`.
+"""Observers: what to report about the candidates and the kept rows of a round.
 
-They go into `Loop.observe`, several by `together`. In a round larger than memory each draws the candidates once
-more, block by block, and reports the same numbers.
+An observer is called as `(key, batch, scores, mask)` and returns named numbers. It goes into
+`Loop.observe`; several go in by `observe_all`. In a round larger than memory each observer draws
+the candidates once more, block by block, and reports the same numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
+import numpy.typing as npt
 
+from veriloop.core.arrays import Array, Groups, Mask, Scores
 from veriloop.core.candidates import Candidates
 from veriloop.core.key import Key
 from veriloop.core.loop import merge
-
-Observer = Callable[[Key, Any, np.ndarray, np.ndarray], Mapping[str, float]]
+from veriloop.core.parts import M, Measure, Observer
 
 
 @dataclass(frozen=True)
 class AcceptanceByGroup:
-    """Report `acceptance_LABEL`, the share kept of the candidates of each group that has any.
+    """Report `acceptance_LABEL`, the fraction kept of the candidates of each group that has any.
 
     group: batch -> labels, shape (n,).
 
@@ -30,119 +32,150 @@ class AcceptanceByGroup:
     {'acceptance_0': 0.5, 'acceptance_1': 0.0}
     """
 
-    group: Callable[[Any], np.ndarray]
+    group: Callable[[Any], Groups]
 
-    def __call__(self, key: Key, batch: Any, scores: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-        groups = np.concatenate([_column("group", self.group(block), block) for block in _blocks(batch)])
-        labels, place = np.unique(groups, return_inverse=True)
-        shares = np.bincount(place, weights=mask) / np.bincount(place)
-        return {f"acceptance_{label}": float(share) for label, share in zip(labels, shares, strict=True)}
+    def __call__(self, key: Key, batch: Any, scores: Scores, mask: Mask) -> dict[str, float]:
+        blocks = [_column("group", self.group(block), block) for block in _blocks(batch)]
+        labels, place = np.unique(np.concatenate(blocks), return_inverse=True)
+        kept = np.bincount(place, weights=mask)
+        fractions = kept / np.bincount(place)
+        report: dict[str, float] = {}
+        for label, fraction in zip(labels, fractions, strict=True):
+            report[f"acceptance_{label}"] = float(fraction)
+        return report
 
 
 @dataclass(frozen=True)
 class SelectionBias:
-    r"""Report how the kept rows differ from the candidates in named features.
+    r"""Report how the kept rows differ from all candidates in named features.
 
-    `shift_NAME` is the mean of the kept less that of the candidates, in standard deviations of the candidates, and
-    `spread_NAME` the standard deviation of the kept over that of the candidates (both divided by n):
+    `shift_NAME` is the mean of the kept rows minus the mean of all candidates, in standard
+    deviations of the candidates. `spread_NAME` is the standard deviation of the kept rows over that
+    of the candidates. Both standard deviations divide by n:
 
     .. math:: (\bar f_{kept} - \bar f_{all})/\sigma_{all}, \qquad \sigma_{kept}/\sigma_{all}
 
-    NaN where all candidates are alike. A filter that ignores the rows has 0 and 1, but for chance.
+    Both are NaN where all candidates are alike. A filter that ignores the rows gives about 0 and 1.
 
     features: batch -> name -> numbers, shape (n,).
 
     >>> observe = SelectionBias(lambda batch: {"size": batch})
-    >>> observe(Key(0), np.array([1.0, 2.0, 3.0, 4.0]), np.zeros(4), np.array([False, False, False, True]))
+    >>> rows = np.array([1.0, 2.0, 3.0, 4.0])
+    >>> observe(Key(0), rows, np.zeros(4), np.array([False, False, False, True]))
     {'shift_size': 1.3416..., 'spread_size': 0.0}
     """
 
-    features: Callable[[Any], Mapping[str, np.ndarray]]
+    features: Callable[[Any], Mapping[str, npt.ArrayLike]]
 
-    def __call__(self, key: Key, batch: Any, scores: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-        columns: dict[str, list[np.ndarray]] = {}
+    def __call__(self, key: Key, batch: Any, scores: Scores, mask: Mask) -> dict[str, float]:
+        columns: dict[str, list[Array]] = {}
         for block in _blocks(batch):
             for name, values in self.features(block).items():
-                columns.setdefault(name, []).append(_column(f"feature {name!r}", values, block))
+                column = _column(f"feature {name!r}", values, block)
+                columns.setdefault(name, []).append(column)
         report: dict[str, float] = {}
         for name, parts in columns.items():
             values = np.concatenate(parts).astype(float)
-            # Rounding gives equal values a spread of their own, so they are told by their ends.
-            scale = values.std() if np.ptp(values) else np.nan
+            scale = np.nan
+            # Rounding gives equal values a standard deviation above 0, so compare their ends.
+            if np.ptp(values):
+                scale = values.std()
             report[f"shift_{name}"] = float((values[mask].mean() - values.mean()) / scale)
             report[f"spread_{name}"] = float(values[mask].std() / scale)
         return report
 
 
-def squared_distance(a: Any, b: Any) -> float:
+def squared_distance(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
     """Return the squared Euclidean distance of two arrays."""
     return float(np.sum((np.asarray(a) - np.asarray(b)) ** 2))
 
 
 @dataclass(frozen=True)
-class FromStart:
-    """Measure as `measure` does, and add `distance_start`, the distance of the model to that of round 0.
+class FromStart(Generic[M]):
+    """Measure as `measure` does, and add `distance_start`: how far the model is from the start.
 
-    distance: (model, start) -> number; by default the squared one of arrays.
+    measure: (key, model) -> named numbers.
+    start: the model of round 0.
+    distance: (model, start) -> number. Default: the squared Euclidean distance of two arrays.
 
     >>> FromStart(lambda key, model: {}, np.zeros(2))(Key(0), np.array([3.0, 4.0]))
     {'distance_start': 25.0}
     """
 
-    measure: Callable[[Key, Any], Mapping[str, float]]
-    start: Any
+    measure: Measure[M]
+    start: M
     distance: Callable[[Any, Any], float] = squared_distance
 
-    def __call__(self, key: Key, model: Any) -> Mapping[str, float]:
-        return {**self.measure(key, model), "distance_start": float(self.distance(model, self.start))}
+    def __call__(self, key: Key, model: M) -> dict[str, float]:
+        distance = float(self.distance(model, self.start))
+        return {**self.measure(key, model), "distance_start": distance}
 
 
 @dataclass(frozen=True)
 class Spread:
-    r"""Observe the trace of the covariance of features, :math:`\sum_i \mathrm{Var}(f_i)`: `spread`, `spread_kept`.
+    r"""Report how widely features scatter: the trace of their covariance.
 
-    features: batch -> array, shape (n, d) or (n,). `spread` is that of all candidates, hence of the model;
-    `spread_kept` that of the rows kept, so that their ratio is what the filter narrows.
+    `spread`, :math:`\sum_i \mathrm{Var}(f_i)`, is taken over all candidates, so it describes the
+    model. `spread_kept` is taken over the kept rows. Their ratio shows how much the filter narrows.
 
-    >>> loop_observe = Spread(lambda batch: batch)
-    >>> loop_observe(Key(0), np.array([0.0, 2.0, 4.0]), np.zeros(3), np.array([True, True, False]))
+    features: batch -> array, shape (n, d) or (n,).
+
+    >>> observe = Spread(lambda batch: batch)
+    >>> rows = np.array([0.0, 2.0, 4.0])
+    >>> observe(Key(0), rows, np.zeros(3), np.array([True, True, False]))
     {'spread': 2.6666666666666665, 'spread_kept': 1.0}
     """
 
-    features: Callable[[Any], np.ndarray]
+    features: Callable[[Any], npt.ArrayLike]
 
-    def __call__(self, key: Key, batch: Any, scores: np.ndarray, mask: np.ndarray) -> Mapping[str, float]:
-        values = np.asarray(self.features(batch[np.ones(len(batch), dtype=bool)]), dtype=float)
+    def __call__(self, key: Key, batch: Any, scores: Scores, mask: Mask) -> dict[str, float]:
+        everything = batch[np.ones(len(batch), dtype=bool)]
+        values = np.asarray(self.features(everything), dtype=float)
         return {"spread": _trace(values), "spread_kept": _trace(values[mask])}
 
 
 @dataclass(frozen=True)
-class _Together:
+class _ObserveAll:
     observers: tuple[Observer, ...]
 
-    def __call__(self, key: Key, batch: Any, scores: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-        return merge(*(each(key.fold(i), batch, scores, mask) for i, each in enumerate(self.observers)))
+    def __call__(self, key: Key, batch: Any, scores: Scores, mask: Mask) -> dict[str, float]:
+        reports: list[Mapping[str, float]] = []
+        for i, observer in enumerate(self.observers):
+            reports.append(observer(key.fold(i), batch, scores, mask))
+        return merge(*reports)
 
 
-def together(*observers: Observer) -> Observer:
-    """Return one observer that reports what all of these do.
+def observe_all(*observers: Observer) -> Observer:
+    """Return one observer that reports what all of these report.
+
+    observers: each is called as (key, batch, scores, mask), under a key of its own.
+
+    >>> count = lambda key, batch, scores, mask: {"rows": len(batch)}
+    >>> best = lambda key, batch, scores, mask: {"best": float(scores.max())}
+    >>> observe_all(count, best)(Key(0), np.arange(2), np.array([0.5, 1.5]), np.ones(2, bool))
+    {'rows': 2, 'best': 1.5}
 
     Raises:
-        ValueError: when called, if two of them report a number of one name.
+        ValueError: in a round, if two of them report a number of one name.
     """
-    return _Together(observers)
+    return _ObserveAll(observers)
 
 
 def _blocks(batch: Any) -> Iterator[Any]:
-    yield from batch.blocks() if isinstance(batch, Candidates) else (batch,)
+    if isinstance(batch, Candidates):
+        yield from batch.blocks()
+    else:
+        yield batch
 
 
-def _column(what: str, values: Any, block: Any) -> np.ndarray:
-    values = np.asarray(values)
-    if values.shape != (len(block),):
-        raise ValueError(f"{what} must be one value a row, shape ({len(block)},), got shape {values.shape}")
-    return values
+def _column(what: str, values: npt.ArrayLike, block: Any) -> Array:
+    column = np.asarray(values)
+    if column.shape != (len(block),):
+        raise ValueError(
+            f"{what} must be one value a row, shape ({len(block)},), got shape {column.shape}"
+        )
+    return column
 
 
-def _trace(values: np.ndarray) -> float:
+def _trace(values: Array) -> float:
     return float(values.var(axis=0).sum())

@@ -1,7 +1,10 @@
 """Pools: which data the next model is fitted to, `(key, past, kept) -> (training batch, past)`.
 
-`past` is what the pool carries from round to round: a tuple of batches, one a round (`None` is the empty one, a
-bare batch a tuple of one). To accumulate on top of real data, start from `State(model, past=(real,))`.
+`past` is what the pool carries from round to round: a tuple of batches, the oldest first. A pool
+also takes `None`, which means no past, and a single batch.
+
+Real data must be put into `past` by you: `State(model, past=(real,))`. Without it a pool such as
+`Accumulate` trains on synthetic rows alone, and forgets the real data after the first round.
 """
 
 from __future__ import annotations
@@ -12,13 +15,19 @@ from typing import Any, Generic
 
 import numpy as np
 
-from veriloop.core.batch import B, as_batches, check_count, concatenate
+from veriloop.core.arrays import Array
+from veriloop.core.batch import B, as_batches, concatenate
+from veriloop.core.checks import check_count, check_fraction
 from veriloop.core.key import Key
+from veriloop.core.parts import Pool
 
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """Train on the newest kept rows alone.
+    """Train on the newest kept rows alone; all earlier data, real data too, are forgotten.
+
+    This is what a `Loop` does without a pool. To keep the real data in the training batch, use
+    `Accumulate`, `MixReal` or `FreshReal`.
 
     >>> Replace()(Key(0), None, np.array([1, 2]))
     (array([1, 2]), ())
@@ -30,22 +39,36 @@ class Replace:
 
 @dataclass(frozen=True, slots=True)
 class Accumulate:
-    """Train on everything kept so far (Gerstgrasser et al., 2024).
+    """Train on the rows kept in all rounds, and on the data in `State.past`.
 
-    >>> Accumulate()(Key(0), (np.array([0]),), np.array([1, 2]))[0]
+    Give the real data as `State(model, past=(real,))`. Otherwise they are in no training batch
+    after the start, and the loop forgets them. Every round adds to memory, and to the cost of the
+    refit. Source: Gerstgrasser et al. (2024, arXiv:2404.01413).
+
+    >>> real = np.array([0])
+    >>> Accumulate()(Key(0), (real,), np.array([1, 2]))[0]
     array([0, 1, 2])
     """
 
     def __call__(self, key: Key, past: Any, kept: B) -> tuple[B, tuple[B, ...]]:
-        past = (*as_batches(past), kept)
-        return concatenate(past), past
+        batches = (*as_batches(past), kept)
+        return concatenate(batches), batches
 
 
 @dataclass(frozen=True, slots=True)
 class AccumulateSubsample:
-    """Keep everything, train on `n` rows of it drawn without replacement (Kazdan et al., 2024).
+    """Keep all rows as `Accumulate` does, and train on `n` of them, drawn without replacement.
 
-    While fewer than `n` rows exist, all of them are used.
+    Source: Kazdan et al. (2024, arXiv:2410.16713).
+
+    n: rows of the training batch. While there are fewer, all of them are used.
+
+    >>> batch, past = AccumulateSubsample(2)(Key(0), (np.array([0]),), np.array([1, 2]))
+    >>> len(batch), past
+    (2, (array([0]), array([1, 2])))
+
+    Raises:
+        ValueError: if `n` is no positive integer.
     """
 
     n: int
@@ -54,17 +77,24 @@ class AccumulateSubsample:
         check_count("AccumulateSubsample.n", self.n)
 
     def __call__(self, key: Key, past: Any, kept: B) -> tuple[B, tuple[B, ...]]:
-        everything, past = Accumulate()(key, past, kept)
+        accumulate = Accumulate()
+        everything, batches = accumulate(key, past, kept)
         rows = key.numpy().permutation(len(everything))[: self.n]
-        return everything[np.sort(rows)], past
+        return everything[np.sort(rows)], batches
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Train on the kept rows of the last `n` rounds.
+    """Train on the rows kept in the last `n` rounds.
+
+    n: how many rounds, this one included. Real data in `State.past` count as one more round, so
+        after `n` rounds they are forgotten.
 
     >>> Window(2)(Key(0), (np.array([0]), np.array([1])), np.array([2]))[0]
     array([1, 2])
+
+    Raises:
+        ValueError: if `n` is no positive integer.
     """
 
     n: int
@@ -73,47 +103,61 @@ class Window:
         check_count("Window.n", self.n)
 
     def __call__(self, key: Key, past: Any, kept: B) -> tuple[B, tuple[B, ...]]:
-        past = (*as_batches(past), kept)[-self.n :]
-        return concatenate(past), past
+        batches = (*as_batches(past), kept)[-self.n :]
+        return concatenate(batches), batches
 
 
 @dataclass(frozen=True, slots=True)
 class MixReal(Generic[B]):
-    r"""Add rows of a fixed real set so that they make up `fraction` of the training batch.
+    r"""Add rows of a fixed real set, which make up `fraction` of the training batch.
 
-    Of `n` kept rows and :math:`m = \mathrm{round}(n f/(1 - f))` real ones, no real row is used twice before all
-    have been used once: a fraction beyond the real set's size weights it by whole copies.
+    To n kept rows it adds :math:`m = \mathrm{round}(n f/(1 - f))` real ones. No real row is used
+    twice before all have been used once.
+
+    real: the real rows, at least one.
+    fraction: f, in (0, 1).
 
     >>> MixReal(np.array([7, 8]), 0.5)(Key(0), None, np.array([1, 2]))[0]
     array([7, 8, 1, 2])
+
+    Raises:
+        ValueError: if `fraction` lies outside (0, 1), or there is no real row.
     """
 
     real: B
     fraction: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.fraction < 1:
-            raise ValueError(f"MixReal.fraction must be in (0, 1), got {self.fraction}")
+        check_fraction("MixReal.fraction", self.fraction)
         if not len(self.real):
             raise ValueError("MixReal.real must have at least one row, got none")
 
     def __call__(self, key: Key, past: Any, kept: B) -> tuple[B, tuple[B, ...]]:
-        rows = copied(key, len(self.real), round(len(kept) * self.fraction / (1 - self.fraction)))
+        odds = len(kept) * self.fraction / (1 - self.fraction)
+        rows = copied(key, len(self.real), round(odds))
         return concatenate([self.real[rows], kept]), ()
 
 
 @dataclass(frozen=True, slots=True)
 class FreshReal(Generic[B]):
-    r"""Add `n` real rows drawn anew each round by `draw(key, n)`, and give them a `weight` of the training batch.
+    r"""Add real rows that are drawn in each round, with a given weight in the training batch.
 
-    The weight is reached to within one row by copies, of the real rows above their natural share
-    :math:`n/(n + \mathrm{kept})` and of the kept ones below it. Every row is there, and none has two copies more
-    than another of its kind, so that the mean loss of any refit is, exactly where copies come out even,
-    :math:`w \cdot \mathrm{mean}_{real} + (1 - w) \cdot \mathrm{mean}_{kept}`. Least squares takes any weight
-    exactly, by `veriloop.linear.WeightedReal`. None: the rows as they are.
+    The weight w is reached by copies, to within one row. Real rows are copied if w is above their
+    natural fraction, n / (n + kept); otherwise kept rows are. No row has two copies more than
+    another of its kind. The mean loss of any refit is then
+    :math:`w \cdot \mathrm{mean}_{real} + (1 - w) \cdot \mathrm{mean}_{kept}`, exactly where the
+    copies come out even. For least squares `veriloop.linear.WeightedReal` is always exact.
+
+    draw: (key, n) -> n real rows.
+    n: real rows a round.
+    weight: w, in (0, 1). None: no copies, so the weight is the natural fraction.
 
     >>> FreshReal(lambda key, n: np.array([7, 8]), 2, weight=0.8)(Key(0), None, np.array([1]))[0]
     array([7, 8, 7, 8, 1])
+
+    Raises:
+        ValueError: if `n` is no positive integer, `weight` lies outside (0, 1), or `draw` returns
+            another number of rows.
     """
 
     draw: Callable[[Key, int], B]
@@ -122,8 +166,8 @@ class FreshReal(Generic[B]):
 
     def __post_init__(self) -> None:
         check_count("FreshReal.n", self.n)
-        if self.weight is not None and not 0 < self.weight < 1:
-            raise ValueError(f"FreshReal.weight must be in (0, 1), or None, got {self.weight}")
+        if self.weight is not None:
+            check_fraction("FreshReal.weight", self.weight)
 
     def __call__(self, key: Key, past: Any, kept: B) -> tuple[B, tuple[B, ...]]:
         real = self.draw(key, self.n)
@@ -131,22 +175,29 @@ class FreshReal(Generic[B]):
             raise ValueError(f"FreshReal.draw was asked for {self.n} rows and returned {len(real)}")
         if self.weight is not None:
             odds = self.weight / (1 - self.weight)
-            key, sizes = key.fold("copies"), (round(odds * len(kept)), round(self.n / odds))
-            real, kept = (
-                rows[copied(key, len(rows), max(n, len(rows)))] for rows, n in zip((real, kept), sizes, strict=True)
-            )
+            copies = key.fold("copies")
+            natural = len(kept)
+            kept = _at_least(copies, kept, round(self.n / odds))
+            real = _at_least(copies, real, round(odds * natural))
         return concatenate([real, kept]), ()
 
 
+def _at_least(key: Key, batch: B, n: int) -> B:
+    """Return the batch with copies of its rows, so that it has at least `n`."""
+    rows = copied(key, len(batch), max(n, len(batch)))
+    return batch[rows]
+
+
 # Name of a data policy in the literature -> its pool, made from the rows that a model is fitted to.
-POOLS: dict[str, Callable[[int], Callable[[Key, Any, Any], tuple[Any, Any]]]] = {
+POOLS: dict[str, Callable[[int], Pool[Any]]] = {
     "replace": lambda n: Replace(),
     "accumulate": lambda n: Accumulate(),
     "subsample": AccumulateSubsample,
 }
 
 
-def copied(key: Key, size: int, n: int) -> np.ndarray:
-    """Return `n` rows of `size`: whole copies of all, then some of them, picked by the key and in order."""
+def copied(key: Key, size: int, n: int) -> Array:
+    """Return `n` of `size` row numbers: whole copies of all, then some, drawn by the key, in order."""
     copies, rest = divmod(n, size)
-    return np.concatenate([np.tile(np.arange(size), copies), np.sort(key.numpy().permutation(size)[:rest])])
+    drawn = key.numpy().permutation(size)[:rest]
+    return np.concatenate([np.tile(np.arange(size), copies), np.sort(drawn)])

@@ -8,63 +8,100 @@ from typing import Any, Generic
 
 import numpy as np
 
+from veriloop.core.arrays import Array
 from veriloop.core.key import Key
 from veriloop.core.loop import State
 from veriloop.core.parts import EachRound, Part, check_part
 
 
 def constant(n: int, rounds: int) -> list[int]:
-    """Return `n` in every round.
+    """Return the same size for every round.
+
+    n: rows a round.
+    rounds: how many rounds.
 
     >>> constant(100, 3)
     [100, 100, 100]
+
+    Raises:
+        ValueError: if a number is below 1.
     """
-    return _rounded(np.linspace(*_checked("constant", n, n, rounds)))
+    _check("constant", n, n, rounds)
+    return _rounded(np.linspace(n, n, rounds))
 
 
 def linear(first: int, last: int, rounds: int) -> list[int]:
-    r"""Return sizes on a straight line, :math:`n_k = a + (b - a)(k - 1)/(K - 1)`, rounded to whole rows.
+    r"""Return sizes on a straight line, rounded to whole rows.
+
+    .. math:: n_k = a + (b - a)\frac{k - 1}{K - 1}
+
+    first: a, rows in round 1.
+    last: b, rows in the last round.
+    rounds: K, how many rounds.
 
     >>> linear(100, 500, 3)
     [100, 300, 500]
+
+    Raises:
+        ValueError: if a number is below 1, or one round is to have two sizes.
     """
-    return _rounded(np.linspace(*_checked("linear", first, last, rounds)))
+    _check("linear", first, last, rounds)
+    return _rounded(np.linspace(first, last, rounds))
 
 
 def geometric(first: int, last: int, rounds: int) -> list[int]:
-    r"""Return sizes that grow by one factor, :math:`n_k = a (b/a)^{(k - 1)/(K - 1)}`, rounded to whole rows.
+    r"""Return sizes that grow by the same factor every round, rounded to whole rows.
+
+    .. math:: n_k = a (b/a)^{(k - 1)/(K - 1)}
+
+    first: a, rows in round 1.
+    last: b, rows in the last round.
+    rounds: K, how many rounds.
 
     >>> geometric(10, 1000, 3)
     [10, 100, 1000]
+
+    Raises:
+        ValueError: if a number is below 1, or one round is to have two sizes.
     """
-    return _rounded(np.geomspace(*_checked("geometric", first, last, rounds)))
+    _check("geometric", first, last, rounds)
+    return _rounded(np.geomspace(first, last, rounds))
 
 
 def by_round(values: Sequence[Part]) -> EachRound[Part]:
     """Return a part of the loop that takes `values[k - 1]` in round k.
 
     A filter that grows stricter is `by_round([Threshold(cut) for cut in np.linspace(0, 1, 5)])`.
-    One cut for all rounds that keeps a tenth of the first needs no schedule. It is a `Threshold`
-    at the 0.9 quantile of the scores of the start's rows:
-    `np.nanquantile(loop.verify(key, loop.generate(key, model, n)), 0.9)`.
 
-    values: one part a round. One may be an `EachRound`, or `None` where the loop takes it.
+    values: one part a round. One may be an `EachRound`. For a round without a verifier, a filter or
+        a pool there are `Constant()`, `KeepAll()` and `Replace()`.
 
     >>> from veriloop import State, Threshold
     >>> stricter = by_round([Threshold(0.1), Threshold(0.2)])
     >>> stricter.make(Key(0), State(model=None, round=1))  # one round is done
     Threshold(cut=0.2)
 
+    One cut that keeps about a tenth of the first round needs no schedule. It is the 0.9 quantile of
+    the scores of the start: `Threshold(np.nanquantile(scores, 0.9))`.
+
     Raises:
         TypeError: if the values are no sequence, or one of them is no part of a loop.
         ValueError: in a round that has no value.
     """
-    if not isinstance(values, Sequence) or isinstance(values, str):
-        raise TypeError(f"by_round needs a list of parts, one a round, got {type(values).__name__}")
-    for i, value in enumerate(values):
-        if value is not None:
-            check_part(f"by_round: values[{i}]", value, "the part's arguments, or None")
+    _check_values(values)
     return EachRound(_ByRound(tuple(values)))
+
+
+def _check_values(values: Any) -> None:
+    if not _is_list(values):
+        kind = type(values).__name__
+        raise TypeError(f"by_round needs a list of parts, one a round, got {kind}")
+    for i, value in enumerate(values):
+        check_part(f"by_round: values[{i}]", value, "the part's arguments")
+
+
+def _is_list(values: object) -> bool:
+    return isinstance(values, Sequence) and not isinstance(values, str)
 
 
 @dataclass(frozen=True)
@@ -76,21 +113,24 @@ class _ByRound(Generic[Part]):
     def __call__(self, key: Key, state: State[Any]) -> Part:
         if state.round >= len(self.values):
             raise ValueError(
-                f"by_round has values for {len(self.values)} rounds, got round {state.round + 1}; give one a round"
+                f"by_round has values for {len(self.values)} rounds, got round {state.round + 1}; "
+                "give one a round"
             )
-        value = self.values[state.round]
+        value: Any = self.values[state.round]
+        part: Any = value
         if isinstance(value, EachRound):
-            return value.make(key, state)
-        return value
+            return part.make(key, state)
+        return part
 
 
-def _checked(name: str, first: int, last: int, rounds: int) -> tuple[int, int, int]:
+def _check(name: str, first: int, last: int, rounds: int) -> None:
     if min(first, last, rounds) < 1:
-        raise ValueError(f"{name} needs sizes and rounds of at least 1, got {first} to {last} in {rounds} rounds")
+        raise ValueError(
+            f"{name} needs sizes and rounds of at least 1, got {first} to {last} in {rounds} rounds"
+        )
     if rounds == 1 and first != last:
         raise ValueError(f"{name} cannot go from {first} to {last} in one round; use constant")
-    return first, last, rounds
 
 
-def _rounded(sizes: np.ndarray) -> list[int]:
+def _rounded(sizes: Array) -> list[int]:
     return [int(n) for n in np.floor(sizes + 0.5)]

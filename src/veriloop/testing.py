@@ -1,4 +1,4 @@
-"""The checks that any verifier, filter or backend must pass, ours or yours: call them in your own tests."""
+"""Checks that every verifier, filter or backend must pass: call them in your own tests."""
 
 from __future__ import annotations
 
@@ -18,53 +18,77 @@ from veriloop.store.fingerprints import fingerprint
 def check_verifier(
     verify: Callable[[Key, Any], Any], batch: Any, *, stochastic: bool = False, rowwise: bool = True
 ) -> None:
-    """Assert what the loop relies on: one real number a row, repeatable, and blind to the other rows.
+    """Assert what the loop relies on: one number a row, repeatable, and blind to the other rows.
 
-    stochastic: the scores depend on the key, so picking rows may change them; only repeatability is asked.
-    rowwise: pass False for a verifier that selects rows together, and says so itself by `rowwise = False`.
+    verify: (key, batch) -> scores.
+    batch: an example, of a few rows.
+    stochastic: the scores depend on the key. Then only repeatability is asked.
+    rowwise: pass False for a verifier that selects rows together, and says `rowwise = False`.
 
     >>> check_verifier(lambda key, batch: -abs(batch), np.arange(6.0))
 
     Raises:
         AssertionError: naming the rule that is broken.
     """
-    assert says_rowwise(verify) == rowwise, (
-        "the verifier says that its scores depend on other rows; pass rowwise=False if they may"
-        if rowwise
-        else "the verifier does not say rowwise = False, so the loop would let it judge a round in blocks"
-    )
-    key, n = Key(0).fold("check"), len(batch)
+    if rowwise:
+        assert says_rowwise(verify), (
+            "the verifier says that its scores depend on other rows; pass rowwise=False if they may"
+        )
+    else:
+        assert not says_rowwise(verify), (
+            "the verifier does not say rowwise = False, so the loop would let it judge a round in "
+            "blocks"
+        )
+    key = Key(0).fold("check")
+    n = len(batch)
     answer = _named(verify(key, batch))
     for what, scores in answer.items():
-        assert scores.shape == (n,), f"expected one score a row, shape ({n},), got {scores.shape}{what}"
+        assert scores.shape == (n,), (
+            f"expected one score a row, shape ({n},), got {scores.shape}{what}"
+        )
         assert scores.dtype.kind in "fiu", (
-            f"scores must be numbers, got dtype {scores.dtype}{what}; a score of 0 or more accepts, and False is 0"
+            f"scores must be numbers, got dtype {scores.dtype}{what}; "
+            "a score of 0 or more accepts, and False is 0"
         )
         assert not np.isinf(scores).any(), (
             f"a score is infinite{what}; return NaN for no verdict, or a large finite number"
         )
     scores = answer[""]
     flags = scores.dtype.kind in "iu" and set(scores.tolist()) == {0, 1}
-    assert not flags, "the scores are 0 and 1 alone, and a score of 0 accepts; return 1 to accept and -1 to reject"
-    np.testing.assert_array_equal(_scores(verify, key, batch), scores, err_msg="same key, other scores")
+    assert not flags, (
+        "the scores are 0 and 1 alone, and a score of 0 accepts; "
+        "return 1 to accept and -1 to reject"
+    )
+    np.testing.assert_array_equal(
+        _scores(verify, key, batch), scores, err_msg="same key, other scores"
+    )
     if stochastic:
         return
-    np.testing.assert_array_equal(_scores(verify, key.fold(1), batch), scores, err_msg="the key changes the scores")
+    np.testing.assert_array_equal(
+        _scores(verify, key.fold(1), batch), scores, err_msg="the key changes the scores"
+    )
     if not rowwise:
         return
     odd = np.arange(n) % 2 == 1
     for rows, what in ((odd, "other rows"), (np.arange(n)[::-1], "the order of rows")):
         part = _scores(verify, key, batch[rows])
-        np.testing.assert_allclose(part, scores[rows], rtol=1e-5, err_msg=f"a score depends on {what}")
+        np.testing.assert_allclose(
+            part, scores[rows], rtol=1e-5, err_msg=f"a score depends on {what}"
+        )
 
 
 def check_filter(
-    filter: Callable[..., np.ndarray], scores: np.ndarray | None = None, groups: np.ndarray | None = None
+    filter: Callable[..., np.ndarray],
+    scores: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> None:
-    """Assert what the loop relies on: a repeatable boolean mask that keeps no NaN and treats groups apart.
+    """Assert what the loop relies on: a repeatable mask that keeps no NaN and treats groups apart.
 
-    scores: shape (n,), an example the filter accepts; default: 60 values in (0, 1), a tie and two NaN among them.
-    groups: their groups, two or more, for a filter that knows its own; default: one group, then 0, 1, 2 in turn.
+    filter: (key, scores, groups) -> mask.
+    scores: shape (n,), an example that the filter accepts. Default: 60 values in (0, 1), a tie and two
+        NaN among them.
+    groups: shape (n,), two or more, for a filter that names its groups. Default: one group, then 0, 1
+        and 2 in turn.
 
     >>> from veriloop import TopCount, TopFraction
     >>> check_filter(TopFraction(0.25))
@@ -77,15 +101,20 @@ def check_filter(
         scores = Key(0).fold("check").numpy().random(60)
         scores[1] = scores[0]
         scores[[7, 11]] = np.nan
-    key, n = Key(0), len(scores)
+    key = Key(0)
+    n = len(scores)
     before = scores.copy()
-    examples = [np.zeros(n, dtype=int), np.arange(n) % 3] if groups is None else [np.asarray(groups)]
+    examples = [np.zeros(n, dtype=int), np.arange(n) % 3]
+    if groups is not None:
+        examples = [np.asarray(groups)]
     for groups in examples:
         mask = np.asarray(filter(key, scores, groups))
         assert mask.shape == (n,), f"expected a mask of shape ({n},), got {mask.shape}"
         assert mask.dtype == bool, f"expected a boolean mask, got dtype {mask.dtype}"
         assert not mask[np.isnan(scores)].any(), "a row without a verdict (NaN) is kept"
-        np.testing.assert_array_equal(filter(key, scores, groups), mask, err_msg="same key, other mask")
+        np.testing.assert_array_equal(
+            filter(key, scores, groups), mask, err_msg="same key, other mask"
+        )
         np.testing.assert_array_equal(scores, before, err_msg="the scores were changed in place")
     # From here on there are several groups, of which one gets the best score there is.
     groups = examples[-1]
@@ -100,12 +129,19 @@ def check_filter(
         _check_rowwise(filter, key, scores, groups)
 
 
-def check_backend(loop: Loop[Any, Any], state: State[Any], n: int | Quota, *, rounds: int = 3) -> None:
-    """Assert that a loop is a backend to build on: repeatable, resumable, and never changing its arguments.
+def check_backend(
+    loop: Loop[Any, Any], state: State[Any], n: int | Quota, *, rounds: int = 3
+) -> None:
+    """Assert that a loop is repeatable and resumable, and never changes its arguments.
 
-    Runs `rounds` rounds of `n` from `state` twice, and once more resumed after the first round; generates a batch
-    and checks its length and indexing. Models and batches may be of any type that Python can look into; where it
-    cannot, a warning says so.
+    It runs from `state` twice, and once more resumed after the first round. It generates a batch and
+    checks its length and indexing. Models and batches may be of any type that Python can look into;
+    where it cannot, a warning says so.
+
+    loop: of the backend.
+    state: where to begin.
+    n: candidates of each round, or a quota.
+    rounds: how many.
 
     Raises:
         AssertionError: naming the rule that is broken, and the part that broke it.
@@ -116,7 +152,9 @@ def check_backend(loop: Loop[Any, Any], state: State[Any], n: int | Quota, *, ro
     watched = _watched(loop)
     before = fingerprint(state, unseen)
     straight = list(run(watched, key, state, sizes))
-    assert fingerprint(state) == before, "a round changed the state it was given; build a new one in pool"
+    assert fingerprint(state) == before, (
+        "a round changed the state it was given; build a new one in pool"
+    )
     again = list(run(loop, key, state, sizes))
     _assert_same_run(again, straight, "the same key gives another run")
     last = next(later for later, record in straight if record.round == state.round + 1)
@@ -135,7 +173,9 @@ def _assert_same_run(got: Any, wanted: Any, message: str) -> None:
     """Compare the records, and the last states."""
     for (_, one), (_, other) in zip(got, wanted, strict=True):
         np.testing.assert_equal(one.row(), other.row(), err_msg=f"{message}: round {other.round}")
-    assert fingerprint(got[-1][0]) == fingerprint(wanted[-1][0]), f"{message}: the last state differs"
+    assert fingerprint(got[-1][0]) == fingerprint(wanted[-1][0]), (
+        f"{message}: the last state differs"
+    )
 
 
 def _check_batch(loop: Loop[Any, Any], key: Key, state: State[Any]) -> None:
@@ -148,7 +188,9 @@ def _check_batch(loop: Loop[Any, Any], key: Key, state: State[Any]) -> None:
     mask = np.arange(7) % 2 == 0
     by_mask = batch[mask]
     by_integers = batch[np.array([2, 0])]
-    assert len(by_mask) == 4 and len(by_integers) == 2, "a batch must be indexed by mask and by integers"
+    assert len(by_mask) == 4 and len(by_integers) == 2, (
+        "a batch must be indexed by mask and by integers"
+    )
     second = fingerprint(by_mask[np.array([1])])
     assert second == fingerprint(batch[np.array([2])]), "indexing by mask and by integers disagree"
     repeated = fingerprint(generate(key, state.model, 7))
@@ -167,7 +209,9 @@ class _Watched:
         answer = self._part(*arguments)
         names = CALLED_WITH[self._name].strip("()").split(", ")
         for name, argument, then in zip(names, arguments, before, strict=True):
-            assert fingerprint(argument) == then, f"{self._name} changed the {name} it was given; return a new one"
+            assert fingerprint(argument) == then, (
+                f"{self._name} changed the {name} it was given; return a new one"
+            )
         return answer
 
     def __getattr__(self, name: str) -> Any:
@@ -191,23 +235,30 @@ def _watched_each_round(name: str, part: EachRound[Any]) -> EachRound[Any]:
 
 
 def _scores(verify: Callable[[Key, Any], Any], key: Key, batch: Any) -> np.ndarray:
-    scores = verify(key, batch)
-    return scores.scores if isinstance(scores, Verdict) else np.asarray(scores)
+    return Verdict.of(verify(key, batch)).scores
 
 
 def _named(verdict: Any) -> dict[str, np.ndarray]:
-    """All scores that an answer holds, by what to say of them in an error."""
+    """Return all scores of an answer, by what an error calls them."""
     if not isinstance(verdict, Verdict):
         return {"": np.asarray(verdict)}
-    oracles = {f", of the oracle of part {name!r}": scores for name, scores in verdict.oracles.items()}
-    parts = {f", of part {name!r}": scores for name, scores in verdict.parts.items()}
-    oracle = {} if verdict.oracle is None else {", of the oracle": verdict.oracle}
-    return {"": verdict.scores, **parts, **oracle, **oracles}
+    named: dict[str, np.ndarray] = {"": verdict.scores}
+    for name, scores in verdict.parts.items():
+        named[f", of part {name!r}"] = scores
+    if verdict.oracle is not None:
+        named[", of the oracle"] = verdict.oracle
+    for name, scores in verdict.oracles.items():
+        named[f", of the oracle of part {name!r}"] = scores
+    return named
 
 
-def _check_rowwise(filter: Callable[..., np.ndarray], key: Key, scores: np.ndarray, groups: np.ndarray) -> None:
+def _check_rowwise(
+    filter: Callable[..., np.ndarray], key: Key, scores: np.ndarray, groups: np.ndarray
+) -> None:
     """A filter that says `rowwise` keeps a row whatever the scores of the rows after it."""
     half = len(scores) // 2
     head = filter(key, scores[:half], groups[:half])
     whole = filter(key, scores, groups)
-    np.testing.assert_array_equal(whole[:half], head, err_msg="rowwise = True, but other rows change the mask")
+    np.testing.assert_array_equal(
+        whole[:half], head, err_msg="rowwise = True, but other rows change the mask"
+    )

@@ -91,7 +91,9 @@ def test_what_batch_asks_for_is_all_that_a_loop_needs():
 
 
 def test_columns_of_different_lengths_are_refused_by_name():
-    with pytest.raises(ValueError, match=r"Pairs needs columns of one length, got \{'x': 3, 'y': 2\}"):
+    with pytest.raises(
+        ValueError, match=r"Pairs needs columns of one length, got \{'x': 3, 'y': 2\}"
+    ):
         Pairs(x=np.eye(3), y=np.arange(2))
 
 
@@ -99,7 +101,8 @@ def test_concatenate_refuses_nothing_and_types_that_are_no_batch():
     with pytest.raises(ValueError, match="at least one batch, got none"):
         concatenate([])
     with pytest.raises(
-        TypeError, match="a batch must be rows that can be picked and stacked, got a list; return a NumPy array"
+        TypeError,
+        match="a batch must be rows that can be picked and stacked, got a list; return a NumPy array",
     ):
         concatenate([[1], [2]])
 
@@ -144,7 +147,9 @@ def test_torch_tensors_are_batches_and_stay_tensors(held):
 
 
 def test_columns_that_are_no_arrays_are_refused_by_name():
-    with pytest.raises(TypeError, match=r"Pairs.x must be an array, one entry a row, got a list; give numpy.array"):
+    with pytest.raises(
+        TypeError, match=r"Pairs.x must be an array, one entry a row, got a list; give numpy.array"
+    ):
         Pairs(x=[1.0, 2.0], y=np.arange(2))
     with pytest.raises(TypeError, match=r"Pairs.y must be an array, one entry a row, got a float"):
         Pairs(x=np.arange(2), y=3.0)

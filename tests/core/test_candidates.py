@@ -40,7 +40,10 @@ def candidates(sizes, limit, generate=draws, **settings):
 @given(SIZES, st.integers(0, 80), st.integers(0, 10**6), st.sampled_from([0.0, 0.1, 0.5, 1.0]))
 def test_rows_picked_do_not_depend_on_the_memory_limit(sizes, limit, seed, share):
     """By a mask (empty ones too), by integers (repeated, negative, out of order, none), by a slice."""
-    made, plain = candidates(sizes, limit), np.concatenate([draws(i, n) for i, n in enumerate(sizes)])
+    made, plain = (
+        candidates(sizes, limit),
+        np.concatenate([draws(i, n) for i, n in enumerate(sizes)]),
+    )
     n = len(plain)
     assert len(made) == n
     draw = np.random.default_rng(seed)
@@ -51,7 +54,9 @@ def test_rows_picked_do_not_depend_on_the_memory_limit(sizes, limit, seed, share
 
 
 @pytest.mark.parametrize("limit", [None, 0])
-@pytest.mark.parametrize("rows", [[], np.zeros(5, dtype=bool), slice(0, 0)], ids=["list", "mask", "slice"])
+@pytest.mark.parametrize(
+    "rows", [[], np.zeros(5, dtype=bool), slice(0, 0)], ids=["list", "mask", "slice"]
+)
 def test_picking_nothing_gives_an_empty_batch(limit, rows):
     """As an array does: an observer of the dropped rows must not stop a round that drops none."""
     picked = candidates([3, 2], limit)[rows]
@@ -60,7 +65,9 @@ def test_picking_nothing_gives_an_empty_batch(limit, rows):
 
 @pytest.mark.parametrize("limit", [None, 0])
 @pytest.mark.parametrize(
-    "rows", [np.ones(3, dtype=bool), np.ones(4, dtype=bool), np.ones(6, dtype=bool), [5], [-6]], ids=repr
+    "rows",
+    [np.ones(3, dtype=bool), np.ones(4, dtype=bool), np.ones(6, dtype=bool), [5], [-6]],
+    ids=repr,
 )
 def test_rows_that_are_not_there_are_refused(limit, rows):
     with pytest.raises(IndexError):
@@ -95,7 +102,10 @@ def test_blocks_are_the_rows_that_count_in_order_each_drawn_once(sizes, limit, s
         calls.append(block)
         return draws(block, rows)
 
-    made, counted = candidates(sizes, limit, generate), np.random.default_rng(seed).random(sum(sizes)) < share
+    made, counted = (
+        candidates(sizes, limit, generate),
+        np.random.default_rng(seed).random(sum(sizes)) < share,
+    )
     counted[-1] = True
     for rows in (np.ones(sum(sizes), dtype=bool), counted):
         left = made.only(rows)
@@ -103,7 +113,9 @@ def test_blocks_are_the_rows_that_count_in_order_each_drawn_once(sizes, limit, s
         blocks = list(left.blocks())
         np.testing.assert_array_equal(np.concatenate(blocks), left[np.arange(len(left))])
         assert all(len(block) for block in blocks) and len(blocks) <= len(sizes)
-        assert len(calls) == (0 if sum(sizes) <= limit else 2 * len(blocks))  # once by `blocks`, once picked
+        assert len(calls) == (
+            0 if sum(sizes) <= limit else 2 * len(blocks)
+        )  # once by `blocks`, once picked
 
 
 def test_redrawing_holds_one_block_at_a_time():
@@ -131,7 +143,9 @@ def test_redrawing_holds_one_block_at_a_time():
 
 @pytest.mark.parametrize("returned", [0, 4, 6])
 def test_a_block_of_the_wrong_length_is_refused(returned):
-    with pytest.raises(ValueError, match=f"generate was asked for 5 candidates and returned {returned}"):
+    with pytest.raises(
+        ValueError, match=f"generate was asked for 5 candidates and returned {returned}"
+    ):
         Candidates(lambda block, rows: np.arange(returned)).draw(5)
 
 
@@ -162,7 +176,9 @@ def loop(**settings):
 
 def stream(key, blocks, block=16):
     """All candidates of round 1 as the quota asks for them, given the sizes of its blocks."""
-    return np.concatenate([normal(key.fold(1, "generate", i), None, n) for i, n in enumerate(blocks)])
+    return np.concatenate(
+        [normal(key.fold(1, "generate", i), None, n) for i, n in enumerate(blocks)]
+    )
 
 
 @given(st.integers(0, 10**6), st.integers(1, 9), st.integers(1, 40), st.sampled_from([None, 1, 20]))
@@ -187,10 +203,14 @@ def test_quota_keeps_the_first_accepted_rows_in_the_order_drawn(seed, n, block):
     state, record = made.step(Key(seed), State(None), Quota(n, groups=3))
     drawn = stream(Key(seed), blocks)
     assert max(blocks) <= block
-    first = [np.flatnonzero((drawn >= 0.5) & (made.group(drawn) == group))[:n] for group in range(3)]
+    first = [
+        np.flatnonzero((drawn >= 0.5) & (made.group(drawn) == group))[:n] for group in range(3)
+    ]
     np.testing.assert_array_equal(state.model, drawn[np.sort(np.concatenate(first))])
     # Rows of a full group are no candidates: each group's end with its last kept row.
-    counted = [(made.group(drawn)[: rows[-1] + 1] == group).sum() for group, rows in enumerate(first)]
+    counted = [
+        (made.group(drawn)[: rows[-1] + 1] == group).sum() for group, rows in enumerate(first)
+    ]
     assert record.candidates == sum(counted) <= len(drawn)
 
 
@@ -208,7 +228,12 @@ def test_verdicts_observer_and_record_of_a_quota_see_the_same_candidates(seed, n
         return {"rows": len(batch)}
 
     check = Audited(all_of(part=lambda key, batch: batch), Oracle(lambda batch: batch >= 0.5))
-    made = loop(observe=observe, chunk=chunk, verify=check if verdicts else lambda key, batch: batch, block=16)
+    made = loop(
+        observe=observe,
+        chunk=chunk,
+        verify=check if verdicts else lambda key, batch: batch,
+        block=16,
+    )
     state, record = made.step(Key(seed), State(None), Quota(n, groups=3))
     np.testing.assert_array_equal(seen["rows"][seen["mask"]], state.model)
     assert record.candidates == record.metrics["rows"] == len(seen["rows"])
@@ -216,13 +241,18 @@ def test_verdicts_observer_and_record_of_a_quota_see_the_same_candidates(seed, n
         assert record.metrics["acceptance_part"] == (seen["rows"] >= 0).mean()
         assert record.metrics["false_reject"] == 0.0
         # NaN where every candidate is right, so that nothing could be accepted wrongly.
-        np.testing.assert_equal(record.metrics["false_accept"], np.nan if seen["mask"].all() else 0.0)
+        np.testing.assert_equal(
+            record.metrics["false_accept"], np.nan if seen["mask"].all() else 0.0
+        )
 
 
 @given(SIZES, st.integers(0, 80), st.integers(0, 10**6))
 def test_restricted_candidates_index_as_the_rows_that_count(sizes, limit, seed):
     """By masks, integers and slices; the others are as if they had never been drawn."""
-    made, plain = candidates(sizes, limit), np.concatenate([draws(i, n) for i, n in enumerate(sizes)])
+    made, plain = (
+        candidates(sizes, limit),
+        np.concatenate([draws(i, n) for i, n in enumerate(sizes)]),
+    )
     draw = np.random.default_rng(seed)
     counted = draw.random(len(plain)) < draw.choice([0.3, 0.9, 1.0])
     counted[draw.integers(len(plain))] = True
@@ -232,7 +262,13 @@ def test_restricted_candidates_index_as_the_rows_that_count(sizes, limit, seed):
     left = plain[counted]
     n = len(left)
     assert len(made) == len(made.whole()) == n
-    for pick in (draw.random(n) < 0.5, draw.integers(-n, n, size=7), [], slice(1, None), slice(None, None, -1)):
+    for pick in (
+        draw.random(n) < 0.5,
+        draw.integers(-n, n, size=7),
+        [],
+        slice(1, None),
+        slice(None, None, -1),
+    ):
         np.testing.assert_array_equal(made[pick], left[pick])
         np.testing.assert_array_equal(made.whole()[pick], left[pick])
     with pytest.raises(IndexError):
@@ -299,7 +335,9 @@ def test_quota_takes_scores_of_any_real_type(dtype):
 
 
 def test_rows_without_a_verdict_never_fill_a_quota():
-    made = loop(verify=lambda key, batch: np.where(batch < 1, np.nan, batch), filter=Threshold(-9.0))
+    made = loop(
+        verify=lambda key, batch: np.where(batch < 1, np.nan, batch), filter=Threshold(-9.0)
+    )
     state, _ = made.step(Key(0), State(None), Quota(5, groups=3))
     assert len(state.model) == 15 and (state.model >= 1).all()
 
@@ -308,7 +346,9 @@ def test_rows_without_a_verdict_never_fill_a_quota():
     "settings", [{"n": 0}, {"n": 5, "groups": 0}, {"n": -1}, {"n": 1.5}, {"n": 5, "groups": 2.0}]
 )
 def test_a_quota_of_no_whole_number_of_rows_or_groups_is_refused(settings):
-    with pytest.raises(ValueError, match=r"Quota\.(n|groups) must be an integer of at least 1, got"):
+    with pytest.raises(
+        ValueError, match=r"Quota\.(n|groups) must be an integer of at least 1, got"
+    ):
         Quota(**settings)
 
 
@@ -319,7 +359,9 @@ def test_a_budget_below_the_rows_asked_for_is_refused_at_construction(budget):
 
 
 def test_a_quota_may_have_no_more_budget_than_rows():
-    _, record = loop(filter=Threshold(-np.inf), group=None).step(Key(0), State(None), Quota(40, budget=40))
+    _, record = loop(filter=Threshold(-np.inf), group=None).step(
+        Key(0), State(None), Quota(40, budget=40)
+    )
     assert record.candidates == record.kept == 40
 
 
@@ -350,11 +392,17 @@ def test_a_quota_nothing_can_meet_stops_at_the_default_budget():
 
 
 def test_a_quota_refuses_a_filter_that_ranks():
-    with pytest.raises(ValueError, match=r"judges rows one by one, got TopFraction\(fraction=0\.5\)"):
+    with pytest.raises(
+        ValueError, match=r"judges rows one by one, got TopFraction\(fraction=0\.5\)"
+    ):
         loop(filter=TopFraction(0.5)).step(Key(0), State(None), Quota(5))
 
 
 @pytest.mark.parametrize("label", [-1, 3])
 def test_a_group_label_outside_the_quota_is_refused(label):
-    with pytest.raises(ValueError, match=rf"quota over 3 groups needs labels 0 to 2, got .*{label}"):
-        loop(group=lambda batch: np.where(batch > 1, label, 0)).step(Key(0), State(None), Quota(9, groups=3))
+    with pytest.raises(
+        ValueError, match=rf"quota over 3 groups needs labels 0 to 2, got .*{label}"
+    ):
+        loop(group=lambda batch: np.where(batch > 1, label, 0)).step(
+            Key(0), State(None), Quota(9, groups=3)
+        )

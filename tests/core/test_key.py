@@ -141,4 +141,6 @@ def test_torch_generator_starts_the_stream_of_the_address():
     key = Key(0).fold("weights")
     assert torch.equal(torch.rand(5, generator=key.torch()), torch.rand(5, generator=key.torch()))
     assert key.torch().initial_seed() == key.integer()
-    assert not torch.equal(torch.rand(5, generator=key.torch()), torch.rand(5, generator=key.fold(0).torch()))
+    assert not torch.equal(
+        torch.rand(5, generator=key.torch()), torch.rand(5, generator=key.fold(0).torch())
+    )

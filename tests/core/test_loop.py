@@ -82,7 +82,10 @@ def loop(**settings):
             "refit": refit,
             "group": sign,
             "observe": observe,
-            "measure": lambda key, model: {"error": abs(float(model[0])), "lot": key.numpy().random()},
+            "measure": lambda key, model: {
+                "error": abs(float(model[0])),
+                "lot": key.numpy().random(),
+            },
         }
         | settings
     )
@@ -97,7 +100,11 @@ def history(*args):
 
 
 def plain(state):
-    past = None if state.past is None else [(batch.x.tobytes(), batch.y.tobytes()) for batch in state.past]
+    past = (
+        None
+        if state.past is None
+        else [(batch.x.tobytes(), batch.y.tobytes()) for batch in state.past]
+    )
     return state.round, np.asarray(state.model).tobytes(), past
 
 
@@ -105,7 +112,12 @@ def plain(state):
 
 
 @pytest.mark.slow
-@given(st.integers(1, 250), st.integers(1, 90), st.integers(0, 10**6), st.sampled_from(["ints", "quota"]))
+@given(
+    st.integers(1, 250),
+    st.integers(1, 90),
+    st.integers(0, 10**6),
+    st.sampled_from(["ints", "quota"]),
+)
 def test_chunk_never_changes_a_result(n, block, seed, kind):
     """The record (with all that `observe` saw), the model and the past; also with random verifiers."""
     settings = {"block": block, "pool": Accumulate()}
@@ -193,7 +205,9 @@ def test_verified_and_unverified_arms_judge_the_same_candidates():
 
 
 def test_measuring_and_observing_change_nothing():
-    plot = loop(measure=lambda key, model: {"lot": key.numpy().random(1000).sum()}, observe=lambda *_: {})
+    plot = loop(
+        measure=lambda key, model: {"lot": key.numpy().random(1000).sum()}, observe=lambda *_: {}
+    )
     with_plot, without = run(plot, Key(0), START, [40] * 3), run(loop(), Key(0), START, [40] * 3)
     assert [plain(state) for state, _ in with_plot] == [plain(state) for state, _ in without]
 
@@ -253,7 +267,8 @@ def test_the_record_counts_candidates_kept_and_missing_verdicts():
 
 def test_filters_rank_within_the_groups_of_the_batch():
     made = loop(
-        verify=lambda key, batch: batch.x, observe=lambda key, b, s, mask: {"low": (mask & (b.x <= 0)).sum()}
+        verify=lambda key, batch: batch.x,
+        observe=lambda key, b, s, mask: {"low": (mask & (b.x <= 0)).sum()},
     )
     _, record = made.step(Key(0), START, 100)
     low = (generate(Key(0).fold(1, "generate", 0), START.model, 100).x <= 0).sum()
@@ -262,7 +277,12 @@ def test_filters_rank_within_the_groups_of_the_batch():
 
 def test_run_uses_the_size_of_its_round_and_leaves_the_state_given():
     records = [record for _, record in run(loop(), Key(0), START, [10, 20, 30])]
-    assert [(record.round, record.candidates) for record in records] == [(0, 0), (1, 10), (2, 20), (3, 30)]
+    assert [(record.round, record.candidates) for record in records] == [
+        (0, 0),
+        (1, 10),
+        (2, 20),
+        (3, 30),
+    ]
     assert START.round == 0 and START.model == 0.0
     assert list(run(loop(), Key(0), replace(START, round=3), [10, 20, 30])) == []
 
@@ -322,7 +342,9 @@ def test_a_verifier_made_anew_is_asked_whether_it_judges_rows_together():
             return batch.x - batch.x.mean()
 
     made = loop(verify=EachRound(lambda key, state: Together()), block=10)
-    with pytest.raises(ValueError, match="needs all candidates in one block, got 20 in blocks of 10"):
+    with pytest.raises(
+        ValueError, match="needs all candidates in one block, got 20 in blocks of 10"
+    ):
         made.step(Key(0), START, 20)
 
 
@@ -340,20 +362,38 @@ def test_the_verifier_of_a_round_is_assessed_before_it_judges():
     assert len(seen) == 1 and "accuracy" not in record.metrics
 
 
+def test_a_part_that_is_made_as_none_is_refused():
+    """A maker that forgets to return would be no verifier, in silence."""
+    made = loop(verify=EachRound(lambda key, state: None), filter=Threshold())
+    with pytest.raises(TypeError, match="the EachRound of Loop.verify made None; return the part"):
+        made.step(Key(0), START, 20)
+
+
 def test_a_verifier_without_a_filter_is_refused():
     """It kept every row in silence, so that the arm was the unverified one to every digit."""
-    with pytest.raises(ValueError, match=r"Loop has a verifier and no filter, .* give filter=Threshold\(\)"):
+    with pytest.raises(
+        ValueError, match=r"Loop has a verifier and no filter, .* give filter=Threshold\(\)"
+    ):
         Loop(generate=generate, refit=refit, verify=score)
     Loop(generate=generate, refit=refit, verify=score, filter=KeepAll())
 
 
 WRONG = [
     ((Key(0), loop(), START, [5]), "run: loop must be a Loop, got Key"),
-    ((lambda key, state: loop(), Key(0), START, [5]), "run: loop must be a Loop, .* is an EachRound"),
+    (
+        (lambda key, state: loop(), Key(0), START, [5]),
+        "run: loop must be a Loop, .* is an EachRound",
+    ),
     ((loop(), 0, START, [5]), r"run: key must be a Key, got int 0; write veriloop.Key\(0\)"),
     ((loop(), START, Key(0), [5]), "run: key must be a Key, got State"),
-    ((loop(), Key(0), 0.5, [5]), r"run: state must be a State, got float 0.5; write veriloop.State\(model\)"),
-    ((loop(), Key(0), START, 5), r"run: sizes must have one entry a round, got int 5; write \[n\] \* rounds"),
+    (
+        (loop(), Key(0), 0.5, [5]),
+        r"run: state must be a State, got float 0.5; write veriloop.State\(model\)",
+    ),
+    (
+        (loop(), Key(0), START, 5),
+        r"run: sizes must have one entry a round, got int 5; write \[n\] \* rounds",
+    ),
     ((loop(), Key(0), START, Quota(5)), "run: sizes must have one entry a round, got Quota"),
 ]
 
@@ -368,10 +408,16 @@ def test_run_refuses_arguments_of_another_kind_at_once(arguments, message):
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"filter": Threshold}, r"Loop.filter is the class Threshold; make a value of it: Threshold\(...\)"),
+        (
+            {"filter": Threshold},
+            r"Loop.filter is the class Threshold; make a value of it: Threshold\(...\)",
+        ),
         ({"pool": Accumulate}, "Loop.pool is the class Accumulate"),
         ({"verify": 3.0}, r"Loop.verify must be a function of \(key, batch\), got float 3.0"),
-        ({"generate": None}, r"Loop.generate must be a function of \(key, model, n\), got NoneType None"),
+        (
+            {"generate": None},
+            r"Loop.generate must be a function of \(key, model, n\), got NoneType None",
+        ),
     ],
 )
 def test_a_part_that_cannot_be_called_is_refused_with_what_to_write(settings, message):
@@ -386,11 +432,23 @@ def test_a_part_that_cannot_be_called_is_refused_with_what_to_write(settings, me
             {"generate": lambda key, model, n: [0.0] * n},
             "what generate returns must be rows .* got a list; return a",
         ),
-        ({"generate": lambda key, model, n: (np.zeros(n), np.ones(n))}, "got a tuple; return a NumPy array"),
-        ({"generate": lambda key, model, n: {"x": np.zeros(n)}}, "got a dict; return a NumPy array"),
+        (
+            {"generate": lambda key, model, n: (np.zeros(n), np.ones(n))},
+            "got a tuple; return a NumPy array",
+        ),
+        (
+            {"generate": lambda key, model, n: {"x": np.zeros(n)}},
+            "got a dict; return a NumPy array",
+        ),
         ({"measure": lambda key, model: 0.5}, r"need names, as in \{'error': 0.5\}, got float 0.5"),
-        ({"measure": lambda key, model: {"error": [1.0]}}, "the metric 'error' must be one number, got list"),
-        ({"measure": lambda key, model: {"error": "low"}}, "the metric 'error' must be one number, got str 'low'"),
+        (
+            {"measure": lambda key, model: {"error": [1.0]}},
+            "the metric 'error' must be one number, got list",
+        ),
+        (
+            {"measure": lambda key, model: {"error": "low"}},
+            "the metric 'error' must be one number, got str 'low'",
+        ),
         (
             {"measure": lambda key, model: {"error": np.zeros(2)}},
             "the metric 'error' must be one number, got ndarray",
@@ -464,13 +522,17 @@ def test_gaussian_model_collapse(m):
     """
     replicates, rounds, sigma = 4000, 8, 1.5
     gaussian = Loop(
-        generate=lambda key, model, n: model[0] + np.sqrt(model[1]) * key.numpy().standard_normal((n, replicates)),
+        generate=lambda key, model, n: (
+            model[0] + np.sqrt(model[1]) * key.numpy().standard_normal((n, replicates))
+        ),
         refit=lambda key, model, batch: np.stack([batch.mean(axis=0), batch.var(axis=0, ddof=1)]),
     )
     start = State(np.stack([np.zeros(replicates), np.full(replicates, sigma**2)]))
     for state, record in list(run(gaussian, Key(11).fold(m), start, [m] * rounds))[1:]:
         mean, variance = state.model
-        draw = mean + np.sqrt(variance) * Key(12).fold(m, state.round).numpy().standard_normal(replicates)
+        draw = mean + np.sqrt(variance) * Key(12).fold(m, state.round).numpy().standard_normal(
+            replicates
+        )
         for sample, truth in (
             (mean, 0.0),
             (variance, sigma**2),
@@ -519,8 +581,16 @@ def test_accumulating_stops_the_collapse():
             "verify returned booleans. False would count as the score 0",
         ),
         ({"verify": lambda key, batch: np.zeros(19)}, 20, r"verify must .* got shape \(19,\)"),
-        ({"group": lambda batch: np.zeros(3)}, 20, r"group must .* shape \(20,\), got shape \(3,\)"),
-        ({"filter": lambda key, scores, groups: scores[1:] > 0}, 20, r"filter must .* got shape \(19,\)"),
+        (
+            {"group": lambda batch: np.zeros(3)},
+            20,
+            r"group must .* shape \(20,\), got shape \(3,\)",
+        ),
+        (
+            {"filter": lambda key, scores, groups: scores[1:] > 0},
+            20,
+            r"filter must .* got shape \(19,\)",
+        ),
         (
             {"filter": lambda key, scores, groups: (scores > 0).astype(int)},
             20,
@@ -544,24 +614,34 @@ def test_accumulating_stops_the_collapse():
         ({}, -5, "the number of candidates must be an integer of at least 1, got -5"),
         ({}, 20.0, "the number of candidates must be an integer of at least 1, got 20.0"),
         ({"measure": lambda key, model: {"rows": 1}}, 20, "called 'rows'; rename the metric"),
-        ({"measure": lambda key, model: {"no_verdict": 1}}, 20, "called 'no_verdict'; rename the metric"),
+        (
+            {"measure": lambda key, model: {"no_verdict": 1}},
+            20,
+            "called 'no_verdict'; rename the metric",
+        ),
         ({"measure": lambda key, model: {"round": 1}}, 20, "called 'round'; rename the metric"),
         ({"observe": lambda *_: {"kept": 1}}, 20, "called 'kept'; rename the metric"),
         ({"observe": lambda *_: {"candidates": 1}}, 20, "called 'candidates'; rename the metric"),
-        ({"observe": lambda *_: {"acceptance_lot": 1}}, 20, "called 'acceptance_lot'; rename the metric"),
+        (
+            {"observe": lambda *_: {"acceptance_lot": 1}},
+            20,
+            "called 'acceptance_lot'; rename the metric",
+        ),
     ],
 )
 def test_a_part_that_breaks_its_promise_is_named_with_what_was_got(settings, n, message):
     with pytest.raises(ValueError, match=message):
-        loop(**{"verify": all_of(value=score, lot=Random()), "filter": Threshold(-9.0)} | settings).step(
-            Key(0), START, n
-        )
+        loop(
+            **{"verify": all_of(value=score, lot=Random()), "filter": Threshold(-9.0)} | settings
+        ).step(Key(0), START, n)
 
 
 @pytest.mark.parametrize("name", ["block", "chunk"])
 @pytest.mark.parametrize("size", [0, -1, 2.5, True])
 def test_blocks_and_chunks_that_are_no_positive_integers_are_refused(name, size):
-    with pytest.raises(ValueError, match=rf"Loop\.{name} must be an integer of at least 1, got {size}"):
+    with pytest.raises(
+        ValueError, match=rf"Loop\.{name} must be an integer of at least 1, got {size}"
+    ):
         loop(**{name: size})
 
 
@@ -574,9 +654,13 @@ def test_a_round_that_keeps_nothing_stops_with_acceptance_and_best_score():
         return model
 
     made = loop(verify=lambda key, batch: batch.x, filter=Threshold(50.0), refit=fit, block=30)
-    best = max(generate(Key(0).fold(4, "generate", i), START.model, n).x.max() for i, n in enumerate((30, 30, 20)))
+    best = max(
+        generate(Key(0).fold(4, "generate", i), START.model, n).x.max()
+        for i, n in enumerate((30, 30, 20))
+    )
     with pytest.raises(
-        RoundError, match=rf"^round 4: acceptance 0, none of 80 candidates kept; best score {best:.4g}$"
+        RoundError,
+        match=rf"^round 4: acceptance 0, none of 80 candidates kept; best score {best:.4g}$",
     ):
         made.step(Key(0), replace(START, round=3), 80)
     assert not fits
@@ -591,11 +675,15 @@ def test_a_round_that_keeps_nothing_stops_alike_whatever_the_type_of_score(dtype
 
 def test_a_round_without_any_verdict_says_so():
     made = loop(verify=lambda key, batch: np.full(len(batch), np.nan), filter=Threshold(0.0))
-    with pytest.raises(RoundError, match="round 1: acceptance 0, none of 80 candidates kept; no row has a verdict"):
+    with pytest.raises(
+        RoundError, match="round 1: acceptance 0, none of 80 candidates kept; no row has a verdict"
+    ):
         made.step(Key(0), START, 80)
 
 
 def test_a_filter_that_cannot_keep_enough_stops_the_round_by_number():
     made = loop(verify=lambda key, batch: np.full(len(batch), np.nan), group=None)
-    with pytest.raises(RoundError, match="round 1: group 0 has 0 rows with a verdict, 32 are to be kept"):
+    with pytest.raises(
+        RoundError, match="round 1: group 0 has 0 rows with a verdict, 32 are to be kept"
+    ):
         made.step(Key(0), START, 80)

@@ -5,8 +5,21 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from veriloop import Audited, Batched, Key, Loop, Noisy, Quota, Retry, Shifted, State, Threshold, Verdict, all_of
-from veriloop.core.verdict import judged, rowwise
+from veriloop import (
+    Audited,
+    Batched,
+    Key,
+    Loop,
+    Noisy,
+    Quota,
+    Retry,
+    Shifted,
+    State,
+    Threshold,
+    Verdict,
+    all_of,
+)
+from veriloop.core.verdict import inner_verifiers, judged, rowwise
 
 TABLE = np.array([[1.0, -1.0, 2.0], [-1.0, 3.0, -2.0], [0.0, 0.0, 0.0], [2.0, 1.0, np.nan]])
 
@@ -37,14 +50,23 @@ NOT_SCORES = [
     ([1.0, None, 2.0, 3.0], "verify must return numbers, got dtype object"),
     (np.zeros(4, dtype=complex), "verify must return numbers, got dtype complex128"),
     ([0.0, np.inf, 1.0, 2.0], "verify must return finite numbers, or NaN for no verdict, got inf"),
-    ([0.0, -np.inf, np.nan, 2.0], "verify must return finite numbers, or NaN for no verdict, got -inf"),
+    (
+        [0.0, -np.inf, np.nan, 2.0],
+        "verify must return finite numbers, or NaN for no verdict, got -inf",
+    ),
     (np.ones(4, dtype=bool), "verify returned booleans. False would count as the score 0"),
     (
         Verdict(np.zeros(4), {"length": np.zeros(3)}),
         r"part 'length' must return one value a row, shape \(4,\), got shape \(3,\)",
     ),
-    (Verdict(np.zeros(4), {"length": np.full(4, np.inf)}), "part 'length' must return finite numbers"),
-    (Verdict(np.zeros(4), oracle=np.array(list("abcd"))), "oracle must return numbers, got dtype <U1"),
+    (
+        Verdict(np.zeros(4), {"length": np.full(4, np.inf)}),
+        "part 'length' must return finite numbers",
+    ),
+    (
+        Verdict(np.zeros(4), oracle=np.array(list("abcd"))),
+        "oracle must return numbers, got dtype <U1",
+    ),
     (Verdict(np.zeros(4), oracles={"length": np.zeros(5)}), r"oracle must return one value a row"),
 ]
 
@@ -86,7 +108,9 @@ def test_the_loop_refuses_them_before_it_filters_or_fits(value, message):
     assert not done
 
 
-@pytest.mark.parametrize("value", [[0, 1, -1, 2], np.arange(4, dtype=np.uint8), np.full(4, np.nan), [1e300] * 4])
+@pytest.mark.parametrize(
+    "value", [[0, 1, -1, 2], np.arange(4, dtype=np.uint8), np.full(4, np.nan), [1e300] * 4]
+)
 def test_any_finite_number_or_nan_is_a_score(value):
     np.testing.assert_array_equal(judged(of(value), Key(0), TABLE).scores, value)
 
@@ -160,8 +184,12 @@ def test_blocks_without_a_part_or_an_oracle_have_nan_there():
     failed = Verdict(np.full(2, np.nan))
     stacked = Verdict.concatenate([failed, whole, Audited(Column(0), Column(2))(Key(0), TABLE)])
     for name in ("a", "b"):
-        np.testing.assert_array_equal(stacked.parts[name], [np.nan] * 2 + list(whole.parts[name]) + [np.nan] * 4)
-    np.testing.assert_array_equal(stacked.oracles["b"], [np.nan] * 2 + list(TABLE[:, 2]) + [np.nan] * 4)
+        np.testing.assert_array_equal(
+            stacked.parts[name], [np.nan] * 2 + list(whole.parts[name]) + [np.nan] * 4
+        )
+    np.testing.assert_array_equal(
+        stacked.oracles["b"], [np.nan] * 2 + list(TABLE[:, 2]) + [np.nan] * 4
+    )
     np.testing.assert_array_equal(stacked.oracle, [np.nan] * 6 + list(TABLE[:, 2]))
     assert Verdict.concatenate([failed, failed]).oracle is None
 
@@ -169,11 +197,31 @@ def test_blocks_without_a_part_or_an_oracle_have_nan_there():
 def test_part_acceptances_count_a_failed_block_as_rejected():
     """No row of it was accepted by anyone."""
     whole = all_of(a=Column(0))(Key(0), TABLE)
-    rates = Verdict.concatenate([whole, Verdict(np.full(4, np.nan))]).metrics(np.zeros(8, dtype=bool))
+    rates = Verdict.concatenate([whole, Verdict(np.full(4, np.nan))]).metrics(
+        np.zeros(8, dtype=bool)
+    )
     assert rates == {"acceptance_a": 3 / 8}
 
 
 # Verifiers that see other rows.
+
+
+@dataclass(frozen=True)
+class Own:
+    """A wrapper of a user's own, with a field of a name of its own."""
+
+    inner: object
+
+    def __call__(self, key, batch):
+        return batch
+
+
+class Plain:
+    def __init__(self, *judges):
+        self._judges = judges
+
+    def __call__(self, key, batch):
+        return batch
 
 
 @dataclass(frozen=True)
@@ -191,13 +239,26 @@ class Rank:
         Shifted(Rank(), 1.0),
         Retry(Noisy(Rank())),
         all_of(Column(0), any=Audited(Rank(), Column(0))),
+        Audited(Column(0), oracle=Rank()),
+        Own(Rank()),
+        Own({"a": Column(0), "b": Own([Rank()])}),
+        Plain(Column(0), Rank()),
     ],
     ids=lambda verify: type(verify).__name__,
 )
 def test_dependence_on_other_rows_shows_through_wrappers_and_parts(verify):
     assert not rowwise(verify)
-    with pytest.raises(ValueError, match="Batched needs a verifier that judges each row by itself, got"):
+    with pytest.raises(
+        ValueError, match="Batched needs a verifier that judges each row by itself, got"
+    ):
         Batched(verify, 3)
+
+
+def test_a_verifier_that_holds_itself_is_visited_once():
+    circle = Plain()
+    circle.other = circle
+    assert inner_verifiers(circle) == [circle]
+    assert rowwise(circle)
 
 
 def test_other_verifiers_count_as_rowwise_whatever_their_fields_are_called():
@@ -209,7 +270,9 @@ def test_other_verifiers_count_as_rowwise_whatever_their_fields_are_called():
         def __call__(self, key, batch):
             return batch
 
-    assert rowwise(Odd()) and rowwise(all_of(Odd(), Column(0))) and rowwise(lambda key, batch: batch)
+    assert (
+        rowwise(Odd()) and rowwise(all_of(Odd(), Column(0))) and rowwise(lambda key, batch: batch)
+    )
 
 
 def test_the_loop_refuses_to_let_them_judge_a_round_in_blocks():
@@ -222,7 +285,8 @@ def test_the_loop_refuses_to_let_them_judge_a_round_in_blocks():
     )
     assert loop.step(Key(0), State(0), 10)[0].model == 7
     with pytest.raises(
-        ValueError, match="needs all candidates in one block, got 11 in blocks of 10; raise Loop.block"
+        ValueError,
+        match="needs all candidates in one block, got 11 in blocks of 10; raise Loop.block",
     ):
         loop.step(Key(0), State(0), 11)
     with pytest.raises(ValueError, match=r"in one block, got Quota\(n=3"):

@@ -9,19 +9,21 @@ from veriloop import (
     Alternatives,
     Bernoulli,
     BestOf,
+    Chain,
     KeepAll,
     Key,
     Luce,
-    Margin,
+    NearBest,
     RoundError,
-    Then,
     Threshold,
     TopCount,
     TopFraction,
 )
 
 KEYS = st.integers(0, 2**32).map(Key)
-SCORES = st.lists(st.sampled_from([-1.0, 0.0, 0.5, 0.75, 2.0, np.nan]), min_size=1, max_size=40).map(np.array)
+SCORES = st.lists(
+    st.sampled_from([-1.0, 0.0, 0.5, 0.75, 2.0, np.nan]), min_size=1, max_size=40
+).map(np.array)
 GROUPS = st.integers(0, 99)
 
 
@@ -36,7 +38,9 @@ def labels(seed, n):
 def test_luce_draws_by_the_exponential_of_the_score(temperature):
     """100,000 sets of five alternatives, one without a verdict: every frequency, against the formula."""
     scores, sets = np.array([0.0, 1.0, -0.5, np.nan, 2.0]), 100_000
-    mask = Luce(temperature)(Key(0), np.tile(scores, sets), np.repeat(np.arange(sets), 5)).reshape(sets, 5)
+    mask = Luce(temperature)(Key(0), np.tile(scores, sets), np.repeat(np.arange(sets), 5)).reshape(
+        sets, 5
+    )
     assert (mask.sum(axis=1) == 1).all()
     p = np.nan_to_num(np.exp(scores / temperature))
     p /= p.sum()
@@ -47,7 +51,9 @@ def test_luce_draws_by_the_exponential_of_the_score(temperature):
 def test_luce_sets_are_independent_of_one_another():
     """Neighbouring sets make the same choice as often as chance has it."""
     sets = 40_000
-    choice = Luce()(Key(1), np.tile([0.0, 1.0], sets), np.repeat(np.arange(sets), 2)).reshape(sets, 2)[:, 1]
+    choice = Luce()(Key(1), np.tile([0.0, 1.0], sets), np.repeat(np.arange(sets), 2)).reshape(
+        sets, 2
+    )[:, 1]
     p = np.e / (1 + np.e)
     same, chance = (choice[::2] == choice[1::2]).mean(), p**2 + (1 - p) ** 2
     assert abs(same - chance) < 4 * np.sqrt(chance * (1 - chance) / (sets / 2))
@@ -96,7 +102,9 @@ def test_luce_without_heat_is_the_best_of(key, scores, seed):
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, np.inf, np.nan])
 def test_temperatures_that_make_no_law_are_refused(temperature):
-    with pytest.raises(ValueError, match=f"Luce.temperature must be above 0 and finite, got {temperature}"):
+    with pytest.raises(
+        ValueError, match=f"Luce.temperature must be positive and finite, got {temperature}"
+    ):
         Luce(temperature)
 
 
@@ -104,7 +112,7 @@ def test_best_of_is_the_top_count_of_one():
     assert BestOf() == TopCount(1)
 
 
-# Margin.
+# NearBest.
 
 
 @given(KEYS, SCORES, GROUPS, st.sampled_from([0.0, 0.25, 1.5]))
@@ -114,13 +122,15 @@ def test_margin_keeps_what_is_near_the_best_of_its_group(key, scores, seed, gamm
     for row, (score, group) in enumerate(zip(scores, groups, strict=True)):
         own = [other for other in scores[groups == group] if not np.isnan(other)]
         wanted[row] = bool(own) and score >= max(own) - gamma
-    np.testing.assert_array_equal(Margin(gamma)(key, scores, groups), wanted)
+    np.testing.assert_array_equal(NearBest(gamma)(key, scores, groups), wanted)
 
 
 @pytest.mark.parametrize("gamma", [-0.1, np.nan, np.inf])
 def test_margins_that_are_no_distance_are_refused(gamma):
-    with pytest.raises(ValueError, match=f"Margin.gamma must be at least 0 and finite, got {gamma}"):
-        Margin(gamma)
+    with pytest.raises(
+        ValueError, match=f"NearBest.gamma must be at least 0 and finite, got {gamma}"
+    ):
+        NearBest(gamma)
 
 
 # Consecutive rows as alternatives.
@@ -137,7 +147,9 @@ def test_alternatives_are_consecutive_rows_of_a_group(key, scores, seed, k):
     used = sets != -1
     mask = Alternatives(k, TopCount(1))(key, scores, groups)
     assert not mask[~used].any()
-    np.testing.assert_array_equal(mask[used], TopCount(1)(key, scores[used], sets[used]) if used.any() else [])
+    np.testing.assert_array_equal(
+        mask[used], TopCount(1)(key, scores[used], sets[used]) if used.any() else []
+    )
 
 
 def test_alternatives_choose_in_sets_of_one_as_all_there_is():
@@ -148,7 +160,9 @@ def test_alternatives_choose_in_sets_of_one_as_all_there_is():
 
 @pytest.mark.parametrize("k", [0, -2, 1.5, True])
 def test_sets_of_no_positive_size_are_refused(k):
-    with pytest.raises(ValueError, match=f"Alternatives.k must be an integer of at least 1, got {k}"):
+    with pytest.raises(
+        ValueError, match=f"Alternatives.k must be an integer of at least 1, got {k}"
+    ):
         Alternatives(k, Luce())
 
 
@@ -165,7 +179,7 @@ def test_the_second_filter_sees_no_verdict_where_the_first_dropped_a_row(key, sc
         seen.append(scores)
         return scores > 0.6
 
-    mask = Then(Threshold(0.0), second)(key, scores, groups)
+    mask = Chain(Threshold(0.0), second)(key, scores, groups)
     np.testing.assert_array_equal(mask, np.nan_to_num(scores, nan=-1) > 0.6)
     np.testing.assert_array_equal(seen[0], np.where(first, scores, np.nan))
 
@@ -173,7 +187,9 @@ def test_the_second_filter_sees_no_verdict_where_the_first_dropped_a_row(key, sc
 def test_a_softmax_pick_near_the_best_follows_its_law():
     """Fu et al. (2025): only rows within the margin are drawn, by the exponential of their scores."""
     scores, sets = np.array([0.0, 1.0, 1.5, -1.0]), 40_000
-    mask = Then(Margin(1.0), Luce())(Key(5), np.tile(scores, sets), np.repeat(np.arange(sets), 4)).reshape(sets, 4)
+    mask = Chain(NearBest(1.0), Luce())(
+        Key(5), np.tile(scores, sets), np.repeat(np.arange(sets), 4)
+    ).reshape(sets, 4)
     p = np.exp([1.0, 1.5]) / np.exp([1.0, 1.5]).sum()
     z = (mask[:, 1:3].sum(axis=0) - sets * p) / np.sqrt(sets * p * (1 - p))
     assert np.abs(z).max() < 4 and mask.sum() == sets and not mask[:, [0, 3]].any()
@@ -182,15 +198,15 @@ def test_a_softmax_pick_near_the_best_follows_its_law():
 def test_two_random_filters_draw_from_different_streams():
     """Kept by both at the product of the rates, not at the lower one."""
     n, p = 40_000, 0.5
-    kept = Then(Bernoulli(), Bernoulli())(Key(6), np.full(n, p)).sum()
+    kept = Chain(Bernoulli(), Bernoulli())(Key(6), np.full(n, p)).sum()
     assert abs(kept - n * p**2) < 4 * np.sqrt(n * p**2 * (1 - p**2))
 
 
 def test_two_filters_serve_a_quota_where_both_judge_row_by_row():
-    assert Then(Threshold(0.0), Bernoulli()).rowwise
-    assert not Then(Threshold(0.0), TopFraction(0.5)).rowwise
-    assert not Then(Luce(), KeepAll()).rowwise
-    assert not Then(Threshold(0.0), lambda key, scores, groups: scores > 0).rowwise
+    assert Chain(Threshold(0.0), Bernoulli()).rowwise
+    assert not Chain(Threshold(0.0), TopFraction(0.5)).rowwise
+    assert not Chain(Luce(), KeepAll()).rowwise
+    assert not Chain(Threshold(0.0), lambda key, scores, groups: scores > 0).rowwise
 
 
 # Many rows.
@@ -204,4 +220,6 @@ def test_a_hundred_thousand_groups_are_chosen_from_at_once():
     best = np.full(100_000, -np.inf)
     np.maximum.at(best, groups, scores)
     np.testing.assert_array_equal(BestOf()(Key(0), scores, groups), scores == best[groups])
-    np.testing.assert_array_equal(np.bincount(groups[Luce()(Key(0), scores, groups)]), np.ones(100_000))
+    np.testing.assert_array_equal(
+        np.bincount(groups[Luce()(Key(0), scores, groups)]), np.ones(100_000)
+    )

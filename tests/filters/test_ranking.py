@@ -12,13 +12,13 @@ from veriloop import (
     Alternatives,
     Bernoulli,
     BestOf,
+    Chain,
     KeepAll,
     Key,
     Luce,
-    Margin,
+    NearBest,
     RandomFraction,
     RoundError,
-    Then,
     Threshold,
     TopCount,
     TopFraction,
@@ -37,12 +37,12 @@ FILTERS = [
     TopCount(2),
     Luce(),
     Luce(0.1),
-    Margin(0.0),
-    Margin(0.3),
+    NearBest(0.0),
+    NearBest(0.3),
     Alternatives(3, TopCount(2)),
     Alternatives(1, KeepAll()),
-    Then(Threshold(0.5), Bernoulli()),
-    Then(Margin(0.5), Luce()),
+    Chain(Threshold(0.5), Bernoulli()),
+    Chain(NearBest(0.5), Luce()),
 ]
 RANKING = [TopFraction(0.3), TopFraction(0.5), RandomFraction(0.3), BestOf(), TopCount(2), Luce()]
 KEYS = st.integers(0, 2**32).map(Key)
@@ -136,7 +136,8 @@ def test_scores_of_one_group_never_change_the_mask_of_another(filter, key, data,
 def test_group_labels_are_only_names(filter, key, data):
     scores, groups = data
     np.testing.assert_array_equal(
-        apply(filter, key, scores, groups), apply(filter, key, scores, np.array([5, 1, 0])[np.sign(groups)])
+        apply(filter, key, scores, groups),
+        apply(filter, key, scores, np.array([5, 1, 0])[np.sign(groups)]),
     )
 
 
@@ -147,9 +148,15 @@ def test_count_is_exact_in_every_group(filter, key, data):
     """To the nearest row of the fraction, or refused because too few rows have a verdict."""
     scores, groups = data
     sizes = {label: (groups == label).sum() for label in np.unique(groups)}
-    short = [label for label, n in sizes.items() if (~np.isnan(scores[groups == label])).sum() < wanted(filter, n)]
+    short = [
+        label
+        for label, n in sizes.items()
+        if (~np.isnan(scores[groups == label])).sum() < wanted(filter, n)
+    ]
     if short:
-        with pytest.raises(RoundError, match=rf"group {short[0]} has \d+ rows with a verdict, \d+ are to be kept"):
+        with pytest.raises(
+            RoundError, match=rf"group {short[0]} has \d+ rows with a verdict, \d+ are to be kept"
+        ):
             filter(key, scores, groups)
         return
     mask = filter(key, scores, groups)
@@ -160,7 +167,9 @@ def test_count_is_exact_in_every_group(filter, key, data):
             assert abs(kept - filter.fraction * size) <= 0.5 + 1e-9
 
 
-@pytest.mark.parametrize("filter", [TopFraction(0.3), TopFraction(0.75), TopCount(1), TopCount(3)], ids=repr)
+@pytest.mark.parametrize(
+    "filter", [TopFraction(0.3), TopFraction(0.75), TopCount(1), TopCount(3)], ids=repr
+)
 @given(key=KEYS, data=scored(min_size=12))
 def test_kept_rows_score_at_least_as_high_as_dropped_rows_of_their_group(filter, key, data):
     scores, groups = data
@@ -204,11 +213,20 @@ def test_groups_may_be_of_any_integers_and_in_any_order(filter, key, data):
     np.testing.assert_array_equal(apply(filter, key, scores, small.tolist()), mask)
 
 
-@pytest.mark.parametrize("filter", [TopFraction(0.3), TopFraction(0.5), TopCount(1), TopCount(2)], ids=repr)
-@given(key=KEYS, scores=st.lists(st.floats(-5, 5), min_size=12, max_size=40, unique=True), seed=st.integers(0, 99))
+@pytest.mark.parametrize(
+    "filter", [TopFraction(0.3), TopFraction(0.5), TopCount(1), TopCount(2)], ids=repr
+)
+@given(
+    key=KEYS,
+    scores=st.lists(st.floats(-5, 5), min_size=12, max_size=40, unique=True),
+    seed=st.integers(0, 99),
+)
 def test_without_ties_the_mask_is_that_of_sorting_each_group(filter, key, scores, seed):
     """Redone by hand; also for groups of very different sizes."""
-    scores, groups = np.array(scores), np.random.default_rng(seed).choice(3, len(scores), p=[0.7, 0.2, 0.1])
+    scores, groups = (
+        np.array(scores),
+        np.random.default_rng(seed).choice(3, len(scores), p=[0.7, 0.2, 0.1]),
+    )
     kept = []
     for group in np.unique(groups):
         rows = sorted(np.flatnonzero(groups == group), key=lambda row: -scores[row])
@@ -239,7 +257,8 @@ def test_random_fraction_ignores_the_scores(key, data, other):
     scores, groups = data
     changed = np.where(np.isnan(scores), np.nan, other.numpy().random(len(scores)))
     np.testing.assert_array_equal(
-        apply(RandomFraction(0.4), key, scores, groups), apply(RandomFraction(0.4), key, changed, groups)
+        apply(RandomFraction(0.4), key, scores, groups),
+        apply(RandomFraction(0.4), key, changed, groups),
     )
 
 
@@ -279,7 +298,9 @@ def test_bernoulli_refuses_scores_that_are_no_probabilities(wrong):
 
 
 def test_threshold_keeps_the_cut_itself_and_negative_zero():
-    mask = Threshold(0.0)(Key(0), np.array([0.0, -0.0, -np.finfo(float).tiny, np.inf, -np.inf, np.nan]))
+    mask = Threshold(0.0)(
+        Key(0), np.array([0.0, -0.0, -np.finfo(float).tiny, np.inf, -np.inf, np.nan])
+    )
     np.testing.assert_array_equal(mask, [True, True, False, True, False, False])
 
 
@@ -293,7 +314,9 @@ def test_threshold_keeps_the_cut_itself_and_negative_zero():
         [0, 1, 2, 3, 4, 5],
     ],
 )
-@pytest.mark.parametrize("filter", [KeepAll(), Threshold(0.5), TopFraction(0.5), RandomFraction(0.5), TopCount(2)])
+@pytest.mark.parametrize(
+    "filter", [KeepAll(), Threshold(0.5), TopFraction(0.5), RandomFraction(0.5), TopCount(2)]
+)
 def test_scores_of_any_real_type_are_taken(filter, scores):
     mask = filter(Key(0), scores, np.zeros(6, dtype=int))
     assert mask.dtype == bool and mask.shape == (6,)
@@ -304,13 +327,22 @@ def test_scores_of_any_real_type_are_taken(filter, scores):
 @pytest.mark.parametrize("make", [TopFraction, RandomFraction])
 @pytest.mark.parametrize("fraction", [0.0, -0.1, 1.0001, np.nan, np.inf])
 def test_fractions_outside_0_to_1_are_refused(make, fraction):
-    with pytest.raises(ValueError, match=rf"{make.__name__}\.fraction must be in \(0, 1\], got {fraction}"):
+    with pytest.raises(
+        ValueError, match=rf"{make.__name__}\.fraction must be in \(0, 1\], got {fraction}"
+    ):
         make(fraction)
 
 
 @pytest.mark.parametrize(
     "filter",
-    [KeepAll(), Threshold(0.5), TopFraction(0.3), TopCount(2), TopCount({-3: 1, 0: 0, 7: 2}), Margin(0.3)],
+    [
+        KeepAll(),
+        Threshold(0.5),
+        TopFraction(0.3),
+        TopCount(2),
+        TopCount({-3: 1, 0: 0, 7: 2}),
+        NearBest(0.3),
+    ],
     ids=repr,
 )
 @given(key=KEYS, seed=st.integers(0, 99), n=st.integers(12, 60))
@@ -368,7 +400,9 @@ def test_the_one_group_of_many_that_is_short_is_named(many, short):
 @given(key=KEYS, data=scored(nan=False), counts=st.tuples(*[st.integers(0, 6)] * 3))
 def test_counts_by_group_keep_of_each_group_what_its_own_count_keeps(key, data, counts):
     scores, groups = data
-    count = {label: min(n, (groups == label).sum()) for label, n in zip([-3, 0, 7], counts, strict=True)}
+    count = {
+        label: min(n, (groups == label).sum()) for label, n in zip([-3, 0, 7], counts, strict=True)
+    }
     mask = TopCount(count)(key, scores, groups)
     for label, n in count.items():
         rows = groups == label
@@ -381,13 +415,17 @@ def test_counts_by_group_keep_of_each_group_what_its_own_count_keeps(key, data, 
 
 def test_counts_by_group_refuse_groups_without_a_count_or_without_rows():
     scores, groups = np.array([1.0, 2.0, np.nan]), np.array([0, 1, 1])
-    with pytest.raises(ValueError, match="must name every group, 0 for none of it; it lacks group 1"):
+    with pytest.raises(
+        ValueError, match="must name every group, 0 for none of it; it lacks group 1"
+    ):
         TopCount({0: 1})(Key(0), scores, groups)
     with pytest.raises(RoundError, match="group 5 has 0 rows with a verdict, 2 are to be kept"):
         TopCount({0: 1, 1: 1, 5: 2})(Key(0), scores, groups)
     with pytest.raises(RoundError, match="group 1 has 1 rows with a verdict, 2 are to be kept"):
         TopCount({0: 1, 1: 2})(Key(0), scores, groups)
-    np.testing.assert_array_equal(TopCount({0: 0, 1: 1, 5: 0})(Key(0), scores, groups), [False, True, False])
+    np.testing.assert_array_equal(
+        TopCount({0: 0, 1: 1, 5: 0})(Key(0), scores, groups), [False, True, False]
+    )
 
 
 @pytest.mark.parametrize("count", [{}, {0: -1}, {0: 1, 1: 1.5}, {0: True}, {0: None}])
@@ -401,7 +439,9 @@ def test_counts_by_group_that_are_no_counts_are_refused(count):
 
 @pytest.mark.parametrize("count", [0, -1, 1.5, np.nan, 2.0, True, None, "3"])
 def test_counts_that_are_not_positive_integers_are_refused(count):
-    with pytest.raises(ValueError, match=rf"TopCount\.count must be an integer of at least 1, got {count}"):
+    with pytest.raises(
+        ValueError, match=rf"TopCount\.count must be an integer of at least 1, got {count}"
+    ):
         TopCount(count)
 
 
@@ -420,10 +460,14 @@ def test_too_few_verdicts_name_group_and_counts():
         RandomFraction(0.5)(Key(0), scores, groups)
 
 
-@pytest.mark.parametrize("scores", [np.array([0.0, 1.0, 1.0]), np.array([0, 0, 0]), np.array([0.0, np.nan, 1.0])])
+@pytest.mark.parametrize(
+    "scores", [np.array([0.0, 1.0, 1.0]), np.array([0, 0, 0]), np.array([0.0, np.nan, 1.0])]
+)
 def test_scores_of_0_and_1_alone_are_refused_at_a_cut_of_0(scores):
     """Exact match as a number kept every row, in silence. On a scale, or cut between them, they are fine."""
-    with pytest.raises(ValueError, match=r"0 and 1 alone, .* return 1 to accept and -1 to reject, or give"):
+    with pytest.raises(
+        ValueError, match=r"0 and 1 alone, .* return 1 to accept and -1 to reject, or give"
+    ):
         Threshold()(Key(0), scores)
     assert Threshold(0.5)(Key(0), scores).tolist() == (scores == 1).tolist()
     assert Threshold()(Key(0), np.append(scores, 0.5)).sum() > 0

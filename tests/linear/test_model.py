@@ -120,7 +120,9 @@ def test_models_that_share_a_key_share_rows_and_noise():
     zero, other = (generate(Key(3), model, 50) for model in (np.zeros(2), theta))
     assert zero.x.tobytes() == other.x.tobytes()
     np.testing.assert_array_equal(other.y, other.x @ theta + zero.y)
-    np.testing.assert_array_equal(Generate(GaussianDesign(2), 1.4)(Key(3), np.zeros(2), 50).y, 2 * zero.y)
+    np.testing.assert_array_equal(
+        Generate(GaussianDesign(2), 1.4)(Key(3), np.zeros(2), 50).y, 2 * zero.y
+    )
     assert (generate(Key(4), np.zeros(2), 50).y != zero.y).all()
 
 
@@ -162,7 +164,10 @@ def test_least_squares_with_too_few_rows_is_the_shortest_that_fits():
 def test_errors_are_squared_distances_in_units_of_noise():
     errors = Errors(truth=np.array([1.0, 1.0]), center=np.array([1.0, 0.0]), noise=0.5)
     assert errors(Key(0), np.array([4.0, 5.0])) == {"error_truth": 100.0, "error_center": 136.0}
-    assert Errors(np.zeros(2), np.ones(2))(Key(0), np.zeros(2)) == {"error_truth": 0.0, "error_center": 2.0}
+    assert Errors(np.zeros(2), np.ones(2))(Key(0), np.zeros(2)) == {
+        "error_truth": 0.0,
+        "error_center": 2.0,
+    }
 
 
 # Weighted real rows
@@ -172,14 +177,18 @@ def test_errors_are_squared_distances_in_units_of_noise():
 def test_weighted_real_is_weighted_least_squares(weight):
     """The fit to the pooled rows solves the normal equations of w mean_real + (1 - w) mean_kept, at any sizes."""
     kept, truth = some_data(11, 3), np.array([1.0, 2.0, 3.0])
-    pool = WeightedReal(lambda key, n: Generate(GaussianDesign(3))(key, truth, n), n=30, weight=weight)
+    pool = WeightedReal(
+        lambda key, n: Generate(GaussianDesign(3))(key, truth, n), n=30, weight=weight
+    )
     batch, past = pool(Key(1), None, kept)
     real = pool.draw(Key(1), 30)
     assert past is None and len(batch) == 41
     shares = [(weight / 30, real), ((1 - weight) / 11, kept)]
     gram = sum(share * data.x.T @ data.x for share, data in shares)
     moment = sum(share * data.x.T @ data.y for share, data in shares)
-    np.testing.assert_allclose(least_squares(Key(0), truth, batch), np.linalg.solve(gram, moment), rtol=1e-11)
+    np.testing.assert_allclose(
+        least_squares(Key(0), truth, batch), np.linalg.solve(gram, moment), rtol=1e-11
+    )
 
 
 @pytest.mark.parametrize("weight", [0.3, 0.618, 0.9])
@@ -190,7 +199,13 @@ def test_weighted_real_has_the_stationary_error_of_theory(weight):
     stationary one times 1 - (1 - w)^(2k): exact for every k. It is normal, so the squared length of
     X (theta - theta*) / sigma has d times that variance, over v0, as its mean.
     """
-    x, noise, truth, replicates, rounds = some_data(12, 4).x, 0.6, np.array([1.0, -1.0, 2.0, 0.0]), 300, 8
+    x, noise, truth, replicates, rounds = (
+        some_data(12, 4).x,
+        0.6,
+        np.array([1.0, -1.0, 2.0, 0.0]),
+        300,
+        8,
+    )
     write = Generate(lambda key, n: x, noise)
     loop = Loop(
         generate=write,
@@ -214,22 +229,30 @@ def test_weighted_real_has_the_stationary_error_of_theory(weight):
 
 @pytest.mark.parametrize("noise", [0.0, -1.0, np.nan])
 def test_generate_refuses_noise_that_is_not_positive(noise):
-    with pytest.raises(ValueError, match=f"Generate.noise must be positive, got {noise}"):
+    with pytest.raises(
+        ValueError, match=f"Generate.noise must be positive and finite, got {noise}"
+    ):
         Generate(GaussianDesign(2), noise)
 
 
-@pytest.mark.parametrize("n, weight", [(0, 0.5), (-3, 0.5), (5, 0.0), (5, 1.0), (5, -0.1), (5, np.nan)])
+@pytest.mark.parametrize(
+    "n, weight", [(0, 0.5), (-3, 0.5), (5, 0.0), (5, 1.0), (5, -0.1), (5, np.nan)]
+)
 def test_weighted_real_refuses_what_is_no_mixture(n, weight):
-    with pytest.raises(ValueError, match=f"WeightedReal needs .* got {n} and {weight}$"):
+    with pytest.raises(
+        ValueError, match=r"WeightedReal\.(n must be an integer|weight must be in \(0, 1\))"
+    ):
         WeightedReal(lambda key, n: some_data(n, 2), n, weight)
 
 
 @pytest.mark.parametrize("noise", [0.0, -2.0, np.nan])
 def test_errors_refuse_a_unit_that_is_not_positive(noise):
-    with pytest.raises(ValueError, match=f"Errors.noise must be positive, got {noise}"):
+    with pytest.raises(ValueError, match=f"Errors.noise must be positive and finite, got {noise}"):
         Errors(np.zeros(2), np.zeros(2), noise)
 
 
 def test_data_refuses_columns_of_two_lengths():
-    with pytest.raises(ValueError, match=r"Samples needs columns of one length, got \{'x': 3, 'y': 2\}"):
+    with pytest.raises(
+        ValueError, match=r"Samples needs columns of one length, got \{'x': 3, 'y': 2\}"
+    ):
         Samples(np.eye(3), np.zeros(2))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -36,11 +34,11 @@ def test_the_ratio_of_the_rates_alone_counts():
 def test_the_loop_has_that_error(false_accept, false_reject):
     """300 rounds of the generic loop, within 4 standard errors."""
     noisy = Noisy(PROBLEM.verifier, false_accept=false_accept, false_reject=false_reject)
-    loop = replace(PROBLEM.loop(), verify=noisy)
+    loop = PROBLEM.loop(verify=noisy)
     errors = []
     for i in range(300):
         key = Key(6).fold(i)
-        _, record = loop.step(key, PROBLEM.start(key), PROBLEM.quota(10))
+        _, record = loop.step(key, PROBLEM.start(key), PROBLEM.size(10))
         errors.append(record.metrics["error_truth"])
     z = (np.mean(errors) - mse(false_accept, false_reject, kept=10)) / np.std(errors, ddof=1)
     assert abs(z * np.sqrt(300)) < 4

@@ -98,7 +98,9 @@ def test_the_best_share_of_fresh_real_data_is_the_golden_ratio():
     data. A parabola's point is not quite the curve's, so what is expected is that of the closed form's parabola.
     """
     shares = policies.GOLDEN + np.array([-0.08, 0.0, 0.08])
-    curve = np.stack([errors(WeightedReal(label, ROWS, share), 8)[:, -1] for share in shares], axis=1)
+    curve = np.stack(
+        [errors(WeightedReal(label, ROWS, share), 8)[:, -1] for share in shares], axis=1
+    )
 
     def lowest(low, middle, high):
         return policies.GOLDEN + 0.08 * (low - high) / (2 * (low - 2 * middle + high))
@@ -115,7 +117,9 @@ def test_the_best_share_of_fresh_real_data_is_the_golden_ratio():
 def test_the_limit_of_fresh_real_data_is_the_fixed_point_and_lowest_at_its_own_value():
     shares = np.linspace(0.05, 0.95, 19)
     for share in shares:
-        assert policies.fresh_real(300, share)[-1] == pytest.approx(policies.fresh_real_limit(share), rel=1e-12)
+        assert policies.fresh_real(300, share)[-1] == pytest.approx(
+            policies.fresh_real_limit(share), rel=1e-12
+        )
     assert policies.fresh_real_limit(policies.GOLDEN) == pytest.approx(policies.GOLDEN, rel=1e-14)
     assert (policies.fresh_real_limit(shares) > policies.GOLDEN).all()
     near = policies.fresh_real_limit(policies.GOLDEN + np.array([-1e-4, 1e-4]))
@@ -137,7 +141,10 @@ def test_the_limit_of_fresh_real_data_is_the_fixed_point_and_lowest_at_its_own_v
 )
 def test_the_mean_of_pooled_rows_follows_its_recursion(pool, settings):
     """Subsets differ by key, not by replicate, so a key is one value of a z: the mean square of its replicates."""
-    loop, squares = Loop(generate=numbers, refit=lambda key, model, rows: rows.mean(0), pool=pool), []
+    loop, squares = (
+        Loop(generate=numbers, refit=lambda key, model, rows: rows.mean(0), pool=pool),
+        [],
+    )
     for key in (Key(4).fold(i) for i in range(250)):
         real = numbers(key.fold("real"), np.zeros(40), 5)
         start = State(real.mean(0), past=(real,))
@@ -154,17 +161,23 @@ def numbers(key, model, n):
 def test_pooled_means_have_the_known_cases():
     """All rows of all rounds accumulate, those of one round replace; a window grows by 4 / (w + 1)^2 in the end."""
     np.testing.assert_allclose(policies.pooled_mean(30, 7), policies.accumulated(30), rtol=1e-12)
-    np.testing.assert_allclose(policies.pooled_mean(30, 7, window=1), policies.replaced(30), rtol=1e-12)
+    np.testing.assert_allclose(
+        policies.pooled_mean(30, 7, window=1), policies.replaced(30), rtol=1e-12
+    )
     np.testing.assert_array_equal(policies.pooled_mean(5, 7, sample=42), policies.pooled_mean(5, 7))
     for w in (2, 5):
-        assert np.diff(policies.pooled_mean(300, 7, window=w))[-1] == pytest.approx(4 / (w + 1) ** 2, rel=1e-9)
+        assert np.diff(policies.pooled_mean(300, 7, window=w))[-1] == pytest.approx(
+            4 / (w + 1) ** 2, rel=1e-9
+        )
 
 
 def test_a_subsample_costs_a_bounded_factor():
     """With many rows: below pi^2/2 - 2 at any round, and it comes as near as rounds let it."""
     path = policies.pooled_mean(300, 10**7, sample=10**7)
     k = np.arange(100_000)
-    by_hand = 1 + np.cumsum((1 + k / (k + 1)) / (k + 2) ** 2) + (k + 1) / (k + 2)  # rows to infinity
+    by_hand = (
+        1 + np.cumsum((1 + k / (k + 1)) / (k + 2) ** 2) + (k + 1) / (k + 2)
+    )  # rows to infinity
     np.testing.assert_allclose(path[1:], by_hand[:300], rtol=1e-5)
     assert (np.diff(path) > 0).all() and 0 < policies.SUBSAMPLED - by_hand[-1] < 1e-4
 
@@ -207,23 +220,33 @@ def test_the_covariance_of_almost_every_path_goes_to_zero(unbiased):
     """The log of the variance drifts down as digamma says, with trigamma's spread, while the expectation stays."""
     M, rounds, replicates = 10, 150, 2000
     logs = np.log(Normals(int(unbiased)).path(rounds, M, replicates)[:, 1]).T
-    mean, spread = (each[1:] for each in policies.gaussian_log_variance(rounds, M, unbiased=unbiased))
+    mean, spread = (
+        each[1:] for each in policies.gaussian_log_variance(rounds, M, unbiased=unbiased)
+    )
     assert abs(z_mean(logs, mean)[[0, 9, 49, 149]]).max() < 4
     assert abs(z_mean((logs - mean) ** 2, spread)[[0, 9, 49, 149]]).max() < 4
     last = logs[:, -1]
     assert np.median(last) < np.log(1e-6) and mean[-1] < 0
     # The log is nearly normal by then, so the share of paths that collapsed is too.
     assert np.mean(last < np.log(0.01)) > 0.95
-    assert policies.gaussian_variance(rounds, M, unbiased=unbiased)[-1] == pytest.approx(16 if unbiased else 1)
+    assert policies.gaussian_variance(rounds, M, unbiased=unbiased)[-1] == pytest.approx(
+        16 if unbiased else 1
+    )
 
 
 # Bad input
 
 
 def test_what_has_no_expectation_is_refused():
-    with pytest.raises(ValueError, match=r"rows must be at least dim \+ 2 = 5, or the error is infinite, got 4"):
+    with pytest.raises(
+        ValueError, match=r"rows must be at least dim \+ 2 = 5, or the error is infinite, got 4"
+    ):
         policies.one_fit(4, 3)
-    with pytest.raises(ValueError, match="sample must be at least 2, or there is no variance, got 1"):
+    with pytest.raises(
+        ValueError, match="sample must be at least 2, or there is no variance, got 1"
+    ):
         policies.gaussian_log_variance(3, 1)
-    with pytest.raises(ValueError, match="pooled_mean: window must be an integer of at least 1, got 0"):
+    with pytest.raises(
+        ValueError, match="pooled_mean: window must be an integer of at least 1, got 0"
+    ):
         policies.pooled_mean(3, 5, window=0)

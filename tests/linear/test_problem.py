@@ -51,9 +51,15 @@ def test_center_offset_is_the_bias_in_units_of_noise(bias, noise):
 
 def test_half_width_is_radius_and_slack_in_units_of_noise():
     """The slack is the mean absolute noise, E|xi| = sigma sqrt(2 / pi), unless given."""
-    assert Problem.gaussian(bias=0, radius=0.4, noise=2.0).half_width == pytest.approx(0.2 + np.sqrt(2 / np.pi))
-    assert Problem.gaussian(bias=0, radius=0.4, noise=2.0, slack=0.0).half_width == pytest.approx(0.2)
-    assert Problem.gaussian(bias=0, radius=0.4, noise=2.0, slack=3.0).half_width == pytest.approx(1.7)
+    assert Problem.gaussian(bias=0, radius=0.4, noise=2.0).half_width == pytest.approx(
+        0.2 + np.sqrt(2 / np.pi)
+    )
+    assert Problem.gaussian(bias=0, radius=0.4, noise=2.0, slack=0.0).half_width == pytest.approx(
+        0.2
+    )
+    assert Problem.gaussian(bias=0, radius=0.4, noise=2.0, slack=3.0).half_width == pytest.approx(
+        1.7
+    )
     assert Problem.gaussian(bias=0, radius=np.inf).half_width == np.inf
 
 
@@ -210,8 +216,12 @@ def test_units_do_not_matter(factor):
         problem = Problem.gaussian(bias=0.6 * unit, radius=0.2 * unit, dim=3, rows=12, noise=unit)
         loop = problem.loop(verify=problem.verifier)
         rounds = run(loop, Key(4), problem.start(Key(5)), [problem.size(30)] * 4)
-        fast = simulate(problem.singular_values, problem.center_offset, problem.half_width, [30] * 4, 20, Key(6))
-        measured = [[r.metrics["error_truth"], r.metrics["error_center"], r.candidates] for _, r in rounds]
+        fast = simulate(
+            problem.singular_values, problem.center_offset, problem.half_width, [30] * 4, 20, Key(6)
+        )
+        measured = [
+            [r.metrics["error_truth"], r.metrics["error_center"], r.candidates] for _, r in rounds
+        ]
         return np.array(measured), fast
 
     (plain, fast), (other, other_fast) = errors(1.0), errors(factor)
@@ -236,7 +246,10 @@ def test_arms_of_the_loop_share_the_candidates_of_a_round():
 
     batches = [first_block(problem.loop(verify=problem.verifier)), first_block(problem.loop())]
     assert len(batches[0]) == 30
-    assert batches[0].x.tobytes() == batches[1].x.tobytes() and batches[0].y.tobytes() == batches[1].y.tobytes()
+    assert (
+        batches[0].x.tobytes() == batches[1].x.tobytes()
+        and batches[0].y.tobytes() == batches[1].y.tobytes()
+    )
 
 
 # Bad input
@@ -245,7 +258,7 @@ def test_arms_of_the_loop_share_the_candidates_of_a_round():
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"radius": -0.5}, "Problem.radius must not be negative, nor noise zero, got -0.5"),
+        ({"radius": -0.5}, "Problem.radius must be at least 0, got -0.5"),
         ({"radius": np.nan}, "Problem.radius .* got nan"),
         ({"noise": 0.0}, "Problem.noise .* got 0.0"),
         ({"noise": -1.0}, "Problem.noise .* got -1.0"),
@@ -299,6 +312,8 @@ def test_the_linear_backend_needs_numpy_and_scipy_alone():
         print("ran")
     """
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)], capture_output=True, text=True
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
     )
     assert (done.returncode, done.stdout) == (0, "ran\n"), done.stderr

@@ -9,7 +9,11 @@ from veriloop.linear import Problem, simulate, theory, truncated_means
 
 INF = np.inf
 SLACK = np.sqrt(2 / np.pi)
-MU, CENTER, WIDTH = [3.0, 10.0, 0.5], [0.3, -8.0, 9.0], [1.0, 0.5, INF]  # a usual, a far, and an open window
+MU, CENTER, WIDTH = (
+    [3.0, 10.0, 0.5],
+    [0.3, -8.0, 9.0],
+    [1.0, 0.5, INF],
+)  # a usual, a far, and an open window
 
 
 def z_mean(sample, want, axis=0):
@@ -95,7 +99,9 @@ def test_arms_are_coupled_monotonically():
 @pytest.mark.parametrize("center", [-0.5, 0.5])
 def test_verified_and_open_arms_move_together(center):
     """Which side the verifier pulls to does not turn the coupling round: the product of the noises is positive."""
-    verified, open_ = (simulate([1e6] * 4, [center] * 4, width, [20], 500, Key(3))[1] for width in (1.5, INF))
+    verified, open_ = (
+        simulate([1e6] * 4, [center] * 4, width, [20], 500, Key(3))[1] for width in (1.5, INF)
+    )
     product = ((verified - verified.mean()) * (open_ - open_.mean())).ravel()
     assert z_mean(product, 0) > 4
 
@@ -148,7 +154,9 @@ def test_the_real_estimate_is_normal_with_the_right_spread():
     start = simulate(MU, CENTER, WIDTH, [1], 5000, Key(7))[0] * MU
     for j in range(3):
         assert kstest(start[:, j], "norm").pvalue > 1e-4
-    np.testing.assert_array_less(abs(np.corrcoef(start.T)[np.triu_indices(3, 1)]) * np.sqrt(5000), 4)
+    np.testing.assert_array_less(
+        abs(np.corrcoef(start.T)[np.triu_indices(3, 1)]) * np.sqrt(5000), 4
+    )
 
 
 class Extreme:
@@ -185,7 +193,10 @@ def test_truncated_means_broadcast():
 
 def test_truncated_means_stay_inside_the_window():
     """Single draws, 40 sd out to one side to 40 sd out to the other, to within two roundings of mean + draw."""
-    lower, width = np.linspace(-40, 40, 161)[:, None, None], np.array([1e-3, 0.1, 1.0, 10.0])[:, None]
+    lower, width = (
+        np.linspace(-40, 40, 161)[:, None, None],
+        np.array([1e-3, 0.1, 1.0, 10.0])[:, None],
+    )
     draws = truncated_means(Key(1), np.full((161, 4, 200), 0.25), lower, lower + width, n=1)
     rounding = 2 * np.spacing(np.maximum(abs(lower), abs(lower + width)))
     assert (draws >= lower - rounding).all() and (draws <= lower + width + rounding).all()
@@ -219,10 +230,16 @@ def test_truncated_means_of_many_draws_are_normal(n, lanes):
 
 def test_a_round_has_the_moments_of_theory_given_the_last():
     """Rounds 1 and 2, by direction: (a_k - T(a_{k-1})) / sqrt(V(a_{k-1}) / n) has mean 0 and variance 1."""
-    mu, center, width = [2.0, 5.0, 1.0, 9.0], np.array([0.0, 0.7, -6.0, 14.0]), np.array([0.8, 1.8, 1.0, 3.0])
+    mu, center, width = (
+        [2.0, 5.0, 1.0, 9.0],
+        np.array([0.0, 0.7, -6.0, 14.0]),
+        np.array([0.8, 1.8, 1.0, 3.0]),
+    )
     errors = simulate(mu, center, width, [7, 30], 4000, Key(9))
     for k, n in ((1, 7), (2, 30)):
-        mean, variance, _ = theory.truncated_moments(errors[k - 1], 1.0, center - width, center + width)
+        mean, variance, _ = theory.truncated_moments(
+            errors[k - 1], 1.0, center - width, center + width
+        )
         standard = (errors[k] - mean) / np.sqrt(variance / n)
         assert abs(z_mean(standard, 0)).max() < 4
         assert abs(z_mean(standard**2, 1)).max() < 4
@@ -231,7 +248,16 @@ def test_a_round_has_the_moments_of_theory_given_the_last():
 # One round and many, against theory and the paper
 
 
-CELLS = [(0, 0.01), (0, 0.25), (0, 0.5), (0.2, 0.1), (0.35, 0.25), (0.5, 0.1), (0.7, 0.01), (0.7, 0.5)]
+CELLS = [
+    (0, 0.01),
+    (0, 0.25),
+    (0, 0.5),
+    (0.2, 0.1),
+    (0.35, 0.25),
+    (0.5, 0.1),
+    (0.7, 0.01),
+    (0.7, 0.5),
+]
 
 
 @pytest.mark.parametrize("bias, radius", CELLS)
@@ -269,18 +295,24 @@ def test_sixty_rounds_match_the_reference_runs(bias, radius, target, printed):
     center = problem.center_offset
     errors = simulate(problem.singular_values, center, problem.half_width, [100] * 60, 400, Key(12))
     ours = squared(errors[ROUNDS], center if target == "center" else 0.0)
-    rounding = np.array([10.0 ** -len(text.partition(".")[2]) for text in printed.split()]) / np.sqrt(12)
+    rounding = np.array(
+        [10.0 ** -len(text.partition(".")[2]) for text in printed.split()]
+    ) / np.sqrt(12)
     error = np.sqrt(ours.var(1, ddof=1) * (1 / 400 + 1 / 400) + rounding**2)
     z = (ours.mean(1) - np.array(printed.split(), dtype=float)) / error
     assert abs(z).max() < 4, z
 
 
-@pytest.mark.parametrize("bias, radius", [(0.0, 0.1), (0.0, 1.0), (1.0, 0.3), (1.0, 1.0), (3.0, 0.5)])
+@pytest.mark.parametrize(
+    "bias, radius", [(0.0, 0.1), (0.0, 1.0), (1.0, 0.3), (1.0, 1.0), (3.0, 0.5)]
+)
 def test_error_stays_below_the_bound(bias, radius):
     """Theorem 4.1, every round, sizes that fall and grow; only excess beyond 4 standard errors counts."""
     problem = Problem.gaussian(bias=bias, radius=radius)
     center, sizes = problem.center_offset, [30, 5, 100, 20, 300, 1000, 40, 40]
-    errors = squared(simulate(problem.singular_values, center, problem.half_width, sizes, 1000, Key(13)), center)
+    errors = squared(
+        simulate(problem.singular_values, center, problem.half_width, sizes, 1000, Key(13)), center
+    )
     initial = np.sum(problem.singular_values**-2.0) + bias**2
     bound = theory.error_bound(initial, problem.half_width, sizes, 8)
     assert z_mean(errors, bound, axis=1).max() < 4
@@ -320,10 +352,14 @@ def both_ways(request):
         start = problem.start(key.fold(i, "real"))
         rounds = list(run(loop, key.fold(i), start, [problem.size(n) for n in (8, 4, 15)]))
         paths.append([state.model for state, _ in rounds])
-        measured.append([[record.metrics[f"error_{to}"] for to in ("truth", "center")] for _, record in rounds])
+        measured.append(
+            [[record.metrics[f"error_{to}"] for to in ("truth", "center")] for _, record in rounds]
+        )
     generic = (np.array(paths) - problem.truth) @ problem.basis.T / problem.noise
     width = problem.half_width if request.param else INF
-    fast = simulate(problem.singular_values, problem.center_offset, width, [8, 4, 15], 4000, Key(18))
+    fast = simulate(
+        problem.singular_values, problem.center_offset, width, [8, 4, 15], 4000, Key(18)
+    )
     return problem, generic.transpose(1, 0, 2), fast, np.array(measured)
 
 

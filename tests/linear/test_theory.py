@@ -32,7 +32,11 @@ def printed(value, text):
 
 def misprints(values, text):
     """The pairs (value, printed number) that do not agree."""
-    return [(v, number) for v, number in zip(values, text.split(), strict=True) if not printed(v, number)]
+    return [
+        (v, number)
+        for v, number in zip(values, text.split(), strict=True)
+        if not printed(v, number)
+    ]
 
 
 # The map
@@ -63,13 +67,18 @@ def test_contraction_factor_table_of_the_paper():
 
 def test_acceptance_at_the_centre_of_the_paper():
     width = np.array([0.01, 0.1, 0.5, 1, 2, 3]) + SLACK
-    assert misprints(theory.acceptance(0.0, 1.0, -width, width), ".581 .631 .806 .928 .9949 .99985") == []
+    assert (
+        misprints(theory.acceptance(0.0, 1.0, -width, width), ".581 .631 .806 .928 .9949 .99985")
+        == []
+    )
 
 
 def test_contraction_factor_limits():
     """w^2 / 3 - 2 w^4 / 45 for small w; 1 at infinity; between 0 and 1 and increasing."""
     small = np.array([1e-8, 1e-4, 1e-2])
-    np.testing.assert_allclose(theory.contraction_factor(small), small**2 / 3 - 2 * small**4 / 45, rtol=1e-10)
+    np.testing.assert_allclose(
+        theory.contraction_factor(small), small**2 / 3 - 2 * small**4 / 45, rtol=1e-10
+    )
     assert theory.contraction_factor(INF) == 1
     rho = theory.contraction_factor(np.geomspace(1e-6, 8, 200))
     assert (np.diff(rho) > 0).all() and 0 < rho[0] and rho[-1] < 1
@@ -82,7 +91,9 @@ def test_contraction_factor_is_the_largest_slope(width):
     assert variance.argmax() == 100
     with mp.workdps(40):
         closed = 1 - 2 * width * mp.npdf(width) / mp.erf(width / mp.sqrt(2))
-    np.testing.assert_allclose([theory.contraction_factor(width), variance.max()], float(closed), rtol=1e-12)
+    np.testing.assert_allclose(
+        [theory.contraction_factor(width), variance.max()], float(closed), rtol=1e-12
+    )
 
 
 numbers = st.floats(-20, 20)
@@ -113,7 +124,9 @@ def test_mean_path_shapes():
 # One round
 
 
-CELLS = np.array([(0, 0.01), (0, 0.25), (0, 0.5), (0.2, 0.1), (0.35, 0.25), (0.5, 0.1), (0.7, 0.01), (0.7, 0.5)])
+CELLS = np.array(
+    [(0, 0.01), (0, 0.25), (0, 0.5), (0.2, 0.1), (0.35, 0.25), (0.5, 0.1), (0.7, 0.01), (0.7, 0.5)]
+)
 
 
 def paper_cells(function, bias, radius, method):
@@ -133,7 +146,9 @@ def test_expansion_is_the_paper_theory_column():
 def test_exact_matches_the_reference_simulation():
     """4,000 repetitions of an error with 8 degrees of freedom or more: a standard error of 0.8 % at most."""
     simulated = [0.01951, 0.03374, 0.05210, 0.04707, 0.09106, 0.16732, 0.33362, 0.20490]
-    np.testing.assert_allclose(paper_cells(theory.one_round_mse, *CELLS.T, "exact"), simulated, rtol=4 * 0.008)
+    np.testing.assert_allclose(
+        paper_cells(theory.one_round_mse, *CELLS.T, "exact"), simulated, rtol=4 * 0.008
+    )
 
 
 @pytest.mark.parametrize(
@@ -147,7 +162,9 @@ def test_log_improvement_rows_of_the_paper(radius, bias, row):
     """By the expansion to every printed digit; the exact theory is within 0.002 of it."""
     expansion = paper_cells(theory.log_improvement, bias, radius, "expansion")
     assert misprints(expansion, row) == []
-    np.testing.assert_allclose(paper_cells(theory.log_improvement, bias, radius, "exact"), expansion, atol=2e-3)
+    np.testing.assert_allclose(
+        paper_cells(theory.log_improvement, bias, radius, "exact"), expansion, atol=2e-3
+    )
 
 
 def test_zero_crossings_of_the_paper():
@@ -170,11 +187,15 @@ def dense_mse(mu, center, width, kept):
 
 
 @pytest.mark.parametrize("mu", [0.02, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 100.0])
-@pytest.mark.parametrize("center, width", [(0.0, 0.8), (0.4, 0.1), (3.0, 1.3), (1.0, 4.0), (0.3, 8.0)])
+@pytest.mark.parametrize(
+    "center, width", [(0.0, 0.8), (0.4, 0.1), (3.0, 1.3), (1.0, 4.0), (0.3, 8.0)]
+)
 def test_exact_quadrature_has_converged(mu, center, width):
     for kept in (1, INF):
         want = dense_mse(np.array([mu, 2 * mu]), center, width, kept)
-        assert theory.one_round_mse([mu, 2 * mu], center, width, kept) == pytest.approx(want, rel=1e-10)
+        assert theory.one_round_mse([mu, 2 * mu], center, width, kept) == pytest.approx(
+            want, rel=1e-10
+        )
 
 
 @pytest.mark.parametrize("kept, order", [(INF, 4), (100, 2)])
@@ -182,7 +203,8 @@ def test_expansion_error_is_of_the_stated_order(kept, order):
     """Doubling mu divides the remainder by 16 without sampling noise, by 4 with it at fixed kept."""
     args = ([0.3, -0.2], 1.3, kept)
     gap = [
-        theory.one_round_mse([m, m], *args) - theory.one_round_mse([m, m], *args, method="expansion")
+        theory.one_round_mse([m, m], *args)
+        - theory.one_round_mse([m, m], *args, method="expansion")
         for m in (40, 80)
     ]
     assert gap[0] / gap[1] == pytest.approx(2**order, rel=0.1)
@@ -197,7 +219,10 @@ def test_no_verifier_adds_the_sampling_variance():
 def test_one_round_broadcasts_like_a_loop_over_cells():
     bias, width, kept = np.array([0.0, 0.4, 30.0]), np.array([0.2, 1.3]), np.array([[10.0, INF]])
     grid = theory.one_round_mse(MU, np.multiply.outer(bias, UNIT)[:, None], width, kept)
-    cells = [[theory.one_round_mse(MU, b * UNIT, w, k) for w, k in zip(width, kept[0], strict=True)] for b in bias]
+    cells = [
+        [theory.one_round_mse(MU, b * UNIT, w, k) for w, k in zip(width, kept[0], strict=True)]
+        for b in bias
+    ]
     assert grid.shape == (3, 2)
     np.testing.assert_allclose(grid, cells, rtol=1e-13)
     assert isinstance(cells[0][0], float)
@@ -230,7 +255,9 @@ def test_smallest_sizes_of_the_paper():
 def test_smallest_size_just_breaks_even(method):
     width = np.array([0.81, 1.3, 2.5])
     size = theory.smallest_size(MU, 0.1 * UNIT, width, method)
-    np.testing.assert_allclose(theory.log_improvement(MU, 0.1 * UNIT, width, size, method), 0, atol=1e-11)
+    np.testing.assert_allclose(
+        theory.log_improvement(MU, 0.1 * UNIT, width, size, method), 0, atol=1e-11
+    )
     assert (theory.log_improvement(MU, 0.1 * UNIT, width, 1.01 * size, method) > 0).all()
 
 
@@ -264,7 +291,8 @@ def test_error_bound_is_the_sum_of_theorem_4_1():
     sizes, width, dim = np.array([50, 100, 30, 400, 1000]), 1.8, 8
     rho = theory.contraction_factor(width)
     want = [
-        rho ** (2 * k) * 1.5 + dim * sum(rho ** (2 * (k - j) - 1) / sizes[j] for j in range(k)) for k in range(6)
+        rho ** (2 * k) * 1.5 + dim * sum(rho ** (2 * (k - j) - 1) / sizes[j] for j in range(k))
+        for k in range(6)
     ]
     np.testing.assert_allclose(theory.error_bound(1.5, width, sizes, dim), want, rtol=1e-13)
 
@@ -279,7 +307,9 @@ def test_error_bound_is_the_sum_of_theorem_4_1():
 )
 def test_error_bound_covers_the_reference_runs(radius, simulated):
     """Bias 1, 100 kept, 400 repetitions: a standard error of 2.5 % at most."""
-    bound = theory.error_bound(np.sum(MU**-2) + 1, radius + SLACK, [100] * 60, 8)[[0, 1, 2, 5, 10, 20, 40, 60]]
+    bound = theory.error_bound(np.sum(MU**-2) + 1, radius + SLACK, [100] * 60, 8)[
+        [0, 1, 2, 5, 10, 20, 40, 60]
+    ]
     assert (np.array(simulated) <= bound * (1 + 4 * 0.025)).all()
 
 
@@ -308,7 +338,9 @@ def test_plateau_keeps_its_digits_when_rho_rounds_to_one():
 def test_unfiltered_error_of_the_reference_runs():
     """A random walk with steps p / n; 400 repetitions, a standard error of 2.5 %."""
     got = theory.unfiltered_mse(MU, [100] * 60)[[0, 1, 2, 5, 10, 20, 40, 60]]
-    np.testing.assert_allclose(got, [0.083, 0.166, 0.257, 0.499, 0.871, 1.64, 3.30, 4.94], rtol=4 * 0.025)
+    np.testing.assert_allclose(
+        got, [0.083, 0.166, 0.257, 0.499, 0.871, 1.64, 3.30, 4.94], rtol=4 * 0.025
+    )
     np.testing.assert_allclose(theory.unfiltered_mse([1.0, 2.0], [4, 8]), [1.25, 1.75, 2.0])
 
 
@@ -325,14 +357,22 @@ def test_unfiltered_error_of_the_reference_runs():
         ("mean_map", (0, 0, -1), "half_width must be positive"),
         ("mean_path", (0, 0, 1, -1), "rounds must be an integer of at least 0, got -1"),
         ("mean_path", (0, 0, 1, 1.5), "rounds must be an integer"),
-        ("one_round_mse", ([1, 0], 0, 1, 10), "singular_values must be positive and finite, got 0.0"),
+        (
+            "one_round_mse",
+            ([1, 0], 0, 1, 10),
+            "singular_values must be positive and finite, got 0.0",
+        ),
         ("one_round_mse", ([], 0, 1, 10), "singular_values must be a list"),
         ("one_round_mse", ([[1.0]], 0, 1, 10), "singular_values must be a list"),
         ("one_round_mse", ([1, 2], [0, 0, 0], 1, 10), r"last axis 2, got shape \(3,\)"),
         ("one_round_mse", ([1, 2], [0, np.nan], 1, 10), "center_offset must be finite"),
         ("one_round_mse", ([1], 0, 0, 10), "half_width must be positive"),
         ("one_round_mse", ([1], 0, 1, 0), "kept must be positive, got 0.0"),
-        ("one_round_mse", ([1], 0, 1, 10, "taylor"), "method must be 'exact' or 'expansion', got 'taylor'"),
+        (
+            "one_round_mse",
+            ([1], 0, 1, 10, "taylor"),
+            "method must be 'exact' or 'expansion', got 'taylor'",
+        ),
         ("one_round_mse", ([0.001], 0, 1, 10), "singular_values must be at least 0.01 when exact"),
         ("log_improvement", ([-1], 0, 1, 10), "singular_values must be positive"),
         ("smallest_size", ([1], 0, 1, "Exact"), "method must be"),

@@ -14,7 +14,9 @@ def reference(mean, scale, lower, upper):
     with mp.workdps(150):
         m, s, low, high = map(mp.mpf, (mean, scale, lower, upper))
         a, b = (low - m) / s, (high - m) / s
-        powers = [[z**k * mp.npdf(z) if mp.isfinite(z) else mp.mpf(0) for k in range(3)] for z in (a, b)]
+        powers = [
+            [z**k * mp.npdf(z) if mp.isfinite(z) else mp.mpf(0) for k in range(3)] for z in (a, b)
+        ]
         (a0, a1, a2), (b0, b1, b2) = powers
         mass = mp.ncdf(b) - mp.ncdf(a) if a + b <= 0 or mp.isinf(a) else mp.ncdf(-a) - mp.ncdf(-b)
         c, g = (b0 - a0) / mass, (b1 - a1) / mass
@@ -61,7 +63,11 @@ def test_moments_match_150_digits(against_mpmath, index, name):
 
 def test_reflection_flips_odd_moments():
     args = np.array(
-        [(0.3, 1.2, low, low + width) for low in np.linspace(-50, 50, 41) for width in (0.01, 1, INF)]
+        [
+            (0.3, 1.2, low, low + width)
+            for low in np.linspace(-50, 50, 41)
+            for width in (0.01, 1, INF)
+        ]
     ).T
     mean, variance, third = truncated_moments(*args)
     mirrored = truncated_moments(-args[0], args[1], -args[3], -args[2])

@@ -96,7 +96,9 @@ def test_a_row_is_accepted_iff_some_theta_explains_it(name, slack):
     np.testing.assert_array_equal(score >= 0, beyond <= 0)
     assert 100 < (score >= 0).sum() < 1400
     refused = score < 0
-    assert (abs(-score - beyond)[refused] <= short[refused] + 1e-14 * abs(data.y[refused]) + 1e-14).all()
+    assert (
+        abs(-score - beyond)[refused] <= short[refused] + 1e-14 * abs(data.y[refused]) + 1e-14
+    ).all()
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -142,7 +144,9 @@ def test_the_edge_lies_at_the_furthest_theta_and_the_slack(name, side):
     """In five dimensions a label there is accepted just inside and refused just outside, above and below alike."""
     center, slack, x = np.array([1.0, 0.0, -2.0, 0.5, 3.0]), 0.2, rows(2000, 5, key=3).x
     verify = verifiers(center, 0.7, slack)[name]
-    reach = (x * (furthest(name, x, center, 0.7, getattr(verify, "axes", np.eye(5))) - center)).sum(1) + slack
+    reach = (x * (furthest(name, x, center, 0.7, getattr(verify, "axes", np.eye(5))) - center)).sum(
+        1
+    ) + slack
     for factor, accepted in ((1 - 1e-9, True), (1 + 1e-9, False)):
         score = verify(Key(0), Samples(x, x @ center + side * factor * reach))
         assert ((score >= 0) == accepted).all()
@@ -159,7 +163,9 @@ def test_a_round_ellipsoid_is_the_ball():
 def test_turning_an_ellipsoid_within_changes_nothing():
     """A and A Q describe the same set, whatever rotation Q the half axes are named in."""
     data, turn = rows(500, 2), np.array([[0.6, -0.8], [0.8, 0.6]])
-    first, second = (KnowledgeEllipsoid(CENTER, axes, 0.1)(Key(0), data) for axes in (AXES, AXES @ turn))
+    first, second = (
+        KnowledgeEllipsoid(CENTER, axes, 0.1)(Key(0), data) for axes in (AXES, AXES @ turn)
+    )
     np.testing.assert_allclose(first, second, rtol=1e-12, atol=1e-13)
 
 
@@ -191,7 +197,9 @@ def test_half_space_never_refuses_labels_that_fall_short():
     for far in (0.0, 1.0, 1e6):
         short = Samples(data.x, data.x @ CENTER - side * far)
         long = Samples(data.x, data.x @ CENTER + side * (far + 1e3))
-        verify, turned = (KnowledgeHalfSpace(CENTER, g, 0.1, 0.1) for g in ([1.0, 2.0], [-1.0, -2.0]))
+        verify, turned = (
+            KnowledgeHalfSpace(CENTER, g, 0.1, 0.1) for g in ([1.0, 2.0], [-1.0, -2.0])
+        )
         assert (verify(Key(0), short) >= 0).all() and (verify(Key(0), long) < 0).all()
         assert (turned(Key(0), long) >= 0).all()
 
@@ -231,7 +239,9 @@ def test_scores_are_in_the_units_of_y(name, factor):
 def test_a_row_scaled_as_a_whole_scales_its_score(name):
     """Without slack, (x, y) and (4 x, 4 y) say the same and get the same verdict."""
     data, verify = rows(200, 2), verifiers(CENTER, 0.7, 0.0)[name]
-    np.testing.assert_array_equal(verify(Key(0), Samples(4 * data.x, 4 * data.y)), 4 * verify(Key(0), data))
+    np.testing.assert_array_equal(
+        verify(Key(0), Samples(4 * data.x, 4 * data.y)), 4 * verify(Key(0), data)
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -239,7 +249,9 @@ def test_only_the_distance_to_the_centre_counts(name):
     """Moving the centre and the labels together changes scores by rounding alone."""
     data, shift = rows(200, 2), np.array([2.0, -3.0])
     here = verifiers(CENTER, 0.7, 0.3)[name](Key(0), data)
-    there = verifiers(CENTER + shift, 0.7, 0.3)[name](Key(0), Samples(data.x, data.y + data.x @ shift))
+    there = verifiers(CENTER + shift, 0.7, 0.3)[name](
+        Key(0), Samples(data.x, data.y + data.x @ shift)
+    )
     size = np.abs(data.x).sum(1) * 10 + np.abs(data.y) + 1
     assert (abs(there - here) <= 8 * np.finfo(float).eps * size).all()
 
@@ -277,7 +289,13 @@ def test_soft_takes_any_verifier_of_the_core():
     lowest = np.minimum(ball(Key(0), data), l1(Key(0), data))
     np.testing.assert_array_equal(verdict.scores, Soft(lambda *_: lowest, 0.5)(Key(0), data).scores)
     names = set(verdict.metrics(lowest >= 0))
-    assert names >= {"acceptance_ball", "acceptance_l1", "false_accept", "false_reject", "false_reject_l1"}
+    assert names >= {
+        "acceptance_ball",
+        "acceptance_l1",
+        "false_accept",
+        "false_reject",
+        "false_reject_l1",
+    }
 
 
 # Bad input
@@ -287,7 +305,12 @@ wrong = st.one_of(st.floats(max_value=-1e-300, allow_nan=False), st.just(float("
 
 
 OTHERS = {"ellipsoid": {"axes": np.eye(2)}, "half-space": {"normal": np.ones(2)}}
-SIZES = [(name, size) for name in NAMES for size in ("radius", "slack") if (name, size) != ("ellipsoid", "radius")]
+SIZES = [
+    (name, size)
+    for name in NAMES
+    for size in ("radius", "slack")
+    if (name, size) != ("ellipsoid", "radius")
+]
 
 
 @pytest.mark.parametrize("name, size", SIZES)
@@ -305,7 +328,7 @@ def test_negative_sizes_and_nan_are_refused(name, size, value):
 def test_soft_refuses_a_temperature_that_is_not_positive(value):
     with pytest.raises(ValueError) as caught:
         Soft(KnowledgeBall(CENTER, 1.0), value)
-    assert str(caught.value) == f"Soft.temperature must be positive, got {value}"
+    assert str(caught.value) == f"Soft.temperature must be positive and finite, got {value}"
 
 
 # In the loop

@@ -74,7 +74,9 @@ def test_the_map_is_what_accepted_labels_do(shape):
     kept = Bernoulli()(Key(5), scores) if shape == "soft ball" else scores >= 0
     j = np.argmax(data.x @ problem.basis.T, axis=1)
     label = (data.y - problem.basis[j] @ problem.truth) / problem.noise
-    for direction, (share, mean, variance) in enumerate(zip(*WINDOWS[shape].moments(offset), strict=True)):
+    for direction, (share, mean, variance) in enumerate(
+        zip(*WINDOWS[shape].moments(offset), strict=True)
+    ):
         mine = j == direction
         own = label[mine & kept]
         assert abs(z(kept[mine], share)) < 4
@@ -100,7 +102,9 @@ def test_a_cold_soft_ball_is_hard():
     gaps = []
     for temperature in (0.1, 0.05):
         soft = replace(ball, temperature=temperature).moments(offset)
-        gaps.append(np.array([np.abs(a - b).max() for a, b in zip(soft, ball.moments(offset), strict=True)]))
+        gaps.append(
+            np.array([np.abs(a - b).max() for a, b in zip(soft, ball.moments(offset), strict=True)])
+        )
     assert np.all(gaps[0] < 0.02) and gaps[0] / gaps[1] == pytest.approx(np.full(3, 4.0), rel=0.05)
 
 
@@ -130,7 +134,10 @@ def test_the_expectation_is_the_simulations(shape):
         for j in range(len(mu)):
             assert abs(z(errors[k, :, j], means[k, j])) < 4.5, (k, j)
         assert abs(z(np.sum(errors[k] ** 2, axis=1), np.sum(variances[k] + means[k] ** 2))) < 4
-        assert abs(z(np.sum((errors[k] - c) ** 2, axis=1), np.sum(variances[k] + (means[k] - c) ** 2))) < 4
+        assert (
+            abs(z(np.sum((errors[k] - c) ** 2, axis=1), np.sum(variances[k] + (means[k] - c) ** 2)))
+            < 4
+        )
 
 
 def test_the_expectation_does_not_take_the_estimate_for_normal():
@@ -223,11 +230,26 @@ def test_verifiers_whose_windows_are_unknown_are_refused():
         (lambda: Windows(np.zeros(2), np.ones(3)), r"one shape \(p,\), got \(2,\) and \(3,\)"),
         (lambda: Windows(np.zeros(2), np.zeros(2)), "lower must be below upper"),
         (lambda: Windows(np.zeros(2), np.array([1.0, np.nan])), "lower must be below upper"),
-        (lambda: Windows(np.zeros(1), np.ones(1), -0.1), "temperature must be at least 0, got -0.1"),
-        (lambda: simulate_windows([1.0], Windows(np.zeros(1), np.ones(1), 0.5), [1], 1, Key(0)), "must be hard"),
-        (lambda: simulate_windows([1.0, 2.0], Windows(np.zeros(1), np.ones(1)), [1], 1, Key(0)), "of one shape"),
-        (lambda: expected_path([0.0], Windows(np.zeros(1), np.ones(1)), [1]), "singular_values must be positive"),
-        (lambda: expected_path([1.0], Windows(np.zeros(1), np.ones(1)), [0]), "sizes must be positive"),
+        (
+            lambda: Windows(np.zeros(1), np.ones(1), -0.1),
+            "temperature must be at least 0, got -0.1",
+        ),
+        (
+            lambda: simulate_windows([1.0], Windows(np.zeros(1), np.ones(1), 0.5), [1], 1, Key(0)),
+            "must be hard",
+        ),
+        (
+            lambda: simulate_windows([1.0, 2.0], Windows(np.zeros(1), np.ones(1)), [1], 1, Key(0)),
+            "of one shape",
+        ),
+        (
+            lambda: expected_path([0.0], Windows(np.zeros(1), np.ones(1)), [1]),
+            "singular_values must be positive",
+        ),
+        (
+            lambda: expected_path([1.0], Windows(np.zeros(1), np.ones(1)), [0]),
+            "sizes must be positive",
+        ),
     ],
 )
 def test_windows_that_cannot_be_are_refused(call, told):

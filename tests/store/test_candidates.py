@@ -58,7 +58,9 @@ def first(key, batch):
 
 def loop(**changed):
     """A verifier with parts, an oracle and no verdict on some rows; three groups."""
-    partial = all_of(first=first, lots=lambda key, batch: np.where(batch[:, 1] < -1, np.nan, batch[:, 1]))
+    partial = all_of(
+        first=first, lots=lambda key, batch: np.where(batch[:, 1] < -1, np.nan, batch[:, 1])
+    )
     parts = {
         "generate": generate,
         "verify": Audited(Noisy(partial, 0.1), first),
@@ -72,7 +74,9 @@ def loop(**changed):
 
 def files(folder):
     return {
-        str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
     }
 
 
@@ -132,11 +136,20 @@ def test_all_that_the_round_saw_is_stored(tmp_path, n):
     made = loop(filter=Threshold(0.0))
     _, (_, record) = RunDir(tmp_path).run(made, Key(3), START, [n], candidates=True)
     stored = StoredRound(tmp_path / "round_0001" / "loop")
-    key, counted = Key(3).fold(1), stored.columns.get("counted", np.ones(sum(stored.sizes), dtype=bool))
+    key, counted = (
+        Key(3).fold(1),
+        stored.columns.get("counted", np.ones(sum(stored.sizes), dtype=bool)),
+    )
     assert stored.key == key and max(stored.sizes) == 7 and len(stored.sizes) > 3
-    assert stored.quota == (n if isinstance(n, Quota) else None) and ("counted" in stored.columns) == (n != 40)
-    batches = [generate(key.fold("generate", i), START.model, size) for i, size in enumerate(stored.sizes)]
-    wanted = Verdict.concatenate([made.verify(key.fold("verify", i), batch) for i, batch in enumerate(batches)])
+    assert stored.quota == (n if isinstance(n, Quota) else None) and (
+        "counted" in stored.columns
+    ) == (n != 40)
+    batches = [
+        generate(key.fold("generate", i), START.model, size) for i, size in enumerate(stored.sizes)
+    ]
+    wanted = Verdict.concatenate(
+        [made.verify(key.fold("verify", i), batch) for i, batch in enumerate(batches)]
+    )
     np.testing.assert_array_equal(np.concatenate(list(stored.blocks())), np.concatenate(batches))
     np.testing.assert_array_equal(stored[counted], np.concatenate(batches)[counted])
     np.testing.assert_equal(
@@ -156,7 +169,9 @@ def test_all_that_the_round_saw_is_stored(tmp_path, n):
 @given(
     st.integers(0, 10**6),
     st.lists(
-        st.one_of(st.integers(12, 40), st.builds(Quota, st.integers(1, 4), st.just(3))), min_size=2, max_size=4
+        st.one_of(st.integers(12, 40), st.builds(Quota, st.integers(1, 4), st.just(3))),
+        min_size=2,
+        max_size=4,
     ),
     st.data(),
 )
@@ -176,9 +191,17 @@ def test_memory_and_stops_change_no_byte_and_storing_no_record(seed, sizes, data
         bare = list(RunDir(third).run(held, Key(seed), START, sizes))
         assert files(one) == files(other)
         for rounds in (resumed, bare, list(run(held, Key(seed), START, sizes))):
-            assert [repr(record) for _, record in rounds] == [repr(record) for _, record in straight]
-        kept = {name: content for name, content in files(one).items() if not name.endswith((FILE, "sha256.json"))}
-        assert kept == {name: text for name, text in files(third).items() if not name.endswith("sha256.json")}
+            assert [repr(record) for _, record in rounds] == [
+                repr(record) for _, record in straight
+            ]
+        kept = {
+            name: content
+            for name, content in files(one).items()
+            if not name.endswith((FILE, "sha256.json"))
+        }
+        assert kept == {
+            name: text for name, text in files(third).items() if not name.endswith("sha256.json")
+        }
         assert len([name for name in files(one) if name.endswith(FILE)]) == len(sizes)
 
 
@@ -213,9 +236,14 @@ if __name__ == "__main__":
 def test_killed_at_any_moment_and_resumed_leaves_the_same_bytes(tmp_path):
     """kill -9 amid the rounds, also between drawing and committing: nothing is left over, nothing differs."""
     (tmp_path / "script.py").write_text(SCRIPT)
-    with subprocess.Popen([sys.executable, str(tmp_path / "script.py"), str(tmp_path / "killed")]) as process:
+    with subprocess.Popen(
+        [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "killed")]
+    ) as process:
         deadline = time.monotonic() + 60  # only a guard against hanging
-        while not (tmp_path / "killed" / "round_0003" / "loop").exists() and time.monotonic() < deadline:
+        while (
+            not (tmp_path / "killed" / "round_0003" / "loop").exists()
+            and time.monotonic() < deadline
+        ):
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
@@ -240,7 +268,9 @@ def test_no_flipped_bit_goes_unnoticed(position, bit):
         content = bytearray((stored.folder / FILE).read_bytes())
         content[position % len(content)] ^= 1 << bit
         (stored.folder / FILE).write_bytes(bytes(content))
-        with pytest.raises(ValueError, match=f"{FILE} is damaged: its sha256 differs; run the round again"):
+        with pytest.raises(
+            ValueError, match=f"{FILE} is damaged: its sha256 differs; run the round again"
+        ):
             StoredRound(stored.folder)
         with pytest.warns(UserWarning, match=f"the sha256 of {FILE} differs"):
             assert RunDir(folder).rows(1, "loop") is None
@@ -256,7 +286,9 @@ def test_a_file_that_no_checkpoint_vouches_for_is_refused(tmp_path, text):
 
 
 def test_the_address_is_that_of_the_content(tmp_path):
-    one, other = (stored_of(tmp_path / name, np.arange(n)) for name, n in (("one", 6), ("other", 7)))
+    one, other = (
+        stored_of(tmp_path / name, np.arange(n)) for name, n in (("one", 6), ("other", 7))
+    )
     assert one.sha256 == stored_of(tmp_path / "again", np.arange(6)).sha256 != other.sha256
     assert json.loads((one.folder / "sha256.json").read_text())[FILE] == one.sha256
 
@@ -282,10 +314,19 @@ def mixed(column):
 @pytest.mark.parametrize(
     "batch, said",
     [
-        (Own(), "candidates can be stored that are an array or a Columns, got Own"),
-        (mixed(np.array([{}, "b"], dtype=object)), "the candidates' batch.value cannot be stored: .* got object"),
-        (mixed(np.array([None, "b"], dtype=object)), "the candidates' batch.value cannot be stored: .* got object"),
-        (mixed(np.array([1j, 2])), "the candidates' batch.value cannot be stored: .* got complex128"),
+        (Own(), "only arrays and Columns can be stored as candidates, got Own"),
+        (
+            mixed(np.array([{}, "b"], dtype=object)),
+            "the candidates' batch.value cannot be stored: .* got object",
+        ),
+        (
+            mixed(np.array([None, "b"], dtype=object)),
+            "the candidates' batch.value cannot be stored: .* got object",
+        ),
+        (
+            mixed(np.array([1j, 2])),
+            "the candidates' batch.value cannot be stored: .* got complex128",
+        ),
         (np.zeros(3, ">f8"), "the candidates' batch cannot be stored: .* got >f8"),
         (np.array(["a", "b"]), "the candidates' batch cannot be stored: .* got <U1"),
     ],
@@ -301,7 +342,7 @@ def test_without_pyarrow_it_says_what_to_install_before_anything_is_drawn(tmp_pa
         raise AssertionError("drawn")
 
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    wanted = r"stored candidates need 'pyarrow.parquet'; install it with: pip install 'veriloop\[study\]'"
+    wanted = r"storing candidates needs 'pyarrow.parquet'; install it with: pip install 'veriloop\[study\]'"
     with pytest.raises(ImportError, match=wanted):
         next(RunDir(tmp_path).run(loop(generate=never), Key(0), START, [5], candidates=True))
     list(RunDir(tmp_path).run(loop(), Key(0), START, [20]))  # without storing it is not needed

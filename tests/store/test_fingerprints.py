@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -24,7 +24,9 @@ print(fingerprint([inside, np.arange(3.0), TopFraction(0.1), Key(0), {"a": {1, 2
 def test_it_is_the_same_in_every_process():
     """Also where Python's own hashes differ, as those of text do."""
     run = [sys.executable, "-c", CODE]
-    found = {subprocess.run(run, capture_output=True, text=True, check=True).stdout for _ in range(2)}
+    found = {
+        subprocess.run(run, capture_output=True, text=True, check=True).stdout for _ in range(2)
+    }
     assert len(found) == 1 and len(found.pop().strip()) == 32
 
 
@@ -71,20 +73,57 @@ def test_it_differs_where_values_differ(one, other):
     assert fingerprint(one) == fingerprint(one)
 
 
-def test_settings_leave_out_what_changes_as_a_run_goes_on():
-    """A counter that a function encloses, a private cache; not a number beside them."""
+REACH = 1.0
 
-    def counting(calls, scale):
-        return lambda batch: (calls.append(1), scale * batch)
 
-    def found(function):
-        return fingerprint(function, settings=True)
+def helper(x):
+    return x + 1
 
-    assert found(counting([], 1.0)) == found(counting([1, 1], 1.0)) != found(counting([], 2.0))
-    one, other = Plain(1), Plain(1)
-    one._cache = {"a": 1}
-    assert found(one) == found(other) != found(Plain(2))
-    assert fingerprint(one) != fingerprint(other)
+
+class Near:
+    """A verifier of a user's own: its code and its attributes are what it is."""
+
+    scale = 1.0
+
+    def __init__(self, reach):
+        self._reach = reach
+
+    def __call__(self, key, batch):
+        return self._reach - self.scale * helper(batch) * REACH
+
+
+def enclosing(settings):
+    return lambda key, batch: batch - settings["cut"]
+
+
+def test_what_a_function_uses_counts(monkeypatch):
+    """Private attributes, a method's code, class attributes, globals, helpers, what is enclosed."""
+    before = fingerprint(Near(1.0))
+    assert fingerprint(Near(1.0)) == before != fingerprint(Near(2.0))
+    for place, name, value in (
+        (sys.modules[__name__], "REACH", 2.0),
+        (sys.modules[__name__], "helper", lambda x: x + 2),
+        (Near, "scale", 2.0),
+        (Near, "__call__", lambda self, key, batch: batch),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, value)
+            assert fingerprint(Near(1.0)) != before, name
+    assert fingerprint(enclosing({"cut": 1.0})) != fingerprint(enclosing({"cut": 2.0}))
+
+
+def test_a_field_that_does_not_compare_does_not_count():
+    """There a cache or a counter is kept, as in `Cached`."""
+
+    @dataclass
+    class Counting:
+        cut: float
+        calls: list = field(default_factory=list, compare=False)
+
+    one = Counting(1.0)
+    before = fingerprint(one)
+    one.calls.append(1)
+    assert fingerprint(one) == before != fingerprint(Counting(2.0))
 
 
 def test_a_circle_ends():

@@ -75,17 +75,26 @@ def loop(**settings):
 def files(folder):
     """Every file below a folder: path -> bytes."""
     return {
-        str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
     }
 
 
 def plain(record):
-    return {"round": record.round, "candidates": record.candidates, "kept": record.kept, **record.metrics}
+    return {
+        "round": record.round,
+        "candidates": record.candidates,
+        "kept": record.kept,
+        **record.metrics,
+    }
 
 
 def compare(got, wanted):
     """Compare the records of two runs exactly (NaN is NaN), and their final states to the last bit."""
-    np.testing.assert_equal([plain(record) for _, record in got], [plain(record) for _, record in wanted])
+    np.testing.assert_equal(
+        [plain(record) for _, record in got], [plain(record) for _, record in wanted]
+    )
     (one, _), (other, _) = got[-1], wanted[-1]
     np.testing.assert_array_equal(one.model, other.model)
     assert one.round == other.round and len(one.past) == len(other.past)
@@ -100,7 +109,9 @@ def compare(got, wanted):
 @given(
     st.integers(0, 10**6),
     st.sampled_from([Replace(), Accumulate(), Window(2)]),
-    st.lists(st.one_of(st.integers(5, 30), st.builds(Quota, st.integers(1, 9))), min_size=2, max_size=5),
+    st.lists(
+        st.one_of(st.integers(5, 30), st.builds(Quota, st.integers(1, 9))), min_size=2, max_size=5
+    ),
     st.sampled_from([None, 1]),
     st.data(),
 )
@@ -122,18 +133,21 @@ def test_a_run_stopped_and_resumed_leaves_the_same_bytes(seed, pool, sizes, chun
         assert files(one) == files(other)
 
 
+CALLS = []
+
+
+def counted(key, model, n):
+    CALLS.append(n)
+    return generate(key, model, n)
+
+
 def test_committed_rounds_are_read_and_not_run_again(tmp_path):
-    calls = []
-
-    def counted(key, model, n):
-        calls.append(n)
-        return generate(key, model, n)
-
+    CALLS.clear()
     made = loop(generate=counted)
     first = list(RunDir(tmp_path).run(made, Key(0), START, [10, 20]))
-    assert calls == [10, 20]
+    assert CALLS == [10, 20]
     again = list(RunDir(tmp_path).run(made, Key(0), START, [10, 20, 30]))
-    assert calls == [10, 20, 30]
+    assert CALLS == [10, 20, 30]
     np.testing.assert_equal([plain(r) for _, r in again[:3]], [plain(r) for _, r in first])
 
 
@@ -154,7 +168,10 @@ def test_a_run_may_start_from_a_later_round(tmp_path):
 def test_arms_of_one_run_lie_side_by_side(tmp_path):
     folder = RunDir(tmp_path)
     arms = {"verified": loop(), "unverified": loop(verify=lambda key, batch: np.zeros(len(batch)))}
-    ran = {name: list(folder.run(made, Key(0), START, [10] * 2, name=name)) for name, made in arms.items()}
+    ran = {
+        name: list(folder.run(made, Key(0), START, [10] * 2, name=name))
+        for name, made in arms.items()
+    }
     for name, made in arms.items():
         compare(list(folder.run(made, Key(0), START, [10] * 2, name=name)), ran[name])
         compare(ran[name], list(run(made, Key(0), START, [10] * 2)))
@@ -207,7 +224,9 @@ def test_another_run_is_refused_with_what_differs(tmp_path, part):
     given = {"loop": loop(), "key": Key(0), "state": START, "sizes": [10] * 3}
     list(RunDir(tmp_path).run(**given))
     before = files(tmp_path)
-    with pytest.raises(ValueError, match=f"holds a run 'loop' with another {part}; give the same {part} to go on"):
+    with pytest.raises(
+        ValueError, match=f"holds a run 'loop' with another {part}; give the same {part} to go on"
+    ):
         list(RunDir(tmp_path).run(**given | OTHERS[part]))
     assert files(tmp_path) == before
 
@@ -224,6 +243,36 @@ def test_a_run_made_again_in_another_process_is_the_same_run(tmp_path):
         list(RunDir(tmp_path).run(made(2.0), Key(0), START, [10] * 2))
 
 
+def test_sizes_of_rounds_to_come_may_change_and_those_of_committed_rounds_may_not(tmp_path):
+    """They are compared with what was run, not with what was asked for at first."""
+    for sizes in ([10], [10, 20]):
+        list(RunDir(tmp_path).run(loop(), Key(0), START, sizes))
+    with pytest.raises(ValueError, match="another sizes"):
+        list(RunDir(tmp_path).run(loop(), Key(0), START, [10, 30]))
+    with pytest.raises(ValueError, match="another sizes"):
+        list(RunDir(tmp_path).run(loop(), Key(0), START, [Quota(10), 20]))
+    stopped = RunDir(tmp_path).run(loop(), Key(0), START, [10, 20, 30, 40])
+    for _ in range(4):
+        next(stopped)
+    stopped.close()
+    list(RunDir(tmp_path).run(loop(), Key(0), START, [10, 20, 30, 50]))
+
+
+def test_a_damaged_memory_of_the_run_is_named(tmp_path):
+    list(RunDir(tmp_path).run(loop(), Key(0), START, [10]))
+    (tmp_path / "loops" / "loop.json").write_text('{"generate": "')
+    with pytest.raises(ValueError, match=r"loops/loop.json is damaged, .* delete it to go on"):
+        list(RunDir(tmp_path).run(loop(), Key(0), START, [10]))
+
+
+def test_a_cut_line_of_the_records_heals(tmp_path):
+    """A kill while the file system lies may leave one; the next round writes the file anew."""
+    list(RunDir(tmp_path).run(loop(), Key(0), START, [10] * 2))
+    cut(tmp_path / "records.jsonl")
+    list(RunDir(tmp_path).run(loop(), Key(0), START, [10] * 3))
+    assert Records.read(tmp_path).column("round").tolist() == [0, 1, 2, 3]
+
+
 def test_no_more_rounds_than_sizes_come_back(tmp_path):
     """Of a folder with four rounds, the two that are asked for."""
     straight = list(RunDir(tmp_path).run(loop(), Key(0), START, [10] * 4))
@@ -232,8 +281,13 @@ def test_no_more_rounds_than_sizes_come_back(tmp_path):
 
 def test_a_batch_of_the_past_is_written_once(tmp_path):
     """Under Accumulate every round holds all batches, and each of them has one file."""
-    list(RunDir(tmp_path).run(loop(), Key(0), State(np.zeros(2), past=(np.ones((4, 2)),)), [10] * 4))
-    held = [len(json.loads(file.read_text())) for file in sorted(tmp_path.glob("round_*/loop/past.json"))]
+    list(
+        RunDir(tmp_path).run(loop(), Key(0), State(np.zeros(2), past=(np.ones((4, 2)),)), [10] * 4)
+    )
+    held = [
+        len(json.loads(file.read_text()))
+        for file in sorted(tmp_path.glob("round_*/loop/past.json"))
+    ]
     assert held == [1, 2, 3, 4, 5]
     assert len(list((tmp_path / "past").iterdir())) == 5
 
@@ -243,7 +297,9 @@ def test_a_damaged_batch_of_the_past_is_named_and_the_round_before_it_used(tmp_p
     before = files(tmp_path)
     names = json.loads((tmp_path / "round_0004" / "loop" / "past.json").read_text())
     flip(tmp_path / "past" / names[2])
-    with pytest.warns(UserWarning, match=f"round_0003/loop is damaged .the sha256 of past/{names[2]} differs"):
+    with pytest.warns(
+        UserWarning, match=f"round_0003/loop is damaged .the sha256 of past/{names[2]} differs"
+    ):
         resumed = list(RunDir(tmp_path).run(loop(), Key(0), START, [10] * 4))
     compare(resumed, straight)
     assert files(tmp_path) == before
@@ -280,18 +336,26 @@ def cut(path):
         (Path.unlink, "rows.jsonl", "rows.jsonl is missing"),
         (Path.unlink, "sha256.json", "sha256.json is missing or unreadable"),
         (cut, "sha256.json", "sha256.json is missing or unreadable"),
-        (lambda path: path.write_text("null"), "sha256.json", "sha256.json is missing or unreadable"),
+        (
+            lambda path: path.write_text("null"),
+            "sha256.json",
+            "sha256.json is missing or unreadable",
+        ),
         (lambda path: path.write_text("{}"), "sha256.json", "sha256.json is missing or unreadable"),
     ],
 )
-def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(uninterrupted, round, damage, file, said):
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
+    uninterrupted, round, damage, file, said
+):
     folder, straight = uninterrupted
     before = files(folder)
     broken = folder / f"round_{round:04d}" / "loop"
     damage(broken / file)
     with pytest.warns(UserWarning) as caught:
         resumed = list(RunDir(folder).run(loop(), Key(0), START, [10] * 4))
-    assert [str(each.message) for each in caught] == [f"checkpoint {broken} is damaged ({said}) and is not used"]
+    assert [str(each.message) for each in caught] == [
+        f"checkpoint {broken} is damaged ({said}) and is not used"
+    ]
     compare(resumed, straight)
     assert files(folder) == before
 
@@ -317,7 +381,9 @@ def test_no_flipped_bit_of_a_checkpoint_goes_unnoticed(position, bit):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             got = folder.rows(1, "a")
-        assert (got is None and len(caught) == 1) or (name == "sha256.json" and got == rows and not caught)
+        assert (got is None and len(caught) == 1) or (
+            name == "sha256.json" and got == rows and not caught
+        )
 
 
 def test_a_checkpoint_that_is_not_there_is_no_damage(tmp_path):
@@ -335,7 +401,9 @@ def test_leftovers_of_a_killed_commit_are_ignored_and_replaced(uninterrupted):
     shutil.rmtree(folder / "round_0004" / "loop")
     resumed = list(RunDir(folder).run(loop(), Key(0), START, [10] * 4))
     compare(resumed, straight)
-    assert {name: content for name, content in files(folder).items() if ".loop.tmp" not in name} == before
+    assert {
+        name: content for name, content in files(folder).items() if ".loop.tmp" not in name
+    } == before
     assert not (folder / "round_0004" / ".loop.tmp").exists()
 
 
@@ -347,7 +415,10 @@ def test_a_save_that_fails_leaves_no_checkpoint(tmp_path):
     with pytest.raises(OSError, match="disk full"):
         list(RunDir(tmp_path).run(loop(), Key(0), START, [10], save=fail, load=load_state))
     assert RunDir(tmp_path).rows(0, "loop") is None
-    compare(list(RunDir(tmp_path).run(loop(), Key(0), START, [10])), list(run(loop(), Key(0), START, [10])))
+    compare(
+        list(RunDir(tmp_path).run(loop(), Key(0), START, [10])),
+        list(run(loop(), Key(0), START, [10])),
+    )
 
 
 def test_committing_again_replaces_the_checkpoint_whole(tmp_path):
@@ -415,7 +486,9 @@ def test_killed_at_any_moment_and_resumed_equals_uninterrupted(tmp_path):
                 deadline = time.monotonic() + 60  # only a guard against hanging
                 while not (folder / f"round_{commits:04d}" / "loop").exists():
                     if process.poll() is not None or time.monotonic() > deadline:
-                        pytest.fail(f"the run ended or hung before round {commits}, exit status {process.poll()}")
+                        pytest.fail(
+                            f"the run ended or hung before round {commits}, exit status {process.poll()}"
+                        )
                     time.sleep(0.002)
             finally:
                 process.send_signal(signal.SIGKILL)
@@ -426,7 +499,9 @@ def test_killed_at_any_moment_and_resumed_equals_uninterrupted(tmp_path):
         warnings.simplefilter("error")  # a kill leaves no damaged checkpoint
         resumed = module["rounds"](folder)
     compare(resumed, module["rounds"](tmp_path / "straight"))
-    assert {n: c for n, c in files(folder).items() if ".loop.tmp" not in n} == files(tmp_path / "straight")
+    assert {n: c for n, c in files(folder).items() if ".loop.tmp" not in n} == files(
+        tmp_path / "straight"
+    )
 
 
 # Rows.
@@ -438,7 +513,9 @@ def test_rows_are_lines_of_strict_json_with_null_for_nan(uninterrupted):
     def refuse(constant):
         raise AssertionError(f"{constant} is not JSON")
 
-    for (_, record), path in zip(straight, sorted(folder.glob("round_*/loop/rows.jsonl")), strict=True):
+    for (_, record), path in zip(
+        straight, sorted(folder.glob("round_*/loop/rows.jsonl")), strict=True
+    ):
         (text,) = path.read_text().splitlines()
         row = json.loads(text, parse_constant=refuse)
         assert row.keys() == plain(record).keys()
@@ -460,16 +537,23 @@ def test_nan_comes_back_as_nan_and_every_number_as_it_was(tmp_path):
 
 
 @given(
-    st.dictionaries(st.text(), st.one_of(st.floats(allow_infinity=False), st.integers(), st.text(), st.booleans()))
+    st.dictionaries(
+        st.text(),
+        st.one_of(st.floats(allow_infinity=False), st.integers(), st.text(), st.booleans()),
+    )
 )
 def test_line_round_trips_plain_values_in_one_line(row):
     text = line(row)
     assert text.endswith("\n") and "\n" not in text[:-1]
-    back = {name: float("nan") if value is None else value for name, value in json.loads(text).items()}
+    back = {
+        name: float("nan") if value is None else value for name, value in json.loads(text).items()
+    }
     np.testing.assert_equal(back, row)
 
 
-@pytest.mark.parametrize("value", [np.float64("nan"), np.float32("nan"), np.float16("nan"), float("nan")])
+@pytest.mark.parametrize(
+    "value", [np.float64("nan"), np.float32("nan"), np.float16("nan"), float("nan")]
+)
 def test_nan_of_every_width_becomes_null(value):
     assert json.loads(line({"x": value})) == {"x": None}
 
@@ -487,5 +571,7 @@ def test_what_is_no_plain_value_is_refused(value):
 
 @pytest.mark.parametrize("value", [float("inf"), np.float64("-inf"), np.float32("inf")])
 def test_infinity_is_refused_by_name(value):
-    with pytest.raises(ValueError, match=r"the number 'error' of a record must be finite or NaN, got -?inf"):
+    with pytest.raises(
+        ValueError, match=r"the number 'error' of a record must be finite or NaN, got -?inf"
+    ):
         line({"kept": 3, "error": value})

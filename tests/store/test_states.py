@@ -8,14 +8,18 @@ import pytest
 from veriloop import Columns, State, load_state, save_state
 
 
-@pytest.mark.parametrize("past", [None, (), (np.arange(3.0),), (np.arange(3), np.eye(2, dtype=np.float32))])
+@pytest.mark.parametrize(
+    "past", [None, (), (np.arange(3.0),), (np.arange(3), np.eye(2, dtype=np.float32))]
+)
 def test_arrays_round_trip_exactly(tmp_path, past):
     state = State(np.array([0.1, np.nan, -0.0]), 7, past)
     save_state(state, tmp_path)
     back = load_state(tmp_path)
     assert back.round == 7 and back.model.tobytes() == state.model.tobytes()
     assert (back.past is None) == (past is None)
-    assert [(b.dtype, b.tobytes()) for b in back.past or ()] == [(b.dtype, b.tobytes()) for b in past or ()]
+    assert [(b.dtype, b.tobytes()) for b in back.past or ()] == [
+        (b.dtype, b.tobytes()) for b in past or ()
+    ]
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,11 @@ def test_a_dataclass_of_arrays_and_columns_of_texts_need_no_code(tmp_path):
     np.testing.assert_array_equal(back.model.means, np.eye(2))
     assert back.model.inner == {"rate": 0.1, "pair": (np.float32(0.5), None)}
     (pairs,) = back.past
-    assert type(pairs) is Pairs and pairs.prompts.tolist() == texts.tolist() and pairs.prompts.dtype == object
+    assert (
+        type(pairs) is Pairs
+        and pairs.prompts.tolist() == texts.tolist()
+        and pairs.prompts.dtype == object
+    )
 
 
 def test_tensors_and_modules_of_torch_round_trip(tmp_path):
@@ -56,7 +64,9 @@ def test_tensors_and_modules_of_torch_round_trip(tmp_path):
     model = torch.nn.Linear(2, 1)
     other = torch.nn.Linear(2, 1)
     save_state(State(model, 1, (torch.arange(3),)), tmp_path)
-    with pytest.raises(ValueError, match="holds weights alone; give like=, a model of the same architecture"):
+    with pytest.raises(
+        ValueError, match="holds weights alone; give like=, a model of the same architecture"
+    ):
         load_state(tmp_path)
     before = other.weight.detach().clone()
     back = load_state(tmp_path, like=other)
@@ -68,7 +78,9 @@ def test_what_needs_pickling_is_refused_with_what_to_do(tmp_path):
     class Opaque:
         pass
 
-    with pytest.raises(TypeError, match="a Opaque cannot be written without pickling; make the model of arrays"):
+    with pytest.raises(
+        TypeError, match="a Opaque cannot be written without pickling; make the model of arrays"
+    ):
         save_state(State(Opaque()), tmp_path)
 
 
@@ -79,5 +91,7 @@ def test_a_file_does_not_decide_which_module_is_imported(tmp_path):
         held = dict(arrays)
     held["tree"] = np.array(str(held["tree"]).replace(__name__, "antigravity"))
     np.savez(tmp_path / "model.npz", **held)
-    with pytest.raises(ValueError, match="a Mixture of antigravity, which is not loaded; import it first"):
+    with pytest.raises(
+        ValueError, match="a Mixture of antigravity, which is not loaded; import it first"
+    ):
         load_state(tmp_path)

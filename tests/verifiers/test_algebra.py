@@ -133,10 +133,17 @@ def test_stochastic_parts_of_one_kind_draw_from_different_streams():
 
 
 def test_compositions_pickle_for_worker_processes():
-    for check in (all_of(a=Column(0)), any_of(Column(0)), vote(1, Column(0)), weighted([2], Column(0))):
+    for check in (
+        all_of(a=Column(0)),
+        any_of(Column(0)),
+        vote(1, Column(0)),
+        weighted([2], Column(0)),
+    ):
         copy = pickle.loads(pickle.dumps(Noisy(check, 0.5, 0.5)))
         table = np.array([[1.0], [-1.0], [np.nan]])
-        np.testing.assert_array_equal(copy(Key(0), table).scores, Noisy(check, 0.5, 0.5)(Key(0), table).scores)
+        np.testing.assert_array_equal(
+            copy(Key(0), table).scores, Noisy(check, 0.5, 0.5)(Key(0), table).scores
+        )
 
 
 @pytest.mark.parametrize(
@@ -146,7 +153,10 @@ def test_compositions_pickle_for_worker_processes():
         (lambda: any_of(), "any_of needs at least one verifier, got none"),
         (lambda: weighted([]), "weighted needs at least one verifier, got none"),
         (lambda: vote(0, Random()), "vote.needed must be between 1 and the 1 parts, got 0"),
-        (lambda: vote(3, Random(), Random()), "vote.needed must be between 1 and the 2 parts, got 3"),
+        (
+            lambda: vote(3, Random(), Random()),
+            "vote.needed must be between 1 and the 2 parts, got 3",
+        ),
         (lambda: weighted([1.0], Random(), Random()), "one weight for each of the 2 parts, got 1"),
     ],
 )
@@ -158,7 +168,9 @@ def test_compositions_refuse_what_makes_no_sense(make, message):
 # Noise.
 
 
-@pytest.mark.parametrize("false_accept, false_reject", [(0.1, 0.3), (0.5, 0.5), (0.02, 0.0), (0.0, 0.9)])
+@pytest.mark.parametrize(
+    "false_accept, false_reject", [(0.1, 0.3), (0.5, 0.5), (0.02, 0.0), (0.0, 0.9)]
+)
 def test_noise_flips_at_its_nominal_rates(false_accept, false_reject):
     n = 50_000
     table = Key(4).numpy().standard_normal((n, 1)) + 0.4
@@ -250,7 +262,9 @@ def test_an_oracle_never_errs(key, table):
 def test_auditing_leaves_the_scores_as_they_were():
     """The audited verifier sees the key itself, so adding an audit cannot change a run."""
     table = np.zeros((50, 1))
-    np.testing.assert_array_equal(Audited(Random(), Random())(Key(3), table).scores, Random()(Key(3), table))
+    np.testing.assert_array_equal(
+        Audited(Random(), Random())(Key(3), table).scores, Random()(Key(3), table)
+    )
     verdict = Audited(Random(), Random())(Key(3), table)
     assert not np.array_equal(verdict.scores, verdict.oracle)
 
@@ -283,9 +297,16 @@ def test_random_ignores_the_rows_and_is_standard_normal():
 @given(tables(), st.lists(st.integers(0, 20), max_size=3))
 def test_verdicts_stack_and_index_as_their_rows_do(table, cuts):
     check = Audited(all_of(**columns(table)), Column(0))
-    blocks = [block for block in np.split(table, np.sort(np.minimum(cuts, len(table))).astype(int)) if len(block)]
+    blocks = [
+        block
+        for block in np.split(table, np.sort(np.minimum(cuts, len(table))).astype(int))
+        if len(block)
+    ]
     table_rows = np.arange(len(table))[::-2]
-    stacked, whole = Verdict.concatenate([check(Key(0), block) for block in blocks]), check(Key(0), table)
+    stacked, whole = (
+        Verdict.concatenate([check(Key(0), block) for block in blocks]),
+        check(Key(0), table),
+    )
     np.testing.assert_array_equal(stacked.scores, whole.scores)
     np.testing.assert_array_equal(stacked.oracle, whole.oracle)
     assert stacked.parts.keys() == whole.parts.keys()
@@ -302,13 +323,17 @@ def test_part_acceptances_and_error_rates_land_in_the_record():
     loop = Loop(
         generate=lambda key, model, n: key.numpy().standard_normal((n, 2)),
         refit=lambda key, model, batch: batch.mean(axis=0),
-        verify=Audited(all_of(first=Column(0), second=Column(1)), Oracle(lambda batch: batch.sum(axis=1) > 0)),
+        verify=Audited(
+            all_of(first=Column(0), second=Column(1)), Oracle(lambda batch: batch.sum(axis=1) > 0)
+        ),
         filter=Threshold(0.0),
         block=30,
     )
     _, record = loop.step(Key(1), State(None), 100)
     key = Key(1).fold(1, "generate")
-    batch = np.concatenate([loop.generate(key.fold(i), None, n) for i, n in enumerate((30, 30, 30, 10))])
+    batch = np.concatenate(
+        [loop.generate(key.fold(i), None, n) for i, n in enumerate((30, 30, 30, 10))]
+    )
     truth, kept = batch.sum(axis=1) > 0, (batch >= 0).all(axis=1)
     assert record.metrics == {
         "no_verdict": 0,
@@ -323,3 +348,16 @@ def test_part_acceptances_and_error_rates_land_in_the_record():
         "false_reject_second": (batch[:, 1] < 0)[truth].mean(),
     }
     assert record.kept == kept.sum()
+
+
+@pytest.mark.parametrize("made", [all_of, any_of, lambda **parts: vote(2, **parts)])
+def test_a_part_that_says_0_and_1_is_refused_by_name(made):
+    """0 accepts, so it would have accepted every row."""
+    verify = made(exact=lambda key, batch: (batch > 0).astype(float), size=lambda key, batch: 3 - batch)
+    with pytest.raises(ValueError, match="part 'exact' got scores of 0 and 1 alone, and a score of 0 accepts"):
+        verify(Key(0), np.array([-1.0, 1.0, 2.0]))
+
+
+def test_noise_on_a_verifier_that_says_0_and_1_is_refused():
+    with pytest.raises(ValueError, match="Noisy got scores of 0 and 1 alone"):
+        Noisy(lambda key, batch: (batch > 0).astype(float), 0.1, 0.1)(Key(0), np.array([-1.0, 1.0]))

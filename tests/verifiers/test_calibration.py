@@ -38,7 +38,10 @@ def test_platt_recovers_slope_and_offset_within_their_standard_errors():
     for seed in range(6):
         scores, labels = sample(20_000, seed)
         curve = calibrated(score, Key(0), scores, labels, "platt").curve
-        design, weight = np.stack([scores, np.ones_like(scores)]), probability(scores) * (1 - probability(scores))
+        design, weight = (
+            np.stack([scores, np.ones_like(scores)]),
+            probability(scores) * (1 - probability(scores)),
+        )
         error = np.sqrt(np.diag(np.linalg.inv(design * weight @ design.T)))
         z.append((np.array([curve.slope, curve.offset]) - (SLOPE, OFFSET)) / error)
     assert np.abs(z).max() < 4
@@ -90,7 +93,9 @@ def test_fresh_rows_are_good_as_often_as_the_probability_says(method):
     p = made(Key(0), fresh).scores + 0.5
     for rows in np.array_split(np.argsort(p), 20):
         truth = probability(fresh[rows])
-        assert abs(good[rows].sum() - p[rows].sum()) < 4 * np.sqrt(1.1 * (truth * (1 - truth)).sum())
+        assert abs(good[rows].sum() - p[rows].sum()) < 4 * np.sqrt(
+            1.1 * (truth * (1 - truth)).sum()
+        )
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -174,12 +179,28 @@ ROWS = np.arange(4.0)
 @pytest.mark.parametrize(
     "batch, labels, message",
     [
-        (ROWS, [True, False], r"labels must be true or false for each row, shape \(4,\), got bool of shape \(2,\)"),
-        (ROWS, [0.2, 0.4, 1, 0], r"labels must be true or false for each row, shape \(4,\), got float64"),
+        (
+            ROWS,
+            [True, False],
+            r"labels must be true or false for each row, shape \(4,\), got bool of shape \(2,\)",
+        ),
+        (
+            ROWS,
+            [0.2, 0.4, 1, 0],
+            r"labels must be true or false for each row, shape \(4,\), got float64",
+        ),
         (ROWS, [0, 1, 2, 1], "labels must be true or false for each row"),
         (ROWS, ["a", "b", "a", "b"], "labels must be true or false for each row, .* got <U1"),
-        (ROWS, [True] * 4, "there must be good rows and bad ones that have a verdict, got 4 good of 4"),
-        (ROWS, [0] * 4, "there must be good rows and bad ones that have a verdict, got 0 good of 4"),
+        (
+            ROWS,
+            [True] * 4,
+            "there must be good rows and bad ones that have a verdict, got 4 good of 4",
+        ),
+        (
+            ROWS,
+            [0] * 4,
+            "there must be good rows and bad ones that have a verdict, got 0 good of 4",
+        ),
         (np.array([0, 1, np.nan, np.nan]), [1, 1, 0, 0], "that have a verdict, got 2 good of 2"),
         (np.full(4, np.nan), [1, 1, 0, 0], "that have a verdict, got 0 good of 0"),
     ],
@@ -191,13 +212,14 @@ def test_samples_that_cannot_teach_are_refused(batch, labels, message, method):
 
 
 def test_an_unknown_method_is_refused_before_anything_is_asked():
-    with pytest.raises(ValueError, match="calibrated: method must be isotonic or platt, got 'sigmoid'"):
+    with pytest.raises(
+        ValueError, match="calibrated: method must be isotonic or platt, got 'sigmoid'"
+    ):
         calibrated(pytest.fail, Key(0), ROWS, ROWS > 1, "sigmoid")  # type: ignore[arg-type]
 
 
 def test_without_scikit_learn_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)  # as if it were not installed
-    with pytest.raises(
-        ImportError, match="calibrated needs scikit-learn; install it with: pip install scikit-learn"
-    ):
+    wanted = "calibrated needs 'sklearn'; install it with: pip install 'scikit-learn'"
+    with pytest.raises(ImportError, match=wanted):
         calibrated(pytest.fail, Key(0), ROWS, ROWS > 1)

@@ -38,7 +38,9 @@ def judge(*answers):
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
-            asked.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+            asked.append(
+                (self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            )
             status, body = answers[min(len(asked), len(answers)) - 1]
             if status is not None:
                 self.send_response(status)
@@ -80,10 +82,16 @@ def test_a_judge_is_asked_about_any_rows_by_a_question_of_your_own():
 
     with judge(says("9"), says("2")) as (url, asked):
         scores = Endpoint(url, "small", question=question)(Key(0), np.array([0.5, 3.0]))
-        with pytest.raises(ValueError, match=r"Endpoint\.question must give one text a row, got 1 for 2 rows"):
+        with pytest.raises(
+            ValueError, match=r"Endpoint\.question must give one text a row, got 1 for 2 rows"
+        ):
             Endpoint(url, "small", question=lambda batch: ["all?"])(Key(0), np.array([0.5, 3.0]))
-        with pytest.raises(ValueError, match=r"Endpoint\.question must give one text a row, got \[0\.5\]"):
-            Endpoint(url, "small", question=lambda batch: [[0.5], [3.0]])(Key(0), np.array([0.5, 3.0]))
+        with pytest.raises(
+            ValueError, match=r"Endpoint\.question must give one text a row, got \[0\.5\]"
+        ):
+            Endpoint(url, "small", question=lambda batch: [[0.5], [3.0]])(
+                Key(0), np.array([0.5, 3.0])
+            )
     assert scores.tolist() == [4.0, -3.0]
     assert [body["messages"][0]["content"] for _, body in asked] == [
         "Is 0.5 a good number?",
@@ -112,7 +120,9 @@ FAILURES = {
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 def test_a_failing_judge_is_asked_again_a_bounded_number_of_times(pairs, failure):
     with judge(failure, failure, says("8")) as (url, asked):
-        assert Endpoint(url, "small", QUESTION, retries=2, wait=0.0)(Key(0), pairs[:1]).tolist() == [3.0]
+        assert Endpoint(url, "small", QUESTION, retries=2, wait=0.0)(
+            Key(0), pairs[:1]
+        ).tolist() == [3.0]
         assert len(asked) == 3
     with (
         judge(failure) as (url, asked),
@@ -129,7 +139,8 @@ def test_waits_double_and_a_failure_costs_its_own_row_only(pairs, monkeypatch):
     busy = FAILURES["error"]
     with judge(says("8"), busy, busy, busy, says("6")) as (url, asked):
         with pytest.warns(
-            UserWarning, match="judge failed 3 times, no verdict for 1 row; HTTPError: HTTP Error 500"
+            UserWarning,
+            match="judge failed 3 times, no verdict for 1 row; HTTPError: HTTP Error 500",
         ):
             scores = Endpoint(url, "small", QUESTION, retries=2, wait=0.5)(Key(0), pairs[:3])
     np.testing.assert_array_equal(scores, [3.0, np.nan, 1.0])
@@ -145,7 +156,9 @@ def test_a_judge_that_fails_crashes_no_round_and_is_counted(pairs):
     with judge(says("8"), FAILURES["no http"], says("no idea"), says("6")) as (url, _):
         with pytest.warns(UserWarning, match="judge failed 1 time, no verdict for 1 row"):
             verify = Endpoint(url, "small", QUESTION, retries=0)
-            state, record = replace(loop, verify=verify, filter=Threshold()).step(Key(0), State(None), 4)
+            state, record = replace(loop, verify=verify, filter=Threshold()).step(
+                Key(0), State(None), 4
+            )
     assert record.metrics["no_verdict"] == 2 and record.kept == 2
     assert state.model == list(pairs.prompts[[0, 3]])
 
@@ -153,8 +166,12 @@ def test_a_judge_that_fails_crashes_no_round_and_is_counted(pairs):
 def test_a_judge_that_is_down_or_too_slow_gives_no_verdict(pairs):
     with judge(says("5")) as (url, _):
         pass
-    with pytest.warns(UserWarning, match="judge failed 2 times, no verdict for 1 row; URLError: .*refused"):
-        assert np.isnan(Endpoint(url, "small", QUESTION, retries=1, wait=0.0)(Key(0), pairs[:1])).all()
+    with pytest.warns(
+        UserWarning, match="judge failed 2 times, no verdict for 1 row; URLError: .*refused"
+    ):
+        assert np.isnan(
+            Endpoint(url, "small", QUESTION, retries=1, wait=0.0)(Key(0), pairs[:1])
+        ).all()
     release = threading.Event()
 
     class Slow(BaseHTTPRequestHandler):
@@ -168,8 +185,12 @@ def test_a_judge_that_is_down_or_too_slow_gives_no_verdict(pairs):
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         url = f"http://127.0.0.1:{server.server_port}"
-        with pytest.warns(UserWarning, match="judge failed 1 time, no verdict for 1 row; TimeoutError: timed out"):
-            assert np.isnan(Endpoint(url, "small", QUESTION, retries=0, timeout=0.2)(Key(0), pairs[:1])).all()
+        with pytest.warns(
+            UserWarning, match="judge failed 1 time, no verdict for 1 row; TimeoutError: timed out"
+        ):
+            assert np.isnan(
+                Endpoint(url, "small", QUESTION, retries=0, timeout=0.2)(Key(0), pairs[:1])
+            ).all()
     finally:
         release.set()
         server.shutdown()
@@ -189,5 +210,7 @@ def test_tries_that_make_no_sense_are_refused_at_once(settings, message):
 
 
 def test_what_is_no_url_is_refused():
-    with pytest.raises(ValueError, match=r"Endpoint\.url must begin with http:// or https://, got 'localhost'"):
+    with pytest.raises(
+        ValueError, match=r"Endpoint\.url must begin with http:// or https://, got 'localhost'"
+    ):
         Endpoint("localhost", "small", QUESTION)

@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veriloop import CovarianceMatch, Key, Loop, Quota, RoundError, Shifted, State, Threshold, TopCount
+from veriloop import (
+    CovarianceMatch,
+    Key,
+    Loop,
+    Quota,
+    RoundError,
+    Shifted,
+    State,
+    Threshold,
+    TopCount,
+)
 from veriloop.testing import check_verifier
 
 
@@ -18,7 +28,9 @@ def far(x, chosen, target):
 
 
 def sample(n, d, seed=0):
-    return Key(seed).fold(n, d).numpy().standard_normal((n, d)) @ np.diag(np.linspace(0.5, 2, d)) + 5
+    return (
+        Key(seed).fold(n, d).numpy().standard_normal((n, d)) @ np.diag(np.linspace(0.5, 2, d)) + 5
+    )
 
 
 @given(st.integers(1, 4), st.integers(0, 1000), st.integers(2, 12))
@@ -39,7 +51,10 @@ def test_every_row_taken_brings_the_covariance_nearest(d, seed, count):
 
 def test_what_is_kept_is_nearer_to_the_target_than_a_sample_of_that_very_covariance():
     """Chosen from rows of another covariance; none of 200 normal samples of the target's own comes as near."""
-    x, target = sample(2000, 4), np.eye(4) + np.diag([0.6, 0, -0.3], 1) + np.diag([0.6, 0, -0.3], -1)
+    x, target = (
+        sample(2000, 4),
+        np.eye(4) + np.diag([0.6, 0, -0.3], 1) + np.diag([0.6, 0, -0.3], -1),
+    )
     kept = np.flatnonzero(CovarianceMatch(itself, target, 100)(Key(0), x) >= 0)
     root = np.linalg.cholesky(target)
     drawn = [Key(i).numpy().standard_normal((100, 4)) @ root.T for i in range(200)]
@@ -73,7 +88,9 @@ def test_rows_without_features_have_no_verdict_and_are_left_out():
     scores, known = match(Key(0), holes), ~np.isnan(holes).any(axis=1)
     np.testing.assert_array_equal(np.isnan(scores), ~known)
     np.testing.assert_array_equal(scores[known], match(Key(0), x[known]))
-    with pytest.raises(RoundError, match="group 0 has 20 rows with features, 21 are to match a covariance"):
+    with pytest.raises(
+        RoundError, match="group 0 has 20 rows with features, 21 are to match a covariance"
+    ):
         CovarianceMatch(itself, np.eye(2), 21)(Key(0), holes)
 
 
@@ -93,13 +110,19 @@ def test_each_group_is_matched_by_itself_to_its_own_target():
             alone = CovarianceMatch(itself, own, 8)(Key(0), x[kinds == kind])
             np.testing.assert_array_equal(scores[kinds == kind], alone)
     np.testing.assert_array_equal(TopCount(8)(Key(0), scores, kinds), scores >= 0)
-    with pytest.raises(ValueError, match="CovarianceMatch.target must name every group, it lacks group 2"):
-        CovarianceMatch(itself, {0: np.eye(2), 1: np.eye(2)}, 8, group=lambda batch: kinds)(Key(0), x)
+    with pytest.raises(
+        ValueError, match="CovarianceMatch.target must name every group, it lacks group 2"
+    ):
+        CovarianceMatch(itself, {0: np.eye(2), 1: np.eye(2)}, 8, group=lambda batch: kinds)(
+            Key(0), x
+        )
 
 
 def test_the_checks_refuse_it_unless_told_and_then_pass():
     match = CovarianceMatch(itself, np.eye(2), 5)
-    with pytest.raises(AssertionError, match="its scores depend on other rows; pass rowwise=False if they may"):
+    with pytest.raises(
+        AssertionError, match="its scores depend on other rows; pass rowwise=False if they may"
+    ):
         check_verifier(match, sample(30, 2))
     check_verifier(match, sample(30, 2), rowwise=False)
     check_verifier(Shifted(match, 1.0), sample(30, 2), rowwise=False)
@@ -126,7 +149,10 @@ def test_in_the_loop_it_judges_a_whole_round_or_is_refused():
     [
         (np.ones(3), r"symmetric matrix of finite numbers, got shape \(3,\)"),
         (np.ones((2, 3)), r"symmetric matrix of finite numbers, got shape \(2, 3\)"),
-        (np.array([[1.0, 0.5], [0.4, 1.0]]), r"symmetric matrix of finite numbers, got shape \(2, 2\)"),
+        (
+            np.array([[1.0, 0.5], [0.4, 1.0]]),
+            r"symmetric matrix of finite numbers, got shape \(2, 2\)",
+        ),
         (np.full((2, 2), np.nan), "symmetric matrix of finite numbers"),
         ({0: np.eye(2), 1: np.ones(2)}, r"symmetric matrix of finite numbers, got shape \(2,\)"),
     ],
@@ -137,7 +163,11 @@ def test_targets_that_are_no_covariance_are_refused(target, message):
 
 
 def test_other_settings_that_make_no_sense_are_refused():
-    with pytest.raises(ValueError, match="CovarianceMatch.count must be an integer of at least 1, got 0"):
+    with pytest.raises(
+        ValueError, match="CovarianceMatch.count must be an integer of at least 1, got 0"
+    ):
         CovarianceMatch(itself, np.eye(2), 0)
-    with pytest.raises(ValueError, match=r"CovarianceMatch.features must be of shape \(30, 3\), got \(30, 2\)"):
+    with pytest.raises(
+        ValueError, match=r"CovarianceMatch.features must be of shape \(30, 3\), got \(30, 2\)"
+    ):
         CovarianceMatch(itself, np.eye(3), 5)(Key(0), sample(30, 2))

@@ -30,10 +30,12 @@ from veriloop import (
 )
 from veriloop.linear import Soft
 
-TABLE = np.array([[1.0, -1.0, 2.0], [-1.0, np.nan, -2.0], [0.0, 0.0, 0.0], [2.0, 1.0, np.nan], [0.5, 0.5, -1.0]])
-TABLES = st.lists(st.tuples(*[st.sampled_from([-2.0, -0.5, 0.0, 1.0, np.nan])] * 3), min_size=1, max_size=20).map(
-    np.array
+TABLE = np.array(
+    [[1.0, -1.0, 2.0], [-1.0, np.nan, -2.0], [0.0, 0.0, 0.0], [2.0, 1.0, np.nan], [0.5, 0.5, -1.0]]
 )
+TABLES = st.lists(
+    st.tuples(*[st.sampled_from([-2.0, -0.5, 0.0, 1.0, np.nan])] * 3), min_size=1, max_size=20
+).map(np.array)
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,9 @@ CHANGED = {
 @pytest.mark.parametrize("verify", INNER.values(), ids=INNER)
 @given(table=TABLES)
 def test_answers_are_those_of_the_verifier_inside_with_parts_and_oracles(verify, wrap, table):
-    np.testing.assert_equal(vars(wrap(verify)(Key(0), table)), vars(Verdict.of(verify(Key(0), table))))
+    np.testing.assert_equal(
+        vars(wrap(verify)(Key(0), table)), vars(Verdict.of(verify(Key(0), table)))
+    )
 
 
 @pytest.mark.parametrize("wrap", CHANGED.values(), ids=CHANGED)
@@ -124,7 +128,9 @@ def test_random_verifiers_draw_anew_for_every_batch():
 
 @pytest.mark.parametrize("rows", [0, -1, 2.5, True, None])
 def test_batches_of_no_positive_number_of_rows_are_refused(rows):
-    with pytest.raises(ValueError, match=f"Batched.rows must be an integer of at least 1, got {rows}"):
+    with pytest.raises(
+        ValueError, match=f"Batched.rows must be an integer of at least 1, got {rows}"
+    ):
         Batched(Column(0), rows)
 
 
@@ -197,12 +203,20 @@ def through_torch(key, batch):
 
 @pytest.mark.parametrize(
     "verify",
-    [Random(), Noisy(Column(0), 0.1), all_of(Column(0), Random()), Audited(Column(0), Random()), through_torch],
+    [
+        Random(),
+        Noisy(Column(0), 0.1),
+        all_of(Column(0), Random()),
+        Audited(Column(0), Random()),
+        through_torch,
+    ],
     ids=["Random", "Noisy", "all_of", "oracle", "torch"],
 )
 def test_verifiers_that_draw_at_random_are_refused(verify):
     """However deep the draw is, and whichever library draws."""
-    with pytest.raises(ValueError, match="Cached needs a verifier that draws nothing at random, got one that uses"):
+    with pytest.raises(
+        ValueError, match="Cached needs a verifier that draws nothing at random, got one that uses"
+    ):
         Cached(verify, texts)(Key(0), TABLE)
 
 
@@ -215,7 +229,8 @@ def test_noise_outside_is_drawn_anew_every_time():
 
 def test_verifiers_that_see_other_rows_are_refused_at_once():
     with pytest.raises(
-        ValueError, match="Cached needs a verifier that judges each row by itself, got CovarianceMatch"
+        ValueError,
+        match="Cached needs a verifier that judges each row by itself, got CovarianceMatch",
     ):
         Cached(CovarianceMatch(lambda batch: batch, np.eye(3), 2), texts)
 
@@ -230,7 +245,9 @@ def test_verifiers_that_see_other_rows_are_refused_at_once():
     ],
 )
 def test_contents_that_are_not_one_hashable_value_a_row_are_refused(content, message):
-    with pytest.raises(ValueError, match=f"Cached.content must give one hashable value a row, {message}"):
+    with pytest.raises(
+        ValueError, match=f"Cached.content must give one hashable value a row, {message}"
+    ):
         Cached(Column(0), content)(Key(0), TABLE)
 
 
@@ -264,7 +281,9 @@ def waits(monkeypatch):
 def test_a_verifier_that_recovers_answers_as_if_nothing_had_been(failures, waits):
     """After waits that double."""
     flaky = Flaky(failures)
-    np.testing.assert_equal(vars(Retry(flaky, 3, wait=0.5)(Key(0), TABLE)), vars(PARTS(Key(0), TABLE)))
+    np.testing.assert_equal(
+        vars(Retry(flaky, 3, wait=0.5)(Key(0), TABLE)), vars(PARTS(Key(0), TABLE))
+    )
     assert flaky.calls == failures + 1 and waits == [0.5, 1.0, 2.0][:failures]
 
 
@@ -282,7 +301,9 @@ def test_every_try_gets_the_same_key(waits):
 
 def test_a_verifier_that_never_recovers_gives_no_verdict_and_the_reason(waits):
     flaky = Flaky(99)
-    with pytest.warns(UserWarning, match="Flaky failed 3 times, no verdict for 5 rows; ConnectionError: refused"):
+    with pytest.warns(
+        UserWarning, match="Flaky failed 3 times, no verdict for 5 rows; ConnectionError: refused"
+    ):
         verdict = Retry(flaky, 2, wait=1.0)(Key(0), TABLE)
     assert np.isnan(verdict.scores).all() and verdict.scores.shape == (5,)
     assert flaky.calls == 3 and waits == [1.0, 2.0]
@@ -290,7 +311,9 @@ def test_a_verifier_that_never_recovers_gives_no_verdict_and_the_reason(waits):
 
 def test_no_more_tries_still_mean_no_verdict_instead_of_a_crash(waits):
     flaky = Flaky(99)
-    with pytest.warns(UserWarning, match="Flaky failed 1 time, no verdict for 1 row; ConnectionError: refused"):
+    with pytest.warns(
+        UserWarning, match="Flaky failed 1 time, no verdict for 1 row; ConnectionError: refused"
+    ):
         assert np.isnan(Retry(flaky, 0)(Key(0), TABLE[:1]).scores).all()
     assert flaky.calls == 1 and waits == []
 
@@ -301,7 +324,9 @@ def test_other_errors_come_through_at_once(waits):
         Retry(flaky)(Key(0), TABLE)
     assert flaky.calls == 1
     with pytest.warns(UserWarning, match="ZeroDivisionError: a bug"):
-        Retry(Flaky(99, ZeroDivisionError("a bug")), errors=(OSError, ZeroDivisionError))(Key(0), TABLE)
+        Retry(Flaky(99, ZeroDivisionError("a bug")), errors=(OSError, ZeroDivisionError))(
+            Key(0), TABLE
+        )
 
 
 def test_what_failed_is_counted_never_kept_and_costs_its_own_batch_only(waits):

@@ -1,4 +1,4 @@
-"""Batches: what flows round the loop. Any type with a length, row indexing and concatenation will do."""
+"""Batches: what flows round the loop. Rows that can be counted, picked and stacked."""
 
 from __future__ import annotations
 
@@ -8,11 +8,18 @@ from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 
+from veriloop.core.checks import check_count as check_count  # used under this name elsewhere
+
 
 class Batch(Protocol):
     """Rows that can be counted and picked by a boolean mask or by integers.
 
-    NumPy arrays and torch tensors are batches. For several columns derive from `Columns`.
+    NumPy arrays and torch tensors are batches. For several columns derive from `Columns`. Any other
+    type will do that also has a class method `concatenate(batches)`.
+
+    >>> rows = np.array([5, 6, 7])
+    >>> len(rows), rows[rows > 5], rows[[2, 0]]
+    (3, array([6, 7]), array([7, 5]))
     """
 
     def __len__(self) -> int: ...
@@ -26,9 +33,10 @@ B = TypeVar("B", bound=Batch)
 def concatenate(batches: Sequence[B]) -> B:
     """Stack batches of one type, in order.
 
-    Arrays and tensors are stacked along their first axis; other types by their class method `concatenate`.
+    Arrays and tensors are stacked along their first axis, other types by their class method
+    `concatenate`.
 
-    batches: at least one.
+    batches: at least one, all of one type.
 
     >>> concatenate([np.arange(2), np.arange(3)])
     array([0, 1, 0, 1, 2])
@@ -40,63 +48,61 @@ def concatenate(batches: Sequence[B]) -> B:
     if not batches:
         raise ValueError("concatenate needs at least one batch, got none")
     first: Any = batches[0]
+    rest: Any = list(batches)
     if isinstance(first, np.ndarray):
-        return np.concatenate(batches)  # type: ignore[arg-type, return-value]
+        return np.concatenate(rest)  # type: ignore[return-value]
     if is_tensor(first):
         import torch  # pyright: ignore[reportMissingImports]
 
-        tensors: list[Any] = list(batches)
-        stacked: Any = torch.cat(tensors)
+        stacked: Any = torch.cat(rest)
         return stacked
-    kind: Any = type(first)
     check_batch(first)
-    return kind.concatenate(batches)
+    return first.concatenate(batches)
 
 
 def is_tensor(value: Any) -> bool:
-    """Tell a torch tensor, without importing torch."""
-    return type(value).__module__ == "torch" and type(value).__name__ in ("Tensor", "Parameter")
+    """Tell whether a value is a torch tensor, without importing torch."""
+    module: str = type(value).__module__
+    return module == "torch" and type(value).__name__ in ("Tensor", "Parameter")
 
 
-REMEDY = "return a NumPy array, a torch tensor, or a dataclass of arrays derived from veriloop.Columns"
+REMEDY = (
+    "return a NumPy array, a torch tensor, or a dataclass of arrays derived from veriloop.Columns"
+)
 
 
 def check_batch(batch: Any, what: str = "a batch") -> None:
-    """Refuse what rows cannot be picked from.
+    """Refuse a value whose rows cannot be picked and stacked.
 
     Raises:
         TypeError: with the type that was got, and what to return in its place.
     """
     if isinstance(batch, np.ndarray) or is_tensor(batch):
         return
-    kind = type(batch)
-    if not hasattr(kind, "__len__") or not hasattr(kind, "concatenate"):
+    name: str = type(batch).__name__
+    if not hasattr(batch, "__len__") or not hasattr(batch, "concatenate"):
         raise TypeError(
-            f"{what} must be rows that can be picked and stacked, got a {kind.__name__}; {REMEDY}, "
+            f"{what} must be rows that can be picked and stacked, got a {name}; {REMEDY}, "
             "or give the type a class method concatenate(batches)"
         )
 
 
 def as_batches(past: Any) -> tuple[Any, ...]:
-    """Return the past as a tuple of batches: none for `None`, one for a bare batch."""
+    """Return the past as a tuple of batches: empty for `None`, of one entry for a single batch."""
     if past is None:
         return ()
+    batches: Any = past
     if isinstance(past, tuple):
-        return past
-    return (past,)
-
-
-def check_count(what: str, n: Any, least: int = 1) -> None:
-    """Refuse what cannot be a number of rows, rounds or tries: only integers of at least `least` can."""
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < least:
-        raise ValueError(f"{what} must be an integer of at least {least}, got {n}")
+        return batches
+    return (batches,)
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Base of batches made of named columns: a frozen dataclass whose fields are arrays, one row each.
+    """Base of batches made of named columns: a frozen dataclass whose fields are arrays.
 
-    A field is a NumPy array or a torch tensor; rows are picked and stacked field by field.
+    Every field has one entry a row, and is a NumPy array or a torch tensor. Rows are picked and
+    stacked field by field.
 
     >>> @dataclass(frozen=True)
     ... class Pairs(Columns):
@@ -107,21 +113,26 @@ class Columns:
     (3, array([1, 2]))
 
     Raises:
-        TypeError: if a field is a list, a tuple, a dict or a bare number.
+        TypeError: if a field is a list, a tuple, a dict or a single number.
         ValueError: if the columns differ in length.
     """
 
     def __post_init__(self) -> None:
         lengths: dict[str, int] = {}
         for field in fields(self):
-            column = getattr(self, field.name)
-            if isinstance(column, list | tuple | dict) or not hasattr(column, "__len__"):
-                kind = type(column).__name__
+            column: Any = getattr(self, field.name)
+            no_array = isinstance(column, list | tuple | dict)
+            if no_array or not hasattr(column, "__len__"):
+                kind = type(getattr(self, field.name)).__name__
                 name = f"{type(self).__name__}.{field.name}"
-                raise TypeError(f"{name} must be an array, one entry a row, got a {kind}; give numpy.array(...)")
-            lengths[field.name] = len(column)
+                raise TypeError(
+                    f"{name} must be an array, one entry a row, got a {kind}; give numpy.array(...)"
+                )
+            size: Any = column
+            lengths[field.name] = len(size)
         if len(set(lengths.values())) > 1:
-            raise ValueError(f"{type(self).__name__} needs columns of one length, got {lengths}")
+            name = type(self).__name__
+            raise ValueError(f"{name} needs columns of one length, got {lengths}")
 
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[0].name))
@@ -135,5 +146,6 @@ class Columns:
         """Stack column by column."""
         stacked: dict[str, Any] = {}
         for field in fields(cls):
-            stacked[field.name] = concatenate([getattr(batch, field.name) for batch in batches])
+            columns: list[Any] = [getattr(batch, field.name) for batch in batches]
+            stacked[field.name] = concatenate(columns)
         return cls(**stacked)

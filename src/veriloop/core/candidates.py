@@ -1,4 +1,4 @@
-"""The candidates of a round: drawn in keyed blocks, held in memory or drawn again, until there are enough."""
+"""The candidates of a round: drawn in keyed blocks, held in memory or drawn again, and counted."""
 
 from __future__ import annotations
 
@@ -9,25 +9,35 @@ from typing import Any, Generic
 
 import numpy as np
 
-from veriloop.core.batch import B, check_batch, check_count, concatenate
+from veriloop.core.arrays import Array, Groups, Mask, Scores
+from veriloop.core.batch import B, check_batch, concatenate
+from veriloop.core.checks import check_count
 
 
 class RoundError(RuntimeError):
-    """A round could not do what was asked of it; nothing was refitted."""
+    """A round could not do what was asked of it, and nothing was refitted.
+
+    >>> from veriloop import Key, TopCount
+    >>> TopCount(3)(Key(0), np.array([0.5, np.nan]))
+    Traceback (most recent call last):
+    veriloop.core.candidates.RoundError: group 0 has 1 rows with a verdict, 3 are to be kept
+    """
 
 
-def one_group(batch: Any) -> np.ndarray:
+def one_group(batch: Any) -> Groups:
     """Put all rows into group 0."""
     return np.zeros(len(batch), dtype=int)
 
 
 class Candidates(Generic[B]):
-    """A batch drawn block by block: block `i` comes from `generate(i, rows)`, the same rows at every call.
+    """A batch drawn block by block, with the same rows at every call.
 
-    At most `limit` rows are held. Beyond that every block is drawn anew when rows are picked, so memory is one
-    block and what was picked. Rows picked do not depend on `limit`.
+    At most `limit` rows are held in memory. If there are more, every block is drawn again when rows
+    are picked. Memory then holds one block and the rows picked. The rows do not depend on `limit`.
 
-    generate: (block number, rows) -> batch. limit: None holds all rows. group: batch -> labels, shape (n,).
+    generate: (block number, rows) -> batch of so many rows.
+    limit: the most rows held. None: all.
+    group: batch -> labels, shape (n,). Default: one group.
 
     >>> lazy = Candidates(lambda block, rows: np.arange(rows) + 10 * block, limit=0)
     >>> for rows in (3, 2):
@@ -40,15 +50,15 @@ class Candidates(Generic[B]):
         self,
         generate: Callable[[int, int], B],
         limit: int | None = None,
-        group: Callable[[B], np.ndarray] = one_group,
+        group: Callable[[B], Array] = one_group,
     ) -> None:
         self._generate = generate
         self._limit = limit
         self._group = group
         self._sizes: list[int] = []
-        self._labels: list[np.ndarray] = []
+        self._labels: list[Array] = []
         self._held: list[B] | None = []
-        self._rows: np.ndarray | None = None  # the rows that count, of all drawn; None: all
+        self._rows: Array | None = None  # the rows that count, of all drawn; None: all
 
     def draw(self, rows: int) -> B:
         """Draw the next block, of `rows` rows, and return it."""
@@ -63,14 +73,14 @@ class Candidates(Generic[B]):
             self._held.append(batch)
         return batch
 
-    def only(self, rows: np.ndarray) -> Candidates[B]:
+    def only(self, rows: Mask) -> Candidates[B]:
         """Return these candidates without the rows that a mask over all rows drawn leaves out."""
         fewer = copy.copy(self)
         if not rows.all():
             fewer._rows = np.flatnonzero(rows)
         return fewer
 
-    def labels(self, block: int | None = None) -> np.ndarray:
+    def labels(self, block: int | None = None) -> Groups:
         """Return the group of every candidate, or of one block, known without drawing any again."""
         if block is not None:
             return self._labels[block]
@@ -89,7 +99,7 @@ class Candidates(Generic[B]):
         return drawn[self._rows]
 
     def blocks(self) -> Iterator[B]:
-        """Yield the rows block by block, in order, each block drawn once: for what is asked of all of them."""
+        """Yield the rows block by block, in order; each block is drawn once."""
         for i, (start, end) in enumerate(self._bounds()):
             if self._rows is None:
                 yield self._at(i)
@@ -104,7 +114,9 @@ class Candidates(Generic[B]):
         return len(self._rows)
 
     def __getitem__(self, rows: Any) -> B:
-        wanted = np.arange(len(self))[rows]  # NumPy's own rules, and refusals, for masks, integers and slices
+        wanted = np.arange(len(self))[
+            rows
+        ]  # NumPy's own rules, and refusals, for masks, integers and slices
         if self._rows is not None:
             wanted = self._rows[wanted]
         drawn, place = np.unique(wanted, return_inverse=True)
@@ -114,7 +126,9 @@ class Candidates(Generic[B]):
             if first < last:
                 parts.append(self._at(i)[drawn[first:last] - start])
         if not parts:
-            parts = [self._at(0)[drawn]]  # an empty part of a block knows what an empty batch looks like
+            parts = [
+                self._at(0)[drawn]
+            ]  # an empty part of a block knows what an empty batch looks like
         picked = concatenate(parts)
         if len(place) == len(drawn) and (wanted == drawn).all():
             return picked  # in order, and no row twice
@@ -140,19 +154,35 @@ class Candidates(Generic[B]):
         return batch
 
 
-def check_rows(what: str, got: np.ndarray, rows: int) -> None:
+def check_rows(what: str, got: Array, rows: int) -> None:
     """Refuse an answer that is not one value a row."""
     if got.shape != (rows,):
-        raise ValueError(f"{what} must return one value a row, shape ({rows},), got shape {got.shape}")
+        raise ValueError(
+            f"{what} must return one value a row, shape ({rows},), got shape {got.shape}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """Ask for `n` kept rows in each of the groups 0 ... groups - 1, from at most `budget` candidates.
+    """Ask for a number of kept rows, in each group if there are several.
 
-    The first `n` accepted rows of a group are kept, in the order drawn; rows of a group drawn after them, because
-    other groups are not full, do not count as candidates, so kept / candidates is the acceptance. Only filters
-    that judge rows one by one can serve a quota. The default budget is 1,000 candidates for each row asked for.
+    The first `n` accepted rows of a group are kept, in the order drawn. Rows drawn after them,
+    because other groups are not full, do not count as candidates. So kept / candidates is the
+    acceptance. Only filters that judge rows one by one can serve a quota.
+
+    n: rows to keep in each group.
+    groups: how many groups; `Loop.group` must label them 0 to groups - 1.
+    budget: the most candidates to draw. None: 1,000 for each row asked for.
+
+    >>> from veriloop import Key, Loop, State, Threshold
+    >>> loop = Loop(
+    ...     generate=lambda key, model, n: key.numpy().standard_normal(n),
+    ...     verify=lambda key, batch: batch,
+    ...     filter=Threshold(),
+    ...     refit=lambda key, model, batch: batch.mean(),
+    ... )
+    >>> loop.step(Key(0), State(0.0), Quota(100))[1].kept
+    100
 
     Raises:
         ValueError: if `n` or `groups` is no positive integer, or the budget is below `n * groups`.
@@ -165,9 +195,10 @@ class Quota:
     def __post_init__(self) -> None:
         check_count("Quota.n", self.n)
         check_count("Quota.groups", self.groups)
-        if self.budget is not None and self.budget < self.n * self.groups:
+        wanted = self.n * self.groups
+        if self.budget is not None and self.budget < wanted:
             raise ValueError(
-                f"Quota.budget must be at least the {self.n * self.groups} rows to be kept, got {self.budget}"
+                f"Quota.budget must be at least the {wanted} rows to be kept, got {self.budget}"
             )
 
 
@@ -196,7 +227,7 @@ class Tally:
         self._best = -np.inf
 
     @property
-    def _missing(self) -> np.ndarray:
+    def _missing(self) -> Array:
         return np.maximum(self._quota.n - self._accepted, 0)
 
     @property
@@ -220,7 +251,7 @@ class Tally:
             raise RoundError(self._shortfall())
         return rows
 
-    def count(self, scores: np.ndarray, groups: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def count(self, scores: Scores, groups: Groups, mask: Mask) -> Mask:
         """Count a block; return the mask of its rows that count as candidates.
 
         Rows of a group that come after its last wanted one do not count.
@@ -234,27 +265,31 @@ class Tally:
         self._accepted += np.bincount(groups[mask], minlength=self._quota.groups)
         return counted
 
-    def _check_groups(self, groups: np.ndarray) -> None:
+    def _check_groups(self, groups: Array) -> None:
         count = self._quota.groups
         if groups.min() < 0 or groups.max() >= count:
             raise ValueError(
-                f"a quota over {count} groups needs labels 0 to {count - 1}, got {groups.min()} to {groups.max()}"
+                f"a quota over {count} groups needs labels 0 to {count - 1}, "
+                f"got {groups.min()} to {groups.max()}"
             )
 
     def _shortfall(self) -> str:
-        rates = []
-        for group, (accepted, seen) in enumerate(zip(self._accepted, self._seen, strict=True)):
-            rates.append(f"{group}: {accepted / max(seen, 1):.3g} ({accepted})")
+        rates: list[str] = []
+        for group, accepted in enumerate(self._accepted):
+            acceptance = accepted / max(self._seen[group], 1)
+            rates.append(f"{group}: {acceptance:.3g} ({accepted})")
         return (
-            f"quota of {self._quota.n} kept rows a group not met within {self._seen.sum()} candidates; "
-            f"best score {self._best:.4g}; acceptance (rows) by group: {', '.join(rates)}"
+            f"quota of {self._quota.n} kept rows a group not met within {self._seen.sum()} "
+            f"candidates; best score {self._best:.4g}; "
+            f"acceptance (rows) by group: {', '.join(rates)}"
         )
 
 
-def until_full(mask: np.ndarray, groups: np.ndarray, limits: np.ndarray) -> np.ndarray:
-    """Mask of the rows of every group `g` up to and with its `limits[g]`-th accepted one."""
+def until_full(mask: Mask, groups: Groups, limits: Array) -> Mask:
+    """Mask the rows of every group `g` up to its `limits[g]`-th accepted one, and that one too."""
     order = np.argsort(groups, kind="stable")
-    accepted, of = mask[order], groups[order]
+    accepted = mask[order]
+    of = groups[order]
     in_group = np.bincount(groups[mask], minlength=len(limits))
     in_groups_before = (np.cumsum(in_group) - in_group)[of]
     counted = np.empty_like(mask)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from veriloop.core.checks import is_integer
+
 if TYPE_CHECKING:
     import torch  # pyright: ignore[reportMissingImports]
 
@@ -17,8 +19,12 @@ if TYPE_CHECKING:
 class Key:
     """An immutable address in a tree of independent random streams.
 
-    Folding never advances a hidden state: the draws of round 7 do not depend on whether rounds 1 to 6 ran in
-    this process, so a resumed run needs the seed and nothing else, and a plot cannot change a result.
+    Folding never advances a hidden state. The draws of round 7 do not depend on whether rounds 1 to
+    6 ran in this process. So a resumed run needs the seed and nothing else, and a plot cannot
+    change a result.
+
+    seed: an integer; each seed is a tree of its own.
+    path: the labels folded in so far, integers and strings.
 
     >>> a = Key(0).fold(3, "verify").numpy().random()
     >>> b = Key(0).fold(3).fold("verify").numpy().random()
@@ -33,7 +39,7 @@ class Key:
     path: tuple[int | str, ...] = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.seed, bool) or not isinstance(self.seed, (int, np.integer)):
+        if not is_integer(self.seed):
             raise TypeError(f"Key.seed must be an integer, got {self.seed!r}")
         object.__setattr__(self, "seed", int(self.seed))
         object.__setattr__(self, "path", tuple(map(_label, self.path)))
@@ -46,11 +52,11 @@ class Key:
         return key
 
     def numpy(self) -> np.random.Generator:
-        """Return a fresh NumPy generator at this address; each call starts the same stream anew."""
+        """Return a new NumPy generator at this address; each call begins the same stream."""
         return np.random.Generator(np.random.SFC64(int.from_bytes(self._digest(32))))
 
     def torch(self, device: str = "cpu") -> torch.Generator:
-        """Return a fresh torch generator at this address on `device`."""
+        """Return a new torch generator at this address on `device`."""
         import torch  # pyright: ignore[reportMissingImports]
 
         return torch.Generator(device).manual_seed(self.integer())
@@ -61,12 +67,13 @@ class Key:
 
     def _digest(self, size: int) -> bytes:
         # JSON keeps 3 apart from "3", and (1, 23) from (12, 3).
-        return hashlib.blake2b(json.dumps([self.seed, *self.path]).encode(), digest_size=size).digest()
+        address = json.dumps([self.seed, *self.path]).encode()
+        return hashlib.blake2b(address, digest_size=size).digest()
 
 
 def _label(label: int | str) -> int | str:
     if isinstance(label, str):
         return label
-    if isinstance(label, bool) or not isinstance(label, (int, np.integer)):
+    if not is_integer(label):
         raise TypeError(f"Key takes integers and strings as labels, got {label!r}")
     return int(label)

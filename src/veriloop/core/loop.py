@@ -9,24 +9,24 @@ from typing import Any, Generic
 
 import numpy as np
 
-from veriloop.core.batch import B, check_count
+from veriloop.core.arrays import Groups, Mask, Scores
+from veriloop.core.batch import B
 from veriloop.core.candidates import Candidates, Quota, RoundError, Tally, check_rows, one_group
+from veriloop.core.checks import check_count
 from veriloop.core.key import Key
 from veriloop.core.parts import (
     Assess,
     EachRound,
     Filter,
     Generate,
-    Groups,
     M,
-    Mask,
     Measure,
     Observer,
     Pool,
     Refit,
-    Scores,
     check_part,
 )
+from veriloop.core.reprs import one_line
 from veriloop.core.verdict import Verdict, Verifier, called, disagreement, judged, rowwise
 
 # What each part is called with, for whoever writes one.
@@ -48,18 +48,25 @@ COUNTS = ("round", "candidates", "kept")
 class State(Generic[M]):
     """All that a round needs from the past. Saving it is a checkpoint.
 
+    Real data must be given here, as `State(model, past=(real,))`, if a pool such as `Accumulate` is
+    to train on them. Without them a loop that accumulates trains on synthetic rows alone, and
+    forgets the real data.
+
     model: the current model, of any type.
     round: how many rounds it has been through; 0 is the start.
-    past: what the pool carries from round to round, a tuple of batches. Give the real data here,
-        `State(model, past=(real,))`, if a pool such as `Accumulate` is to train on them too.
+    past: what the pool carries from round to round, a tuple of batches, the oldest first. None: no
+        past.
 
-    >>> State(model=0.5)
-    State(model=0.5, round=0, past=None)
+    >>> State(model=0.5, past=(np.zeros(100),))
+    State(model=0.5, round=0, past=(float64[100],))
     """
 
     model: M
     round: int = 0
     past: Any = None
+
+    def __repr__(self) -> str:
+        return one_line(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,8 @@ class Record:
     """What a round reports: plain numbers, no times, so that two runs can be compared byte by byte.
 
     round: its number; 0 is the start, which has no candidates.
-    candidates, kept: rows generated, and rows that the filter kept.
+    candidates: rows generated.
+    kept: rows that the filter kept.
     metrics: named numbers.
 
     >>> Record(round=1, candidates=200, kept=50, metrics={"error": 0.1}).acceptance
@@ -77,7 +85,7 @@ class Record:
     round: int
     candidates: int
     kept: int
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @property
     def acceptance(self) -> float:
@@ -100,23 +108,31 @@ class Record:
 class Loop(Generic[M, B]):
     """The round, made of plain functions. Change a part with `dataclasses.replace(loop, verify=mine)`.
 
-    A part that changes from round to round, such as a verifier that is retrained, is an `EachRound`.
+    A part that changes from round to round, such as a verifier that is retrained, is an
+    `EachRound`.
 
     generate: (key, model, n) -> batch of n candidates.
     refit: (key, model, batch) -> new model. It must not change the model it is given.
-    verify: (key, batch) -> scores, shape (n,), or a `Verdict`. Higher is better, NaN is no verdict. A verifier that
-        judges rows together says `rowwise = False`, and needs the round in one block. None: no verifier, all
-        scores are 0.
-    filter: (key, scores, groups) -> boolean mask, shape (n,). `Threshold()` keeps scores of 0 or more. None keeps
-        all rows, and is refused beside a verifier.
+    verify: (key, batch) -> scores, shape (n,), or a `Verdict`. Higher is better, NaN is no verdict.
+        A
+        verifier that judges rows together says `rowwise = False`, and needs the round in one block.
+        None: no verifier, and all scores are 0.
+    filter: (key, scores, groups) -> boolean mask, shape (n,). `Threshold()` keeps scores of 0 or
+        more.
+        None keeps all rows, and is refused beside a verifier.
     measure: (key, model) -> named numbers for the record. None: no numbers.
-    pool: (key, past, kept) -> (training batch, past): what the next model is fitted to. None: the kept rows alone.
-    group: batch -> integers, shape (n,). Filters rank, and quotas count, within groups. None: one group.
+    pool: (key, past, kept) -> (training batch, past): what the next model is fitted to. None: the
+        kept
+        rows alone, as `Replace` does.
+    group: batch -> integers, shape (n,). Filters rank, and quotas count, within groups. None: one
+        group.
     observe: (key, batch, scores, mask) -> named numbers about the candidates.
     assess: (key, model, verify) -> named numbers about the round's verifier, before it judges.
-    block: the number of candidates drawn, and verified, under one key. Another block gives other random numbers.
-    chunk: the most candidates held in memory. A round with more draws them twice, to score and to keep, with the
-        same result. None holds all of them.
+    block: how many candidates are drawn, and verified, under one key. Another block gives other
+        random
+        numbers.
+    chunk: the most candidates held in memory. A round with more draws them twice, to score and to
+        keep, with the same result. None holds all of them.
 
     >>> loop = Loop(
     ...     generate=lambda key, model, n: model + key.numpy().standard_normal(n),
@@ -145,6 +161,9 @@ class Loop(Generic[M, B]):
     block: int = 65_536
     chunk: int | None = None
 
+    def __repr__(self) -> str:
+        return one_line(self, defaults=False)
+
     def __post_init__(self) -> None:
         for name in ("block", "chunk"):
             size = getattr(self, name)
@@ -156,16 +175,22 @@ class Loop(Generic[M, B]):
                 check_part(f"Loop.{name}", part, arguments)
         if self.verify is not None and self.filter is None:
             raise ValueError(
-                "Loop has a verifier and no filter, so every row would be kept; give filter=Threshold() to keep "
-                "scores of 0 or more, TopFraction(0.1) to keep the best tenth, or KeepAll() to score and keep all"
+                "Loop has a verifier and no filter, so every row would be kept; give "
+                "filter=Threshold() to keep scores of 0 or more, TopFraction(0.1) to keep the best "
+                "tenth, or KeepAll() to score and keep all"
             )
 
     def first_record(self, key: Key, state: State[M]) -> Record:
         """Return the record of the start: no candidates, and the model as it is measured."""
-        return Record(state.round, 0, 0, merge(self._measured(key.fold(state.round), state.model)))
+        measured = self._measured(key.fold(state.round), state.model)
+        return Record(state.round, 0, 0, merge(measured))
 
     def step(
-        self, key: Key, state: State[M], n: int | Quota, store: Callable[[Drawn], None] | None = None
+        self,
+        key: Key,
+        state: State[M],
+        n: int | Quota,
+        store: Callable[[Drawn], None] | None = None,
     ) -> tuple[State[M], Record]:
         """Do round `state.round + 1`; return the new state and the record.
 
@@ -211,13 +236,15 @@ class Loop(Generic[M, B]):
         return State(model, index, past), Record(index, len(candidates), len(kept), metrics)
 
     def _of_round(self, key: Key, state: State[M]) -> Any:
-        """Return this loop with the parts made that are made anew for every round."""
+        """Return this loop with every `EachRound` replaced by the part it makes for this round."""
         made: dict[str, Any] = {}
         for each in fields(self):
             part = getattr(self, each.name)
             if isinstance(part, EachRound):
                 label = "retrain" if each.name == "verify" else each.name
                 made[each.name] = part.make(key.fold("loop", label), state)
+                if made[each.name] is None:
+                    raise TypeError(f"the EachRound of Loop.{each.name} made None; return the part")
         if not made:
             return self
         return replace(self, **made)
@@ -232,8 +259,8 @@ class Loop(Generic[M, B]):
         verify: Any = self.verify
         if not rowwise(verify) and (isinstance(n, Quota) or n > self.block):
             raise ValueError(
-                f"a verifier that depends on other rows needs all candidates in one block, got {n} in blocks of "
-                f"{self.block}; raise Loop.block, or check {called(verify)}"
+                "a verifier that depends on other rows needs all candidates in one block, "
+                f"got {n} in blocks of {self.block}; raise Loop.block, or check {called(verify)}"
             )
         blocks = _Blocks(self, key, model)
         if isinstance(n, Quota):
@@ -247,10 +274,12 @@ class Loop(Generic[M, B]):
     def _fill(self: Any, key: Key, blocks: _Blocks, quota: Quota) -> Drawn:
         """Draw block after block until the quota is met."""
         if self.filter is not None and not getattr(self.filter, "rowwise", False):
-            raise ValueError(f"a quota needs a filter that judges rows one by one, got {self.filter!r}")
+            raise ValueError(
+                f"a quota needs a filter that judges rows one by one, got {self.filter!r}"
+            )
         tally = Tally(quota, self.block)
-        masks: list[np.ndarray] = []
-        counted: list[np.ndarray] = []
+        masks: list[Mask] = []
+        counted: list[Mask] = []
         while not tally.full:
             scores, groups = blocks.draw(tally.rows_wanted())
             mask = select(self.filter, key.fold("filter", len(masks)), scores, groups)
@@ -258,7 +287,9 @@ class Loop(Generic[M, B]):
             masks.append(mask & counts)
             counted.append(counts)
         mask = np.concatenate(masks)
-        return Drawn(self, key, quota, blocks.candidates, blocks.verdict(), mask, np.concatenate(counted))
+        return Drawn(
+            self, key, quota, blocks.candidates, blocks.verdict(), mask, np.concatenate(counted)
+        )
 
 
 class _Blocks:
@@ -272,15 +303,18 @@ class _Blocks:
         def generate(block: int, rows: int) -> Any:
             return loop.generate(key.fold("generate", block), model, rows)
 
-        group = one_group if loop.group is None else loop.group
+        group: Callable[[Any], Groups] = one_group
+        if loop.group is not None:
+            group = loop.group
         self.candidates: Candidates[Any] = Candidates(generate, loop.chunk, group)
 
-    def draw(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    def draw(self, rows: int) -> tuple[Scores, Groups]:
         """Draw and judge the next block; return its scores and its groups."""
         batch = self.candidates.draw(rows)
         verdict = Verdict(np.zeros(rows))
         if self._verify is not None:
-            verdict = judged(self._verify, self._key.fold("verify", len(self._verdicts)), batch)
+            key = self._key.fold("verify", len(self._verdicts))
+            verdict = judged(self._verify, key, batch)
         self._verdicts.append(verdict)
         return verdict.scores, self.candidates.labels(block=-1)
 
@@ -293,11 +327,13 @@ class _Blocks:
 class Drawn:
     """All rows that a round drew, judged and filtered: what `store` is given.
 
-    loop: that of the round, its parts made.
-    key: the round's. Block i was verified under `key.fold("verify", i)`. Under a quota block i was filtered under
-        `key.fold("filter", i)`; without, all rows were filtered under `key.fold("filter")`.
+    loop: the round's loop, in which every `EachRound` is replaced by the part it made.
+    key: the round's. Block i was verified under `key.fold("verify", i)`. Under a quota block i was
+        filtered under `key.fold("filter", i)`; without, all rows under `key.fold("filter")`.
     n: the number of candidates asked for, or the quota.
-    verdict, mask: of every row drawn, shape (n,).
+    candidates: all rows drawn.
+    verdict: on every row drawn.
+    mask: which of them are kept, shape (n,).
     counted: which rows count as candidates, shape (n,); None: all.
     """
 
@@ -313,20 +349,28 @@ class Drawn:
         """Return the rows that count as candidates, their verdict and their mask."""
         if self.counted is None:
             return self.candidates, self.verdict, self.mask
-        return self.candidates.only(self.counted), self.verdict[self.counted], self.mask[self.counted]
+        return (
+            self.candidates.only(self.counted),
+            self.verdict[self.counted],
+            self.mask[self.counted],
+        )
 
 
 def select(filter: Filter | None, key: Key, scores: Scores, groups: Groups) -> Mask:
-    """Return the filter's mask, or refuse one that is none or keeps a row without a verdict."""
+    """Return the mask of a filter, and refuse one that is no mask or keeps a row without a verdict."""
     if filter is None:
         return ~np.isnan(scores)
     mask = np.asarray(filter(key, scores, groups))
     check_rows("filter", mask, len(scores))
     if mask.dtype != bool:
-        raise ValueError(f"filter must return a boolean mask, got dtype {mask.dtype}; check {filter!r}")
+        raise ValueError(
+            f"filter must return a boolean mask, got dtype {mask.dtype}; check {filter!r}"
+        )
     wrong = (mask & np.isnan(scores)).sum()
     if wrong:
-        raise ValueError(f"filter must keep no row without a verdict (NaN), got {wrong}; check {filter!r}")
+        raise ValueError(
+            f"filter must keep no row without a verdict (NaN), got {wrong}; check {filter!r}"
+        )
     return mask
 
 
@@ -339,12 +383,17 @@ def run(
 ) -> Iterator[tuple[State[M], Record]]:
     """Yield (state, record) for the start, round 0, and after every round.
 
-    The body of your `for` is the callback: log, save, plot, `break`. A run that goes on from a later state begins
-    with the round after it.
+    The body of your `for` is the callback: log, save, plot, `break`. A run that goes on from a
+    later state begins with the round after it.
 
-    key: the address of all random numbers. Two loops under one key share them, so their difference is paired.
-    sizes: one number of candidates, or `Quota` of kept rows, for each round: round k uses `sizes[k - 1]`.
-    store: sees all that each round drew.
+    loop: what a round does.
+    key: the address of all random numbers. Two loops under one key share them, so their difference
+        is
+        paired.
+    state: where to begin; `State(model)` is a new run.
+    sizes: for each round a number of candidates, or a `Quota` of kept rows: round k uses
+        `sizes[k - 1]`.
+    store: called with all that each round drew.
 
     >>> mean = Loop(
     ...     generate=lambda key, model, n: model + key.numpy().standard_normal(n),
@@ -357,16 +406,26 @@ def run(
         TypeError: if an argument is of another kind; the message says what to write.
         RoundError: if a round keeps nothing, or less than was asked for.
     """
+    _check_run(loop, key, state, sizes)
+    return _rounds(loop, key, state, sizes, store)
+
+
+def _check_run(loop: object, key: object, state: object, sizes: object) -> None:
     if not isinstance(loop, Loop):
-        remedy = "a part that changes by round is an EachRound" if callable(loop) else "see help(veriloop.Loop)"
+        remedy = "see help(veriloop.Loop)"
+        if callable(loop):
+            remedy = "a part that changes by round is an EachRound"
         raise TypeError(f"run: loop must be a Loop, got {_kind(loop)}; {remedy}")
     if not isinstance(key, Key):
         raise TypeError(f"run: key must be a Key, got {_kind(key)}; write veriloop.Key(0)")
     if not isinstance(state, State):
-        raise TypeError(f"run: state must be a State, got {_kind(state)}; write veriloop.State(model)")
-    if isinstance(sizes, Quota) or not isinstance(sizes, Sequence | np.ndarray) or isinstance(sizes, str):
-        raise TypeError(f"run: sizes must have one entry a round, got {_kind(sizes)}; write [n] * rounds")
-    return _rounds(loop, key, state, sizes, store)
+        raise TypeError(
+            f"run: state must be a State, got {_kind(state)}; write veriloop.State(model)"
+        )
+    if not isinstance(sizes, Sequence | np.ndarray) or isinstance(sizes, str):
+        raise TypeError(
+            f"run: sizes must have one entry a round, got {_kind(sizes)}; write [n] * rounds"
+        )
 
 
 def _rounds(
@@ -406,15 +465,25 @@ def _check_kept(scores: Scores, mask: Mask) -> None:
     raise RoundError(f"acceptance 0, none of {len(scores)} candidates kept; {best}")
 
 
-def merge(*parts: Mapping[str, float]) -> dict[str, float]:
-    """Return the named numbers of all parts. Refuse what is no number, two of one name, and the name of a count."""
+def merge(*parts: Any) -> dict[str, float]:
+    """Return the named numbers of all parts.
+
+    Raises:
+        TypeError: if one is no number.
+        ValueError: if two have one name, or one has the name of a count.
+    """
     merged: dict[str, float] = {}
-    for part in parts:
-        if not isinstance(part, Mapping):
-            raise TypeError(f"numbers of a record need names, as in {{'error': 0.5}}, got {_kind(part)}")
+    for numbers in parts:
+        part: Any = numbers
+        if not isinstance(numbers, Mapping):
+            raise TypeError(
+                f"numbers of a record need names, as in {{'error': 0.5}}, got {_kind(part)}"
+            )
         for name, value in part.items():
             if name in merged or name in COUNTS:
-                raise ValueError(f"two numbers of one record are called {name!r}; rename the metric")
+                raise ValueError(
+                    f"two numbers of one record are called {name!r}; rename the metric"
+                )
             merged[name] = _number(name, value)
     return merged
 
@@ -425,4 +494,6 @@ def _number(name: str, value: Any) -> Any:
         return value
     if getattr(value, "shape", None) == ():
         return value.item()
-    raise TypeError(f"the metric {name!r} must be one number, got {_kind(value)}; give its mean, or drop it")
+    raise TypeError(
+        f"the metric {name!r} must be one number, got {_kind(value)}; give its mean, or drop it"
+    )

@@ -6,16 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
+from veriloop.core.arrays import Groups as Groups
+from veriloop.core.arrays import Mask as Mask
+from veriloop.core.arrays import Scores as Scores
 from veriloop.core.batch import B
 from veriloop.core.key import Key
 from veriloop.core.verdict import Verifier
-
-Scores = npt.NDArray[np.floating[Any]]  # shape (n,), higher is better, NaN is no verdict
-Mask = npt.NDArray[np.bool_]  # shape (n,), True where a row is kept
-Groups = npt.NDArray[np.integer[Any]]  # shape (n,), the group of each row
 
 M = TypeVar("M")  # a model: opaque to the loop
 Part = TypeVar("Part")
@@ -37,7 +33,7 @@ class Filter(Protocol):
 
 
 class Pool(Protocol[B]):
-    """Make the training batch of the kept rows and of what earlier rounds left; return it and the new past."""
+    """Make the training batch of the kept rows and the past; return it and the new past."""
 
     def __call__(self, key: Key, past: Any, kept: B, /) -> tuple[B, Any]: ...
 
@@ -63,16 +59,20 @@ class Assess(Protocol[M_in]):
 class Observer(Protocol):
     """Measure the candidates of a round: numbers by name."""
 
-    def __call__(self, key: Key, batch: Any, scores: Scores, mask: Mask, /) -> Mapping[str, float]: ...
+    def __call__(
+        self, key: Key, batch: Any, scores: Scores, mask: Mask, /
+    ) -> Mapping[str, float]: ...
 
 
 @dataclass(frozen=True)
 class EachRound(Generic[Part]):
-    """A part of the loop that is made anew for every round, from the state before it.
+    """A part of the loop that is made again in every round, from the state before it.
 
-    Use it for a verifier that is retrained, for a filter that grows stricter, or for a model that judges itself.
+    Use it for a verifier that is retrained, for a filter that grows stricter, or for a model that
+    judges itself.
 
-    make: (key, state) -> the part. The key is the round's own, so a resumed run makes the same part.
+    make: (key, state) -> the part. The key is the round's own, so a resumed run makes the same
+        part.
 
     >>> from veriloop import Key, State, Threshold
     >>> stricter = EachRound(lambda key, state: Threshold(cut=0.1 * state.round))
@@ -92,7 +92,9 @@ def check_part(name: str, part: Any, called_with: str) -> None:
     if isinstance(part, EachRound):
         return
     if isinstance(part, type):
-        raise TypeError(f"{name} is the class {part.__name__}; make a value of it: {part.__name__}(...)")
+        raise TypeError(
+            f"{name} is the class {part.__name__}; make a value of it: {part.__name__}(...)"
+        )
     if not callable(part):
         raise TypeError(f"{name} must be a function of {called_with}, got {_short(part)}")
 

@@ -1,109 +1,157 @@
-"""What a verifier answers: scores, those of its parts, and those of an oracle; and how it is asked."""
+"""What a verifier answers: scores, those of its parts and of an oracle; and how it is asked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from itertools import chain, combinations
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from itertools import combinations
+from types import FunctionType, ModuleType
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from veriloop.core.arrays import Array, Mask, Scores
 from veriloop.core.key import Key
 
 
 class Verifier(Protocol):
-    """Judge a batch: one score a row, shape (n,), or a `Verdict`. Higher is better, NaN is no verdict."""
+    """Judge a batch: one score a row, shape (n,), or a `Verdict`.
+
+    Higher is better, NaN is no verdict.
+    """
 
     def __call__(self, key: Key, batch: Any, /) -> npt.ArrayLike | Verdict: ...
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Scores with the scores of the parts they were made of, and of an oracle where there is one.
+    """Scores, with the scores of the parts they were made of, and of an oracle where there is one.
 
     scores: shape (n,), higher is better, NaN is "no verdict".
     parts: name -> scores, shape (n,) each.
-    oracle: the truth's scores, shape (n,), or None; also that of the parts without one of their own.
-    oracles: name of a part -> the scores of the oracle of its own, shape (n,) each.
+    oracle: the scores of the truth, shape (n,), or None. It is also the oracle of every part that
+        has no oracle of its own.
+    oracles: name of a part -> the scores of its own oracle, shape (n,) each.
+
+    >>> verdict = Verdict(np.array([1.0, -1.0]), oracle=np.array([1.0, 1.0]))
+    >>> verdict.metrics(verdict.scores >= 0)
+    {'false_accept': nan, 'false_reject': 0.5}
     """
 
-    scores: np.ndarray
-    parts: Mapping[str, np.ndarray] = field(default_factory=dict)
-    oracle: np.ndarray | None = None
-    oracles: Mapping[str, np.ndarray] = field(default_factory=dict)
+    scores: Scores
+    parts: Mapping[str, Scores] = field(default_factory=dict[str, Scores])
+    oracle: Scores | None = None
+    oracles: Mapping[str, Scores] = field(default_factory=dict[str, Scores])
 
     @staticmethod
-    def of(scores: Any) -> Verdict:
-        """Wrap bare scores; leave a verdict as it is."""
+    def of(scores: npt.ArrayLike | Verdict) -> Verdict:
+        """Wrap bare scores, shape (n,); leave a verdict as it is.
+
+        Raises:
+            ValueError: if the scores are booleans.
+        """
         if isinstance(scores, Verdict):
             return scores
-        scores = np.asarray(scores)
-        if scores.dtype == bool:
+        given = np.asarray(scores)
+        if given.dtype == bool:
             raise ValueError(
-                "verify returned booleans. False would count as the score 0, which means accept. Return numbers: "
-                "positive to accept, negative to reject"
+                "verify returned booleans. False would count as the score 0, which means accept. "
+                "Return numbers: positive to accept, negative to reject"
             )
-        return Verdict(scores)
+        return Verdict(given)
 
-    def __getitem__(self, rows: np.ndarray) -> Verdict:
+    def __getitem__(self, rows: Array) -> Verdict:
         """Pick rows, as from a batch."""
+        oracle = self.oracle
+        if oracle is not None:
+            oracle = oracle[rows]
         return Verdict(
             self.scores[rows],
             {name: scores[rows] for name, scores in self.parts.items()},
-            None if self.oracle is None else self.oracle[rows],
+            oracle,
             {name: scores[rows] for name, scores in self.oracles.items()},
         )
 
     @staticmethod
-    def concatenate(verdicts: list[Verdict]) -> Verdict:
-        """Stack the verdicts on consecutive blocks of rows; a part or an oracle that a block lacks is NaN there."""
+    def concatenate(verdicts: Sequence[Verdict]) -> Verdict:
+        """Stack the verdicts on consecutive blocks of rows.
+
+        Where a block lacks a part or an oracle, the scores are NaN.
+        """
         sizes = [len(verdict.scores) for verdict in verdicts]
-
-        def stack(blocks: Iterable[np.ndarray | None]) -> np.ndarray:
-            filled = zip(blocks, sizes, strict=True)
-            return np.concatenate([np.full(n, np.nan) if block is None else block for block, n in filled])
-
-        def by_name(named: list[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-            return {name: stack(each.get(name) for each in named) for name in dict.fromkeys(chain(*named))}
-
+        oracle: Scores | None = None
+        if any(verdict.oracle is not None for verdict in verdicts):
+            oracle = _stack([verdict.oracle for verdict in verdicts], sizes)
         return Verdict(
             np.concatenate([verdict.scores for verdict in verdicts]),
-            by_name([verdict.parts for verdict in verdicts]),
-            stack(v.oracle for v in verdicts) if any(v.oracle is not None for v in verdicts) else None,
-            by_name([verdict.oracles for verdict in verdicts]),
+            _stack_by_name([verdict.parts for verdict in verdicts], sizes),
+            oracle,
+            _stack_by_name([verdict.oracles for verdict in verdicts], sizes),
         )
 
-    def metrics(self, mask: np.ndarray) -> dict[str, float]:
-        """Return each part's acceptance and, where there is an oracle, the error rates of parts and kept set.
+    def metrics(self, mask: Mask) -> dict[str, float]:
+        """Return the acceptance of each part, and the error rates against an oracle.
 
-        `false_accept` is the share accepted of what the oracle rejects, `false_reject` the share rejected of
-        what it accepts; NaN where the oracle rejects (accepts) nothing. A row without a verdict counts as rejected,
-        and one without an oracle's verdict in neither rate.
+        `false_accept` is the fraction accepted of the rows that the oracle rejects, and NaN where
+        it rejects none. `false_reject` is the fraction rejected of the rows that it accepts. A row
+        without a verdict counts as rejected. One without the oracle's verdict counts in neither.
+
+        mask: shape (n,), True where a row is kept.
         """
-        named = {name: scores >= 0 for name, scores in self.parts.items()}
-        rates = {f"acceptance_{name}": share(accepted) for name, accepted in named.items()}
-        for name, accepted in {"": mask, **named}.items():
+        accepted: dict[str, Mask] = {"": mask}
+        rates: dict[str, float] = {}
+        for name, scores in self.parts.items():
+            accepted[name] = scores >= 0
+            rates[f"acceptance_{name}"] = fraction(accepted[name])
+        for name, rows in accepted.items():
             oracle = self.oracles.get(name, self.oracle)
-            if oracle is not None:
-                of = f"_{name}" if name else ""
-                rates[f"false_accept{of}"] = share(accepted[oracle < 0])
-                rates[f"false_reject{of}"] = share(~accepted[oracle >= 0])
+            if oracle is None:
+                continue
+            of = f"_{name}" if name else ""
+            rates[f"false_accept{of}"] = fraction(rows[oracle < 0])
+            rates[f"false_reject{of}"] = fraction(~rows[oracle >= 0])
         return rates
 
 
-def disagreement(parts: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Return for every two verifiers the share of rows that one accepts and the other does not.
+def _stack(blocks: Sequence[Scores | None], sizes: Sequence[int]) -> Scores:
+    """Stack scores block by block; a missing block is NaN."""
+    filled: list[Scores] = []
+    for block, size in zip(blocks, sizes, strict=True):
+        filled.append(np.full(size, np.nan) if block is None else block)
+    return np.concatenate(filled)
 
-    parts: name -> scores, shape (n,), as of a `Verdict`; NaN is not accepted. Parts of parts, whose names have a
-    dot, are left out. The loop puts it in the record of every composed verifier.
 
-    >>> disagreement({"judge": np.array([1.0, 1.0, -1.0, np.nan]), "length": np.array([1.0, -1.0, -1.0, 1.0])})
-    {'disagreement_judge_length': 0.5}
+def _stack_by_name(
+    blocks: Sequence[Mapping[str, Scores]], sizes: Sequence[int]
+) -> dict[str, Scores]:
+    """Stack the scores of every name that a block has."""
+    names: dict[str, None] = {}
+    for block in blocks:
+        names.update(dict.fromkeys(block))
+    stacked: dict[str, Scores] = {}
+    for name in names:
+        stacked[name] = _stack([block.get(name) for block in blocks], sizes)
+    return stacked
+
+
+def disagreement(parts: Mapping[str, Scores]) -> dict[str, float]:
+    """Return for every two verifiers the fraction of rows that only one of them accepts.
+
+    The loop puts it in the record of every composed verifier.
+
+    parts: name -> scores, shape (n,), as in a `Verdict`; NaN is not accepted. Parts of parts, whose
+        names have a dot, are left out.
+
+    >>> scores = {"judge": np.array([1.0, 1.0, -1.0]), "length": np.array([1.0, -1.0, np.nan])}
+    >>> disagreement(scores)
+    {'disagreement_judge_length': 0.333...}
     """
     accepted = {name: scores >= 0 for name, scores in parts.items() if "." not in name}
-    return {f"disagreement_{a}_{b}": share(accepted[a] != accepted[b]) for a, b in combinations(accepted, 2)}
+    rates: dict[str, float] = {}
+    for a, b in combinations(accepted, 2):
+        rates[f"disagreement_{a}_{b}"] = fraction(accepted[a] != accepted[b])
+    return rates
 
 
 def judged(verifier: Verifier, key: Key, batch: Any) -> Verdict:
@@ -112,37 +160,127 @@ def judged(verifier: Verifier, key: Key, batch: Any) -> Verdict:
     Raises:
         ValueError: with what was got, and the name of the verifier that gave it.
     """
-    answer = verifier(key, batch)
+    answer: Any = verifier(key, batch)
     if answer is None:
         raise ValueError(f"verify must return one score a row, got None; check {called(verifier)}")
     verdict = Verdict.of(answer)
-    answers = [("verify", verdict.scores), *((f"part {name!r}", each) for name, each in verdict.parts.items())]
-    answers += [("oracle", each) for each in (verdict.oracle, *verdict.oracles.values()) if each is not None]
-    for what, scores in answers:
-        if scores.shape != (len(batch),):
-            wrong = f"one value a row, shape ({len(batch)},), got shape {scores.shape}"
-        elif scores.dtype.kind not in "fiu":
-            wrong = f"numbers, got dtype {scores.dtype}"
-        elif np.isinf(scores).any():
-            wrong = f"finite numbers, or NaN for no verdict, got {scores[np.isinf(scores)][0]}"
-        else:
-            continue
-        raise ValueError(f"{what} must return {wrong}; check {called(verifier)}")
+    for what, scores in _all_scores(verdict):
+        wrong = _wrong(scores, len(batch))
+        if wrong:
+            raise ValueError(f"{what} must return {wrong}; check {called(verifier)}")
     return verdict
 
 
-def called(verifier: Verifier) -> str:
+def _all_scores(verdict: Verdict) -> Iterator[tuple[str, Scores]]:
+    """Yield all scores of a verdict, and what an error calls them."""
+    yield "verify", verdict.scores
+    for name, scores in verdict.parts.items():
+        yield f"part {name!r}", scores
+    if verdict.oracle is not None:
+        yield "oracle", verdict.oracle
+    for scores in verdict.oracles.values():
+        yield "oracle", scores
+
+
+def _wrong(scores: Scores, rows: int) -> str:
+    """Say what scores must be and are not; an empty string if they are right."""
+    if scores.shape != (rows,):
+        return f"one value a row, shape ({rows},), got shape {scores.shape}"
+    if scores.dtype.kind not in "fiu":
+        return f"numbers, got dtype {scores.dtype}"
+    infinite = np.isinf(scores)
+    if infinite.any():
+        return f"finite numbers, or NaN for no verdict, got {scores[infinite][0]}"
+    return ""
+
+
+def called(verifier: object) -> str:
     """Return the name of a function, or that of an object's class."""
-    return getattr(verifier, "__name__", type(verifier).__name__).strip("<>")
+    name: str = getattr(verifier, "__name__", type(verifier).__name__)
+    return name.strip("<>")
 
 
-def rowwise(verifier: Any) -> bool:
-    """Tell whether a score depends on its own row alone: so unless a verifier, or one inside it, says otherwise."""
-    parts = getattr(verifier, "parts", None)
-    inner = [getattr(verifier, "verifier", None), *(parts.values() if isinstance(parts, Mapping) else ())]
-    return getattr(verifier, "rowwise", True) and all(rowwise(each) for each in inner if each is not None)
+def inner_verifiers(verifier: object) -> list[Any]:
+    """Return a verifier and all verifiers inside it, at any depth, each once.
+
+    They are found in the fields of a dataclass, in the attributes of any other object, and in
+    mappings, lists and tuples of them. Whatever can be called counts.
+
+    >>> from veriloop.verifiers import Constant, Shifted
+    >>> [called(each) for each in inner_verifiers(Shifted(Constant(), 1.0))]
+    ['Shifted', 'Constant']
+    """
+    found: list[Any] = []
+    seen: set[int] = set()
+    waiting: list[Any] = [verifier]
+    while waiting:
+        value = waiting.pop(0)
+        held: Any = value
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, Mapping):
+            waiting.extend(held.values())
+        elif isinstance(value, list | tuple):
+            waiting.extend(held)
+        elif callable(value):
+            found.append(value)
+            waiting.extend(_held_by(value))
+    return found
 
 
-def share(flags: np.ndarray) -> float:
-    """Return the share of flags that are set, NaN of none."""
-    return float(np.mean(flags)) if len(flags) else float("nan")
+def _held_by(value: Any) -> list[Any]:
+    """Return the values that an object holds."""
+    if isinstance(value, type | FunctionType | ModuleType):
+        return []
+    if is_dataclass(value):
+        return [getattr(value, each.name, None) for each in fields(value) if each.init]
+    return list(getattr(value, "__dict__", {}).values())
+
+
+def rowwise(verifier: object) -> bool:
+    """Tell whether each score depends on its own row alone.
+
+    It does unless the verifier, or one inside it, has the attribute `rowwise = False`.
+    """
+    return all(getattr(each, "rowwise", True) for each in inner_verifiers(verifier))
+
+
+def fraction(flags: Mask) -> float:
+    """Return the fraction of flags that are set, NaN of none."""
+    if not len(flags):
+        return float("nan")
+    return float(np.mean(flags))
+
+
+share = fraction  # the old name
+
+
+def only_flags(scores: Scores) -> bool:
+    """Tell whether scores are 0 for wrong and 1 for right, and not on a scale; NaN is neither.
+
+    >>> only_flags(np.array([0.0, 1.0, np.nan])), only_flags(np.array([0.0, 0.0]))
+    (True, False)
+    >>> only_flags(np.array([0, 0]))
+    True
+    """
+    zero = scores == 0
+    one = scores == 1
+    if not zero.any() or not (zero | one | np.isnan(scores)).all():
+        return False
+    return bool(one.any()) or scores.dtype.kind in "iu"
+
+
+def check_scale(where: str, scores: Scores, remedy: str = "or compare with 0.5") -> None:
+    """Refuse scores that are 0 for wrong and 1 for right where a score of 0 accepts.
+
+    where: what is asked, for the message. remedy: what else can be done.
+
+    Raises:
+        ValueError: if the scores are 0 and 1 alone.
+    """
+    if only_flags(scores):
+        raise ValueError(
+            f"{where} got scores of 0 and 1 alone, and a score of 0 accepts; return 1 to accept and "
+            f"-1 to reject, {remedy}"
+        )

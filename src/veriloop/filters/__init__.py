@@ -1,17 +1,24 @@
 """Filters: `(key, scores, groups) -> mask`, which rows of a round are kept."""
 
-from veriloop.filters.choices import Alternatives, BestOf, Luce, Margin, Then
-from veriloop.filters.ranking import Bernoulli, KeepAll, RandomFraction, Threshold, TopCount, TopFraction
+from veriloop.filters.choices import Alternatives, BestOf, Chain, Luce, NearBest
+from veriloop.filters.ranking import (
+    Bernoulli,
+    KeepAll,
+    RandomFraction,
+    Threshold,
+    TopCount,
+    TopFraction,
+)
 
 __all__ = [
     "Alternatives",
     "Bernoulli",
     "BestOf",
+    "Chain",
     "KeepAll",
     "Luce",
-    "Margin",
+    "NearBest",
     "RandomFraction",
-    "Then",
     "Threshold",
     "TopCount",
     "TopFraction",

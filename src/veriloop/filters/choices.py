@@ -1,4 +1,4 @@
-"""Filters that choose among alternatives: the candidates of a group, or K consecutive ones of it."""
+"""Filters that choose among alternatives: the candidates of a group, or K consecutive ones."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from veriloop.core.batch import check_count
+from veriloop.core.arrays import Groups, Mask, Scores
+from veriloop.core.checks import check_count, check_positive
 from veriloop.core.key import Key
-from veriloop.filters.ranking import Filter, TopCount, by_group
+from veriloop.core.parts import Filter
+from veriloop.filters.ranking import TopCount, by_group, no_groups
 
 
 def BestOf() -> TopCount:
-    """Keep the best row of each group, as in best-of-n sampling: the name in the field of `TopCount(1)`.
+    """Keep the best row of each group, as in best-of-n sampling; it is `TopCount(1)`.
 
     >>> Alternatives(2, BestOf())(Key(0), np.array([3.0, 1.0, 2.0, 4.0]))
     array([ True, False, False,  True])
@@ -22,54 +24,64 @@ def BestOf() -> TopCount:
 
 @dataclass(frozen=True, slots=True)
 class Luce:
-    r"""Keep one row of each group, drawn with a probability that grows with its score s (Luce, 1959):
+    r"""Keep one row of each group, drawn with a probability that grows with its score.
 
     .. math:: P(i) = e^{s_i/T} / \sum_j e^{s_j/T}
 
-    over the rows j of the group that have a verdict; T is the `temperature`. Of two rows this is the choice of
-    Bradley and Terry; of K, the curation of Ferbach et al. (2024), `Alternatives(K, Luce())`. As T falls to 0 it
-    becomes `BestOf`. Drawn as the row of the highest :math:`s_i/T + G_i` with standard Gumbel noise G.
+    The sum is over the rows j of the group that have a verdict. For two rows this is the choice
+    model of Bradley and Terry. `Alternatives(K, Luce())` is the curation of Ferbach et al. (2024).
+    As T falls to 0 it becomes `BestOf`. The row drawn has the highest :math:`s_i/T + G_i`, with
+    standard Gumbel noise G. Source: Luce (1959).
+
+    temperature: T, positive, in the units of the scores.
 
     >>> Luce()(Key(0), np.array([0.0, 50.0, np.nan]))
     array([False,  True, False])
 
     Raises:
-        RoundError: if no row of a group has a verdict.
+        ValueError: if the temperature is not positive and finite.
+        RoundError: in a round, if no row of a group has a verdict.
     """
 
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.temperature < np.inf:
-            raise ValueError(f"Luce.temperature must be above 0 and finite, got {self.temperature}")
+        check_positive("Luce.temperature", self.temperature)
 
-    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    def __call__(self, key: Key, scores: Scores, groups: Groups | None = None) -> Mask:
         noise = key.fold("gumbel").numpy().gumbel(size=len(scores))
-        return TopCount(1)(key, np.asarray(scores) / self.temperature + noise, groups)
+        noisy = np.asarray(scores) / self.temperature + noise
+        best = TopCount(1)
+        return best(key, noisy, groups)
 
 
 @dataclass(frozen=True, slots=True)
-class Margin:
-    """Keep the rows that score at most `gamma` less than the best of their group (Fu et al., 2025).
+class NearBest:
+    """Keep the rows that score at most `gamma` less than the best row of their group.
 
-    Their choice of one row among these, by its score, is `Then(Margin(gamma), Luce())`.
+    Fu et al. (2025) then choose one of these rows by its score: `Chain(NearBest(gamma), Luce())`.
 
-    >>> Margin(1.0)(Key(0), np.array([3.0, 1.5, 2.0, -4.0]), np.array([0, 0, 0, 1]))
+    gamma: the margin, at least 0, in the units of the scores.
+
+    >>> NearBest(1.0)(Key(0), np.array([3.0, 1.5, 2.0, -4.0]), np.array([0, 0, 0, 1]))
     array([ True, False,  True,  True])
+
+    Raises:
+        ValueError: if gamma is negative or not finite.
     """
 
     gamma: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.gamma < np.inf:
-            raise ValueError(f"Margin.gamma must be at least 0 and finite, got {self.gamma}")
+        check_positive("NearBest.gamma", self.gamma, zero=True)
 
-    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    def __call__(self, key: Key, scores: Scores, groups: Groups | None = None) -> Mask:
         scores = np.asarray(scores, dtype=float)
         order, _, sizes = by_group(groups, len(scores))
         if not len(sizes):
             return np.zeros(0, dtype=bool)
-        best = np.fmax.reduceat(scores[order], np.cumsum(sizes) - sizes)
+        starts = np.cumsum(sizes) - sizes
+        best = np.fmax.reduceat(scores[order], starts)
         mask = np.empty(len(scores), dtype=bool)
         mask[order] = scores[order] >= np.repeat(best - self.gamma, sizes)
         return mask
@@ -77,13 +89,19 @@ class Margin:
 
 @dataclass(frozen=True, slots=True)
 class Alternatives:
-    """Let `filter` choose among every `k` consecutive rows of a group, as if they were a group of their own.
+    """Let `filter` choose among every `k` consecutive rows of a group, as if they were a group.
 
-    For K candidates that are drawn alike, where nothing in the batch says which belong together. Rows left over
-    when a group is not a multiple of `k` are not kept.
+    Use it if the k candidates are drawn alike, and no column says which belong together. If a group
+    is not a multiple of `k`, its last rows are left over, and are not kept.
+
+    k: rows of a choice.
+    filter: (key, scores, groups) -> mask.
 
     >>> Alternatives(2, TopCount(1))(Key(0), np.array([3.0, 1.0, 2.0, 4.0, 9.0]))
     array([ True, False, False,  True, False])
+
+    Raises:
+        ValueError: if `k` is no positive integer.
     """
 
     k: int
@@ -92,26 +110,32 @@ class Alternatives:
     def __post_init__(self) -> None:
         check_count("Alternatives.k", self.k)
 
-    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    def __call__(self, key: Key, scores: Scores, groups: Groups | None = None) -> Mask:
         scores = np.asarray(scores)
         order, _, sizes = by_group(groups, len(scores))
-        place = np.arange(len(scores)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        whole = place < np.repeat(sizes // self.k * self.k, sizes)
-        sets = np.empty(len(scores), dtype=int)
-        sets[order] = np.cumsum(whole & (place % self.k == 0))
+        starts = np.cumsum(sizes) - sizes
+        place = np.arange(len(scores)) - np.repeat(starts, sizes)
+        complete = place < np.repeat(sizes // self.k * self.k, sizes)
+        first_of_choice = complete & (place % self.k == 0)
+        choice = np.empty(len(scores), dtype=int)
+        choice[order] = np.cumsum(first_of_choice)
         used = np.zeros(len(scores), dtype=bool)
-        used[order] = whole
+        used[order] = complete
         mask = np.zeros(len(scores), dtype=bool)
         if used.any():
-            mask[used] = self.filter(key, scores[used], sets[used])
+            mask[used] = self.filter(key, scores[used], choice[used])
         return mask
 
 
 @dataclass(frozen=True, slots=True)
-class Then:
-    """Filter by `first`, then by `second`, for which the rows dropped by `first` have no verdict.
+class Chain:
+    """Filter by `first`, then filter what it kept by `second`.
 
-    >>> Then(Margin(2.5), TopCount(2))(Key(0), np.array([3.0, 1.0, -2.0]))
+    For `second`, the rows that `first` dropped have no verdict.
+
+    first, second: (key, scores, groups) -> mask.
+
+    >>> Chain(NearBest(2.5), TopCount(2))(Key(0), np.array([3.0, 1.0, -2.0]))
     array([ True,  True, False])
     """
 
@@ -120,9 +144,12 @@ class Then:
 
     @property
     def rowwise(self) -> bool:
-        """Tell whether both judge each row by itself."""
-        return all(getattr(filter, "rowwise", False) for filter in (self.first, self.second))
+        """Tell whether both filters judge each row by itself."""
+        return all(getattr(each, "rowwise", False) for each in (self.first, self.second))
 
-    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
-        left = np.where(self.first(key.fold("first"), scores, groups), scores, np.nan)
+    def __call__(self, key: Key, scores: Scores, groups: Groups | None = None) -> Mask:
+        if groups is None:
+            groups = no_groups(len(scores))
+        kept = self.first(key.fold("first"), scores, groups)
+        left = np.where(kept, scores, np.nan)
         return self.second(key.fold("second"), left, groups)

@@ -1,23 +1,25 @@
-"""Filters: scores in, boolean mask out. Ranks are taken within groups; NaN (no verdict) is never kept.
+"""Filters: scores in, boolean mask out. NaN, which is no verdict, is never kept.
 
-A filter is any callable `(key, scores, groups) -> mask`. One that judges each row by itself says so with
-`rowwise = True`; only such filters can serve a `Quota`.
+A filter is any callable `(key, scores, groups) -> mask`. It ranks within groups. A filter that
+judges each row by itself says so with `rowwise = True`; only such filters can serve a `Quota`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from veriloop.core.batch import check_count
+from veriloop.core.arrays import Array, Groups, Mask, Scores
 from veriloop.core.candidates import RoundError
+from veriloop.core.checks import check_count, is_count
+from veriloop.core.checks import check_fraction as check_fraction  # imported from here elsewhere
 from veriloop.core.key import Key
+from veriloop.core.verdict import check_scale
 
-Filter = Callable[[Key, np.ndarray, np.ndarray | None], np.ndarray]
-_TOGETHER = 1 << 20  # rows that are ranked at once, where groups are small
+_RANKED_AT_ONCE = 1 << 20  # rows, where groups are small
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,32 +32,23 @@ class KeepAll:
 
     rowwise: ClassVar[bool] = True
 
-    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    def __call__(self, key: Key, scores: Scores, groups: Groups | None = None) -> Mask:
         return ~np.isnan(scores)
-
-
-def only_flags(scores: np.ndarray) -> bool:
-    """Tell scores that are 0 for wrong and 1 for right from scores on a scale; NaN is neither.
-
-    >>> only_flags(np.array([0.0, 1.0, np.nan])), only_flags(np.array([0.0, 0.0])), only_flags(np.array([0, 0]))
-    (True, False, True)
-    """
-    zero = scores == 0
-    one = scores == 1
-    if not zero.any() or not (zero | one | np.isnan(scores)).all():
-        return False
-    return bool(one.any()) or scores.dtype.kind in "iu"
 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
     """Keep the rows that score at least `cut`.
 
-    Raises:
-        ValueError: if `cut` is 0 and the scores are 0 and 1 alone, as all of them would be kept.
+    cut: in the units of the scores. The default, 0, is where verifiers begin to accept.
 
     >>> Threshold(0.0)(Key(0), np.array([0.1, 0.0, -3.0]))
     array([ True,  True, False])
+
+    Raises:
+        ValueError: if `cut` is NaN; in a round, if `cut` is 0 and the scores are 0 and 1 alone, as
+        all
+            of them would be kept.
     """
 
     cut: float = 0.0
@@ -65,13 +58,10 @@ class Threshold:
         if np.isnan(self.cut):
             raise ValueError("Threshold.cut must be a number, got nan")
 
-    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    def __call__(self, key: Key, scores: Scores, groups: Groups | None = None) -> Mask:
         scores = np.asarray(scores)
-        if self.cut == 0 and only_flags(scores):
-            raise ValueError(
-                "Threshold(0) got scores of 0 and 1 alone, and a score of 0 would be kept; return 1 to accept and "
-                "-1 to reject, or give filter=Threshold(0.5)"
-            )
+        if self.cut == 0:
+            check_scale("Threshold(0)", scores, "or give filter=Threshold(0.5)")
         return scores >= self.cut
 
 
@@ -83,16 +73,19 @@ class Bernoulli:
     array([ True, False, False])
 
     Raises:
-        ValueError: if a score lies outside [0, 1].
+        ValueError: in a round, if a score lies outside [0, 1].
     """
 
     rowwise: ClassVar[bool] = True
 
-    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    def __call__(self, key: Key, scores: Scores, groups: Groups | None = None) -> Mask:
         scores = np.asarray(scores)
         wrong = (scores < 0) | (scores > 1)
         if wrong.any():
-            raise ValueError(f"Bernoulli needs scores in [0, 1], got {scores[wrong][0]:.4g}; use a soft verifier")
+            raise ValueError(
+                f"Bernoulli needs scores in [0, 1], got {scores[wrong][0]:.4g}; "
+                "use a verifier that scores by a probability, such as linear.Soft"
+            )
         return key.numpy().random(len(scores)) < scores
 
 
@@ -100,47 +93,61 @@ class Bernoulli:
 class TopFraction:
     """Keep the best `fraction` of each group, to the nearest row; ties are broken by the key.
 
+    fraction: in (0, 1], of all rows of the group, those without a verdict too.
+
     >>> TopFraction(0.5)(Key(0), np.array([3.0, 1.0, 2.0, 0.0]))
     array([ True, False,  True, False])
     >>> TopFraction(0.5)(Key(0), np.array([3.0, 1.0, 2.0, 0.0]), np.array([0, 1, 0, 1]))
     array([ True,  True, False, False])
 
     Raises:
-        RoundError: if fewer rows of a group have a verdict than are to be kept.
+        ValueError: if the fraction lies outside (0, 1].
+        RoundError: in a round, if fewer rows of a group have a verdict than are to be kept.
     """
 
     fraction: float
 
     def __post_init__(self) -> None:
-        check_fraction(self)
+        check_fraction("TopFraction.fraction", self.fraction, one=True)
 
-    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
-        return _top(key, scores, groups, lambda _, sizes: np.floor(self.fraction * sizes + 0.5).astype(int))
+    def __call__(self, key: Key, scores: Scores, groups: Groups | None = None) -> Mask:
+        return _top(key, scores, groups, self._wanted)
+
+    def _wanted(self, labels: Array, sizes: Array) -> Array:
+        return np.floor(self.fraction * sizes + 0.5).astype(int)
 
 
 @dataclass(frozen=True, slots=True)
 class RandomFraction:
     """Keep a random `fraction` of each group: the unverified arm of the same size as `TopFraction`.
 
+    fraction: in (0, 1].
+
     >>> int(RandomFraction(0.25)(Key(0), np.zeros(100)).sum())
     25
+
+    Raises:
+        ValueError: if the fraction lies outside (0, 1].
     """
 
     fraction: float
 
     def __post_init__(self) -> None:
-        check_fraction(self)
+        check_fraction("RandomFraction.fraction", self.fraction, one=True)
 
-    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
-        lots = np.where(np.isnan(scores), np.nan, key.fold("lots").numpy().random(len(scores)))
-        return TopFraction(self.fraction)(key, lots, groups)
+    def __call__(self, key: Key, scores: Scores, groups: Groups | None = None) -> Mask:
+        lots = key.fold("lots").numpy().random(len(scores))
+        lots[np.isnan(scores)] = np.nan
+        best = TopFraction(self.fraction)
+        return best(key, lots, groups)
 
 
 @dataclass(frozen=True, slots=True)
 class TopCount:
     """Keep the `count` best rows of each group; ties are broken by the key.
 
-    count: one number for all groups, or group -> number, which names every group there is; 0 keeps none of it.
+    count: one number for all groups, or group -> number. The latter must name every group there is;
+        0 keeps no row of it.
 
     >>> TopCount(1)(Key(0), np.array([3.0, 1.0, 2.0]))
     array([ True, False, False])
@@ -148,8 +155,8 @@ class TopCount:
     array([ True, False,  True, False])
 
     Raises:
-        ValueError: if a group is not named.
-        RoundError: if a group has fewer rows with a verdict than are to be kept.
+        ValueError: if a count is no integer; in a round, if a group is not named.
+        RoundError: in a round, if a group has fewer rows with a verdict than are to be kept.
     """
 
     count: int | Mapping[int, int]
@@ -157,49 +164,51 @@ class TopCount:
     def __post_init__(self) -> None:
         if not isinstance(self.count, Mapping):
             check_count("TopCount.count", self.count)
-        elif not self.count or any(not _is_count(n) for n in self.count.values()):
+        elif not self.count or not all(map(is_count, self.count.values())):
             raise ValueError(
-                f"TopCount.count must give each group an integer of at least 0, got {dict(self.count)}"
+                "TopCount.count must give each group an integer of at least 0, "
+                f"got {dict(self.count)}"
             )
 
-    def __call__(self, key: Key, scores: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    def __call__(self, key: Key, scores: Scores, groups: Groups | None = None) -> Mask:
         return _top(key, scores, groups, self._wanted)
 
-    def _wanted(self, labels: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    def _wanted(self, labels: Array, sizes: Array) -> Array:
         if not isinstance(self.count, Mapping):
             return np.full_like(sizes, self.count)
-        if unnamed := sorted(set(labels.tolist()) - set(self.count)):
-            raise ValueError(f"TopCount.count must name every group, 0 for none of it; it lacks group {unnamed[0]}")
-        if missing := sorted({label for label, n in self.count.items() if n} - set(labels.tolist())):
-            wanted = self.count[missing[0]]
-            raise RoundError(f"group {missing[0]} has 0 rows with a verdict, {wanted} are to be kept")
-        return np.array([self.count[label] for label in labels.tolist()], dtype=int)
+        there: list[int] = labels.tolist()
+        unnamed = sorted(set(there) - set(self.count))
+        if unnamed:
+            raise ValueError(
+                "TopCount.count must name every group, 0 for none of it; "
+                f"it lacks group {unnamed[0]}"
+            )
+        wanted = {label for label, n in self.count.items() if n}
+        missing = sorted(wanted - set(there))
+        if missing:
+            raise RoundError(
+                f"group {missing[0]} has 0 rows with a verdict, "
+                f"{self.count[missing[0]]} are to be kept"
+            )
+        return np.array([self.count[label] for label in there], dtype=int)
 
 
-def check_fraction(filter: Any) -> None:
-    """Refuse a filter whose `fraction` is no share."""
-    if not 0 < filter.fraction <= 1:
-        raise ValueError(f"{type(filter).__name__}.fraction must be in (0, 1], got {filter.fraction}")
+def no_groups(n: int) -> Groups:
+    """Put `n` rows into one group."""
+    return np.zeros(n, dtype=np.uint8)
 
 
-def _is_count(n: Any) -> bool:
-    return isinstance(n, int | np.integer) and not isinstance(n, bool) and bool(n >= 0)
-
-
-def by_group(groups: np.ndarray | None, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def by_group(groups: Groups | None, n: int) -> tuple[Array, Array, Array]:
     """Return the rows sorted by group, in their order within each, and the groups' labels and sizes."""
     if groups is None:
-        groups = np.zeros(n, dtype=np.uint8)
+        groups = no_groups(n)
     labels, sizes = np.unique(groups, return_counts=True)
     return np.argsort(groups, kind="stable"), labels, sizes
 
 
 def _top(
-    key: Key,
-    scores: np.ndarray,
-    groups: np.ndarray | None,
-    wanted_of: Callable[[np.ndarray, np.ndarray], np.ndarray],
-) -> np.ndarray:
+    key: Key, scores: Scores, groups: Groups | None, wanted_of: Callable[[Array, Array], Array]
+) -> Mask:
     """Mask of the best rows of each group, as many as `wanted_of(labels, sizes)` says.
 
     Groups are ranked a million rows at once, for rounds of many million rows.
@@ -212,32 +221,35 @@ def _top(
     ends = np.cumsum(sizes)
     for first, last in _pieces(ends):
         part = slice(first, last)
-        rows = order[ends[first] - sizes[first] : ends[last - 1]]
+        start = ends[first] - sizes[first]
+        rows = order[start : ends[last - 1]]
         own = scores[rows].astype(float)
         _check_enough(own, labels[part], sizes[part], wanted[part])
         # NaN sorts last in its group, so the best rows wanted never reach it.
         place = np.repeat(np.arange(last - first), sizes[part])
         best = rows[np.lexsort((lots[rows], -own, place))]
-        start_of_group = np.repeat(ends[part] - sizes[part] - ends[first] + sizes[first], sizes[part])
+        start_of_group = np.repeat(ends[part] - sizes[part] - start, sizes[part])
         rank = np.arange(len(rows)) - start_of_group
         mask[best] = rank < np.repeat(wanted[part], sizes[part])
     return mask
 
 
-def _pieces(ends: np.ndarray) -> list[tuple[int, int]]:
+def _pieces(ends: Array) -> list[tuple[int, int]]:
     """Return the first group, and the one after the last, of pieces of about a million rows each."""
     if not len(ends):
         return []
-    cuts = np.flatnonzero(np.diff(ends // _TOGETHER)) + 1
-    starts = [0, *cuts.tolist()]
+    cuts = np.flatnonzero(np.diff(ends // _RANKED_AT_ONCE)) + 1
+    starts: list[int] = [0, *cuts.tolist()]
     return list(zip(starts, [*starts[1:], len(ends)], strict=True))
 
 
-def _check_enough(scores: np.ndarray, labels: np.ndarray, sizes: np.ndarray, wanted: np.ndarray) -> None:
-    """Refuse a group with fewer rows with a verdict than are to be kept. Scores are sorted by group."""
+def _check_enough(scores: Scores, labels: Array, sizes: Array, wanted: Array) -> None:
+    """Refuse a group with too few rows that have a verdict. Scores are sorted by group."""
     starts = np.cumsum(sizes) - sizes
     judged = np.add.reduceat(~np.isnan(scores), starts, dtype=int)
     short = np.flatnonzero(judged < wanted)
     if len(short):
         i = short[0]
-        raise RoundError(f"group {labels[i]} has {judged[i]} rows with a verdict, {wanted[i]} are to be kept")
+        raise RoundError(
+            f"group {labels[i]} has {judged[i]} rows with a verdict, {wanted[i]} are to be kept"
+        )

@@ -11,13 +11,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from veriloop.core import Columns, Key, concatenate
+from veriloop.core.checks import check_count, check_fraction, check_positive
 
 Design = Callable[[Key, int], np.ndarray]  # (key, n) -> rows, shape (n, d)
 
 
 @dataclass(frozen=True)
 class Samples(Columns):
-    """Regression rows. x: shape (n, d); y: shape (n,)."""
+    """Regression rows, labels y for inputs x.
+
+    x: inputs, shape (n, d).
+    y: labels, shape (n,).
+
+    >>> rows = Samples(x=np.eye(3), y=np.arange(3.0))
+    >>> len(rows), rows[[2]].y
+    (3, array([2.]))
+    """
 
     x: np.ndarray
     y: np.ndarray
@@ -25,7 +34,14 @@ class Samples(Columns):
 
 @dataclass(frozen=True)
 class GaussianDesign:
-    """Samples of independent standard normals, shape (n, dim)."""
+    """Draw rows of independent standard normals, shape (n, dim).
+
+    dim: d, the number of columns.
+
+    >>> from veriloop import Key
+    >>> GaussianDesign(3)(Key(0), 5).shape
+    (5, 3)
+    """
 
     dim: int
 
@@ -35,7 +51,14 @@ class GaussianDesign:
 
 @dataclass(frozen=True)
 class RandomDirections:
-    """Samples drawn uniformly from the unit sphere, shape (n, dim)."""
+    """Draw rows uniformly from the unit sphere, shape (n, dim).
+
+    dim: d, the number of columns.
+
+    >>> from veriloop import Key
+    >>> np.linalg.norm(RandomDirections(3)(Key(0), 2), axis=1).round(9)
+    array([1., 1.])
+    """
 
     dim: int
 
@@ -46,9 +69,12 @@ class RandomDirections:
 
 @dataclass(frozen=True)
 class FixedDesign:
-    """Copies of the given rows, shape (p, d), one after the other from a random start.
+    """Copy the given rows, one after the other, from a random start.
 
-    With an orthonormal basis as rows this is the paper's block design: the refit is then one mean a direction.
+    With an orthonormal basis as rows this is the block design of the paper. The refit is then one
+    mean for each direction.
+
+    rows: shape (p, d).
 
     >>> from veriloop import Key
     >>> FixedDesign(np.eye(2))(Key(0), 3).sum(axis=1)
@@ -61,12 +87,21 @@ class FixedDesign:
         return self.rows[(key.integer() + np.arange(n)) % len(self.rows)]
 
     def group(self, data: Samples) -> np.ndarray:
-        """Return for each row of the data which design row it is a copy of (the closest in angle), shape (n,)."""
-        return np.argmax(data.x @ (self.rows / np.linalg.norm(self.rows, axis=1, keepdims=True)).T, axis=1)
+        """Return which design row each row of the data is a copy of, shape (n,).
+
+        It is the closest in angle.
+        """
+        lengths = np.linalg.norm(self.rows, axis=1, keepdims=True)
+        cosines = data.x @ (self.rows / lengths).T
+        return np.argmax(cosines, axis=1)
 
 
 def right_singular(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the singular values, shape (p,), and the right singular vectors as rows, shape (p, d), of a design.
+    """Return the singular values of a design, shape (p,), and its right singular vectors.
+
+    The vectors are rows, shape (p, d).
+
+    x: the design, shape (n, d).
 
     >>> right_singular(np.diag([2.0, 3.0]))[0]
     array([3., 2.])
@@ -77,36 +112,74 @@ def right_singular(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Generate:
-    r"""Let the model write: :math:`y = x^\top \theta + \sigma \xi`, with rows from `design` and sigma = `noise`."""
+    r"""Let the model write labels.
+
+    .. math:: y = x^\top \theta + \sigma \xi, \qquad \xi \sim N(0, 1)
+
+    design: (key, n) -> x, shape (n, d).
+    noise: sigma, positive.
+
+    >>> from veriloop import Key
+    >>> rows = Generate(GaussianDesign(2), noise=0.1)(Key(0), np.ones(2), 1000)
+    >>> bool(abs((rows.y - rows.x.sum(axis=1)).std() - 0.1) < 0.01)
+    True
+
+    Raises:
+        ValueError: if the noise is not positive and finite.
+    """
 
     design: Design
     noise: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.noise > 0:
-            raise ValueError(f"Generate.noise must be positive, got {self.noise}")
+        check_positive("Generate.noise", self.noise)
 
     def __call__(self, key: Key, model: np.ndarray, n: int) -> Samples:
         x = self.design(key.fold("x"), n)
-        return Samples(x, x @ model + self.noise * key.fold("noise").numpy().standard_normal(n))
+        noise = key.fold("noise").numpy().standard_normal(n)
+        return Samples(x, x @ model + self.noise * noise)
 
 
 def least_squares(key: Key, model: np.ndarray, data: Samples) -> np.ndarray:
-    """Refit from scratch: the least-squares estimate, shape (d,); the shortest one where rows are too few."""
+    """Refit from scratch: return the least-squares estimate, shape (d,).
+
+    If there are fewer rows than parameters, it is the shortest of all that fit.
+
+    key, model: not used.
+    data: the rows.
+
+    >>> from veriloop import Key
+    >>> least_squares(Key(0), np.zeros(2), Samples(np.eye(2), np.array([1.0, 2.0])))
+    array([1., 2.])
+    """
     return np.linalg.lstsq(data.x, data.y, rcond=None)[0]
 
 
 @dataclass(frozen=True)
 class Errors:
-    r"""Measure :math:`\|\theta - \theta_c\|^2/\sigma^2` and :math:`\|\theta - \theta_*\|^2/\sigma^2`."""
+    r"""Measure the squared distance of the model to the truth, and to the verifier's centre.
+
+    .. math:: \text{error\_center} = \|\theta - \theta_c\|^2/\sigma^2, \qquad
+        \text{error\_truth} = \|\theta - \theta_*\|^2/\sigma^2
+
+    truth: theta*, shape (d,).
+    center: theta_c, shape (d,).
+    noise: sigma, positive.
+
+    >>> from veriloop import Key
+    >>> Errors(truth=np.zeros(2), center=np.ones(2))(Key(0), np.array([1.0, 0.0]))
+    {'error_center': 1.0, 'error_truth': 1.0}
+
+    Raises:
+        ValueError: if the noise is not positive and finite.
+    """
 
     truth: np.ndarray
     center: np.ndarray
     noise: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.noise > 0:
-            raise ValueError(f"Errors.noise must be positive, got {self.noise}")
+        check_positive("Errors.noise", self.noise)
 
     def __call__(self, key: Key, model: np.ndarray) -> dict[str, float]:
         return {
@@ -117,10 +190,24 @@ class Errors:
 
 @dataclass(frozen=True)
 class WeightedReal:
-    r"""A pool that adds `n` fresh real rows by `draw(key, n)` and gives them the share `weight` of the fit.
+    r"""A pool that adds real rows drawn in each round, with a given weight in the fit.
 
-    The least-squares loss becomes :math:`w \cdot \mathrm{mean}_{real} + (1 - w) \cdot \mathrm{mean}_{kept}`, by
-    scaling rows with the square roots of their weights (He, Xu and Cheng, 2025, arXiv:2502.18049).
+    Rows are scaled with the square roots of their weights. So the least-squares loss becomes
+    :math:`w \cdot \mathrm{mean}_{real} + (1 - w) \cdot \mathrm{mean}_{kept}`, exactly. Source: He,
+    Xu and Cheng (2025, arXiv:2502.18049).
+
+    draw: (key, n) -> n real rows.
+    n: real rows a round.
+    weight: w, in (0, 1).
+
+    >>> from veriloop import Key
+    >>> one = Samples(np.ones((1, 1)), np.ones(1))
+    >>> batch, _ = WeightedReal(lambda key, n: one, n=1, weight=0.25)(Key(0), None, one)
+    >>> (batch.x**2).ravel()
+    array([0.25, 0.75])
+
+    Raises:
+        ValueError: if `n` is no positive integer, or `weight` lies outside (0, 1).
     """
 
     draw: Callable[[Key, int], Samples]
@@ -128,12 +215,13 @@ class WeightedReal:
     weight: float
 
     def __post_init__(self) -> None:
-        if self.n < 1 or not 0 < self.weight < 1:
-            raise ValueError(f"WeightedReal needs n >= 1 and weight in (0, 1), got {self.n} and {self.weight}")
+        check_count("WeightedReal.n", self.n)
+        check_fraction("WeightedReal.weight", self.weight)
 
     def __call__(self, key: Key, past: None, kept: Samples) -> tuple[Samples, None]:
         real = _scaled(self.draw(key, self.n), self.weight / self.n)
-        return concatenate([real, _scaled(kept, (1 - self.weight) / len(kept))]), None
+        rest = _scaled(kept, (1 - self.weight) / len(kept))
+        return concatenate([real, rest]), None
 
 
 def _scaled(data: Samples, weight: float) -> Samples:

@@ -1,29 +1,36 @@
 r"""What data policies do without a verifier: the expected squared error by round, in closed form.
 
-Round 0 is the fit to the real data, round k the fit after k generations, all of equally many rows. Paths have shape
-(rounds + 1,) and are in units of the error of one fit, which is `one_fit(rows, dim)` in linear regression with
-standard normal rows and 1 / rows for the mean of a sample, times :math:`\sigma^2`.
+Round 0 is the fit to the real data, and round k the fit after k generations. All have equally many
+rows. A path has shape (rounds + 1,) and is in units of the error of one fit. That error is
+`one_fit(rows, dim)` in linear regression with standard normal rows, and 1 / rows for the mean of a
+sample, times :math:`\sigma^2`.
 
-Replacing is exact for designs drawn anew; the other paths are for one design relabelled every round. Sources:
-Shumailov et al. (2024, Nature 631), Gerstgrasser et al. (2024, arXiv:2404.01413), Kazdan et al. (2024,
-arXiv:2410.16713), He, Xu and Cheng (2025, arXiv:2502.18049); where none is named the form is our derivation.
+Replacing is exact if every round draws a new design. The other paths are for one design that is
+relabelled in every round. Sources: Shumailov et al. (2024, Nature 631), Gerstgrasser et al. (2024,
+arXiv:2404.01413), Kazdan et al. (2024, arXiv:2410.16713), He, Xu and Cheng (2025,
+arXiv:2502.18049). Where none is named, the form is our derivation.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from scipy.special import digamma, polygamma
+from typing import Any
 
-from veriloop.core.batch import check_count
+import numpy as np
+from scipy import special  # pyright: ignore[reportMissingTypeStubs]
+
+from veriloop.core.checks import check_count
 from veriloop.linear.truncated import Array
 
-GOLDEN = (np.sqrt(5) - 1) / 2  # the share of fresh real data with the lowest error in the limit
+GOLDEN = (np.sqrt(5) - 1) / 2  # the weight of fresh real data with the lowest error in the limit
 ACCUMULATED = np.pi**2 / 6  # what accumulating stays below
 SUBSAMPLED = np.pi**2 / 2 - 2  # what accumulating with a subsample tends to, as rows go to infinity
 
 
 def one_fit(rows: int, dim: int) -> float:
-    r"""Return :math:`E\|\hat\theta - \theta_*\|^2/\sigma^2 = d/(T - d - 1)` of least squares on T normal rows.
+    r"""Return :math:`E\|\hat\theta - \theta_*\|^2/\sigma^2 = d/(T - d - 1)` of least squares.
+
+    rows: T, standard normal ones, at least dim + 2.
+    dim: d, the number of parameters.
 
     >>> one_fit(100, 8)
     0.08791208791208792
@@ -38,6 +45,8 @@ def one_fit(rows: int, dim: int) -> float:
 def replaced(rounds: int) -> Array:
     """Return the path of `Replace`, k + 1 (Gerstgrasser et al.).
 
+    rounds: K, how many rounds.
+
     >>> replaced(3)
     array([1., 2., 3., 4.])
     """
@@ -47,6 +56,8 @@ def replaced(rounds: int) -> Array:
 def accumulated(rounds: int) -> Array:
     r"""Return the path of `Accumulate`, :math:`\sum_{i=1}^{k+1} 1/i^2 < \pi^2/6` (Gerstgrasser et al.).
 
+    rounds: K, how many rounds.
+
     >>> accumulated(20)[[1, 20]].round(4), ACCUMULATED
     (array([1.25  , 1.5984]), 1.64493...)
     """
@@ -54,9 +65,13 @@ def accumulated(rounds: int) -> Array:
 
 
 def fixed_real(rounds: int, share: float) -> Array:
-    r"""Return the path of `MixReal` with the share f, :math:`\sum_{j=0}^k (1 - f)^{2j} \to 1/(1 - (1 - f)^2)`.
+    r"""Return the path of `MixReal`, :math:`\sum_{j=0}^k (1 - f)^{2j} \to 1/(1 - (1 - f)^2)`.
 
-    The estimate is :math:`f\hat\theta_0 + (1 - f)(\hat\theta_k + \xi)`, so it keeps the error of round 0 whole.
+    The estimate is :math:`f\hat\theta_0 + (1 - f)(\hat\theta_k + \xi)`, so it keeps the error of
+    round 0 whole.
+
+    rounds: K, how many rounds.
+    share: f, the fraction of real rows.
 
     >>> fixed_real(20, 0.5)[[1, 20]].round(4)
     array([1.25  , 1.3333])
@@ -65,9 +80,14 @@ def fixed_real(rounds: int, share: float) -> Array:
 
 
 def fresh_real(rounds: int, share: float) -> Array:
-    r"""Return the path of `WeightedReal`, or `FreshReal`, :math:`v_{k+1} = w^2 + (1 - w)^2 (1 + v_k)`, w the share.
+    r"""Return the path of `WeightedReal` or `FreshReal`.
 
-    As many real rows as kept ones are drawn anew each round (He, Xu and Cheng).
+    .. math:: v_{k+1} = w^2 + (1 - w)^2 (1 + v_k)
+
+    Each round draws as many new real rows as it keeps (He, Xu and Cheng).
+
+    rounds: K, how many rounds.
+    share: w, the weight of the real rows.
 
     >>> fresh_real(20, 0.5)[[1, 20]].round(4)
     array([0.75  , 0.6667])
@@ -79,7 +99,11 @@ def fresh_real(rounds: int, share: float) -> Array:
 
 
 def fresh_real_limit(share: Array | float) -> Array:
-    r"""Return what `fresh_real` tends to, :math:`(w^2 + (1-w)^2)/(w(2-w))`: least, and w itself, at `GOLDEN`.
+    r"""Return what `fresh_real` tends to, :math:`(w^2 + (1-w)^2)/(w(2-w))`.
+
+    It is least at `GOLDEN`, where it equals w itself.
+
+    share: w, the weight of the real rows, a number or an array.
 
     >>> fresh_real_limit(np.array([0.5, GOLDEN, 0.75])).round(4)
     array([0.6667, 0.618 , 0.6667])
@@ -88,15 +112,24 @@ def fresh_real_limit(share: Array | float) -> Array:
     return (share**2 + (1 - share) ** 2) / (share * (2 - share))
 
 
-def pooled_mean(rounds: int, rows: int, *, window: int | None = None, sample: int | None = None) -> Array:
-    r"""Return the path of a mean fitted to `sample` of the rows of the last `window` rounds, the real data round 0.
+def pooled_mean(
+    rounds: int, rows: int, *, window: int | None = None, sample: int | None = None
+) -> Array:
+    r"""Return the path of a mean that is fitted to rows of several rounds; exact for any size.
 
-    With all rows it is the path of `Window`, and grows by :math:`4/(w + 1)^2` a round in the end; without a window,
-    that of `AccumulateSubsample`, which tends to :math:`\pi^2/2 - 2` for many rows. Both None: `accumulated`.
+    The real data are round 0. With all rows this is the path of `Window`, which in the end grows by
+    :math:`4/(w + 1)^2` a round. Without a window it is the path of `AccumulateSubsample`, which tends
+    to :math:`\pi^2/2 - 2` for many rows. With neither it is `accumulated`.
 
-    A row is :math:`y = \hat\theta + \xi`. Samples of one batch are exchangeable, so the variance of one and the
-    covariances of two, batch by batch, are all there is; a subset drawn at random takes their means:
-    :math:`\mathrm{Var} = \overline{\mathrm{var}}/m + (1 - 1/m)\,\overline{\mathrm{cov}}`. Exact for any size.
+    A row is :math:`y = \hat\theta + \xi`. The samples of one batch are exchangeable. So the
+    variance of one and the covariances of two, batch by batch, determine everything. A subset drawn
+    at random takes their means:
+    :math:`\mathrm{Var} = \overline{\mathrm{var}}/m + (1 - 1/m)\,\overline{\mathrm{cov}}`.
+
+    rounds: K, how many rounds.
+    rows: of each round.
+    window: w, how many of the last rounds are used. None: all.
+    sample: m, how many of their rows are drawn at random. None: all.
 
     >>> pooled_mean(3, 10, window=1), np.diff(pooled_mean(40, 10, window=3))[-2:].round(4)
     (array([1., 2., 3., 4.]), array([0.25, 0.25]))
@@ -130,11 +163,16 @@ def pooled_mean(rounds: int, rows: int, *, window: int | None = None, sample: in
 
 
 def gaussian_variance(rounds: int, sample: int, *, unbiased: bool = True) -> Array:
-    r"""Return the variance of what a Gaussian writes in round k, its mean and variance refitted to M of its rows.
+    r"""Return the variance of what a Gaussian writes in round k, refitted to its own rows.
 
-    Over :math:`\sigma^2` of the truth, here round 0, and with the drift of the mean in it: :math:`1 + k/M` with the
-    unbiased variance (Shumailov et al.), and 1 in every round with that of maximum likelihood, whose expectation
-    loses :math:`1 - (1 - 1/M)^k`, just what the mean drifts.
+    It is in units of the variance :math:`\sigma^2` of the truth, here round 0, and contains the
+    drift of the mean. With the unbiased variance it is :math:`1 + k/M` (Shumailov et al.). With
+    that of maximum likelihood it is 1 in every round: its expectation loses :math:`1 - (1 -
+    1/M)^k`, just what the mean drifts.
+
+    rounds: K, how many rounds.
+    sample: M, rows of each refit.
+    unbiased: divide by M - 1, and not by M.
 
     >>> gaussian_variance(3, 10)
     array([1. , 1.1, 1.2, 1.3])
@@ -142,19 +180,34 @@ def gaussian_variance(rounds: int, sample: int, *, unbiased: bool = True) -> Arr
     return 1 + unbiased * np.arange(rounds + 1) / sample
 
 
-def gaussian_log_variance(rounds: int, sample: int, *, unbiased: bool = True) -> tuple[Array, Array]:
-    r"""Return mean and variance of :math:`\log s_k^2/\sigma^2`, that Gaussian's variance, shape (rounds + 1,) each.
+def gaussian_log_variance(
+    rounds: int, sample: int, *, unbiased: bool = True
+) -> tuple[Array, Array]:
+    r"""Return mean and variance of the logarithm of that Gaussian's variance, by round.
 
-    .. math:: k\,\big(\psi(\tfrac{M-1}{2}) - \log\tfrac{M-1}{2}\big), \qquad k\,\psi'(\tfrac{M-1}{2})
+    .. math:: E \log\frac{s_k^2}{\sigma^2} = k\,\big(\psi(\tfrac{M-1}{2}) - \log\tfrac{M-1}{2}\big),
+        \qquad \mathrm{Var} = k\,\psi'(\tfrac{M-1}{2})
 
-    with M in place of M - 1 in the logarithm for maximum likelihood. A sum of independent terms of negative mean:
-    :math:`s_k^2 \to 0` almost surely, however its expectation stays.
+    For maximum likelihood, M replaces M - 1 in the logarithm. The terms are independent and have a
+    negative mean. So :math:`s_k^2 \to 0` almost surely, although its expectation stays. Both
+    results have shape (rounds + 1,).
+
+    rounds: K, how many rounds.
+    sample: M, rows of each refit, at least 2.
+    unbiased: divide by M - 1, and not by M.
 
     >>> mean, variance = gaussian_log_variance(100, 10)
     >>> mean[[1, 100]].round(3), variance[[1, 100]].round(3)
     (array([ -0.115, -11.521]), array([ 0.249, 24.873]))
     """
     if sample < 2:
-        raise ValueError(f"gaussian_log_variance: sample must be at least 2, or there is no variance, got {sample}")
-    half, k = (sample - 1) / 2, np.arange(rounds + 1)
-    return k * (digamma(half) - np.log(half if unbiased else sample / 2)), k * polygamma(1, half)
+        raise ValueError(
+            f"gaussian_log_variance: sample must be at least 2, or there is no variance, got {sample}"
+        )
+    half = (sample - 1) / 2
+    k = np.arange(rounds + 1)
+    divisor = half if unbiased else sample / 2
+    functions: Any = special
+    drift = float(functions.digamma(half)) - float(np.log(divisor))
+    scatter = float(functions.polygamma(1, half))
+    return np.asarray(drift * k, float), np.asarray(scatter * k, float)

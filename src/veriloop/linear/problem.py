@@ -11,10 +11,19 @@ from typing import Self
 import numpy as np
 
 from veriloop.core import Key, Loop, Quota, State
+from veriloop.core.checks import check_positive
 from veriloop.core.parts import Filter
+from veriloop.core.reprs import one_line
 from veriloop.core.verdict import Verifier
 from veriloop.filters import Threshold
-from veriloop.linear.model import Errors, FixedDesign, Generate, Samples, least_squares, right_singular
+from veriloop.linear.model import (
+    Errors,
+    FixedDesign,
+    Generate,
+    Samples,
+    least_squares,
+    right_singular,
+)
 from veriloop.linear.simulation import simulate
 from veriloop.linear.verifiers import KnowledgeBall
 from veriloop.store import load_state, save_state
@@ -24,14 +33,22 @@ from veriloop.store import load_state, save_state
 class Problem:
     """Real rows, the true parameter, and the centre of the verifier's knowledge.
 
-    real_x: shape (n_0, d). truth, center: theta* and theta_c, shape (d,). radius: r of the knowledge ball.
-    noise: sigma. slack: sigma_c, by default sigma * sqrt(2 / pi), the mean absolute noise.
+    real_x: x of the real rows, shape (n_0, d).
+    truth: theta*, the true parameter, shape (d,).
+    center: theta_c, the centre of the verifier's knowledge, shape (d,).
+    radius: r of the knowledge ball, in the units of theta, at least 0.
+    noise: sigma, the standard deviation of the labels, positive.
+    slack: sigma_c, what a residual may exceed the ball by, in the units of y. None: sigma *
+        sqrt(2 / pi), the mean absolute noise.
 
     >>> problem = Problem.gaussian(bias=0.5, radius=1.0)
     >>> problem.singular_values.shape, round(problem.half_width, 5)
     ((8,), 1.79788)
     >>> round(float(np.linalg.norm(problem.center_offset)), 12)
     0.5
+
+    Raises:
+        ValueError: if the noise is not positive and finite, or the radius or slack negative.
     """
 
     real_x: np.ndarray
@@ -54,22 +71,35 @@ class Problem:
         design_seed: int = 12345,
         direction_seed: int = 777,
     ) -> Self:
-        """Draw a standard normal real design and put the centre at distance `bias` from theta* = (1, ..., 1).
+        """Draw a standard normal real design, and put the centre at a distance from the truth.
 
-        The design and the direction of the bias come from `numpy.random.default_rng` of the two seeds, with the
-        defaults that the published figures used; everything else in the package is drawn from a `Key`.
+        The truth is (1, ..., 1). The design and the direction of the bias come from
+        `numpy.random.default_rng` of two seeds. Their defaults are those of the published figures.
+        Everything else in the package is drawn from a `Key`.
+
+        bias: the distance of the centre from the truth.
+        radius, noise, slack: as in `Problem`.
+        dim: d, the number of parameters.
+        rows: n_0, the number of real rows.
+        design_seed, direction_seed: of the design, and of the direction of the bias.
         """
         real_x = np.random.default_rng(design_seed).normal(size=(rows, dim))
         direction = np.random.default_rng(direction_seed).normal(size=dim)
         truth = np.ones(dim)
-        return cls(real_x, truth, truth + bias * direction / np.linalg.norm(direction), radius, noise, slack)
+        center = truth + bias * direction / np.linalg.norm(direction)
+        return cls(real_x, truth, center, radius, noise, slack)
+
+    def __repr__(self) -> str:
+        return one_line(self)
 
     def __post_init__(self) -> None:
+        check_positive("Problem.noise", self.noise)
         if self.slack is None:
-            object.__setattr__(self, "slack", self.noise * np.sqrt(2 / np.pi))
-        for name in ("noise", "radius", "slack"):
-            if not getattr(self, name) >= 0 or (name == "noise" and self.noise == 0):
-                raise ValueError(f"Problem.{name} must not be negative, nor noise zero, got {getattr(self, name)}")
+            object.__setattr__(self, "slack", self.noise * float(np.sqrt(2 / np.pi)))
+        for name in ("radius", "slack"):
+            value = getattr(self, name)
+            if not value >= 0:
+                raise ValueError(f"Problem.{name} must be at least 0, got {value}")
 
     @cached_property
     def _svd(self) -> tuple[np.ndarray, np.ndarray]:
@@ -109,7 +139,9 @@ class Problem:
         real = self.real_data(key)
         return State(least_squares(key, self.truth, real), past=(real,))
 
-    def loop(self, *, verify: Verifier | None = None, filter: Filter | None = None) -> Loop[np.ndarray, Samples]:
+    def loop(
+        self, *, verify: Verifier | None = None, filter: Filter | None = None
+    ) -> Loop[np.ndarray, Samples]:
         """Return the loop on the block design; give it `self.size(n)` to keep n rows a direction.
 
         verify: for instance `self.verifier`. None: no verifier, so all rows are kept.
@@ -144,7 +176,8 @@ class Problem:
     ) -> dict[str, np.ndarray]:
         """Return what the loop measures, by round and replicate, shape (rounds + 1, replicates) each.
 
-        The fast path: `veriloop.linear.simulate` in place of the generic loop, the same in distribution.
+        The fast path: `veriloop.linear.simulate` in place of the generic loop, the same in
+        distribution.
         """
         width = self.half_width if verified else np.inf
         errors = simulate(self.singular_values, self.center_offset, width, sizes, replicates, key)

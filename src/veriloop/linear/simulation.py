@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import log_ndtr, ndtr, ndtri, ndtri_exp
+from scipy.special import log_ndtr, ndtr, ndtri, ndtri_exp  # pyright: ignore[reportMissingTypeStubs]
 
 from veriloop.core import Key
-from veriloop.linear.truncated import finite, interval, positive
+from veriloop.linear.truncated import Array, Mask, finite, interval, positive
 
 _SEGMENT = 65_536  # draws summed at once; a constant, so that sums never depend on `chunk`
 _BELOW_ONE = 1 - 2**-53
@@ -25,17 +25,19 @@ def simulate(
     key: Key,
     *,
     chunk: int = 131_072,
-) -> np.ndarray:
+) -> Array:
     r"""Return the estimation error by round, :math:`a_k = v_j^\top(\hat\theta_k - \theta_*)/\sigma`.
 
-    The real-data estimate has :math:`a_0 \sim N(0, 1/\mu_j^2)`. In round k each direction keeps exactly :math:`n_k`
-    labels, independent draws of :math:`N(a_{k-1}, 1)` truncated to :math:`[c_j - w, c_j + w]`, and :math:`a_k` is
-    their mean. Labels are drawn by inverting the truncated distribution function, so no candidate is ever thrown
-    away and arms that share a key are coupled monotonically.
+    The real-data estimate has :math:`a_0 \sim N(0, 1/\mu_j^2)`. In round k each direction keeps
+    exactly :math:`n_k` labels, independent draws of :math:`N(a_{k-1}, 1)` truncated to :math:`[c_j
+    - w, c_j + w]`, and :math:`a_k` is their mean. Labels are drawn by inverting the truncated
+    distribution function, so no candidate is ever thrown away and arms that share a key are coupled
+    monotonically.
 
-    singular_values: mu, shape (p,), of the real design. center_offset: c, shape (p,). half_width: w, a number or
-        shape (p,); `inf` is no verifier. sizes: kept rows per direction, one a round. chunk: the most draws held in
-        memory, to within one direction's; the result does not depend on it.
+    singular_values: mu, shape (p,), of the real design. center_offset: c, shape (p,). half_width:
+        w, a number or
+        shape (p,); `inf` is no verifier. sizes: kept rows per direction, one a round. chunk: the
+        most draws held in memory, to within one direction's; the result does not depend on it.
 
     Returns: shape (rounds + 1, replicates, p), in units of sigma.
 
@@ -45,7 +47,8 @@ def simulate(
     (6, 50, 2)
 
     Raises:
-        ValueError: if shapes disagree, or a singular value, half width, size or count is not positive.
+        ValueError: if shapes disagree, or a singular value, half width, size or count is not
+        positive.
     """
     mu = positive("simulate: singular_values", singular_values, infinite=True)
     center = finite("simulate: center_offset", center_offset)
@@ -65,7 +68,7 @@ def simulate_between(
     key: Key,
     *,
     chunk: int = 131_072,
-) -> np.ndarray:
+) -> Array:
     """Return what `simulate` does, for labels that pass between any two bounds.
 
     lower, upper: shape (p,), in units of sigma from the truth; they may be infinite. The other
@@ -96,10 +99,16 @@ def simulate_between(
 
 def truncated_means(
     key: Key, mean: ArrayLike, lower: ArrayLike, upper: ArrayLike, n: int, *, chunk: int = 131_072
-) -> np.ndarray:
-    """Return means of `n` independent draws of N(mean, 1) truncated to [lower, upper], exact in distribution.
+) -> Array:
+    """Return means of independent draws of N(mean, 1) truncated to [lower, upper].
 
-    mean, lower, upper: broadcast; the result has their common shape. chunk: as in `simulate`.
+    They are exact in distribution.
+
+    key: the address of the draws.
+    mean, lower, upper: they broadcast, and the result has their common shape. Bounds may be
+        infinite.
+    n: draws of each mean.
+    chunk: the most draws held in memory; the result does not depend on it.
 
     >>> from veriloop import Key
     >>> truncated_means(Key(0), 0.0, [-0.5, 40.0], [0.5, 41.0], n=100_000).round(2)
@@ -110,49 +119,63 @@ def truncated_means(
     """
     if n < 1:
         raise ValueError(f"truncated_means: n must be at least 1, got {n}")
-    mean, _, lower, upper = np.broadcast_arrays(*interval("truncated_means", mean, 1.0, lower, upper))
-    a, b = (lower - mean).ravel(), (upper - mean).ravel()
+    arguments = interval("truncated_means", mean, 1.0, lower, upper)
+    mean, _, lower, upper = np.broadcast_arrays(*arguments)
+    a = (lower - mean).ravel()
+    b = (upper - mean).ravel()
     generator = key.numpy()
-    # With the window's middle left of 0, the distribution function is small and loses no digits.
+    # Where the middle of the window lies left of 0, the distribution function is small and keeps its
+    # digits. Other windows are reflected.
     flip = b > -a
-    a, b = np.where(flip, -b, a), np.where(flip, -a, b)
+    near = np.where(flip, -b, a)
+    far = np.where(flip, -a, b)
     means = np.empty(mean.size)
     lanes = max(1, chunk // n)
     for start in range(0, mean.size, lanes):
-        window = slice(start, start + lanes)
-        means[window] = _lane_means(generator, a[window], b[window], flip[window], n)
+        lane = slice(start, start + lanes)
+        means[lane] = _lane_means(generator, near[lane], far[lane], flip[lane], n)
     return mean + np.where(flip, -means, means).reshape(mean.shape)
 
 
-def _lane_means(
-    generator: np.random.Generator, a: np.ndarray, b: np.ndarray, rising: np.ndarray, n: int
-) -> np.ndarray:
+def _lane_means(generator: np.random.Generator, a: Array, b: Array, rising: Mask, n: int) -> Array:
     """Means of `n` standard normals truncated to [a, b], for a few lanes at a time."""
     if n <= _SEGMENT:
         return _draw(generator, a, b, rising, n).mean(axis=1)
-    segments = [min(_SEGMENT, n - start) for start in range(0, n, _SEGMENT)]
-    each = (slice(i, i + 1) for i in range(len(a)))
-    return np.array([sum(_draw(generator, a[i], b[i], rising[i], m).sum() for m in segments) for i in each]) / n
+    means = np.empty(len(a))
+    for i in range(len(a)):
+        lane = slice(i, i + 1)
+        total = 0.0
+        for start in range(0, n, _SEGMENT):
+            size = min(_SEGMENT, n - start)
+            total += _draw(generator, a[lane], b[lane], rising[lane], size).sum()
+        means[i] = total / n
+    return means
 
 
-def _draw(generator: np.random.Generator, a: np.ndarray, b: np.ndarray, rising: np.ndarray, n: int) -> np.ndarray:
-    """Standard normals truncated to [a, b], shape (lanes, n), by inversion; the middle of [a, b] is at most 0.
+def _draw(generator: np.random.Generator, a: Array, b: Array, rising: Mask, n: int) -> Array:
+    """Standard normals truncated to [a, b], shape (lanes, n), by inversion.
 
-    Draws fall as the uniforms rise, or where `rising` rise with them: reflected, these fall as the others do.
+    The middle of [a, b] is at most 0. Draws fall as the uniforms rise. Where `rising`, they rise
+    with them; after reflection they then fall as the others do.
     """
-    u = generator.random((len(a), n))
+    u: Array = generator.random((len(a), n))
     # The factor keeps high - span above 0, and high below 1: no draw is infinite.
-    low, high = ndtr(a), np.minimum(ndtr(b), _BELOW_ONE)
-    span = (high - low) * _BELOW_ONE
+    low: Array = ndtr(a)
+    high: Array = np.minimum(ndtr(b), _BELOW_ONE)
+    span: Array = (high - low) * _BELOW_ONE
     tail = b < _TAIL
-    tails = _draw_in_logs(np.where(rising[tail, None], _BELOW_ONE - u[tail], u[tail]), a[tail, None], b[tail, None])
-    u *= np.where(rising, span, -span)[:, None]
-    u += np.where(rising, high - span, high)[:, None]
+    falling = np.where(rising[tail, None], _BELOW_ONE - u[tail], u[tail])
+    tails = _draw_in_logs(falling, a[tail, None], b[tail, None])
+    slope: Array = np.where(rising, span, -span)
+    start: Array = np.where(rising, high - span, high)
+    u *= slope[:, None]
+    u += start[:, None]
     ndtri(u, out=u)
     u[tail] = tails
     return u
 
 
-def _draw_in_logs(u: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    log_high, log_low = log_ndtr(b), log_ndtr(a)
+def _draw_in_logs(u: Array, a: Array, b: Array) -> Array:
+    log_high: Array = log_ndtr(b)
+    log_low: Array = log_ndtr(a)
     return ndtri_exp(log_high + np.log1p(u * np.expm1(log_low - log_high)))

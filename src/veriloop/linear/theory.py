@@ -1,7 +1,7 @@
 r"""Exact theory of verified retraining in linear regression, one direction at a time.
 
-The block design splits the loop into independent scalars, one per right singular vector :math:`v_j` of the real
-design :math:`X^0`. All quantities are in units of the noise :math:`\sigma`:
+The block design splits the loop into independent scalars, one per right singular vector :math:`v_j`
+of the real design :math:`X^0`. All quantities are in units of the noise :math:`\sigma`:
 
 ===================  ======================  ==================================================================
 name                 symbol                  meaning
@@ -15,7 +15,8 @@ name                 symbol                  meaning
 ..                   :math:`T(a), V(a)`      mean and variance of :math:`N(a, 1)` truncated to :math:`c \pm w`
 ===================  ======================  ==================================================================
 
-"The paper" is Yi, Liu, Cheng, Xu (2025), arXiv:2510.16657. Bad input raises `ValueError` everywhere.
+"The paper" is Yi, Liu, Cheng, Xu (2025), arXiv:2510.16657. Bad input raises `ValueError`
+everywhere.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import erf, roots_hermitenorm
+from scipy.special import erf, roots_hermitenorm  # pyright: ignore[reportMissingTypeStubs]
 
+from veriloop.core.checks import check_count
 from veriloop.linear.truncated import (
     EDGE,
     Array,
@@ -56,7 +58,8 @@ __all__ = [
     "unfiltered_mse",
 ]
 
-_ZERO, _ONE = np.zeros(()), np.ones(())
+_ZERO = np.zeros(())
+_ONE = np.ones(())
 _FINEST = 0.01  # Gauss-Hermite needs some 1 / mu^2 nodes; this singular value needs 240,000
 _ROUNDING = 1e-12  # an improvement below this share of the baseline cannot be told from rounding
 
@@ -66,8 +69,10 @@ def contraction_factor(half_width: ArrayLike) -> Array:
 
     .. math:: \rho(w) = \sup_a T'(a) = \sup_a V(a) = 1 - \frac{2 w \phi(w)}{2\Phi(w) - 1}
 
-    Attained at :math:`a = c`; :math:`w^2/3` for small w, 1 at infinity. Any shape.
+    Attained at :math:`a = c`; :math:`w^2/3` for small w, 1 at infinity.
     Source: the constant of the paper's Theorem 4.1; this closed form is our derivation.
+
+    half_width: w, in units of sigma, any shape; inf is no verifier.
 
     >>> contraction_factor([0.01 + np.sqrt(2 / np.pi), 1 + np.sqrt(2 / np.pi), np.inf]).round(4)
     array([0.1992, 0.6929, 1.    ])
@@ -81,28 +86,38 @@ def mean_map(offset: ArrayLike, center_offset: ArrayLike, half_width: ArrayLike)
 
     .. math:: T(a) = a + \frac{\phi(c-w-a) - \phi(c+w-a)}{\Phi(c+w-a) - \Phi(c-w-a)}
 
-    Arguments broadcast element by element. The only fixed point is :math:`a = c`; an infinite half width gives the
-    identity. Source: the map of the paper's Theorem 4.1; this form is our derivation.
+    Arguments broadcast element by element. The only fixed point is :math:`a = c`; an infinite half
+    width gives the identity. Source: the map of the paper's Theorem 4.1; this form is our
+    derivation.
+
+    offset: a. center_offset: c. half_width: w; inf is no verifier. They broadcast.
 
     >>> mean_map([0.0, 0.5, 2.0], 0.5, 1.0).round(4)
     array([0.3563, 0.5   , 0.8935])
     """
-    offset, center = finite("mean_map: offset", offset), finite("mean_map: center_offset", center_offset)
+    offset = finite("mean_map: offset", offset)
+    center = finite("mean_map: center_offset", center_offset)
     width = positive("mean_map: half_width", half_width, infinite=True)
     return moments(offset, _ONE, center - width, center + width)[0]
 
 
-def mean_path(offset: ArrayLike, center_offset: ArrayLike, half_width: ArrayLike, rounds: int) -> Array:
+def mean_path(
+    offset: ArrayLike, center_offset: ArrayLike, half_width: ArrayLike, rounds: int
+) -> Array:
     r"""Iterate `mean_map`: :math:`a_{k+1} = T(a_k)`, the path of the loop as the sizes go to infinity.
 
-    It obeys :math:`|a_k - c| \le \rho^k |a_0 - c|`. Returns shape (rounds + 1, ...), `offset` first.
-    Source: the drift in the paper's Theorem 4.1.
+    It obeys :math:`|a_k - c| \le \rho^k |a_0 - c|`. Returns shape (rounds + 1, ...), `offset`
+    first. Source: the drift in the paper's Theorem 4.1.
+
+    offset: a_0. center_offset: c. half_width: w; inf is no verifier. They broadcast.
+    rounds: how many rounds.
 
     >>> mean_path(0.0, 0.5, 1.0, 4).round(4)
     array([0.    , 0.3563, 0.4582, 0.4878, 0.4965])
     """
+    check_count("mean_path: rounds", rounds, least=0)
     path = [np.broadcast_arrays(finite("mean_path: offset", offset), center_offset, half_width)[0]]
-    for _ in range(_whole("mean_path: rounds", rounds, least=0)):
+    for _ in range(rounds):
         path.append(mean_map(path[-1], center_offset, half_width))
     return np.stack(path)
 
@@ -119,13 +134,21 @@ def one_round_mse(
     .. math:: \text{exact:}\quad \sum_j E[T_j(a)^2] + \frac{E[V_j(a)]}{n}, \quad a \sim N(0, \mu_j^{-2}), \qquad
         \text{expansion:}\quad \sum_j m_{1j}^2 + \frac{m_{2j}^2 + m_{1j}m_{3j}}{\mu_j^2} + \frac{m_{2j}}{n}
 
-    Here :math:`m_1, m_2, m_3` are :math:`T, T', T''` at 0: mean, variance and third central moment of the accepted
-    labels. The expansion drops terms of order :math:`\mu^{-4}` and :math:`\mu^{-2}/n`. The exact value is by
-    Gauss-Hermite quadrature: relative error below 1e-10, for singular values of at least 0.01.
+    Here :math:`m_1, m_2, m_3` are :math:`T, T', T''` at 0: mean, variance and third central moment
+    of the accepted labels. The expansion drops terms of order :math:`\mu^{-4}` and
+    :math:`\mu^{-2}/n`. The exact value is by Gauss-Hermite quadrature: relative error below 1e-10,
+    for singular values of at least 0.01.
 
-    `center_offset` is (..., p), or one number for all directions; `half_width` and `kept` broadcast with its
-    leading axes, shape the result, and may be infinite. Source: the paper's Theorem 3.1 is the expansion; the
-    exact form is our derivation.
+    `center_offset` is (..., p), or one number for all directions; `half_width` and `kept` broadcast
+    with its leading axes, shape the result, and may be infinite. Source: the paper's Theorem 3.1 is
+    the expansion; the exact form is our derivation.
+
+    singular_values: mu, shape (p,).
+    center_offset: c, shape (..., p), or one number for all directions.
+    half_width: w; inf is no verifier. kept: n, may be infinite. Both broadcast with the leading
+        axes of
+        `center_offset`, and give the result its shape.
+    method: "exact" or "expansion".
 
     >>> one_round_mse([10.0] * 8, 0.0, [1.0, 1.8, np.inf], kept=100).round(5)
     array([0.03001, 0.09367, 0.16   ])
@@ -146,30 +169,43 @@ def log_improvement(
 
     .. math:: \tfrac12 \log \frac{\sum_j \mu_j^{-2}}{E\|\hat\theta_1 - \theta^*\|^2/\sigma^2}
 
-    Arguments as in `one_round_mse`. Source: the colour of the paper's one-round heat maps (section 5.1).
+    Arguments as in `one_round_mse`. Source: the colour of the paper's one-round heat maps (section
+    5.1).
+
+    singular_values, center_offset, half_width, kept, method: as in `one_round_mse`.
 
     >>> print(f"{log_improvement([10.0] * 8, 0.0, 1.0, kept=100):.4f}")
     0.4902
     """
     baseline = np.sum(_vector("log_improvement: singular_values", singular_values) ** -2.0)
-    return 0.5 * np.log(baseline / one_round_mse(singular_values, center_offset, half_width, kept, method))
+    return 0.5 * np.log(
+        baseline / one_round_mse(singular_values, center_offset, half_width, kept, method)
+    )
 
 
 def smallest_size(
-    singular_values: ArrayLike, center_offset: ArrayLike, half_width: ArrayLike, method: Method = "exact"
+    singular_values: ArrayLike,
+    center_offset: ArrayLike,
+    half_width: ArrayLike,
+    method: Method = "exact",
 ) -> Array:
     r"""Return the kept rows per direction at which one round only just beats the real-data estimate.
 
     .. math:: n^* = \frac{\sum_j E[V_j]}{\sum_j \mu_j^{-2} - E[T_j^2]}, \qquad \text{expansion:}\quad
         \frac{\sum_j m_{2j}}{\sum_j (1 - m_{2j}^2 - m_{1j}m_{3j})/\mu_j^2 - m_{1j}^2}
 
-    A real number, `inf` where no size is enough. Arguments and symbols as in `one_round_mse`. Unbiased in one
-    direction, the expansion is :math:`\rho\mu^2/(1-\rho^2)`. Source: our derivation from the paper's Theorem 3.1.
+    A real number, `inf` where no size is enough. Arguments and symbols as in `one_round_mse`.
+    Unbiased in one direction, the expansion is :math:`\rho\mu^2/(1-\rho^2)`. Source: our derivation
+    from the paper's Theorem 3.1.
+
+    singular_values, center_offset, half_width, method: as in `one_round_mse`.
 
     >>> print(f"{smallest_size([10.0], 0.0, 1 + np.sqrt(2 / np.pi), method='expansion'):.1f}")
     133.3
     """
-    error, spread, baseline = _round("smallest_size", singular_values, center_offset, half_width, method)
+    error, spread, baseline = _round(
+        "smallest_size", singular_values, center_offset, half_width, method
+    )
     gain = baseline - error
     pays = gain > _ROUNDING * baseline
     return np.where(pays, spread / np.where(pays, gain, 1.0), np.inf)[()]
@@ -183,8 +219,13 @@ def break_even_bias(
     .. math:: \Delta > 0: \quad E\|\hat\theta_1 - \theta^*\|^2/\sigma^2 = \sum_j \mu_j^{-2}
         \quad\text{at}\quad c_j = \Delta\, d_j
 
-    `direction` holds :math:`d_j = v_j^T u` of a unit vector u, shape (p,); `half_width` and `kept` broadcast and
-    shape the result, in units of sigma; 0 where filtering does not pay even unbiased. Source: our derivation.
+    `direction` holds :math:`d_j = v_j^T u` of a unit vector u, shape (p,); `half_width` and `kept`
+    broadcast and shape the result, in units of sigma; 0 where filtering does not pay even unbiased.
+    Source: our derivation.
+
+    singular_values: mu, shape (p,).
+    direction: d, shape (p,), of length 1.
+    half_width: w; inf is no verifier. kept: n. They broadcast.
 
     >>> break_even_bias([10.0] * 8, [1.0] + [0.0] * 7, [1.0, 1.3, np.inf], kept=100).round(3)
     array([0.315, 0.303, 0.   ])
@@ -192,8 +233,11 @@ def break_even_bias(
     mu = _vector("break_even_bias: singular_values", singular_values)
     unit = finite("break_even_bias: direction", direction)
     if unit.shape != mu.shape or abs(np.linalg.norm(unit) - 1) > 1e-6:
-        raise ValueError(f"break_even_bias: direction must be a unit vector of shape {mu.shape}, got {direction!r}")
-    width, kept = np.broadcast_arrays(np.asarray(half_width, dtype=float), np.asarray(kept, dtype=float))
+        raise ValueError(
+            f"break_even_bias: direction must be a unit vector of shape {mu.shape}, got {direction!r}"
+        )
+    widths = np.asarray(half_width, dtype=float)
+    width, kept = np.broadcast_arrays(widths, np.asarray(kept, dtype=float))
     baseline = (1 - _ROUNDING) * np.sum(mu**-2.0)
 
     def pays(bias: Array) -> Mask:
@@ -201,12 +245,15 @@ def break_even_bias(
 
     low = np.zeros(width.shape)
     high = np.where(pays(low), 1.0, 0.0)
-    while (growing := (high > 0) & pays(high)).any():
+    growing = (high > 0) & pays(high)
+    while growing.any():
         high = np.where(growing, 2 * high, high)
+        growing = (high > 0) & pays(high)
     for _ in range(52):
         middle = 0.5 * (low + high)
         inside = pays(middle)
-        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+        low = np.where(inside, middle, low)
+        high = np.where(inside, high, middle)
     return (0.5 * (low + high))[()]
 
 
@@ -219,10 +266,13 @@ def error_bound(initial: float, half_width: float, sizes: ArrayLike, dim: int) -
     `initial` is :math:`E_0`; returns shape (len(sizes) + 1,), `initial` first.
     Source: the paper's Theorem 4.1, with `contraction_factor` for its constant.
 
+    initial: E_0. half_width: w; inf is no verifier. sizes: n_k, one a round. dim: p.
+
     >>> error_bound(1.08, 1.8, [100, 100, 1000], dim=8).round(4)
     array([1.08  , 0.5753, 0.3324, 0.1656])
     """
-    dim, rho = _whole("error_bound: dim", dim, least=1), float(contraction_factor(half_width))
+    check_count("error_bound: dim", dim)
+    rho = float(contraction_factor(half_width))
     bound = [float(positive("error_bound: initial", initial, zero=True))]
     for size in _vector("error_bound: sizes", sizes, infinite=True):
         bound.append(rho**2 * bound[-1] + dim * rho / size)
@@ -234,14 +284,21 @@ def plateau(half_width: ArrayLike, size: ArrayLike, dim: int) -> Array:
 
     .. math:: \frac{p\,\rho}{n\,(1 - \rho^2)}
 
-    Arguments broadcast; `inf` without a verifier. Source: our derivation from the paper's Theorem 4.1.
+    Arguments broadcast; `inf` without a verifier. Source: our derivation from the paper's Theorem
+    4.1.
+
+    half_width: w; inf is no verifier. size: n. dim: p.
 
     >>> plateau([0.5 + np.sqrt(2 / np.pi), 1 + np.sqrt(2 / np.pi)], 100, dim=8).round(4)
     array([0.0446, 0.1066])
     """
-    dim, size = _whole("plateau: dim", dim, least=1), positive("plateau: size", size)
-    rho, width = contraction_factor(half_width), np.minimum(half_width, EDGE)
-    gap = 2 * width * density(width) / erf(width / np.sqrt(2))  # 1 - rho, which rounds to 0 from w = 8.5 on
+    check_count("plateau: dim", dim)
+    size = positive("plateau: size", size)
+    rho = contraction_factor(half_width)
+    width = np.minimum(half_width, EDGE)
+    gap = (
+        2 * width * density(width) / erf(width / np.sqrt(2))
+    )  # 1 - rho, which rounds to 0 from w = 8.5 on
     with np.errstate(divide="ignore"):
         return dim * rho / (size * (1 + rho)) / gap
 
@@ -253,6 +310,8 @@ def unfiltered_mse(singular_values: ArrayLike, sizes: ArrayLike) -> Array:
 
     Returns shape (len(sizes) + 1,). Source: our derivation for the paper's unverified arm.
 
+    singular_values: mu, shape (p,). sizes: n_k, one a round; they may be infinite.
+
     >>> unfiltered_mse([10.0] * 8, [100, 100, 400])
     array([0.08, 0.16, 0.24, 0.26])
     """
@@ -262,9 +321,16 @@ def unfiltered_mse(singular_values: ArrayLike, sizes: ArrayLike) -> Array:
 
 
 def _round(
-    where: str, singular_values: ArrayLike, center_offset: ArrayLike, half_width: ArrayLike, method: str
+    where: str,
+    singular_values: ArrayLike,
+    center_offset: ArrayLike,
+    half_width: ArrayLike,
+    method: str,
 ) -> tuple[Array, Array, np.float64]:
-    """Return the error as kept goes to infinity, the spread that kept divides, and the baseline, summed over j."""
+    """Return the error at infinite size, the spread that the size divides, and the baseline.
+
+    All are summed over j.
+    """
     mu = _vector(f"{where}: singular_values", singular_values)
     center = finite(f"{where}: center_offset", center_offset)
     if center.shape and center.shape[-1] != mu.size:
@@ -274,9 +340,12 @@ def _round(
     if method not in ("exact", "expansion"):
         raise ValueError(f"{where}: method must be 'exact' or 'expansion', got {method!r}")
     if method == "exact" and mu.min() < _FINEST:
-        raise ValueError(f"{where}: singular_values must be at least {_FINEST} when exact, got {mu.min()}")
+        raise ValueError(
+            f"{where}: singular_values must be at least {_FINEST} when exact, got {mu.min()}"
+        )
     width = positive(f"{where}: half_width", half_width, infinite=True)[..., None]
-    error, spread = (_exact if method == "exact" else _expansion)(mu, center - width, center + width)
+    law = _exact if method == "exact" else _expansion
+    error, spread = law(mu, center - width, center + width)
     return error, spread, np.sum(mu**-2.0)
 
 
@@ -286,11 +355,14 @@ def _expansion(mu: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
 
 
 def _exact(mu: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
-    error = spread = _ZERO
-    # T and V are analytic within 2.8 of the real axis: the nodes needed grow with the variance 1 / mu^2.
-    for node, weight in zip(*_hermite(int(8 + 16 / mu.min() + 24 / mu.min() ** 2)), strict=True):
+    error = _ZERO
+    spread = _ZERO
+    # T and V are analytic within 2.8 of the real axis, so the nodes needed grow with 1 / mu^2.
+    count = int(8 + 16 / mu.min() + 24 / mu.min() ** 2)
+    for node, weight in zip(*_hermite(count), strict=True):
         mean, variance = moments(node / mu, _ONE, lower, upper)
-        error, spread = error + weight * (mean * mean).sum(-1), spread + weight * variance.sum(-1)
+        error = error + weight * (mean * mean).sum(-1)
+        spread = spread + weight * variance.sum(-1)
     return error, spread
 
 
@@ -299,7 +371,8 @@ def _hermite(count: int) -> tuple[Array, Array]:
     """Nodes and weights for N(0, 1), without those whose weight is below rounding."""
     nodes, weights = roots_hermitenorm(count)
     weights /= weights.sum()
-    return nodes[weights > 1e-20], weights[weights > 1e-20]
+    large = weights > 1e-20
+    return nodes[large], weights[large]
 
 
 def _vector(what: str, value: ArrayLike, *, infinite: bool = False) -> Array:
@@ -307,9 +380,3 @@ def _vector(what: str, value: ArrayLike, *, infinite: bool = False) -> Array:
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{what} must be a list of at least one number, got shape {array.shape}")
     return array
-
-
-def _whole(what: str, value: int, *, least: int) -> int:
-    if value != int(value) or value < least:
-        raise ValueError(f"{what} must be an integer of at least {least}, got {value!r}")
-    return int(value)

@@ -1,12 +1,13 @@
 r"""What a verifier may know: a set of parameters, of which a row must be consistent with at least one.
 
-A verifier that holds theta* to lie in a set K, and lets pass residuals up to `slack`, accepts (x, y) iff some theta
-in K has :math:`|y - x^\top\theta| \le slack`. For K symmetric about `center` that is
+A verifier that holds theta* to lie in a set K, and lets pass residuals up to `slack`, accepts (x,
+y) iff some theta in K has :math:`|y - x^\top\theta| \le slack`. For K symmetric about `center` that
+is
 
 .. math:: |y - x^\top \theta_c| \le h_K(x) + slack, \qquad h_K(x) = \sup_{\theta \in K} x^\top(\theta - \theta_c),
 
-and the score is what is left of the inequality: a row is accepted iff its score is at least 0. All verifiers take
-`(key, data)` and return scores, shape (n,), in the units of y.
+and the score is what is left of the inequality: a row is accepted iff its score is at least 0. All
+verifiers take `(key, data)` and return scores, shape (n,), in the units of y.
 """
 
 from __future__ import annotations
@@ -16,17 +17,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit  # pyright: ignore[reportMissingTypeStubs]
 
 from veriloop.core import Key, Verdict
+from veriloop.core.checks import check_positive
 from veriloop.linear.model import Samples
 
 
 class Knowledge:
     """A symmetric set of parameters about a centre: the base of every shape, and of your own.
 
-    A shape is a frozen dataclass with `center`, shape (d,), and `slack`, at least 0, in the units
-    of y. It gives `width`; the scores follow.
+    A shape is a frozen dataclass that gives `width`; the scores follow.
+
+    center: theta_c, shape (d,).
+    slack: what a residual may exceed the width by, at least 0, in the units of y.
 
     >>> @dataclass(frozen=True)
     ... class KnowFirstCoordinate(Knowledge):
@@ -34,7 +38,7 @@ class Knowledge:
     ...     slack: float = 0.0
     ...     def width(self, x):
     ...         return np.abs(x[:, 0])
-    >>> KnowFirstCoordinate(np.zeros(2))(Key(0), Data(x=np.eye(2), y=np.array([1.0, 2.0])))
+    >>> KnowFirstCoordinate(np.zeros(2))(Key(0), Samples(x=np.eye(2), y=np.array([1.0, 2.0])))
     array([ 0., -2.])
 
     Raises:
@@ -62,6 +66,10 @@ class Knowledge:
 class KnowledgeBall(Knowledge):
     r"""Know theta* to within a Euclidean ball: :math:`h(x) = r \|x\|_2` (Yi et al., 2025, Eq. 1).
 
+    center: theta_c, shape (d,).
+    radius: r, at least 0, in the units of theta.
+    slack: what a residual may exceed the width by, at least 0, in the units of y.
+
     >>> ball = KnowledgeBall(center=np.zeros(2), radius=1.0, slack=0.5)
     >>> ball(Key(0), Samples(x=np.eye(2), y=np.array([1.0, 2.0])))
     array([ 0.5, -0.5])
@@ -81,7 +89,19 @@ class KnowledgeBall(Knowledge):
 
 @dataclass(frozen=True)
 class KnowledgeL1(Knowledge):
-    r"""Know theta* to within an l1 ball: :math:`h(x) = r \|x\|_\infty`."""
+    r"""Know theta* to within an l1 ball: :math:`h(x) = r \|x\|_\infty`.
+
+    center: theta_c, shape (d,).
+    radius: r, at least 0, in the units of theta.
+    slack: what a residual may exceed the width by, at least 0, in the units of y.
+
+    >>> know = KnowledgeL1(np.zeros(2), radius=1.0)
+    >>> know.width(np.array([[3.0, 4.0]]))
+    array([4.])
+
+    Raises:
+        ValueError: if the radius or the slack is negative or NaN.
+    """
 
     center: np.ndarray
     radius: float
@@ -94,7 +114,19 @@ class KnowledgeL1(Knowledge):
 
 @dataclass(frozen=True)
 class KnowledgeBox(Knowledge):
-    r"""Know each coordinate of theta* to within r, an l-infinity ball: :math:`h(x) = r \|x\|_1`."""
+    r"""Know each coordinate of theta* to within r, an l-infinity ball: :math:`h(x) = r \|x\|_1`.
+
+    center: theta_c, shape (d,).
+    radius: r, at least 0, in the units of theta.
+    slack: what a residual may exceed the width by, at least 0, in the units of y.
+
+    >>> know = KnowledgeBox(np.zeros(2), radius=1.0)
+    >>> know.width(np.array([[3.0, 4.0]]))
+    array([7.])
+
+    Raises:
+        ValueError: if the radius or the slack is negative or NaN.
+    """
 
     center: np.ndarray
     radius: float
@@ -107,9 +139,20 @@ class KnowledgeBox(Knowledge):
 
 @dataclass(frozen=True)
 class KnowledgeEllipsoid(Knowledge):
-    r"""Know theta* to within an ellipsoid :math:`\{\theta_c + A u : \|u\| \le 1\}`: :math:`h(x) = \|A^\top x\|_2`.
+    r"""Know theta* to within an ellipsoid :math:`\{\theta_c + A u : \|u\| \le 1\}`.
 
-    axes: A, shape (d, d); its columns are the half axes. `radius * eye(d)` is the ball.
+    .. math:: h(x) = \|A^\top x\|_2
+
+    center: theta_c, shape (d,).
+    axes: A, shape (d, d). Its columns are the half axes; `radius * eye(d)` is the ball.
+    slack: what a residual may exceed the width by, at least 0, in the units of y.
+
+    >>> know = KnowledgeEllipsoid(np.zeros(2), axes=np.diag([2.0, 1.0]))
+    >>> know.width(np.eye(2))
+    array([2., 1.])
+
+    Raises:
+        ValueError: if the slack is negative or NaN.
     """
 
     center: np.ndarray
@@ -123,10 +166,24 @@ class KnowledgeEllipsoid(Knowledge):
 
 @dataclass(frozen=True)
 class KnowledgeHalfSpace(Knowledge):
-    r"""Know one side of theta*: :math:`\mathrm{sign}(x^\top g)(y - x^\top\theta_c) \le r\|x\| + slack`.
+    r"""Know one side of theta* only.
 
-    Labels that exceed the centre's too much in the direction of `normal` (g, shape (d,)) are refused; labels that
-    fall short never are, so nothing holds the loop from the other side. Samples orthogonal to g pass.
+    .. math:: \mathrm{sign}(x^\top g)(y - x^\top\theta_c) \le r\|x\| + slack
+
+    Labels that exceed those of the centre too much in the direction g are refused. Labels that fall
+    short never are, so nothing holds the loop from the other side. Rows orthogonal to g pass.
+
+    center: theta_c, shape (d,).
+    normal: g, shape (d,).
+    radius: r, at least 0, in the units of theta.
+    slack: what a residual may exceed the width by, at least 0, in the units of y.
+
+    >>> know = KnowledgeHalfSpace(np.zeros(2), normal=np.array([1.0, 0.0]), radius=1.0)
+    >>> know(Key(0), Samples(np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([3.0, -3.0])))
+    array([-2.,  4.])
+
+    Raises:
+        ValueError: if the radius or the slack is negative or NaN.
     """
 
     center: np.ndarray
@@ -145,18 +202,28 @@ class KnowledgeHalfSpace(Knowledge):
 
 @dataclass(frozen=True)
 class Soft:
-    r"""Turn scores into acceptance probabilities :math:`1/(1 + e^{-s/\tau})`, for the filter `Bernoulli`.
+    r"""Turn scores into acceptance probabilities, for the filter `Bernoulli`.
 
-    temperature: tau > 0, in the units of y; towards 0 the verdict becomes hard again. Probabilities are never
-        negative, so compose verifiers inside `Soft`, not around it.
+    .. math:: P = 1/(1 + e^{-s/\tau})
+
+    Probabilities are never negative. So compose verifiers inside `Soft`, not around it.
+
+    verifier: (key, batch) -> scores s.
+    temperature: tau, positive, in the units of y. Towards 0 the verdict becomes hard again.
+
+    >>> ball = KnowledgeBall(center=np.zeros(2), radius=1.0)
+    >>> Soft(ball, 1.0)(Key(0), Samples(np.eye(2), np.array([1.0, 9.0]))).scores.round(3)
+    array([0.5, 0. ])
+
+    Raises:
+        ValueError: if the temperature is not positive and finite.
     """
 
     verifier: Callable[[Key, Samples], Any]
     temperature: float
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"Soft.temperature must be positive, got {self.temperature}")
+        check_positive("Soft.temperature", self.temperature)
 
     def __call__(self, key: Key, batch: Samples) -> Verdict:
         verdict = Verdict.of(self.verifier(key, batch))

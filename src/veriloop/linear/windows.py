@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import expit
+from scipy.special import expit  # pyright: ignore[reportMissingTypeStubs]
 
 from veriloop.core import Key
 from veriloop.linear.problem import Problem
@@ -209,7 +209,7 @@ def expected_path(
     grid = np.linspace(-_REACH, _REACH, 241)[:, None]
     means = [np.zeros(len(mu))]
     variances = [mu**-2.0]
-    accepted = []
+    accepted: list[np.ndarray] = []
     place = grid * np.sqrt(variances[0])
     weights = np.repeat(np.exp(-(grid**2) / 2), len(mu), axis=1)
     for n in sizes:

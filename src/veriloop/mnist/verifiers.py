@@ -263,7 +263,7 @@ class TopPerDraw:
     draw: int = 6000
 
     def __post_init__(self) -> None:
-        check_fraction(self)
+        check_fraction("TopPerDraw.fraction", self.fraction, one=True)
         check_count("TopPerDraw.count", self.count)
         check_count("TopPerDraw.draw", self.draw)
 

@@ -1,11 +1,11 @@
-"""Rounds on disk: every row drawn and all its scores, as Parquet, to be filtered and judged again."""
+"""Stored rounds: every row drawn and all its scores, as Parquet, to be filtered again."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
@@ -16,49 +16,55 @@ import numpy as np
 from veriloop.components import describe
 from veriloop.core.batch import Columns, concatenate
 from veriloop.core.candidates import Quota
+from veriloop.core.checks import need
 from veriloop.core.key import Key
 from veriloop.core.loop import Drawn
-from veriloop.core.verdict import Verdict
+from veriloop.core.verdict import Verdict, inner_verifiers
 from veriloop.filters.ranking import KeepAll
 from veriloop.verifiers.algebra import Constant
 
 FILE = "candidates.parquet"
+EXTRA = "veriloop[study]"  # what brings pyarrow and yaml
 
 
 def needed(module: str) -> Any:
     """Import a module of the extra [study], or say what to install."""
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"stored candidates need {error.name!r}; install it with: pip install 'veriloop[study]'"
-        ) from None
+    return need(module, EXTRA, "storing candidates")
 
 
 def write_candidates(file: Path, drawn: Drawn) -> None:
-    """Write all that a round drew: one row group a block, so the bytes do not depend on what is held in memory.
+    """Write all that a round drew, one row group a block.
 
-    Columns: `batch` of an array, or `batch.NAME` of each column of a `Columns`; verdict.scores, verdict.parts.NAME,
-    verdict.oracle; group; kept; and, of a quota, counted. Text is text, rows of bytes are binary, other rows are
+    So the bytes do not depend on what is held in memory. Columns: `batch` of an array, or
+    `batch.NAME` of each column of a `Columns`; verdict.scores, verdict.parts.NAME, verdict.oracle;
+    group; kept; and, of a quota, counted. Text is text, rows of bytes are binary, other rows are
     lists of their numbers.
 
     Raises:
-        ValueError: if the batch is neither an array nor a `Columns`, or a column has no place in Parquet.
+        ValueError: if the batch is neither an array nor a `Columns`, or a column has no place in
+            Parquet.
     """
-    pa, parquet = needed("pyarrow"), needed("pyarrow.parquet")
-    writer, labels, done = None, drawn.candidates.labels(), 0
+    pa = needed("pyarrow")
+    parquet = needed("pyarrow.parquet")
+    writer: Any = None
+    labels = drawn.candidates.labels()
+    done = 0
     try:
         for batch in drawn.candidates.blocks():
             rows = np.arange(done, done + len(batch))
-            verdict, done = drawn.verdict[rows], done + len(batch)
-            columns = _columns("batch", batch) | _columns("verdict", verdict)
+            done += len(batch)
+            columns = _columns("batch", batch) | _columns("verdict", drawn.verdict[rows])
             columns |= {"group": labels[rows], "kept": drawn.mask[rows]}
-            columns |= {} if drawn.counted is None else {"counted": drawn.counted[rows]}
-            table = pa.table({name: _to_arrow(pa, name, column) for name, column in columns.items()})
+            if drawn.counted is not None:
+                columns["counted"] = drawn.counted[rows]
+            arrow = {name: _to_arrow(pa, name, column) for name, column in columns.items()}
+            table = pa.table(arrow)
             if writer is None:
                 about = {"veriloop": json.dumps(_about(drawn, type(batch)))}
-                writer = parquet.ParquetWriter(file, table.schema.with_metadata(about), compression="zstd")
-            writer.write_table(table.replace_schema_metadata(writer.schema.metadata), row_group_size=len(batch))
+                schema = table.schema.with_metadata(about)
+                writer = parquet.ParquetWriter(file, schema, compression="zstd")
+            table = table.replace_schema_metadata(writer.schema.metadata)
+            writer.write_table(table, row_group_size=len(batch))
     finally:
         if writer is not None:
             writer.close()
@@ -84,7 +90,9 @@ class StoredRound:
                 f"{self.folder / 'sha256.json'} does not vouch for {FILE}; run the round again"
             ) from None
         if stated != self.sha256:
-            raise ValueError(f"{self.folder / FILE} is damaged: its sha256 differs; run the round again")
+            raise ValueError(
+                f"{self.folder / FILE} is damaged: its sha256 differs; run the round again"
+            )
 
     @cached_property
     def sha256(self) -> str:
@@ -107,7 +115,10 @@ class StoredRound:
     @property
     def quota(self) -> Quota | None:
         """The quota, where there was one."""
-        return None if self.about["quota"] is None else Quota(**self.about["quota"])
+        quota = self.about["quota"]
+        if quota is None:
+            return None
+        return Quota(**quota)
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -119,7 +130,8 @@ class StoredRound:
     def columns(self) -> dict[str, np.ndarray]:
         """All but the batch, by name, shape (n,) each."""
         with self._open() as parquet:
-            return self._read(parquet.read, [name for name in parquet.schema_arrow.names if not _of_batch(name)])
+            names = [name for name in parquet.schema_arrow.names if not _of_batch(name)]
+            return self._read(parquet.read, names)
 
     @property
     def verdict(self) -> Verdict:
@@ -128,8 +140,10 @@ class StoredRound:
         for name, scores in self.columns.items():
             prefix, _, own = name.partition(".")
             slot, _, part = own.partition(".")
-            if prefix == "verdict":
-                given |= {slot: {**given.get(slot, {}), part: scores} if part else scores}
+            if prefix == "verdict" and part:
+                given.setdefault(slot, {})[part] = scores
+            elif prefix == "verdict":
+                given[slot] = scores
         return Verdict(**given)
 
     def blocks(self) -> Iterator[Any]:
@@ -143,13 +157,19 @@ class StoredRound:
             names = [name for name in parquet.schema_arrow.names if _of_batch(name)]
             for i in range(parquet.num_row_groups):
                 columns = self._read(partial(parquet.read_row_group, i), names)
-                named = {name.removeprefix("batch."): column for name, column in columns.items()}
-                yield named["batch"] if "batch" in named else kind(**named)
+                if "batch" in columns:
+                    yield columns["batch"]
+                    continue
+                named = {name.removeprefix("batch."): each for name, each in columns.items()}
+                yield kind(**named)
 
     def __getitem__(self, mask: np.ndarray) -> Any:
         """Return the rows of this mask, over all rows drawn, as one batch."""
-        parts = np.split(mask, np.cumsum(self.sizes)[:-1])
-        return concatenate([batch[part] for batch, part in zip(self.blocks(), parts, strict=True)])
+        masks = np.split(mask, np.cumsum(self.sizes)[:-1])
+        parts: list[Any] = []
+        for batch, part in zip(self.blocks(), masks, strict=True):
+            parts.append(batch[part])
+        return concatenate(parts)
 
     def _open(self) -> Any:
         return needed("pyarrow.parquet").ParquetFile(self.folder / FILE)
@@ -170,22 +190,28 @@ def _about(drawn: Drawn, kind: type) -> dict[str, Any]:
     verifier: Any = drawn.loop.verify
     if verifier is None:
         verifier = Constant()
+    quota = None
+    if isinstance(drawn.n, Quota):
+        quota = asdict(drawn.n)
+    if issubclass(kind, np.ndarray):
+        kind = np.ndarray
     return {
         "round": drawn.key.path[-1],
         "key": [drawn.key.seed, *drawn.key.path],
-        "quota": asdict(drawn.n) if isinstance(drawn.n, Quota) else None,
+        "quota": quota,
         "filter": describe(filter),
         "verifier": describe(verifier),
         "stateful": stateful(verifier),
-        "batch": describe(np.ndarray if issubclass(kind, np.ndarray) else kind),
+        "batch": describe(kind),
     }
 
 
 def stateful(verifier: Any) -> bool:
-    """Whether a verifier, or one inside it, says `stateful = True`: its settings alone do not give its scores."""
-    inside = [getattr(verifier, each.name, None) for each in fields(verifier)] if is_dataclass(verifier) else []
-    inside += [part for parts in inside if isinstance(parts, Mapping) for part in parts.values()]
-    return getattr(verifier, "stateful", False) is True or any(map(stateful, inside))
+    """Tell whether the settings of a verifier alone do not give its scores.
+
+    So it is if it has the attribute `stateful = True`, or one inside it has.
+    """
+    return any(getattr(each, "stateful", False) is True for each in inner_verifiers(verifier))
 
 
 def _columns(name: str, rows: Any) -> dict[str, np.ndarray]:
@@ -194,23 +220,34 @@ def _columns(name: str, rows: Any) -> dict[str, np.ndarray]:
         return {name: rows}
     if rows is None:
         return {}
+    inside: dict[str, Any] = {}
     if isinstance(rows, Mapping):
-        inside = rows
+        inside.update(rows)
     elif isinstance(rows, Columns | Verdict):
-        inside = {each.name: getattr(rows, each.name) for each in fields(rows)}
+        for each in fields(rows):
+            inside[each.name] = getattr(rows, each.name)
     else:
-        raise ValueError(f"candidates can be stored that are an array or a Columns, got {type(rows).__name__}")
-    return {at: array for part, own in inside.items() for at, array in _columns(f"{name}.{part}", own).items()}
+        kind = type(rows).__name__
+        raise ValueError(f"only arrays and Columns can be stored as candidates, got {kind}")
+    columns: dict[str, np.ndarray] = {}
+    for part, own in inside.items():
+        columns |= _columns(f"{name}.{part}", own)
+    return columns
 
 
 def _to_arrow(pa: Any, name: str, column: np.ndarray) -> Any:
-    if column.dtype == object and column.ndim == 1 and all(isinstance(text, str) for text in column):
+    kind = column.dtype
+    if kind.kind == "O" and column.ndim == 1 and all(isinstance(text, str) for text in column):
         return pa.array(column, pa.large_string())
-    if column.dtype.kind not in "biuf" or column.dtype.itemsize > 8 or not column.dtype.isnative:
-        raise ValueError(f"the candidates' {name} cannot be stored: it must be numbers or str, got {column.dtype}")
-    flat, sizes = np.ascontiguousarray(column), column.shape[1:]
+    if kind.kind not in "biuf" or kind.itemsize > 8 or not kind.isnative:
+        raise ValueError(
+            f"the candidates' {name} cannot be stored: it must be numbers or str, got {kind}"
+        )
+    flat = np.ascontiguousarray(column)
+    sizes = column.shape[1:]
     if flat.dtype == np.uint8 and len(sizes) == 1:
-        return pa.FixedSizeBinaryArray.from_buffers(pa.binary(sizes[0]), len(flat), [None, pa.py_buffer(flat)])
+        buffers = [None, pa.py_buffer(flat)]
+        return pa.FixedSizeBinaryArray.from_buffers(pa.binary(sizes[0]), len(flat), buffers)
     array = pa.array(flat.reshape(-1))
     for size in reversed(sizes):
         array = pa.FixedSizeListArray.from_arrays(array, size)
@@ -218,11 +255,14 @@ def _to_arrow(pa: Any, name: str, column: np.ndarray) -> Any:
 
 
 def _from_arrow(pa: Any, column: Any) -> np.ndarray:
-    """Return an array of our own: what Arrow holds cannot be written to, and torch wants to be able to."""
-    array, shape = column.combine_chunks(), [len(column)]
+    """Return a copy: the memory of Arrow cannot be written to, and torch wants to be able to."""
+    array = column.combine_chunks()
+    shape = [len(column)]
     if pa.types.is_fixed_size_binary(array.type):
         width = array.type.byte_width
-        content = np.frombuffer(array.buffers()[1], np.uint8, len(array) * width, array.offset * width)
+        content = np.frombuffer(
+            array.buffers()[1], np.uint8, len(array) * width, array.offset * width
+        )
         return content.reshape(-1, width).copy()
     while pa.types.is_fixed_size_list(array.type):
         shape.append(array.type.list_size)
@@ -236,9 +276,11 @@ def _imported(name: str) -> Any:
         return getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"the candidates are of type {name}, which needs {error.name!r}; install it, or leave verifier out"
+            f"the candidates are of type {name}, which needs {error.name!r}; "
+            "install it, or leave verifier out"
         ) from None
     except AttributeError:
         raise ValueError(
-            f"the candidates are of type {name}, which is not there; put it into a module, or leave verifier out"
+            f"the candidates are of type {name}, which is not there; "
+            "put it into a module, or leave verifier out"
         ) from None

@@ -1,37 +1,40 @@
-"""A digest of what a run is made of, the same in every process, so that a resumed run can be compared."""
+"""A digest of what a run is made of, the same in every process, to compare a resumed run with it."""
 
 from __future__ import annotations
 
 import hashlib
+import sys
+import sysconfig
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 
 from veriloop.core.batch import is_tensor
-from veriloop.core.key import Key
 
-CONSTANT = (type(None), bool, int, float, str, bytes, np.ndarray, np.generic, type, FunctionType, partial, Key)
+CONSTANT = (type(None), bool, int, float, complex, str, bytes, tuple, frozenset, np.ndarray, np.generic)
+BY_TYPE_ALONE = ("transformers", "tokenizers")  # objects that note things as they are used
 
 
-def fingerprint(value: Any, unseen: set[str] | None = None, *, settings: bool = False) -> str:
+def fingerprint(value: Any, unseen: set[str] | None = None) -> str:
     """Return a digest that differs where values differ.
 
-    Numbers, texts, arrays, tensors, torch modules, functions (by their code and what they enclose), objects with
-    attributes, and collections of them count with all they hold. Any other object counts by its type alone.
+    Numbers, texts, arrays, tensors, torch modules, objects with attributes, and collections of them
+    count with all they hold. A function counts by its code, its defaults, what it encloses, and the
+    constants and functions of its module that it uses; an object also by the code of its class, if
+    that is not of an installed package. A dataclass field with `compare=False` does not count.
 
-    unseen: the names of those types are added here.
-    settings: leave out what may change as a run goes on: private attributes, and the lists, dicts and other objects
-        that a function encloses, as those of a cache or a counter.
+    value: anything. unseen: the names of types that count by their name alone are added here.
 
     >>> fingerprint({"cut": 0.5}) == fingerprint({"cut": 0.5}), fingerprint(1) == fingerprint(2)
     (True, False)
     """
-    fed = _Digest(settings)
+    fed = _Digest()
     fed.feed(value)
     if unseen is not None:
         unseen |= fed.unseen
@@ -39,8 +42,7 @@ def fingerprint(value: Any, unseen: set[str] | None = None, *, settings: bool = 
 
 
 class _Digest:
-    def __init__(self, settings: bool) -> None:
-        self._settings = settings
+    def __init__(self) -> None:
         self.sha256 = hashlib.sha256()
         self.unseen: set[str] = set()
         self._inside: set[int] = set()  # what is being fed, so that a circle ends
@@ -48,8 +50,8 @@ class _Digest:
     def feed(self, value: Any) -> None:
         """Count a value."""
         kind = type(value)
-        self._text(f"<{kind.__module__}.{kind.__qualname__}>")
-        if value is None or isinstance(value, bool | int | float | str | bytes):
+        self._text(f"<{kind.__qualname__}>")
+        if value is None or isinstance(value, bool | int | float | complex | str | bytes):
             self._text(repr(value))
             return
         if id(value) in self._inside:
@@ -78,26 +80,46 @@ class _Digest:
         elif isinstance(value, partial):
             self.feed([value.func, value.args, dict(value.keywords)])
         elif isinstance(value, type):
-            self._text(f"{value.__module__}.{value.__qualname__}")
+            self._feed_class(value)
         elif hasattr(value, "__code__"):
             self._feed_function(value)
-        elif hasattr(value, "state_dict"):
-            self.feed(dict(value.state_dict()))
-        elif is_dataclass(value):
-            self._feed_attributes({each.name: getattr(value, each.name, None) for each in fields(value)})
         elif isinstance(value, ModuleType):
             self._text(value.__name__)
-        elif hasattr(value, "__dict__"):
-            self._feed_attributes(vars(value))
         else:
-            self.unseen.add(type(value).__name__)
+            self._feed_instance(value)
 
-    def _feed_attributes(self, attributes: Mapping[str, Any]) -> None:
-        for name, each in attributes.items():
-            if self._settings and name.startswith("_"):
+    def _feed_instance(self, value: Any) -> None:
+        """Count an object by its class and its attributes."""
+        kind = type(value)
+        self._feed_class(kind)
+        if hasattr(value, "state_dict"):
+            self.feed(dict(value.state_dict()))
+        elif kind.__module__.partition(".")[0] in BY_TYPE_ALONE:
+            return
+        elif is_dataclass(value):
+            for each in fields(value):
+                if each.compare:
+                    self._text(each.name)
+                    self.feed(getattr(value, each.name, None))
+        elif hasattr(value, "__dict__"):
+            self.feed(vars(value))
+        else:
+            self.unseen.add(kind.__name__)
+
+    def _feed_class(self, kind: type) -> None:
+        """Count a class by its name; one that is not of an installed package by its code too."""
+        self._text(kind.__qualname__)
+        for each in kind.__mro__:
+            if is_installed(each.__module__):
                 continue
-            self._text(name)
-            self.feed(each)
+            for name, attribute in sorted(vars(each).items()):
+                found = getattr(attribute, "__func__", getattr(attribute, "fget", attribute))
+                generated = isinstance(found, FunctionType) and found.__code__.co_filename == "<string>"
+                if generated or (name.startswith("__") and not isinstance(found, FunctionType)):
+                    continue
+                if isinstance(found, FunctionType | CONSTANT):
+                    self._text(name)
+                    self.feed(found)
 
     def _feed_array(self, array: np.ndarray) -> None:
         self._text(f"{array.dtype}{array.shape}")
@@ -108,20 +130,19 @@ class _Digest:
         self.sha256.update(np.ascontiguousarray(array).tobytes())
 
     def _feed_function(self, function: Any) -> None:
-        """Count the code, the defaults and the enclosed values; the names of what is global, not its values."""
+        """Count a function by its code and by what it uses."""
         self.feed(getattr(function, "__self__", None))
-        self._feed_code(function.__code__, function.__doc__)
+        function = getattr(function, "__func__", function)
+        if is_installed(function.__module__):
+            self._text(f"{function.__module__}.{function.__qualname__}")
+        else:
+            self._feed_code(function.__code__, function.__doc__)
+            self._feed_globals(function)
         self.feed(function.__defaults__)
+        self.feed(function.__kwdefaults__)
         for cell in function.__closure__ or ():
             with suppress(ValueError):  # one that is not filled yet
-                self._feed_enclosed(cell.cell_contents)
-
-    def _feed_enclosed(self, value: Any) -> None:
-        frozen = is_dataclass(value) or is_tensor(value) or isinstance(value, CONSTANT)
-        if self._settings and not frozen:
-            self._text(type(value).__name__)
-            return
-        self.feed(value)
+                self.feed(cell.cell_contents)
 
     def _feed_code(self, code: CodeType, doc: str | None = None) -> None:
         self.sha256.update(code.co_code)
@@ -131,3 +152,37 @@ class _Digest:
                 self._feed_code(constant)
             elif constant != doc:
                 self.feed(constant)
+
+    def _feed_globals(self, function: FunctionType) -> None:
+        """Count the constants, functions and classes of a module that a function of it uses."""
+        for name in sorted(_names(function.__code__)):
+            used = function.__globals__.get(name)
+            if isinstance(used, (FunctionType, type, *CONSTANT)):
+                self._text(name)
+                self.feed(used)
+
+
+def _names(code: CodeType) -> set[str]:
+    """Return the names that a function, and those inside it, look up."""
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            names |= _names(constant)
+    return names
+
+
+@cache
+def is_installed(module: str | None) -> bool:
+    """Tell whether a module is of Python, of this package or of an installed one."""
+    if module is None:
+        return True
+    if module == "__main__":  # a script or a notebook, whatever program runs it
+        return False
+    if module.partition(".")[0] in ("builtins", "veriloop"):
+        return True
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is None:
+        return module in sys.modules
+    place = Path(file).resolve()
+    folders = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    return any(place.is_relative_to(folder) for folder in folders)

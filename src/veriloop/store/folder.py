@@ -1,21 +1,15 @@
-"""Run folders: checkpoints that either exist whole or not at all, and the records made from them."""
+"""Run folders: checkpoints that exist whole or not at all, and the records made from them."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from veriloop.core.batch import B, as_batches
 from veriloop.core.candidates import Quota
@@ -25,17 +19,32 @@ from veriloop.core.parts import M
 from veriloop.records import FILE as RECORDS
 from veriloop.records import Row, line
 from veriloop.store.candidates import FILE, needed, write_candidates
+from veriloop.store.files import cache_folder as cache_folder  # imported from here elsewhere
+from veriloop.store.files import committed, sha256, sync
+from veriloop.store.files import first_process as first_process
+from veriloop.store.files import replaced as replaced  # imported from here elsewhere
 from veriloop.store.fingerprints import fingerprint
-from veriloop.store.states import batch_name, is_batch, load_state, read_batch, save_state, write_batch
+from veriloop.store.states import (
+    batch_name,
+    is_batch,
+    load_state,
+    read_batch,
+    save_state,
+    write_batch,
+)
 
 PARTS = [each.name for each in fields(Loop) if each.name != "chunk"]  # chunk changes no result
 
 
 class RunDir:
-    """A folder of checkpoints `round_NNNN/NAME/`, each written under a temporary name, fsynced, then renamed.
+    """A folder of checkpoints, each of which exists whole or not at all.
 
-    A checkpoint holds whatever `write` puts there, the rows it adds to records.jsonl, and the sha256 of every file.
-    Killing the process at any moment loses at most what was not yet committed. Nothing is ever unpickled.
+    The checkpoint `round_NNNN/NAME/` is written under a temporary name, flushed to disk, then renamed.
+    It holds whatever `write` puts there, the rows it adds to records.jsonl, and the sha256 of every
+    file. Killing the process at any moment loses at most what was not yet committed. Nothing is ever
+    unpickled.
+
+    path: the folder, which is made if it is not there.
 
     >>> import tempfile
     >>> folder = RunDir(tempfile.mkdtemp())
@@ -49,51 +58,59 @@ class RunDir:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
-        self._sound: set[str] = set()  # batches of the past that are known to be as they were written
+        self._sound: set[str] = (
+            set()
+        )  # batches of the past that are known to be as they were written
 
     def folder(self, round: int, name: str) -> Path:
         """Return where the checkpoint `name` of `round` lies."""
         return self.path / f"round_{round:04d}" / name
 
     def commit(
-        self, round: int, name: str, rows: Sequence[Row], write: Callable[[Path], None] | None = None
+        self,
+        round: int,
+        name: str,
+        rows: Sequence[Row],
+        write: Callable[[Path], None] | None = None,
     ) -> None:
-        """Write a checkpoint: the files of `write(folder)`, then the rows, then the name that makes both count.
+        """Write a checkpoint: files and rows, then the name that makes them count.
 
         Of several processes that do the same work the first writes, see `first_process`.
+
+        round, name: which checkpoint.
+        rows: what it adds to records.jsonl.
+        write: folder -> None, writes further files.
         """
         if not first_process():
             return
         final = self.folder(round, name)
-        temporary = final.with_name(f".{final.name}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        if write is not None:
-            write(temporary)
-        (temporary / "rows.jsonl").write_text("".join(map(line, rows)))
-        files = sorted(path for path in temporary.rglob("*") if path.is_file())
-        sums = {file.relative_to(temporary).as_posix(): _sha256(file) for file in files}
-        (temporary / "sha256.json").write_text(json.dumps(sums, indent=1))
-        for path in (*temporary.rglob("*"), temporary):
-            _sync(path)
-        shutil.rmtree(final, ignore_errors=True)
-        os.rename(temporary, final)
-        _sync(final.parent)
-        _sync(self.path)
+        with committed(final) as temporary:
+            if write is not None:
+                write(temporary)
+            (temporary / "rows.jsonl").write_text("".join(map(line, rows)))
+            files = sorted(path for path in temporary.rglob("*") if path.is_file())
+            sums = {file.relative_to(temporary).as_posix(): sha256(file) for file in files}
+            (temporary / "sha256.json").write_text(json.dumps(sums, indent=1))
+        sync(self.path)
 
     def rows(self, round: int, name: str) -> list[dict[str, Any]] | None:
-        """Return the rows of a checkpoint, or None where there is none or it is damaged (which warns, by name)."""
+        """Return the rows of a checkpoint.
+
+        None if there is none, or it is damaged; a warning says what is wrong.
+        """
         folder = self.folder(round, name)
         if not folder.exists():
             return None
         damage = _damage(folder) or self._damaged_past(folder)
         if damage:
-            warnings.warn(f"checkpoint {folder} is damaged ({damage}) and is not used", stacklevel=2)
+            warnings.warn(
+                f"checkpoint {folder} is damaged ({damage}) and is not used", stacklevel=2
+            )
             return None
         return [json.loads(text) for text in (folder / "rows.jsonl").read_text().splitlines()]
 
     def _damaged_past(self, folder: Path) -> str:
-        """Name what is wrong with the batches that a checkpoint refers to, or return an empty string."""
+        """Say what is wrong with the past that a checkpoint refers to; empty if nothing is."""
         file = folder / "past.json"
         if not file.exists():
             return ""
@@ -157,13 +174,13 @@ class RunDir:
         if candidates:
             needed("pyarrow.parquet")
         run(loop, key, state, sizes)  # refuses arguments of another kind before anything is written
-        self._remember(name, loop, key, state, sizes)
+        done = self._done(name, state.round, len(sizes))
+        self._remember(name, loop, key, state, sizes, state.round + max(len(done) - 1, 0))
         if save is None:
             save = save_state
         if load is None:
             load = partial(load_state, like=state.model)
         past = _Past(self.path / "past")
-        done = self._done(name, state.round, len(sizes))
         if done:
             folder = self.folder(done[-1].round, name)
             state = past.put_back(load(folder), folder)
@@ -179,7 +196,7 @@ class RunDir:
             if store is not None and new.round > 0:
                 os.replace(drawn, folder / FILE)
 
-        def committed(new: State[M], record: Record) -> tuple[State[M], Record]:
+        def commit(new: State[M], record: Record) -> tuple[State[M], Record]:
             self.commit(record.round, name, [record.row()], partial(write, new))
             done.append(record)
             if records and first_process():
@@ -187,10 +204,10 @@ class RunDir:
             return new, record
 
         if not done and state.round == 0:
-            yield committed(state, loop.first_record(key, state))
+            yield commit(state, loop.first_record(key, state))
         for n in sizes[state.round :]:
             state, record = loop.step(key, state, n, store)
-            yield committed(state, record)
+            yield commit(state, record)
 
     def _done(self, name: str, first: int, last: int) -> list[Record]:
         """Return the records of committed rounds, from `first` to the last one there is, or `last`."""
@@ -207,7 +224,10 @@ class RunDir:
         file = self.path / RECORDS
         lines: list[str] = []
         if file.exists():
-            lines = [text for text in file.read_text().splitlines(keepends=True) if _arm(text) != name]
+            for text in file.read_text().splitlines(keepends=True):
+                arm = _arm(text)
+                if arm is not None and arm != name:
+                    lines.append(text)
         for record in done:
             lines.append(line({"arm": name, "seed": key.seed, **record.row()}))
         written = self.path / f".{name}.{RECORDS}"
@@ -215,43 +235,84 @@ class RunDir:
         os.replace(written, file)
 
     def _remember(
-        self, name: str, loop: Loop[M, B], key: Key, state: State[M], sizes: Sequence[int | Quota]
+        self,
+        name: str,
+        loop: Loop[M, B],
+        key: Key,
+        state: State[M],
+        sizes: Sequence[int | Quota],
+        committed: int,
     ) -> None:
-        """Write down what a run is made of, or compare it with what is written."""
-        about: dict[str, Any] = {part: fingerprint(getattr(loop, part), settings=True) for part in PARTS}
+        """Write down what a run is made of, or compare it with what is written.
+
+        committed: how many rounds are on disk; the sizes of the others may change.
+        """
+        about: dict[str, Any] = {part: fingerprint(getattr(loop, part)) for part in PARTS}
         about["key"] = [key.seed, *key.path]
         about["start"] = fingerprint([state.model, state.round, as_batches(state.past)])
         about["sizes"] = [_size(n) for n in sizes]
         file = self.path / "loops" / f"{name}.json"
-        if not file.exists():
-            if first_process():
-                file.parent.mkdir(exist_ok=True)
-                written = file.with_suffix(".tmp")
-                written.write_text(json.dumps(about))
-                os.replace(written, file)
-            return
-        before = json.loads(file.read_text())
-        shared = min(len(about["sizes"]), len(before["sizes"]))
+        if file.exists():
+            before = _read_loop(file)
+            self._compare(name, about, before, committed)
+            if len(sizes) < committed:
+                about["sizes"] = before["sizes"]
+        if first_process():
+            file.parent.mkdir(exist_ok=True)
+            written = file.with_suffix(".tmp")
+            written.write_text(json.dumps(about))
+            os.replace(written, file)
+
+    def _compare(
+        self, name: str, about: dict[str, Any], before: dict[str, Any], committed: int
+    ) -> None:
+        """Refuse a run that differs from the one on disk; the message says in what."""
         for part in about:
-            now, then = about[part], before.get(part)
+            now = about[part]
+            then = before.get(part)
             if part == "sizes":
-                now, then = now[:shared], then[:shared]
+                shared = min(len(now), committed)
+                now = now[:shared]
+                then = then[:shared] if isinstance(then, list) else then
             if now != then:
                 raise ValueError(
-                    f"{self.path} holds a run {name!r} with another {part}; give the same {part} to go on, or "
-                    "another folder or name for a new run"
+                    f"{self.path} holds a run {name!r} with another {part}; give the same {part} to "
+                    "go on, or another folder or name for a new run. If it changes by itself, as a "
+                    "cache or a counter does, keep that in a dataclass field with compare=False"
                 )
 
 
+def _read_loop(file: Path) -> dict[str, Any]:
+    """Read what a run was started with."""
+    try:
+        found = json.loads(file.read_text())
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(
+            f"{file} is damaged, so the run cannot be compared with the one on disk; delete it to go "
+            "on with the same loop, key, start and sizes, or use another folder"
+        )
+    return found
+
+
 class _Past:
-    """The batches that pools carry from round to round: each is written once, however many rounds hold it."""
+    """The batches that pools carry from round to round.
+
+    Each is written once, however many rounds hold it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._known: list[tuple[Any, str]] = []  # batches of the last state, and the names of their files
+        self._known: list[
+            tuple[Any, str]
+        ] = []  # batches of the last state, and the names of their files
 
     def taken_out(self, state: State[M], checkpoint: Path) -> State[M]:
-        """Write the past, and into the checkpoint which files hold it; return the state without it."""
+        """Write the past beside the checkpoints, and its file names into this one.
+
+        Returns the state without its past.
+        """
         batches = as_batches(state.past)
         if not batches or not all(map(is_batch, batches)):
             self._known = []
@@ -280,7 +341,7 @@ class _Past:
 
 
 def _arm(text: str) -> Any:
-    """Return the arm that a line of records.jsonl is of."""
+    """Return the arm that a line of records.jsonl is of; None of a line that is cut."""
     try:
         return json.loads(text)["arm"]
     except (ValueError, LookupError, TypeError):
@@ -291,49 +352,6 @@ def _size(n: int | Quota) -> Any:
     if isinstance(n, Quota):
         return asdict(n)
     return int(n)
-
-
-def first_process() -> bool:
-    """Tell whether this is the only process, or the first of those that torchrun or accelerate started.
-
-    >>> first_process()
-    True
-    """
-    return int(os.environ.get("WORLD_SIZE", "1")) == 1 or os.environ.get("RANK", "0") == "0"
-
-
-def cache_folder() -> Path:
-    """Return where downloads and what is trained once are kept: $VERILOOP_CACHE, or ~/.cache/veriloop."""
-    return Path(os.environ.get("VERILOOP_CACHE") or Path.home() / ".cache" / "veriloop")
-
-
-@contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """Yield a new folder that is called `path` once all is in it, unless another process has made one meanwhile."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent))
-    try:
-        yield temporary
-        with suppress(OSError):  # there is one, and it is not empty
-            os.rename(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def save_arrays(state: State, folder: Path) -> None:
-    """Write a state whose model is an array, and whose past is a tuple of arrays, without pickling."""
-    np.save(folder / "model.npy", state.model, allow_pickle=False)
-    past = as_batches(state.past)
-    for i, batch in enumerate(past):
-        np.save(folder / f"past_{i:04d}.npy", batch, allow_pickle=False)
-    (folder / "state.json").write_text(json.dumps({"round": state.round, "past": len(past)}))
-
-
-def load_arrays(folder: Path) -> State:
-    """Read back what `save_arrays` wrote."""
-    about = json.loads((folder / "state.json").read_text())
-    past = tuple(np.load(folder / f"past_{i:04d}.npy", allow_pickle=False) for i in range(about["past"]))
-    return State(np.load(folder / "model.npy", allow_pickle=False), about["round"], past)
 
 
 def _record(row: dict[str, Any]) -> Record:
@@ -353,20 +371,6 @@ def _damage(folder: Path) -> str:
     for name, digest in sums.items():
         if not (folder / name).exists():
             return f"{name} is missing"
-        if _sha256(folder / name) != digest:
+        if sha256(folder / name) != digest:
             return f"the sha256 of {name} differs"
     return ""
-
-
-def _sha256(file: Path) -> str:
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Flush a file, or a folder's list of names, to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,9 +1,8 @@
-"""Write a state into a folder and read it back, without pickling: arrays, dataclasses of arrays, torch modules."""
+"""States in folders, without pickling: arrays, dataclasses of arrays, torch modules."""
 
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import os
 import sys
@@ -16,23 +15,27 @@ import numpy as np
 
 from veriloop.core.batch import Columns, as_batches, is_tensor
 from veriloop.core.loop import State
+from veriloop.store.files import sha256
 
 PLAIN = (bool, int, float, str)
 
 
-def save_state(state: State[Any], folder: Path, write_model: Callable[[Any, Path], None] | None = None) -> None:
+def save_state(
+    state: State[Any], folder: Path, write_model: Callable[[Any, Path], None] | None = None
+) -> None:
     """Write a state into an existing folder.
 
-    The model and the batches of the past may be NumPy arrays, torch tensors, numbers, strings, and lists, tuples,
-    dicts and dataclasses of them. A model may also be a torch module.
+    The model and the batches of the past may be NumPy arrays, torch tensors, numbers, strings, and
+    lists, tuples, dicts and dataclasses of them. A model may also be a torch module.
 
+    state: the state. folder: where it goes; it must exist.
     write_model: (model, folder) -> None, for a model of another kind.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
     >>> save_state(State({"mean": np.zeros(2), "steps": 7}, round=3), folder)
     >>> load_state(folder)
-    State(model={'mean': array([0., 0.]), 'steps': 7}, round=3, past=None)
+    State(model={'mean': float64[2], 'steps': 7}, round=3, past=None)
 
     Raises:
         TypeError: if the model or a batch is of a kind that cannot be written without pickling.
@@ -46,11 +49,24 @@ def save_state(state: State[Any], folder: Path, write_model: Callable[[Any, Path
     (folder / "state.json").write_text(json.dumps({"round": state.round, "past": names}))
 
 
-def load_state(folder: Path, read_model: Callable[[Path], Any] | None = None, like: Any = None) -> State[Any]:
+def load_state(
+    folder: Path, read_model: Callable[[Path], Any] | None = None, like: Any = None
+) -> State[Any]:
     """Read back what `save_state` wrote.
 
     read_model: folder -> model, the reverse of `write_model`.
+    folder: where the state lies.
     like: a model of the same architecture, for a torch module: it is copied and given the weights.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> save_state(State(0.5, round=3), folder)
+    >>> load_state(folder).round
+    3
+
+    Raises:
+        ValueError: if a torch module needs `like`, or a dataclass is of a module that is not
+        loaded.
     """
     about = json.loads((folder / "state.json").read_text())
     if read_model is None:
@@ -64,7 +80,7 @@ def load_state(folder: Path, read_model: Callable[[Path], Any] | None = None, li
 
 
 def write_batch(batch: Any, folder: Path) -> str:
-    """Write a batch into a file that is called after its content; return the name. One that is there is left."""
+    """Write a batch into a file that is called after its content; return the name."""
     temporary = folder / f".batch-{os.getpid()}.npz"
     _write_value(batch, temporary)
     name = batch_name(temporary)
@@ -74,9 +90,7 @@ def write_batch(batch: Any, folder: Path) -> str:
 
 def batch_name(file: Path) -> str:
     """Return what a batch's file is called after its content."""
-    with open(file, "rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return f"batch-{digest[:32]}.npz"
+    return f"batch-{sha256(file)[:32]}.npz"
 
 
 def read_batch(name: str, folder: Path) -> Any:
@@ -103,7 +117,9 @@ def _read_model(folder: Path, like: Any) -> Any:
     if not weights.exists():
         return _read_value(folder / "model.npz")
     if like is None:
-        raise ValueError(f"{weights} holds weights alone; give like=, a model of the same architecture")
+        raise ValueError(
+            f"{weights} holds weights alone; give like=, a model of the same architecture"
+        )
     from safetensors.torch import load_model
 
     model = copy.deepcopy(like)
@@ -112,7 +128,7 @@ def _read_model(folder: Path, like: Any) -> Any:
 
 
 def _write_value(value: Any, file: Path) -> None:
-    """Write a value as one .npz file: its arrays, and a JSON text that says how they belong together."""
+    """Write a value as one .npz file: its arrays, and a JSON text that holds the rest."""
     arrays: dict[str, np.ndarray] = {}
     tree = _split(value, arrays)
     arrays["tree"] = np.array(json.dumps(tree))
@@ -148,7 +164,11 @@ def _split(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         return {"dict": [[key, _split(each, arrays)] for key, each in value.items()]}
     if is_dataclass(value) and not isinstance(value, type):
         kind = type(value)
-        parts = {each.name: _split(getattr(value, each.name), arrays) for each in fields(value) if each.init}
+        parts = {
+            each.name: _split(getattr(value, each.name), arrays)
+            for each in fields(value)
+            if each.init
+        }
         return {"dataclass": f"{kind.__module__}:{kind.__qualname__}", "fields": parts}
     raise TypeError(
         f"a {type(value).__name__} cannot be written without pickling; make the model of arrays, "
@@ -202,5 +222,7 @@ def _dataclass_named(name: str) -> Any:
     for part in path.split("."):
         found = getattr(found, part, None)
     if found is None or not is_dataclass(found):
-        raise ValueError(f"the file holds a {path} of {module}, which is not loaded; import it first")
+        raise ValueError(
+            f"the file holds a {path} of {module}, which is not loaded; import it first"
+        )
     return found

@@ -146,6 +146,7 @@ class _Arm:
         state = self.start(key)
         if not isinstance(state, State):
             raise TypeError(f"Study.start must return a State, got {state!r:.60}; write State(model)")
+        before = fingerprint(state)
         about = {"arm": self.arm, "seed": self.seed}
         rows = []
         for _, record in self._rounds(key, state, folder):
@@ -154,6 +155,11 @@ class _Arm:
             if taken:
                 raise ValueError(f"a metric is called {taken[0]!r}, which is taken; rename the metric")
             rows.append({**about, **numbers})
+        if fingerprint(state) != before:
+            raise ValueError(
+                "a round changed the start, which other arms may share; see which part with "
+                "veriloop.testing.check_backend, and let it return a new value"
+            )
         return rows
 
     def _rounds(self, key: Key, state: State[Any], folder: Path | None) -> Iterator[tuple[State[Any], Record]]:
@@ -179,7 +185,7 @@ def follow(loop: Loop[Any, Any], key: Key, start: State[Any], sizes: Sequence[Si
 
 
 def _digest(value: Any) -> str:
-    return fingerprint(value, settings=True)[:16]
+    return fingerprint(value)[:16]
 
 
 def _size(size: Size) -> Any:

@@ -1,64 +1,103 @@
-"""Verifier algebra. A verifier is any callable `(key, batch) -> scores`; a score of 0 or more means "accept".
+"""Verifiers that are made of other verifiers, and controls that know everything or nothing.
 
-Composed verifiers return a `Verdict`, which carries every part's scores into the record.
+A verifier is any callable `(key, batch) -> scores`. A score of 0 or more means "accept". A composed
+verifier returns a `Verdict`, which carries the scores of every part into the record.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, count
+from itertools import count
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from veriloop.core.arrays import Array, Scores
+from veriloop.core.checks import check_fraction
 from veriloop.core.key import Key
-from veriloop.core.verdict import Verdict, Verifier, called, judged
+from veriloop.core.verdict import Verdict, Verifier, called, check_scale, judged
 
 
 @dataclass(frozen=True)
 class Constant:
-    """Give every row the same score: no verification."""
+    """Give every row the same score: no verification.
+
+    score: what every row gets.
+
+    >>> Constant()(Key(0), np.array([3.0, 7.0]))
+    array([0., 0.])
+    """
 
     score: float = 0.0
 
-    def __call__(self, key: Key, batch: Any) -> np.ndarray:
+    def __call__(self, key: Key, batch: Any) -> Scores:
         return np.full(len(batch), float(self.score))
 
 
 @dataclass(frozen=True)
 class Random:
-    """Give standard normal scores that ignore the rows: a control that selects nothing."""
+    """Give standard normal scores that ignore the rows: a control that selects nothing.
 
-    def __call__(self, key: Key, batch: Any) -> np.ndarray:
+    >>> rows = np.array([3.0, 7.0])
+    >>> bool((Random()(Key(0), rows) == Random()(Key(0), -rows)).all())
+    True
+    """
+
+    def __call__(self, key: Key, batch: Any) -> Scores:
         return key.numpy().standard_normal(len(batch))
 
 
 @dataclass(frozen=True)
 class Oracle:
-    """Score +1 where `truth(batch)` holds and -1 where it does not: a control that never errs."""
+    """Score +1 where the truth holds and -1 where it does not: a control that never errs.
 
-    truth: Callable[[Any], Any]
+    truth: batch -> booleans, shape (n,).
 
-    def __call__(self, key: Key, batch: Any) -> np.ndarray:
-        return np.where(np.asarray(self.truth(batch), dtype=bool), 1.0, -1.0)
+    >>> Oracle(lambda batch: batch > 5)(Key(0), np.array([3.0, 7.0]))
+    array([-1.,  1.])
+    """
+
+    truth: Callable[[Any], npt.ArrayLike]
+
+    def __call__(self, key: Key, batch: Any) -> Scores:
+        right = np.asarray(self.truth(batch), dtype=bool)
+        return np.where(right, 1.0, -1.0)
 
 
 @dataclass(frozen=True)
 class Audited:
-    """Score by `verifier` alone, and report its error rates against `oracle` in the record."""
+    """Score by `verifier` alone, and report its error rates against `oracle` in the record.
+
+    verifier: (key, batch) -> scores.
+    oracle: (key, batch) -> scores of the truth. They decide nothing.
+
+    >>> audited = Audited(lambda key, batch: batch - 5, Oracle(lambda batch: batch > 6))
+    >>> verdict = audited(Key(0), np.array([3.0, 5.5, 7.0]))
+    >>> verdict.scores, verdict.oracle
+    (array([-2. ,  0.5,  2. ]), array([-1., -1.,  1.]))
+    """
 
     verifier: Verifier
     oracle: Verifier
 
     def __call__(self, key: Key, batch: Any) -> Verdict:
         verdict = judged(self.verifier, key, batch)
-        return Verdict(verdict.scores, verdict.parts, judged(self.oracle, key.fold("oracle"), batch).scores)
+        truth = judged(self.oracle, key.fold("oracle"), batch)
+        return Verdict(verdict.scores, verdict.parts, truth.scores)
 
 
 @dataclass(frozen=True)
 class Shifted:
-    """Add `by` to every score: a verifier that is too lenient (`by > 0`) or too strict."""
+    """Add a number to every score: a verifier that is too lenient or too strict.
+
+    verifier: (key, batch) -> scores.
+    by: what is added, in the units of the scores. Above 0 the verifier is more lenient.
+
+    >>> Shifted(lambda key, batch: batch, by=-1.0)(Key(0), np.array([0.5, 3.0])).scores
+    array([-0.5,  2. ])
+    """
 
     verifier: Verifier
     by: float
@@ -70,10 +109,21 @@ class Shifted:
 
 @dataclass(frozen=True)
 class Noisy:
-    """Flip verdicts at random: accept with probability `false_accept` what `verifier` rejects, and the reverse.
+    """Flip verdicts at random.
 
-    A flipped score changes sign and keeps its size, so a strong verdict flips into a strong one. The record has the
-    clean verifier as the oracle, hence the measured rates, unless the verifier brings an oracle of its own.
+    A flipped score changes its sign and keeps its size, so a strong verdict flips into a strong
+    one. In the record the clean verifier is the oracle, so its error rates are measured; if the
+    clean one has an oracle, that one is used.
+
+    verifier: (key, batch) -> scores.
+    false_accept: the probability, in [0, 1], that a row is accepted that `verifier` rejects.
+    false_reject: the probability, in [0, 1], that a row is rejected that `verifier` accepts.
+
+    >>> Noisy(lambda key, batch: batch, false_reject=1.0)(Key(0), np.array([-2.0, 3.0])).scores
+    array([-2., -3.])
+
+    Raises:
+        ValueError: if a probability lies outside [0, 1].
     """
 
     verifier: Verifier
@@ -81,36 +131,50 @@ class Noisy:
     false_reject: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("false_accept", "false_reject"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"Noisy.{name} must be in [0, 1], got {getattr(self, name)}")
+        check_fraction("Noisy.false_accept", self.false_accept, zero=True, one=True)
+        check_fraction("Noisy.false_reject", self.false_reject, zero=True, one=True)
 
     def __call__(self, key: Key, batch: Any) -> Verdict:
         clean = judged(self.verifier, key, batch)
+        check_scale("Noisy", clean.scores)
         accepted = clean.scores >= 0
-        flip = key.fold("flip").numpy().random(len(batch)) < np.where(
-            accepted, self.false_reject, self.false_accept
-        )
+        chance = np.where(accepted, self.false_reject, self.false_accept)
+        flip = key.fold("flip").numpy().random(len(batch)) < chance
         # A score of exactly 0 is an acceptance, and -0.0 would still be one.
         size = np.maximum(np.abs(clean.scores), np.finfo(float).tiny)
-        scores = np.where(flip, np.where(accepted, -size, size), clean.scores)
-        return replace(clean, scores=scores, oracle=clean.scores if clean.oracle is None else clean.oracle)
+        flipped = np.where(accepted, -size, size)
+        oracle = clean.scores
+        if clean.oracle is not None:
+            oracle = clean.oracle
+        return replace(clean, scores=np.where(flip, flipped, clean.scores), oracle=oracle)
 
 
 @dataclass(frozen=True)
 class Composed:
-    """Score by `combine(scores of all parts)`, shape (parts, n) to (n,); built by `all_of`, `vote`, ...
+    """Score by a function of the scores of all parts; built by `all_of`, `any_of`, `vote`, `weighted`.
 
-    A part that brings an oracle is measured against it; `Audited` round the whole measures the whole and all parts.
+    A part that brings an oracle is measured against it. `Audited` round the whole measures the
+    whole and all parts.
+
+    combine: scores of the parts, shape (parts, n) -> scores, shape (n,).
+    parts: name -> verifier.
+
+    >>> mean = Composed(lambda scores: scores.mean(axis=0), {"a": Constant(1), "b": Constant(2)})
+    >>> mean(Key(0), np.zeros(2)).scores
+    array([1.5, 1.5])
     """
 
-    combine: Callable[[np.ndarray], np.ndarray]
+    combine: Callable[[Array], Scores]
     parts: Mapping[str, Verifier]
 
     def __call__(self, key: Key, batch: Any) -> Verdict:
-        verdicts = {name: judged(verifier, key.fold(name), batch) for name, verifier in self.parts.items()}
-        parts: dict[str, np.ndarray] = {}
-        oracles: dict[str, np.ndarray] = {}
+        verdicts: dict[str, Verdict] = {}
+        for name, verifier in self.parts.items():
+            verdicts[name] = judged(verifier, key.fold(name), batch)
+            if isinstance(self.combine, _Rank):
+                check_scale(f"part {name!r}", verdicts[name].scores)
+        parts: dict[str, Scores] = {}
+        oracles: dict[str, Scores] = {}
         for name, verdict in verdicts.items():
             for inner, scores in {"": verdict.scores, **verdict.parts}.items():
                 path = f"{name}.{inner}" if inner else name
@@ -118,65 +182,115 @@ class Composed:
                 oracle = verdict.oracles.get(inner, verdict.oracle)
                 if oracle is not None:
                     oracles[path] = oracle
-        scores = self.combine(np.stack([verdict.scores for verdict in verdicts.values()]))
-        return Verdict(scores, parts, oracles=oracles)
+        stacked = np.stack([verdict.scores for verdict in verdicts.values()])
+        return Verdict(self.combine(stacked), parts, oracles=oracles)
 
 
 def all_of(*parts: Verifier, **named: Verifier) -> Composed:
     """Accept what every part accepts: the lowest score.
 
+    parts: verifiers that are named in the record after their function or class.
+    named: verifiers under names of your own.
+
     >>> check = all_of(low=lambda key, x: x - 1, high=lambda key, x: 3 - x)
     >>> check(Key(0), np.array([0.0, 2.0, 5.0])).scores
     array([-1.,  1., -2.])
+
+    Raises:
+        ValueError: if there is no part.
     """
     return Composed(_Rank(0), _named("all_of", parts, named))
 
 
 def any_of(*parts: Verifier, **named: Verifier) -> Composed:
-    """Accept what any part accepts: the highest score."""
+    """Accept what at least one part accepts: the highest score.
+
+    parts: verifiers that are named in the record after their function or class.
+    named: verifiers under names of your own.
+
+    >>> check = any_of(low=lambda key, x: 1 - x, high=lambda key, x: x - 3)
+    >>> check(Key(0), np.array([0.0, 2.0, 5.0])).scores
+    array([ 1., -1.,  2.])
+
+    Raises:
+        ValueError: if there is no part.
+    """
     return Composed(_Rank(-1), _named("any_of", parts, named))
 
 
 def vote(needed: int, *parts: Verifier, **named: Verifier) -> Composed:
-    """Accept what at least `needed` parts accept: the `needed`-th highest score."""
-    together = _named("vote", parts, named)
-    if not 1 <= needed <= len(together):
-        raise ValueError(f"vote.needed must be between 1 and the {len(together)} parts, got {needed}")
-    return Composed(_Rank(-needed), together)
+    """Accept what at least `needed` parts accept: the score that comes `needed`-th from the top.
+
+    needed: how many parts must accept.
+    parts: verifiers that are named in the record after their function or class.
+    named: verifiers under names of your own.
+
+    >>> check = vote(2, a=Constant(-1.0), b=Constant(1.0), c=Constant(3.0))
+    >>> check(Key(0), np.zeros(1)).scores
+    array([1.])
+
+    Raises:
+        ValueError: if there is no part, or `needed` is not between 1 and their number.
+    """
+    verifiers = _named("vote", parts, named)
+    if not 1 <= needed <= len(verifiers):
+        raise ValueError(
+            f"vote.needed must be between 1 and the {len(verifiers)} parts, got {needed}"
+        )
+    return Composed(_Rank(-needed), verifiers)
 
 
 def weighted(weights: Sequence[float], *parts: Verifier, **named: Verifier) -> Composed:
-    """Score by the weighted sum of the parts' scores; one weight a part, in their order."""
-    together = _named("weighted", parts, named)
-    if len(weights) != len(together):
-        raise ValueError(f"weighted needs one weight for each of the {len(together)} parts, got {len(weights)}")
-    return Composed(_Sum(tuple(float(weight) for weight in weights)), together)
+    """Score by the weighted sum of the scores of the parts.
+
+    weights: one number for each part, in their order, `parts` first.
+    parts: verifiers that are named in the record after their function or class.
+    named: verifiers under names of your own.
+
+    >>> check = weighted([1.0, 0.5], a=Constant(-1.0), b=Constant(4.0))
+    >>> check(Key(0), np.zeros(1)).scores
+    array([1.])
+
+    Raises:
+        ValueError: if there is no part, or not one weight for each.
+    """
+    verifiers = _named("weighted", parts, named)
+    if len(weights) != len(verifiers):
+        raise ValueError(
+            f"weighted needs one weight for each of the {len(verifiers)} parts, got {len(weights)}"
+        )
+    return Composed(_Sum(tuple(map(float, weights))), verifiers)
 
 
-def _named(what: str, parts: tuple[Verifier, ...], named: Mapping[str, Verifier]) -> Mapping[str, Verifier]:
-    """Name bare parts by their function or class, numbered where a name recurs."""
+def _named(
+    what: str, parts: tuple[Verifier, ...], named: Mapping[str, Verifier]
+) -> Mapping[str, Verifier]:
+    """Name bare parts after their function or class, with a number where a name recurs."""
     if not parts and not named:
         raise ValueError(f"{what} needs at least one verifier, got none")
-    together: dict[str, Verifier] = {}
+    verifiers: dict[str, Verifier] = {}
     for part in parts:
         name = called(part)
-        numbered = chain([name], (f"{name}_{i}" for i in count(2)))
-        together[next(free for free in numbered if free not in together and free not in named)] = part
-    return {**together, **named}
+        numbers = count(2)
+        while name in verifiers or name in named:
+            name = f"{called(part)}_{next(numbers)}"
+        verifiers[name] = part
+    return {**verifiers, **named}
 
 
 @dataclass(frozen=True)
 class _Rank:
     place: int
 
-    def __call__(self, scores: np.ndarray) -> np.ndarray:
+    def __call__(self, scores: Array) -> Scores:
+        ranked = np.sort(scores, axis=0)[self.place]
         # A part without a verdict leaves the row without one, instead of voting last.
-        return np.where(np.isnan(scores).any(axis=0), np.nan, np.sort(scores, axis=0)[self.place])
+        return np.where(np.isnan(scores).any(axis=0), np.nan, ranked)
 
 
 @dataclass(frozen=True)
 class _Sum:
     weights: tuple[float, ...]
 
-    def __call__(self, scores: np.ndarray) -> np.ndarray:
+    def __call__(self, scores: Array) -> Scores:
         return np.asarray(self.weights) @ scores

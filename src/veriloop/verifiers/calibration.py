@@ -4,27 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
+from veriloop.core.arrays import Mask, Scores
+from veriloop.core.checks import need
 from veriloop.core.key import Key
 from veriloop.core.verdict import Verdict, Verifier, judged
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    r"""Score by the probability that a row is good, :math:`P(\text{good} \mid s) - 1/2`, given the inner score s.
+    r"""Score by the probability that a row is good, minus one half.
 
-    So 0 or more is "at least as likely good as not"; finite whatever the method. `Shifted(calibrated, 0.5)` is the
-    probability itself, which `Bernoulli` keeps rows with. NaN stays NaN.
+    .. math:: P(\text{good} \mid s) - 1/2
 
-    curve: scores, shape (n,) -> probabilities, shape (n,); fitted by `calibrated`.
+    So a score of 0 or more means "at least as likely good as not". Scores are finite, and NaN stays
+    NaN. `Shifted(calibrated, 0.5)` is the probability itself, by which `Bernoulli` keeps rows.
+
+    verifier: (key, batch) -> scores s.
+    curve: scores, shape (n,) -> probabilities, shape (n,); `calibrated` fits it.
+
+    >>> certain = Calibrated(lambda key, batch: batch, curve=lambda scores: 1.0 * (scores > 5))
+    >>> certain(Key(0), np.array([3.0, 7.0])).scores
+    array([-0.5,  0.5])
     """
 
     verifier: Verifier
-    curve: Callable[[np.ndarray], np.ndarray]
+    curve: Callable[[Scores], Scores]
 
     def __call__(self, key: Key, batch: Any) -> Verdict:
         verdict = judged(self.verifier, key, batch)
@@ -35,51 +44,58 @@ def calibrated(
     verifier: Verifier,
     key: Key,
     batch: Any,
-    labels: np.ndarray,
+    labels: npt.ArrayLike,
     method: Literal["isotonic", "platt"] = "isotonic",
 ) -> Calibrated:
-    r"""Fit the scores of `verifier` to a labelled sample, and return it on the scale of `Calibrated`.
+    r"""Fit the scores of a verifier to a labelled sample, and return it on the scale of `Calibrated`.
 
-    batch: n rows that neither the verifier nor the model was fitted to; those without a verdict are left out.
+    verifier: (key, batch) -> scores.
+    key: what the verifier is asked under.
+    batch: n rows that neither the verifier nor the model was fitted to. Rows without a verdict are
+        left out.
     labels: shape (n,), true where a row is good.
-    method: "isotonic", the rising function nearest to the labels, for a thousand rows or more; or "platt",
-        :math:`P = 1/(1 + e^{-(a s + b)})`, for few: fitted to :math:`(n_+ + 1)/(n_+ + 2)` and :math:`1/(n_- + 2)`
-        in place of 1 and 0 (Platt, 1999). Only the latter can say that a higher score is worse.
+    method: "isotonic" fits the rising function nearest to the labels, and needs a thousand rows or
+        more. "platt" fits :math:`P = 1/(1 + e^{-(a s + b)})`, for fewer rows, to
+        :math:`(n_+ + 1)/(n_+ + 2)` and :math:`1/(n_- + 2)` in place of 1 and 0 (Platt, 1999). Only
+        "platt" can find that a higher score is worse.
 
     >>> rows = np.array([-2.0, -1.0, 1.0, 2.0])
     >>> calibrated(lambda key, batch: batch - 5, Key(0), rows, rows > 0)(Key(0), rows).scores
     array([-0.5, -0.5,  0.5,  0.5])
 
     Raises:
-        ImportError: where scikit-learn is not installed.
-        ValueError: if the labels are not one boolean a row, or those of the rows with a verdict are all alike.
+        ImportError: if scikit-learn is not installed. ValueError: if the labels are not one boolean
+        a row, or all rows with a verdict have one label.
     """
     if method not in ("isotonic", "platt"):
         raise ValueError(f"calibrated: method must be isotonic or platt, got {method!r}")
-    if find_spec("sklearn") is None:
-        raise ImportError("calibrated needs scikit-learn; install it with: pip install scikit-learn")
+    need("sklearn", "scikit-learn", "calibrated")
     good = np.asarray(labels)
     if good.shape != (len(batch),) or not np.isin(good, (0, 1)).all():
         raise ValueError(
-            f"calibrated: labels must be true or false for each row, shape ({len(batch)},), got {good.dtype} "
-            f"of shape {good.shape}"
+            "calibrated: labels must be true or false for each row, "
+            f"shape ({len(batch)},), got {good.dtype} of shape {good.shape}"
         )
     scores = judged(verifier, key, batch).scores.astype(float)
-    scores, good = scores[~np.isnan(scores)], good[~np.isnan(scores)].astype(bool)
+    known = ~np.isnan(scores)
+    scores = scores[known]
+    good = good[known].astype(bool)
     if good.all() or not good.any():
         raise ValueError(
-            f"calibrated: there must be good rows and bad ones that have a verdict, got {good.sum()} good of "
-            f"{len(good)}"
+            "calibrated: there must be good rows and bad ones that have a verdict, "
+            f"got {good.sum()} good of {len(good)}"
         )
-    return Calibrated(verifier, _steps(scores, good) if method == "isotonic" else _sigmoid(scores, good))
+    if method == "isotonic":
+        return Calibrated(verifier, _steps(scores, good))
+    return Calibrated(verifier, _sigmoid(scores, good))
 
 
 @dataclass(frozen=True)
 class _Steps:
-    scores: np.ndarray
-    probabilities: np.ndarray
+    scores: Scores
+    probabilities: Scores
 
-    def __call__(self, scores: np.ndarray) -> np.ndarray:
+    def __call__(self, scores: Scores) -> Scores:
         return np.interp(scores, self.scores, self.probabilities)
 
 
@@ -88,26 +104,32 @@ class _Sigmoid:
     slope: float
     offset: float
 
-    def __call__(self, scores: np.ndarray) -> np.ndarray:
+    def __call__(self, scores: Scores) -> Scores:
         return 0.5 + 0.5 * np.tanh((self.slope * scores + self.offset) / 2)
 
 
-def _steps(scores: np.ndarray, good: np.ndarray) -> _Steps:
-    from sklearn.isotonic import IsotonicRegression
+def _steps(scores: Scores, good: Mask) -> _Steps:
+    from sklearn.isotonic import IsotonicRegression  # pyright: ignore[reportMissingTypeStubs]
 
-    fitted = IsotonicRegression(y_min=0, y_max=1).fit(scores, good)
+    model: Any = IsotonicRegression(y_min=0, y_max=1)
+    fitted = model.fit(scores, good)
     return _Steps(fitted.X_thresholds_, fitted.y_thresholds_)
 
 
-def _sigmoid(scores: np.ndarray, good: np.ndarray) -> _Sigmoid:
-    from sklearn.linear_model import LogisticRegression
+def _sigmoid(scores: Scores, good: Mask) -> _Sigmoid:
+    from sklearn.linear_model import LogisticRegression  # pyright: ignore[reportMissingTypeStubs]
 
     # Platt's soft targets, as rows that count as good by one weight and as bad by the rest.
-    target = np.where(good, (good.sum() + 1) / (good.sum() + 2), 1 / ((~good).sum() + 2))
-    center, scale = scores.mean(), scores.std() or 1.0
+    count = int(good.sum())
+    right = (count + 1) / (count + 2)
+    wrong = 1 / (len(good) - count + 2)
+    target: Scores = np.where(good, right, wrong)
+    center = scores.mean()
+    scale = scores.std() or 1.0
     rows = np.tile((scores - center) / scale, 2)[:, None]
-    fitted = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(
-        rows, np.repeat([True, False], len(scores)), np.concatenate([target, 1 - target])
-    )
+    labels = np.repeat([True, False], len(scores))
+    weights: Scores = np.concatenate([target, 1 - target])
+    model: Any = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000)
+    fitted = model.fit(rows, labels, weights)
     slope = float(fitted.coef_[0, 0] / scale)
     return _Sigmoid(slope, float(fitted.intercept_[0] - slope * center))

@@ -11,29 +11,40 @@ from typing import Any
 
 import numpy as np
 
-from veriloop.core.batch import check_count
+from veriloop.core.arrays import Array, Scores
+from veriloop.core.checks import check_count
 from veriloop.core.key import Key
 from veriloop.verifiers.wrappers import Batched, Retry
 
-# No connection, no HTTP, no JSON, or JSON of another shape: a judge that is down, busy, or behind a proxy that is.
+# A judge that is down or busy: no connection, no HTTP, no JSON, or JSON of another shape.
 FAILURES = (OSError, HTTPException, ValueError, LookupError, TypeError)
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Score rows by a language model behind an OpenAI-compatible URL, asked to answer with a number from 0 to 10.
+    """Score rows by a language model behind an OpenAI-compatible URL.
 
-    url: up to and with the version, as in "http://localhost:8000/v1".
+    The model is asked about each row by itself, and is to answer with a number from 0 to 10. If the
+    answer does not begin with such a number, or all requests fail, the row has no verdict (NaN).
+    The record counts such rows.
+
+    url: with the version, as in "http://localhost:8000/v1".
     model: its name there.
-    question: a text with the names of columns of the batch in braces, as in "Is {answers} right for {prompts}?",
-        or a function, batch -> one text a row.
-    limit: subtracted from the answer, so that an answer of at least `limit` is accepted.
+    question: a text with names of columns of the batch in braces, as in "Is {answers} right for
+        {prompts}?"; or a function, batch -> one text a row.
+    limit: what is subtracted from the answer. So an answer of at least `limit` accepts.
     timeout: seconds to wait for one answer.
-    retries, wait: a request that fails is made up to `retries` more times, after `wait`, 2 `wait`, ... seconds.
-    token: sent as the bearer token, if given.
+    retries: how many more times a request is made that fails.
+    wait: seconds before the second try. The wait doubles from try to try.
+    token: the bearer token to send, if given.
 
-    Each row is asked about by itself. A row for which all requests fail, or whose answer does not begin with a
-    number from 0 to 10, has no verdict (NaN), which the record counts.
+    >>> judge = Endpoint("http://localhost:8000/v1", "judge", "Rate {texts} from 0 to 10.", limit=7)
+    >>> judge.limit
+    7
+
+    Raises:
+        ValueError: if the URL is no HTTP address, or a number makes no sense; in a round, if
+            `question` does not give one text a row.
     """
 
     url: str
@@ -51,22 +62,26 @@ class Endpoint:
             raise ValueError(f"Endpoint.url must begin with http:// or https://, got {self.url!r}")
         self._patient()  # refuses a wait that makes no sense, now and not in a round
 
-    def __call__(self, key: Key, batch: Any) -> np.ndarray:
+    def __call__(self, key: Key, batch: Any) -> Scores:
         questions = self._questions(batch)
         if len(questions) != len(batch):
             raise ValueError(
-                f"Endpoint.question must give one text a row, got {len(questions)} for {len(batch)} rows"
+                "Endpoint.question must give one text a row, "
+                f"got {len(questions)} for {len(batch)} rows"
             )
-        if odd := [each for each in questions if not isinstance(each, str)]:
-            raise ValueError(f"Endpoint.question must give one text a row, got {odd[0]!r}")
+        for question in questions:
+            if not isinstance(question, str):
+                raise ValueError(f"Endpoint.question must give one text a row, got {question!r}")
         return self._patient()(key, np.array(questions, dtype=object)).scores
 
-    def _questions(self, batch: Any) -> list[str]:
+    def _questions(self, batch: Any) -> list[Any]:
+        """Return one question a row, not checked yet."""
         if not isinstance(self.question, str):
             return list(self.question(batch))
         names = [field.name for field in fields(batch)]
-        questions = []
-        for values in zip(*(getattr(batch, name) for name in names), strict=True):
+        columns = [getattr(batch, name) for name in names]
+        questions: list[str] = []
+        for values in zip(*columns, strict=True):
             row = dict(zip(names, values, strict=True))
             questions.append(self.question.format(**row))
         return questions
@@ -74,13 +89,15 @@ class Endpoint:
     def _patient(self) -> Batched:
         return Batched(Retry(self.judge, self.retries, self.wait, FAILURES), rows=1)
 
-    def judge(self, key: Key, questions: np.ndarray) -> np.ndarray:
+    def judge(self, key: Key, questions: Array) -> Scores:
         """Ask each question once, shape (n,), and raise one of `FAILURES` if that fails."""
-        return np.array([self._rating(question) for question in questions], dtype=float) - self.limit
+        ratings = [self._rating(question) for question in questions]
+        return np.array(ratings, dtype=float) - self.limit
 
     def _rating(self, question: str) -> float:
         messages = [{"role": "user", "content": question}]
-        body = json.dumps({"model": self.model, "messages": messages, "temperature": 0}).encode()
+        asked = {"model": self.model, "messages": messages, "temperature": 0}
+        body = json.dumps(asked).encode()
         headers = {"Content-Type": "application/json"}
         if self.token is not None:
             headers["Authorization"] = f"Bearer {self.token}"
@@ -89,6 +106,8 @@ class Endpoint:
             text = json.load(answer)["choices"][0]["message"]["content"]
         try:
             rating = float(text.strip().split()[0].rstrip(".,"))
-        except (ValueError, LookupError, AttributeError):  # an answer, but no number: asking again is no help
-            return float("nan")
-        return rating if 0 <= rating <= 10 else float("nan")
+        except (ValueError, LookupError, AttributeError):
+            return float("nan")  # an answer, but no number: asking again does not help
+        if 0 <= rating <= 10:
+            return rating
+        return float("nan")

@@ -1,6 +1,6 @@
-"""Wrappers: a verifier round another one, which asks it less, in smaller parts, or again.
+"""Wrappers: a verifier round another one, which asks it less often, in smaller parts, or again.
 
-Each hands on the parts and the oracle of the verifier inside, and returns what that one would have.
+Each returns the verdict of the verifier inside, with its parts and its oracle.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from veriloop.core.batch import check_count
+from veriloop.core.checks import check_count, check_positive
 from veriloop.core.key import Key
 from veriloop.core.verdict import Verdict, Verifier, called, judged, rowwise
 
@@ -22,13 +22,18 @@ from veriloop.core.verdict import Verdict, Verifier, called, judged, rowwise
 class Batched:
     """Ask `verifier` about at most `rows` rows at a time.
 
-    A random verifier draws anew for every part, so `rows` is then a part of the random stream, as `Loop.block` is.
+    Each part is asked about under a key of its own. So with a random verifier another `rows` gives
+    other random numbers, as another `Loop.block` does.
 
-    >>> Batched(lambda key, batch: np.full(len(batch), len(batch)), rows=2)(Key(0), np.zeros(5)).scores
+    verifier: (key, batch) -> scores. It must judge each row by itself.
+    rows: the most rows asked about at once.
+
+    >>> size = lambda key, batch: np.full(len(batch), len(batch))
+    >>> Batched(size, rows=2)(Key(0), np.zeros(5)).scores
     array([2, 2, 2, 2, 1])
 
     Raises:
-        ValueError: if `rows` is no positive integer, or the verifier's scores depend on other rows.
+        ValueError: if `rows` is no positive integer, or a score depends on other rows.
     """
 
     verifier: Verifier
@@ -40,20 +45,24 @@ class Batched:
 
     def __call__(self, key: Key, batch: Any) -> Verdict:
         parts = np.split(np.arange(len(batch)), range(self.rows, len(batch), self.rows))
-        return Verdict.concatenate(
-            [judged(self.verifier, key.fold(i), batch[part]) for i, part in enumerate(parts)]
-        )
+        verdicts: list[Verdict] = []
+        for i, part in enumerate(parts):
+            verdicts.append(judged(self.verifier, key.fold(i), batch[part]))
+        return Verdict.concatenate(verdicts)
 
 
 @dataclass(frozen=True)
 class Cached:
-    """Ask `verifier` only about rows it has not judged before, known by their content.
+    """Ask `verifier` only about rows it has not judged before, recognised by their content.
 
-    content: batch -> one hashable value a row, such as its text; rows of equal content get one score.
+    The scores are those of the verifier, as long as each depends on the content alone. A verifier
+    that draws random numbers is refused when it does. Put the random part outside, as in
+    `Noisy(Cached(...))`. Scores are kept for as long as the object lives. A row that got no verdict
+    (NaN) is asked about again.
 
-    Scores are those of the verifier itself as long as each depends on the content alone. A verifier that draws at
-    random is refused when it does; put the randomness outside, as in `Noisy(Cached(...))`. Scores are kept for as
-    long as the object lives; a row that got no verdict (NaN) is asked about again.
+    verifier: (key, batch) -> scores.
+    content: batch -> one hashable value a row, such as its text. Rows of equal content get one
+        score.
 
     >>> cached = Cached(lambda key, batch: print(f"judging {batch}") or 1.0 * batch, content=list)
     >>> for batch in ([1, 2, 1], [2, 3]):
@@ -64,8 +73,8 @@ class Cached:
     [2. 3.]
 
     Raises:
-        ValueError: if the verifier uses its key, says that its scores depend on other rows, or `content` does not
-            give one hashable value a row.
+        ValueError: if a score depends on other rows; in a round, if the verifier uses its key, or
+            `content` does not give one hashable value a row.
     """
 
     verifier: Verifier
@@ -84,7 +93,9 @@ class Cached:
         try:
             new = self._known.new_rows(contents)
         except TypeError as error:
-            raise ValueError(f"Cached.content must give one hashable value a row, got an {error}") from None
+            raise ValueError(
+                f"Cached.content must give one hashable value a row, got an {error}"
+            ) from None
         if len(new) or self._known.verdict is None:
             verdict = judged(self.verifier, _Unused(0), batch[new])
             self._known.add([contents[row] for row in new], verdict)
@@ -146,15 +157,29 @@ class _Unused(Key):
 
 @dataclass(frozen=True)
 class Retry:
-    """Ask `verifier` again when it fails: up to `times` more times, after `wait`, 2 `wait`, 4 `wait`, ... seconds.
+    """Ask `verifier` again when it fails.
 
-    errors: the exceptions that count as failing; network errors are OSErrors. Any other comes through.
+    If all tries fail, no row of the call has a verdict (NaN), and none is kept. A warning states
+    the last error, and the record counts the rows under `no_verdict`. `Batched(Retry(...), rows)`
+    loses no more than `rows` rows.
 
-    When all tries have failed, no row of the call has a verdict (NaN): none is kept, the record counts them under
-    `no_verdict`, and a warning states the last error. `Batched(Retry(...), rows)` loses no more than `rows` rows.
+    verifier: (key, batch) -> scores.
+    times: how many more times it is asked.
+    wait: seconds before the second try. The wait doubles from try to try.
+    errors: the exceptions that count as failing; network errors are OSErrors. Any other is raised.
+
+    >>> tries = iter([OSError("busy"), np.array([1.0])])
+    >>> def judge(key, batch):
+    ...     answer = next(tries)
+    ...     if isinstance(answer, Exception):
+    ...         raise answer
+    ...     return answer
+    >>> Retry(judge, wait=0.0)(Key(0), ["row"]).scores
+    array([1.])
 
     Raises:
-        ValueError: if `times` is no integer of at least 0, `wait` negative or not finite, or an error no exception.
+        ValueError: if `times` is no integer of at least 0, `wait` is negative or not finite, or
+            `errors` is no tuple of exceptions.
     """
 
     verifier: Verifier
@@ -164,10 +189,8 @@ class Retry:
 
     def __post_init__(self) -> None:
         check_count("Retry.times", self.times, least=0)
-        if not 0 <= self.wait < float("inf"):
-            raise ValueError(f"Retry.wait must be at least 0 and finite, got {self.wait}")
-        kinds = self.errors if isinstance(self.errors, tuple) else (None,)
-        if not kinds or not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
+        check_positive("Retry.wait", self.wait, zero=True)
+        if not _are_exceptions(self.errors):
             raise ValueError(f"Retry.errors must be a tuple of exceptions, got {self.errors!r}")
 
     def __call__(self, key: Key, batch: Any) -> Verdict:
@@ -187,11 +210,22 @@ class Retry:
         return Verdict(np.full(len(batch), np.nan))
 
 
+def _are_exceptions(errors: Any) -> bool:
+    kinds: Any = errors
+    return isinstance(errors, tuple) and len(kinds) > 0 and all(map(_is_exception, kinds))
+
+
+def _is_exception(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Exception)
+
+
 def _counted(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+    if n == 1:
+        return f"1 {what}"
+    return f"{n} {what}s"
 
 
-def _check_rowwise(wrapper: Any) -> None:
+def _check_rowwise(wrapper: Batched | Cached) -> None:
     if not rowwise(wrapper.verifier):
         raise ValueError(
             f"{type(wrapper).__name__} needs a verifier that judges each row by itself, "

@@ -1,0 +1,117 @@
+"""Checks of arguments, and what an error says: one wording for one mistake."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from importlib import import_module
+from numbers import Integral
+from types import ModuleType
+
+import numpy as np
+
+
+def is_integer(value: object) -> bool:
+    """Tell whether a value is an integer, of Python or of NumPy; True and False are none."""
+    return not isinstance(value, bool) and isinstance(value, Integral)
+
+
+def is_count(value: object, least: int = 0) -> bool:
+    """Tell whether a value is an integer of at least `least`.
+
+    >>> is_count(3), is_count(np.int64(3)), is_count(3.0), is_count(True)
+    (True, True, False, False)
+    """
+    if not isinstance(value, Integral):
+        return False
+    return is_integer(value) and int(value) >= least
+
+
+def check_count(what: str, value: object, least: int = 1) -> None:
+    """Refuse what cannot be a number of rows, rounds or tries.
+
+    what: the name of the argument, for the error.
+    value: must be an integer.
+    least: the smallest number allowed.
+
+    >>> check_count("Window.n", 0)
+    Traceback (most recent call last):
+    ValueError: Window.n must be an integer of at least 1, got 0
+    """
+    if not is_count(value, least):
+        raise ValueError(f"{what} must be an integer of at least {least}, got {value}")
+
+
+def check_fraction(what: str, value: float, *, zero: bool = False, one: bool = False) -> None:
+    """Refuse a number outside 0 to 1, and the ends too unless they are allowed.
+
+    what: the name of the argument, for the error.
+    value: the number.
+    zero, one: allow 0, allow 1.
+
+    >>> check_fraction("TopFraction.fraction", 0.0, one=True)
+    Traceback (most recent call last):
+    ValueError: TopFraction.fraction must be in (0, 1], got 0.0
+    """
+    inside = 0 < value < 1
+    if inside or (zero and value == 0) or (one and value == 1):
+        return
+    start = "[" if zero else "("
+    end = "]" if one else ")"
+    raise ValueError(f"{what} must be in {start}0, 1{end}, got {value}")
+
+
+def check_positive(what: str, value: float, *, zero: bool = False) -> None:
+    """Refuse a number that is negative, 0, infinite or NaN.
+
+    what: the name of the argument, for the error.
+    value: the number.
+    zero: allow 0.
+
+    >>> check_positive("Luce.temperature", -1.0)
+    Traceback (most recent call last):
+    ValueError: Luce.temperature must be positive and finite, got -1.0
+    """
+    if 0 < value < np.inf or (zero and value == 0):
+        return
+    allowed = "at least 0" if zero else "positive"
+    raise ValueError(f"{what} must be {allowed} and finite, got {value}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a hint for a name that is unknown: the nearest known one, or all of them.
+
+    >>> nearest("Treshold", ["Threshold", "TopCount"])
+    "did you mean 'Threshold'?"
+    >>> nearest("x", ["Threshold", "TopCount"])
+    'known: Threshold, TopCount'
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"known: {', '.join(names) or 'none'}"
+
+
+def need(module: str, install: str, what: str) -> ModuleType:
+    """Import an optional module, or say what to install.
+
+    module: its name, as in `import`.
+    install: what pip installs it with, as in `veriloop[mnist]`.
+    what: who needs it, for the error.
+
+    >>> need("json", "veriloop[mnist]", "this example").dumps([1])
+    '[1]'
+
+    Raises:
+        ImportError: if a package is missing. A missing module of veriloop itself is not renamed.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        missing = error.name or module
+        if missing.split(".")[0] == "veriloop":
+            raise
+        raise ImportError(
+            f"{what} needs {missing!r}; install it with: pip install '{install}'"
+        ) from error

@@ -1,0 +1,72 @@
+"""Arguments are refused in one wording, hints name what is near, a missing package says what to install."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from veriloop.core.checks import check_count, check_fraction, check_positive, nearest, need
+
+
+@pytest.mark.parametrize("value", [1, 7, np.int64(3)])
+def test_integers_are_counts(value):
+    check_count("n", value)
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.0, True, "3", None, np.nan])
+def test_nothing_else_is_a_count(value):
+    with pytest.raises(ValueError, match=f"^n must be an integer of at least 1, got {value}$"):
+        check_count("n", value)
+
+
+def test_the_least_count_may_be_zero():
+    check_count("n", 0, least=0)
+    with pytest.raises(ValueError, match="at least 0, got -1"):
+        check_count("n", -1, least=0)
+
+
+@pytest.mark.parametrize(
+    ("zero", "one", "allowed", "interval"),
+    [
+        (False, False, [0.5], r"\(0, 1\)"),
+        (True, False, [0.0, 0.5], r"\[0, 1\)"),
+        (False, True, [0.5, 1.0], r"\(0, 1\]"),
+        (True, True, [0.0, 0.5, 1.0], r"\[0, 1\]"),
+    ],
+)
+def test_fractions_lie_between_0_and_1_with_the_ends_that_are_allowed(zero, one, allowed, interval):
+    for value in (-0.1, 0.0, 0.5, 1.0, 1.1, np.nan):
+        if value in allowed:
+            check_fraction("f", value, zero=zero, one=one)
+            continue
+        with pytest.raises(ValueError, match=f"^f must be in {interval}, got {value}$"):
+            check_fraction("f", value, zero=zero, one=one)
+
+
+@pytest.mark.parametrize("value", [-1.0, np.inf, np.nan])
+@pytest.mark.parametrize("zero", [True, False])
+def test_positive_numbers_are_finite_and_zero_is_one_where_it_is_allowed(value, zero):
+    check_positive("t", 1e-9, zero=zero)
+    with pytest.raises(ValueError, match=f"finite, got {value}$"):
+        check_positive("t", value, zero=zero)
+    check_positive("t", 0.0, zero=True)
+    with pytest.raises(ValueError, match="^t must be positive and finite, got 0.0$"):
+        check_positive("t", 0.0)
+
+
+def test_a_hint_is_the_nearest_name_or_all_of_them():
+    assert nearest("kepp", {"keep", "drop"}) == "did you mean 'keep'?"
+    assert nearest("zzz", {"keep", "drop"}) == "known: drop, keep"
+    assert nearest("zzz", ()) == "known: none"
+
+
+def test_a_missing_package_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    wanted = r"^this needs 'yaml'; install it with: pip install 'veriloop\[study\]'$"
+    with pytest.raises(ImportError, match=wanted):
+        need("yaml", "veriloop[study]", "this")
+
+
+def test_a_missing_module_of_our_own_is_no_missing_package():
+    with pytest.raises(ModuleNotFoundError, match="veriloop.nowhere"):
+        need("veriloop.nowhere", "veriloop[study]", "this")
