@@ -1,4 +1,4 @@
-"""A digest of the parts of a run, the same in every process, so that a resumed run can be compared."""
+"""A digest of the parts of a run, the same in every process, to compare a resumed run."""
 
 from __future__ import annotations
 

@@ -40,10 +40,10 @@ PARTS = [each.name for each in fields(Loop) if each.name != "chunk"]  # chunk ch
 class RunDir:
     """A folder of checkpoints, each of which exists whole or not at all.
 
-    The checkpoint `round_NNNN/NAME/` is written under a temporary name, flushed to disk, then renamed.
-    It holds whatever `write` puts there, the rows it adds to records.jsonl, and the sha256 of every
-    file. Killing the process at any moment loses at most what was not yet committed. Nothing is ever
-    unpickled.
+    The checkpoint `round_NNNN/NAME/` is written under a temporary name, flushed to disk, then
+    renamed. It holds whatever `write` puts there, the rows it adds to records.jsonl, and the sha256
+    of every file. Killing the process at any moment loses at most what was not yet committed.
+    Nothing is ever unpickled.
 
     path: the folder, which is made if it is not there.
 
