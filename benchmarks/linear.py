@@ -38,25 +38,32 @@ def plain_replicate(rng: np.random.Generator, problem: Problem) -> np.ndarray:
     return estimate
 
 
-def exact_strip(problem: Problem, directions: np.ndarray, radii: np.ndarray, biases: np.ndarray) -> np.ndarray:
+def exact_strip(
+    problem: Problem, directions: np.ndarray, radii: np.ndarray, biases: np.ndarray
+) -> np.ndarray:
     """Exact one-round error over some radii and all biases."""
     widths = radii[:, None] + float(problem.slack or 0)
     return theory.one_round_mse(problem.singular_values, biases[:, None] * directions, widths, KEPT)
 
 
-def monte_carlo_strip(problem: Problem, directions: np.ndarray, radius: float, biases: np.ndarray) -> np.ndarray:
+def monte_carlo_strip(
+    problem: Problem, directions: np.ndarray, radius: float, biases: np.ndarray
+) -> np.ndarray:
     """Simulated one-round errors over all biases at one radius, 100 replicates a cell."""
     mu, width = problem.singular_values, radius + float(problem.slack or 0)
     keys = (Key(0).fold("bench", repr(radius), repr(bias)) for bias in biases)
     cells = (
-        simulate(mu, bias * directions, width, [KEPT], 100, key) for bias, key in zip(biases, keys, strict=True)
+        simulate(mu, bias * directions, width, [KEPT], 100, key)
+        for bias, key in zip(biases, keys, strict=True)
     )
     return np.array([np.sum(cell[1] ** 2, axis=1).mean() for cell in cells])
 
 
 def replicates_table(count: int) -> None:
     """Print replicates per second of one round, each with its ratio to the plain loop run beside it."""
-    print("| one round, p = 8, 100 kept per direction | µs per replicate | range | replicates/s | x plain |")
+    print(
+        "| one round, p = 8, 100 kept per direction | µs per replicate | range | replicates/s | x plain |"
+    )
     print("|---|--:|--:|--:|--:|")
     for radius in (0.1, 0.5, 1.0):
         problem, rng = Problem.gaussian(bias=0.35, radius=radius), np.random.default_rng(0)
@@ -66,15 +73,23 @@ def replicates_table(count: int) -> None:
             "plain rejection loop": (50, partial(_plain, rng, problem)),
             "`simulate`": (count, partial(simulate, *setting, [KEPT], count, Key(0))),
             "generic loop with a quota": (50, partial(_generic, problem)),
-            "the 800 normals alone, NumPy's generator": (count, partial(rng.standard_normal, out=draws)),
-            "the 800 normals alone, `Key`'s": (count, partial(Key(0).numpy().standard_normal, out=draws)),
+            "the 800 normals alone, NumPy's generator": (
+                count,
+                partial(rng.standard_normal, out=draws),
+            ),
+            "the 800 normals alone, `Key`'s": (
+                count,
+                partial(Key(0).numpy().standard_normal, out=draws),
+            ),
         }
         replicates = np.array([n for n, _ in work.values()])
         each = 1e6 * seconds(*(call for _, call in work.values())) / replicates
         ratios = np.median(each[:, :1] / each, axis=0)
         for name, times, ratio in zip(work, each.T, ratios, strict=True):
             middle, ends = np.median(times), f"{times.min():.1f}-{times.max():.1f}"
-            print(f"| r = {radius:g}: {name} | {middle:.1f} | {ends} | {1e6 / middle:,.0f} | {ratio:.1f} |")
+            print(
+                f"| r = {radius:g}: {name} | {middle:.1f} | {ends} | {1e6 / middle:,.0f} | {ratio:.1f} |"
+            )
 
 
 def _plain(rng: np.random.Generator, problem: Problem) -> list[np.ndarray]:
@@ -91,20 +106,32 @@ def landscape_table(side: int) -> None:
     problem = Problem.gaussian(bias=1.0, radius=0.0)
     directions = problem.center_offset
     radii, biases = np.linspace(0.01, 0.5, side), np.linspace(0, 0.7, side)
-    exact = [joblib.delayed(exact_strip)(problem, directions, strip, biases) for strip in np.array_split(radii, 8)]
-    carlo = [joblib.delayed(monte_carlo_strip)(problem, directions, radius, biases) for radius in radii]
+    exact = [
+        joblib.delayed(exact_strip)(problem, directions, strip, biases)
+        for strip in np.array_split(radii, 8)
+    ]
+    carlo = [
+        joblib.delayed(monte_carlo_strip)(problem, directions, radius, biases) for radius in radii
+    ]
     print("\n| landscape on two processes | s | range |")
     print("|---|--:|--:|")
     with joblib.Parallel(n_jobs=2) as parallel:
-        for name, tasks, repeats in (("exact", exact, 3), ("Monte Carlo, 100 replicates a cell", carlo, 1)):
+        for name, tasks, repeats in (
+            ("exact", exact, 3),
+            ("Monte Carlo, 100 replicates a cell", carlo, 1),
+        ):
             times = seconds(partial(parallel, tasks), repeats=repeats)
-            print(f"| {side} x {side} x 8, {name} | {np.median(times):.2f} | {times.min():.2f}-{times.max():.2f} |")
+            print(
+                f"| {side} x {side} x 8, {name} | {np.median(times):.2f} | {times.min():.2f}-{times.max():.2f} |"
+            )
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     quick = parser.parse_args().quick
-    print(f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, numpy {np.__version__}\n")
+    print(
+        f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, numpy {np.__version__}\n"
+    )
     replicates_table(50 if quick else 1000)
     landscape_table(20 if quick else 300)

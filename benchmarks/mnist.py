@@ -2,8 +2,9 @@
 
 python benchmarks/mnist.py [--quick] [--memory]
 
-The plain way is what one writes first: layer by layer in float32, images as float tensors, a DataLoader that
-fetches sample by sample, PyTorch's own losses and optimiser, batches of 128. The work is the same in both columns.
+The plain way is what one writes first: layer by layer in float32, images as float tensors, a
+DataLoader that fetches sample by sample, PyTorch's own losses and optimiser, batches of 128. The
+work is the same in both columns.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ from veriloop.mnist import (
 
 KEY = Key(0).fold("bench")
 LATENT, HIDDEN = 20, (512, 256, 128, 64)
-# Multiply-adds an image: the convolutional model's encoder, its decoder as one writes it and as one matrix, the
-# making of that matrix a step, and the discriminator.
+# Multiply-adds an image: the convolutional model's encoder, its decoder as one writes it and as one
+# matrix, the making of that matrix a step, and the discriminator.
 ENCODE = 196 * 16 * 32 + 49 * 16 * 32 * 64 + 3146 * 40
 DECODE_PLAIN = 30 * 3136 + 49 * 64 * 16 * 32 + 196 * 32 * 16
 DECODE, MATRIX = 30 * 6272 + 196 * 32 * 16, 31 * 49 * 64 * 16 * 32
@@ -65,10 +66,14 @@ class PlainCVAE(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.down = nn.Sequential(nn.Conv2d(1, 32, 4, 2, 1), nn.GELU(), nn.Conv2d(32, 64, 4, 2, 1), nn.GELU())
+        self.down = nn.Sequential(
+            nn.Conv2d(1, 32, 4, 2, 1), nn.GELU(), nn.Conv2d(32, 64, 4, 2, 1), nn.GELU()
+        )
         self.posterior = nn.Linear(64 * 49 + 10, 2 * LATENT)
         self.start = nn.Linear(LATENT + 10, 64 * 49)
-        self.up = nn.Sequential(nn.ConvTranspose2d(64, 32, 4, 2, 1), nn.GELU(), nn.ConvTranspose2d(32, 1, 4, 2, 1))
+        self.up = nn.Sequential(
+            nn.ConvTranspose2d(64, 32, 4, 2, 1), nn.GELU(), nn.ConvTranspose2d(32, 1, 4, 2, 1)
+        )
 
     def decode(self, z: Tensor, labels: Tensor) -> Tensor:
         """Return logits, shape (n, 1, 28, 28)."""
@@ -78,13 +83,17 @@ class PlainCVAE(nn.Module):
     def loss(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return the negative ELBO, summed over images."""
         features = self.down(images).flatten(1)
-        mean, log_var = self.posterior(torch.cat([features, F.one_hot(labels, 10).float()], 1)).chunk(2, 1)
+        mean, log_var = self.posterior(
+            torch.cat([features, F.one_hot(labels, 10).float()], 1)
+        ).chunk(2, 1)
         logits = self.decode(mean + torch.randn_like(mean) * (0.5 * log_var).exp(), labels)
         cross_entropy = F.binary_cross_entropy_with_logits(logits, images, reduction="sum")
         return cross_entropy - 0.5 * (1 + log_var - mean.square() - log_var.exp()).sum()
 
 
-def plain_epochs(network: nn.Module, loss: Callable[..., Tensor], data: TensorDataset, epochs: int) -> None:
+def plain_epochs(
+    network: nn.Module, loss: Callable[..., Tensor], data: TensorDataset, epochs: int
+) -> None:
     """Fit by Adam in batches of 128."""
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     for _ in range(epochs):
@@ -128,7 +137,9 @@ def plain_selection(model: PlainCVAE, network: nn.Module, n: int, draw: int = 60
 
 
 @torch.no_grad()
-def plain_measure(model: PlainCVAE, test: TensorDataset, features: Any, real: np.ndarray) -> tuple[float, float]:
+def plain_measure(
+    model: PlainCVAE, test: TensorDataset, features: Any, real: np.ndarray
+) -> tuple[float, float]:
     """Return the NELBO of the test images and the Frechet distance of as many generated ones."""
     from scipy.linalg import sqrtm
 
@@ -189,7 +200,9 @@ def stages(data: Any, scale: int) -> list[Stage]:
     images = len(first) * epochs
 
     def judge_loss(pixels: Tensor, flags: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(plain_judge(pixels).squeeze(1), flags, reduction="sum")
+        return F.binary_cross_entropy_with_logits(
+            plain_judge(pixels).squeeze(1), flags, reduction="sum"
+        )
 
     prepared = train.examples(KEY, model)
     fit_operations = 3 * (ENCODE + DECODE + MATRIX / 128)
@@ -253,8 +266,13 @@ def products(dtype: torch.dtype) -> float:
 def stage_table(data: Any, scale: int, repeats: int) -> None:
     """Print each stage's times, their ratio, and how long its multiply-adds alone would take."""
     rates = {"bf16": products(torch.bfloat16), "float32": products(torch.float32)}
-    print("matrix products: " + ", ".join(f"{2 * rate:.0f} GFLOP/s in {name}" for name, rate in rates.items()))
-    print("\n| stage | plain, s | range | veriloop, s | range | times faster | arithmetic alone, s | x that |")
+    print(
+        "matrix products: "
+        + ", ".join(f"{2 * rate:.0f} GFLOP/s in {name}" for name, rate in rates.items())
+    )
+    print(
+        "\n| stage | plain, s | range | veriloop, s | range | times faster | arithmetic alone, s | x that |"
+    )
     print("|---|--:|--:|--:|--:|--:|--:|--:|")
     for stage in stages(data, scale):
         times = seconds(stage.plain, stage.ours, repeats=repeats)
@@ -271,7 +289,9 @@ def stage_table(data: Any, scale: int, repeats: int) -> None:
 def precision_table(data: Any, scale: int, seeds: int) -> None:
     """Print the NELBO after the same steps on the same images in either precision, by seed paired."""
     images, test = data.train[: 20_000 // scale], data.test
-    print("\n| fit to 20,000 real images | NELBO, float32 | sd of seeds | bf16 - float32 | standard error |")
+    print(
+        "\n| fit to 20,000 real images | NELBO, float32 | sd of seeds | bf16 - float32 | standard error |"
+    )
     print("|---|--:|--:|--:|--:|")
     for model, steps in (("conv", 300), ("mlp", 1000)):
         found = np.empty((seeds, 2))
@@ -295,18 +315,26 @@ def memory(candidates: int) -> None:
     model = MLPCVAE(hidden=(32,)).eval()  # what is held does not depend on the model, and time does
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     loop = selection(Judge(Discriminator()), chunk=2_000_000)
-    (took,) = seconds(lambda: print(loop.step(KEY, State(model), candidates)[1].kept), repeats=1)[:, 0]
+    (took,) = seconds(lambda: print(loop.step(KEY, State(model), candidates)[1].kept), repeats=1)[
+        :, 0
+    ]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"{candidates:,} candidates, {took:.0f} s: {peak / 2**20:.2f} GiB at most, {before / 2**20:.2f} before")
+    print(
+        f"{candidates:,} candidates, {took:.0f} s: {peak / 2**20:.2f} GiB at most, {before / 2**20:.2f} before"
+    )
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
-    parser.add_argument("--memory", action="store_true", help="one round of 10 million candidates instead")
+    parser.add_argument(
+        "--memory", action="store_true", help="one round of 10 million candidates instead"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(2)
-    print(f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}")
+    print(
+        f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
+    )
     if arguments.memory:
         memory(100_000 if arguments.quick else 10_000_000)
     else:

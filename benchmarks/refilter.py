@@ -48,7 +48,11 @@ def stored(folder: str, rows: int) -> float:
         refit=lambda key, model, images: model,
         block=60_000,
     )
-    options: dict[str, Any] = {"save": lambda state, folder: None, "load": lambda folder: None, "candidates": True}
+    options: dict[str, Any] = {
+        "save": lambda state, folder: None,
+        "load": lambda folder: None,
+        "candidates": True,
+    }
     start = time.perf_counter()
     list(RunDir(folder).run(loop, Key(0), State(MLPCVAE().eval()), [rows], **options))
     return time.perf_counter() - start
@@ -65,11 +69,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         print(f"| draw, judge, filter and store | {stored(folder, rows):.2f} |")
         size = (Path(folder) / "round_0001" / "loop" / FILE).stat().st_size / rows
-        for name, options in (("filter again", FILTERED), ("judge and filter again", FILTERED + JUDGED)):
+        for name, options in (
+            ("filter again", FILTERED),
+            ("judge and filter again", FILTERED + JUDGED),
+        ):
             command = [sys.executable, "-m", "veriloop.refilter", folder, *options]
             own = {**os.environ, "OMP_NUM_THREADS": "1"}
             start = time.perf_counter()
-            subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parent, env=own)
+            subprocess.run(
+                command, check=True, capture_output=True, cwd=Path(__file__).parent, env=own
+            )
             print(f"| {name} | {time.perf_counter() - start:.2f} |")
     print(f"\n{size:.0f} bytes an image on disk.")
 

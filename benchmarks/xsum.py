@@ -2,9 +2,10 @@
 
 python benchmarks/xsum.py [--quick]
 
-A model of the shape of SmolLM2-135M, its weights random, and real articles where VERILOOP_DATA has them; else a
-small one and the embedded reports. The plain way is float32, whole texts padded to one length with logits and loss
-for every token, transformers' own `generate`, and a ROUGE scorer built for every pair.
+A model of the shape of SmolLM2-135M, its weights random, and real articles where VERILOOP_DATA has
+them; else a small one and the embedded reports. The plain way is float32, whole texts padded to one
+length with logits and loss for every token, transformers' own `generate`, and a ROUGE scorer built
+for every pair.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def plain_training(model: Any, tokenizer: Any, texts: list[str]) -> None:
     """Take one step over all texts, every one padded to 256 tokens, with loss on all of them."""
     tokenizer.pad_token = tokenizer.eos_token
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5)
-    inputs = tokenizer(texts, truncation=True, max_length=TOKENS, padding="max_length", return_tensors="pt")
+    inputs = tokenizer(
+        texts, truncation=True, max_length=TOKENS, padding="max_length", return_tensors="pt"
+    )
     model.train()
     model(**inputs, labels=inputs["input_ids"]).loss.backward()
     optimizer.step()
@@ -55,9 +58,15 @@ def plain_training(model: Any, tokenizer: Any, texts: list[str]) -> None:
 def plain_generation(model: Any, tokenizer: Any, prompts: list[str]) -> None:
     """Write 128 tokens after each prompt, in one batch."""
     tokenizer.pad_token, tokenizer.padding_side = tokenizer.eos_token, "left"
-    inputs = tokenizer(prompts, truncation=True, max_length=TOKENS, padding="max_length", return_tensors="pt")
+    inputs = tokenizer(
+        prompts, truncation=True, max_length=TOKENS, padding="max_length", return_tensors="pt"
+    )
     model.generate(
-        **inputs, do_sample=False, min_new_tokens=NEW, max_new_tokens=NEW, pad_token_id=tokenizer.pad_token_id
+        **inputs,
+        do_sample=False,
+        min_new_tokens=NEW,
+        max_new_tokens=NEW,
+        pad_token_id=tokenizer.pad_token_id,
     )
 
 
@@ -74,16 +83,26 @@ def plain_rouge(references: list[str], summaries: list[str]) -> list[float]:
 def table(rows: int, scores: int, repeats: int) -> None:
     """Print works a second both ways, and their ratio."""
     model, tokenizer, data = true_shape()
-    print(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters, {data.name}\n")
+    print(
+        f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters, {data.name}\n"
+    )
     pairs = data.train[:rows]
     prompt = Prompt(tokenizer, tokens=TOKENS, summary_tokens=NEW)
-    tune = FineTune(prompt=Prompt(tokenizer, tokens=TOKENS - 40, summary_tokens=40), batch=rows, bf16=True)
+    tune = FineTune(
+        prompt=Prompt(tokenizer, tokens=TOKENS - 40, summary_tokens=40), batch=rows, bf16=True
+    )
     write = Generate(articles=pairs, prompt=prompt, batch=rows, bf16=True)
-    texts = [f"Article: {a}\n\nSummary: {s}" for a, s in zip(pairs.articles, pairs.summaries, strict=True)]
+    texts = [
+        f"Article: {a}\n\nSummary: {s}"
+        for a, s in zip(pairs.articles, pairs.summaries, strict=True)
+    ]
     prompts = [f"Article: {a}\n\nSummary:" for a in pairs.articles]
     references = np.resize(data.train.references, scores).tolist()
     summaries = np.resize(data.train.references[::-1], scores).tolist()
-    assert plain_rouge(references[:99], summaries[:99]) == rouge("rouge1", references[:99], summaries[:99]).tolist()
+    assert (
+        plain_rouge(references[:99], summaries[:99])
+        == rouge("rouge1", references[:99], summaries[:99]).tolist()
+    )
     work: dict[str, tuple[int, Callable[[], object], Callable[[], object]]] = {
         f"training samples of {TOKENS} tokens": (
             rows,
@@ -108,7 +127,10 @@ def table(rows: int, scores: int, repeats: int) -> None:
         ratios = times[:, 0] / times[:, 1]
         rates = count / np.median(times, axis=0)
         ends = f"{ratios.min():.1f}-{ratios.max():.1f}"
-        print(f"| {name} | {rates[0]:,.2f} | {rates[1]:,.2f} | {np.median(ratios):.1f} | {ends} |", flush=True)
+        print(
+            f"| {name} | {rates[0]:,.2f} | {rates[1]:,.2f} | {np.median(ratios):.1f} | {ends} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
@@ -116,5 +138,7 @@ if __name__ == "__main__":
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     quick = parser.parse_args().quick
     torch.set_num_threads(2)
-    print(f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}")
+    print(
+        f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
+    )
     table(2 if quick else 16, 100 if quick else 2000, 1 if quick else 2)

@@ -96,7 +96,9 @@ def _design_run(config: OverRounds, name: str, key: Key) -> Rows:
     if isinstance(design, FixedDesign):
         group = design.group
         quota = Quota(config.sizes, groups=config.dim, budget=config.budget)
-    loop = replace(problem.loop(verify=problem.verifier), generate=Generate(design, config.noise), group=group)
+    loop = replace(
+        problem.loop(verify=problem.verifier), generate=Generate(design, config.noise), group=group
+    )
     return follow(loop, key, problem.start(key), [quota] * config.rounds)
 
 

@@ -19,7 +19,18 @@ from veriloop.linear import (
     policies,
 )
 from veriloop.pools import POOLS
-from veriloop.study import Config, NotNegative, Positive, Rows, Whole, follow, mean, over_replicates, same, spread
+from veriloop.study import (
+    Config,
+    NotNegative,
+    Positive,
+    Rows,
+    Whole,
+    follow,
+    mean,
+    over_replicates,
+    same,
+    spread,
+)
 
 
 class Relabelled(Config):

@@ -49,7 +49,9 @@ class Judged(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    real: Whole | Literal["initial"]  # real images it learns from; "initial": those of the first model
+    real: (
+        Whole | Literal["initial"]
+    )  # real images it learns from; "initial": those of the first model
     view: Literal["bernoulli", "threshold", "grey"] = "bernoulli"
     conditional: bool = True
     smoothing: float = 0.0
@@ -58,25 +60,36 @@ class Judged(BaseModel):
     fit: Fit
 
 
-# Settings of `Digits` on which an arm's rows do not depend: what the arm itself says, and where work is done.
+# Settings of `Digits` on which an arm's rows do not depend: what the arm itself says, and where
+# work is done.
 BESIDE = {"data", "on_digits", "seed", "replicates", "rounds", "sizes", "engine", "store", "shared"}
-OF_THE_VERIFIER = {"keep", "filter", "judge"}  # on which the rows of an unverified arm do not depend either
+OF_THE_VERIFIER = {
+    "keep",
+    "filter",
+    "judge",
+}  # on which the rows of an unverified arm do not depend either
 
 
 class Digits(Config):
     """A loop on digits. `sizes` counts the images kept each round, `initial` the real ones of the first model."""
 
     data: str  # see `veriloop.mnist.load`; "auto": MNIST where it is found, else digits
-    on_digits: dict[str, Any] | None = None  # what replaces the values of a preset where the data are the digits
+    on_digits: dict[str, Any] | None = (
+        None  # what replaces the values of a preset where the data are the digits
+    )
     protocol: Literal["corrected", "authors"] = "corrected"
     replicates: Whole  # seeds: seed, seed + 1, ...
     rounds: Whole
     sizes: Sizes
-    keep: Annotated[float, Field(gt=0, le=1)]  # share of a digit's candidates that a verified round keeps
+    keep: Annotated[
+        float, Field(gt=0, le=1)
+    ]  # share of a digit's candidates that a verified round keeps
     filter: Literal["top", "threshold"] = "top"
     initial: Whole
     model: Literal["conv", "mlp"]
-    model_settings: dict[str, Any] = Field(default_factory=dict)  # arguments of the model, see `Refit.settings`
+    model_settings: dict[str, Any] = Field(
+        default_factory=dict
+    )  # arguments of the model, see `Refit.settings`
     first: Fit
     refit: Fit
     warm: bool = False
@@ -115,7 +128,8 @@ def _resolved(data: Any) -> Any:
 def every_round(k: int, train: Any, model: Any, judge: Any) -> Any:
     """Train round k's verifier anew, against the newest model: what `Arm.judge` is unless it is given.
 
-    train: (k, *models, warm=None) -> a verifier, with the real images and the random numbers of round k.
+    train: (k, *models, warm=None) -> a verifier, with the real images and the random numbers of
+        round k.
     model: k -> the model after round k. judge: k -> the verifier of an earlier round.
     """
     return train(k, model(k - 1))
@@ -134,11 +148,15 @@ class Arm(NamedTuple):
     counts: list[int]
     about: dict[str, Any]
     verified: bool = True
-    against: list[int] | None = None  # train the verifier once, against models of so many real images each
+    against: list[int] | None = (
+        None  # train the verifier once, against models of so many real images each
+    )
     as_refit: bool = False  # the first model is fitted as every later one would be
     pool: Callable[[Images], Any] = replaced  # the data policy, made of the first model's images
     judge: Callable[..., Any] = every_round  # how the verifier of a round comes about
-    real: list[int] | None = None  # images it knows by round, drawn as the first model's, in sets that nest
+    real: list[int] | None = (
+        None  # images it knows by round, drawn as the first model's, in sets that nest
+    )
 
 
 def schedules(config: Any) -> dict[str, list[int]]:
@@ -149,7 +167,8 @@ def schedules(config: Any) -> dict[str, list[int]]:
         raise BadInput(f"sizes: {error}") from None
     for name, counts in named.items():
         named[name] = [
-            count if isinstance(config.sizes[name], int | list) else 10 * round(count / 10) for count in counts
+            count if isinstance(config.sizes[name], int | list) else 10 * round(count / 10)
+            for count in counts
         ]
         if wrong := [count for count in named[name] if count % 10]:
             raise BadInput(
@@ -162,14 +181,18 @@ def schedule(config: Any) -> tuple[str, list[int]]:
     """Return the one named schedule of a figure that shows one, or refuse."""
     named = schedules(config)
     if len(named) > 1:
-        raise BadInput(f"sizes: got {', '.join(named)}, must be one schedule; give each a run of its own")
+        raise BadInput(
+            f"sizes: got {', '.join(named)}, must be one schedule; give each a run of its own"
+        )
     return next(iter(named.items()))
 
 
 def both(name: str, config: Any, counts: list[int], **about: Any) -> list[Arm]:
     """Return the verified and the unverified arm of the same settings."""
     arms = [(f"{name}-{'' if verified else 'un'}verified", verified) for verified in (True, False)]
-    return [Arm(arm, config, counts, about | {"verified": verified}, verified) for arm, verified in arms]
+    return [
+        Arm(arm, config, counts, about | {"verified": verified}, verified) for arm, verified in arms
+    ]
 
 
 def real_images(config: Any) -> int:
@@ -183,7 +206,9 @@ def real_images(config: Any) -> int:
 def full(config: Any) -> Arm:
     """Return the reference: one model fitted to all real images."""
     everything = config.model_copy(update={"initial": real_images(config)})
-    return Arm("real", everything, [], {"verified": None, "size": None}, verified=False, as_refit=True)
+    return Arm(
+        "real", everything, [], {"verified": None, "size": None}, verified=False, as_refit=True
+    )
 
 
 def per_seed(config: Any, arms: Iterable[Arm]) -> list[Unit]:
@@ -219,11 +244,17 @@ def prepare(config: Any) -> dict[str, Any]:
     """Train the network of the metrics, or find it trained; say what it is and what will not be measured."""
     data = load(config.data)
     features = feature_net(data, config.feature_steps, device=config.device)
-    measures: dict[str, Any] = {"data": f"{data.name}: {len(data.train)} real images, {len(data.test)} to test on"}
+    measures: dict[str, Any] = {
+        "data": f"{data.name}: {len(data.train)} real images, {len(data.test)} to test on"
+    }
     scaled = f"pixels normalised by {MEAN}, {DEVIATION}"
-    measures["mnist_fid"] = f"feature network {features.digest}, accuracy {features.accuracy:.4f}, {scaled}"
+    measures["mnist_fid"] = (
+        f"feature network {features.digest}, accuracy {features.accuracy:.4f}, {scaled}"
+    )
     if config.inception is None:
-        measures["fid"] = "not measured: no Inception weights; give inception=FILE, or inception=download"
+        measures["fid"] = (
+            "not measured: no Inception weights; give inception=FILE, or inception=download"
+        )
     else:
         measures["fid"] = f"Inception weights: {config.inception}"
     return measures
@@ -239,8 +270,16 @@ def follow_arm(config: Any, arm: Arm, seed: int, folder: Path) -> Rows:
             rows = _run_arm(config, own, arm, seed, folder)
             shared.write(rows)
         else:
-            say(f"{arm.name}-seed{seed}: another figure has the same arm; taken from {config.shared}")
-    about = {"arm": arm.name, "seed": seed, "data": load(config.data).name, "model": own.model, **arm.about}
+            say(
+                f"{arm.name}-seed{seed}: another figure has the same arm; taken from {config.shared}"
+            )
+    about = {
+        "arm": arm.name,
+        "seed": seed,
+        "data": load(config.data).name,
+        "model": own.model,
+        **arm.about,
+    }
     return [{**about, **each} for each in rows]
 
 
@@ -299,8 +338,8 @@ def _start(config: Any, own: Any, arm: Arm, seed: int, problem: Problem) -> Stat
 def _shared(what: str, config: Any, own: Any, arm: Arm, seed: int) -> Shared:
     """Return where an arm's rows, or its start, are or will be for all figures.
 
-    An arm with a verifier of the user's own, with weights of Inception, or whose candidates are stored, is not
-    shared.
+    An arm with a verifier of the user's own, with weights of Inception, or whose candidates are
+    stored, is not shared.
     """
     alone = config.store is not None or config.verifier is not None or config.inception is not None
     if alone or config.shared is None:
@@ -338,7 +377,11 @@ def _quirks(config: Any) -> Any:
     judge = config.judge.model_copy(
         update={"view": "threshold", "fit": replace(config.judge.fit, shuffle=False, **last)}
     )
-    update = {"first": replace(config.first, **last), "refit": replace(config.refit, **last), "judge": judge}
+    update = {
+        "first": replace(config.first, **last),
+        "refit": replace(config.refit, **last),
+        "judge": judge,
+    }
     return config.model_copy(update=update)
 
 
@@ -366,8 +409,13 @@ def _problem(arm: Arm, data: Data, key: Key, measure: Any) -> Problem:
 
 def _retrain(config: Any, data: Data, key: Key, initial: Any) -> Discriminate:
     judge = config.judge
-    real = initial if judge.real == "initial" else balanced(key.fold("judge"), data.train, judge.real)
-    given = {name: getattr(judge, name) for name in ("view", "conditional", "smoothing", "dropout", "spectral")}
+    real = (
+        initial if judge.real == "initial" else balanced(key.fold("judge"), data.train, judge.real)
+    )
+    given = {
+        name: getattr(judge, name)
+        for name in ("view", "conditional", "smoothing", "dropout", "spectral")
+    }
     return Discriminate(real=real, training=judge.fit, device=config.device, **given)
 
 
@@ -387,7 +435,8 @@ def _loop(
 ) -> Loop[CVAE, Images]:
     """Return the arm's loop; a filter of the published kind knows how many images its round keeps.
 
-    A verifier that goes on from an earlier one is no state: it is made again from the models that are committed.
+    A verifier that goes on from an earlier one is no state: it is made again from the models that
+        are committed.
     """
     if not arm.verified:
         return replace(problem.loop(filter=KeepAll()), observe=None)
@@ -396,7 +445,9 @@ def _loop(
     def train(k: int, *models: CVAE, warm: Any = None) -> Any:
         known = retrain
         if arm.real is not None:
-            known = replace(retrain, real=balanced(key.fold("initial"), data.train, arm.real[k - 1]))
+            known = replace(
+                retrain, real=balanced(key.fold("initial"), data.train, arm.real[k - 1])
+            )
         return known(key.fold(k, "loop", "retrain"), *models, warm=warm)
 
     @lru_cache(2)  # this round's and the one that it goes on from
@@ -415,12 +466,16 @@ def _loop(
     if config.filter == "threshold":
         chosen = Threshold(0.0)
     elif config.protocol == "authors":
-        chosen = EachRound(lambda key, state: TopPerDraw(config.keep, arm.counts[state.round] // 10))
+        chosen = EachRound(
+            lambda key, state: TopPerDraw(config.keep, arm.counts[state.round] // 10)
+        )
     return problem.loop(verify=verify, filter=chosen)
 
 
 def _inception(config: Any, data: Data) -> Inception:
-    return Inception(data.test, None if config.inception == "download" else Path(config.inception), config.device)
+    return Inception(
+        data.test, None if config.inception == "download" else Path(config.inception), config.device
+    )
 
 
 def _samples(key: Key, state: State[CVAE]) -> str:

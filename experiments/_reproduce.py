@@ -131,19 +131,31 @@ def _report(made: Sequence[Made]) -> str:
     lines.append(f"{seconds:7.0f}  all {len(made)}")
     failed = [figure.name for figure in made if figure.code]
     if failed:
-        lines.append(f"{len(failed)} of {len(made)} failed: {', '.join(failed)}; the reason is printed above")
+        lines.append(
+            f"{len(failed)} of {len(made)} failed: {', '.join(failed)}; the reason is printed above"
+        )
     return "\n".join(lines)
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="reproduce", description="Make every figure, one after another.")
-    parser.add_argument("name", nargs="*", metavar="NAME", help="figures to make (default: all)")
-    parser.add_argument("--first", action="store_true", help=f"make the first figure alone, {FIRST}")
-    parser.add_argument("--preset", default="laptop", help="smoke, laptop (default), evidence or paper")
-    parser.add_argument(
-        "--data", default="digits", help="of the digit figures: digits (embedded, default), mnist, or auto"
+    parser = argparse.ArgumentParser(
+        prog="reproduce", description="Make every figure, one after another."
     )
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
+    parser.add_argument("name", nargs="*", metavar="NAME", help="figures to make (default: all)")
+    parser.add_argument(
+        "--first", action="store_true", help=f"make the first figure alone, {FIRST}"
+    )
+    parser.add_argument(
+        "--preset", default="laptop", help="smoke, laptop (default), evidence or paper"
+    )
+    parser.add_argument(
+        "--data",
+        default="digits",
+        help="of the digit figures: digits (embedded, default), mnist, or auto",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs"), help="folder of the runs (default: runs)"
+    )
     arguments = parser.parse_args()
     for name in arguments.name:
         if name not in SECONDS:

@@ -72,22 +72,36 @@ class Texts(Config):
     pretraining: Base
     replicates: Whole  # seeds: seed, seed + 1, ...
     rounds: Whole
-    initial: Annotated[float, Field(gt=0, le=1)]  # share of the pairs that the first model is fitted to
+    initial: Annotated[
+        float, Field(gt=0, le=1)
+    ]  # share of the pairs that the first model is fitted to
     keep: Annotated[float, Field(gt=0, le=1)]  # share of the candidates kept
     tokens: Whole
     summary_tokens: Whole
     batch: Whole  # of generation
     first: Fit
     refit: Fit
-    least_place: Annotated[float, Field(ge=0, le=1)] = 0.0  # refuse a first model that copies fewer places
+    least_place: Annotated[float, Field(ge=0, le=1)] = (
+        0.0  # refuse a first model that copies fewer places
+    )
     candidates: Whole = 1  # of each article
     temperature: Positive | None = None  # None: the likeliest token, so one candidate
-    filter: dict[str, Any] | None = None  # within each article, in place of keep: {call: module:name, ...}
-    within: Literal["kind"] | None = None  # keep that share of each kind of event, not of all; of reports alone
-    protocol: Literal["corrected", "authors"] = "corrected"  # authors: all of the published code's ways at once
+    filter: dict[str, Any] | None = (
+        None  # within each article, in place of keep: {call: module:name, ...}
+    )
+    within: Literal["kind"] | None = (
+        None  # keep that share of each kind of event, not of all; of reports alone
+    )
+    protocol: Literal["corrected", "authors"] = (
+        "corrected"  # authors: all of the published code's ways at once
+    )
     published: tuple[str, ...] = ()  # or some of them, by name
-    verifier: dict[str, Any] | None = None  # of the arm "filtered", in place of ROUGE-1: {call: module:name, ...}
-    others: dict[str, dict[str, Any]] | None = None  # of further arms, by name, under the first rule
+    verifier: dict[str, Any] | None = (
+        None  # of the arm "filtered", in place of ROUGE-1: {call: module:name, ...}
+    )
+    others: dict[str, dict[str, Any]] | None = (
+        None  # of further arms, by name, under the first rule
+    )
     bf16: bool = False
     threads: Whole = 1
     device: str = "cpu"
@@ -121,7 +135,9 @@ def check(config: Texts) -> None:
     if config.within is not None and config.filter is not None:
         raise BadInput("within: got kind, and filter keeps within articles; leave one out")
     if config.within is not None and config.data != "reports":
-        raise BadInput(f"within: got kind, and data {config.data} has no kinds; leave it out, or give data=reports")
+        raise BadInput(
+            f"within: got kind, and data {config.data} has no kinds; leave it out, or give data=reports"
+        )
     try:
         data = _data(config, config.seed)
         if config.model != "pretrained":
@@ -136,7 +152,9 @@ def check(config: Texts) -> None:
     if taken := set(config.others or ()) & {"filtered", UNFILTERED}:
         raise BadInput(f"others: got {min(taken)!r}, which is an arm already; give it another name")
     if round(config.initial * len(data.train)) < 1:
-        raise BadInput(f"initial: got {config.initial:g}, which is no pair of the {len(data.train)}")
+        raise BadInput(
+            f"initial: got {config.initial:g}, which is no pair of the {len(data.train)}"
+        )
 
 
 def prepare(config: Any) -> dict[str, Any]:
@@ -145,7 +163,9 @@ def prepare(config: Any) -> dict[str, Any]:
         return {"model": config.model}
     models = [pretrained(_pretraining(config, base))[0] for base in config.bases]
     count = sum(parameter.numel() for parameter in models[0].parameters())
-    return {"model": f"pre-trained on reports, {count:,} parameters, {config.pretraining.steps} steps"}
+    return {
+        "model": f"pre-trained on reports, {count:,} parameters, {config.pretraining.steps} steps"
+    }
 
 
 def follow_arm(config: Texts, arm: Arm, folder: Path) -> Rows:
@@ -165,7 +185,11 @@ def follow_arm(config: Texts, arm: Arm, folder: Path) -> Rows:
         for part in (data.validation, data.test)
     )
     tune = partial(FineTune, prompt=prompt, **_ways(config, PUBLISHED[2:]))
-    picked = key.fold("initial").numpy().permutation(len(data.train))[: round(config.initial * len(data.train))]
+    picked = (
+        key.fold("initial")
+        .numpy()
+        .permutation(len(data.train))[: round(config.initial * len(data.train))]
+    )
     problem = Problem(
         base=base,
         initial=data.train[np.sort(picked)],
@@ -190,8 +214,16 @@ def follow_arm(config: Texts, arm: Arm, folder: Path) -> Rows:
         tell(arm.name, rows[-1], config.rounds, SHOWN)
         if state.round == 0:
             _check_first(config, arm, rows[0])
-    rows[-1] |= {f"test_{name}": value for name, value in final(key.fold("test"), state.model).items()}
-    about = {"arm": arm.name, "seed": arm.seed, "base": arm.base, "rule": arm.rule, "filtering": arm.filtering}
+    rows[-1] |= {
+        f"test_{name}": value for name, value in final(key.fold("test"), state.model).items()
+    }
+    about = {
+        "arm": arm.name,
+        "seed": arm.seed,
+        "base": arm.base,
+        "rule": arm.rule,
+        "filtering": arm.filtering,
+    }
     return [{**about, "data": data.name, **each} for each in rows]
 
 
@@ -203,7 +235,9 @@ def _loop(config: Texts, arm: Arm, problem: Problem) -> Loop[Any, Summaries]:
         verify = build(_verifiers(config)[arm.filtering])
         kind = TopFraction
     group: Any = None
-    chosen: Any = EachRound(lambda key, state: kind(config.keep * (1 + arm.growth * (state.round + 1))))
+    chosen: Any = EachRound(
+        lambda key, state: kind(config.keep * (1 + arm.growth * (state.round + 1)))
+    )
     if config.filter is not None:
         chosen = build(config.filter)
         group = by_article

@@ -43,10 +43,13 @@ def units(config: EvolvingVerifier) -> list[Unit]:
     size, counts = schedule(config)
     known = config.initial if config.judge.real == "initial" else config.judge.real
     if config.rounds < 2:
-        raise BadInput(f"rounds: got {config.rounds}, must be at least 2; in round 1 no verifier has evolved")
+        raise BadInput(f"rounds: got {config.rounds}, must be at least 2; round 1 has no evolution")
     if config.grown_from >= known:
-        raise BadInput(f"grown_from: got {config.grown_from}, must be less than judge.real, {known} images")
-    middle = [10 * round(n / 10) for n in schedules.linear(config.grown_from, known, config.rounds)[1:-1]]
+        raise BadInput(
+            f"grown_from: got {config.grown_from}, must be less than judge.real, {known}"
+        )
+    sizes = schedules.linear(config.grown_from, known, config.rounds)
+    middle = [10 * round(n / 10) for n in sizes[1:-1]]
     work = []
     for way, judge in WAYS.items():
         real = [config.grown_from, *middle, known] if way == "grown" else [known] * config.rounds

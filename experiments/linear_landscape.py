@@ -22,14 +22,22 @@ def strip(config: Landscape, noise: float, radius: float) -> Rows:
     problems = [Problem.gaussian(bias=bias, radius=radius, **size, **seeds) for bias in config.bias]
     mu, width = problems[0].singular_values, problems[0].half_width
     centers = np.array([problem.center_offset for problem in problems])
-    exact, expansion = (theory.one_round_mse(mu, centers, width, config.sizes, m) for m in ("exact", "expansion"))
+    exact, expansion = (
+        theory.one_round_mse(mu, centers, width, config.sizes, m) for m in ("exact", "expansion")
+    )
     rows = []
     for i, bias in enumerate(config.bias):
         key = Key(config.seed).fold("cell", repr((noise, radius, bias)))
         errors = simulate(mu, centers[i], width, [config.sizes], config.replicates, key)[1]
         mse = np.sum(errors**2, axis=1)
         rows.append(
-            {"bias": bias, "radius": radius, "noise": noise, "seed": config.seed, "replicates": config.replicates}
+            {
+                "bias": bias,
+                "radius": radius,
+                "noise": noise,
+                "seed": config.seed,
+                "replicates": config.replicates,
+            }
             | {"baseline": np.sum(mu**-2.0), "exact": exact[i], "expansion": expansion[i]}
             | {"mean": mse.mean(), "standard_error": spread("mse", mse)["mse_se"]}
         )
@@ -39,7 +47,10 @@ def strip(config: Landscape, noise: float, radius: float) -> Rows:
 def units(config: Landscape) -> list[Unit]:
     """One unit a radius."""
     pairs = [(noise, radius) for noise in config.noise for radius in config.radius]
-    return [Unit(f"noise{noise:g}-radius{radius:.6g}", 1, strip, (noise, radius)) for noise, radius in pairs]
+    return [
+        Unit(f"noise{noise:g}-radius{radius:.6g}", 1, strip, (noise, radius))
+        for noise, radius in pairs
+    ]
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ class Elbo(Digits):
 def units(config: Elbo) -> list[Unit]:
     """One unit an arm and seed."""
     named = schedules(config).items()
-    return per_seed(config, [arm for size, counts in named for arm in both(size, config, counts, size=size)])
+    return per_seed(
+        config, [arm for size, counts in named for arm in both(size, config, counts, size=size)]
+    )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,9 @@ def units(config: FixedVerifier) -> list[Unit]:
     for size, counts in schedules(config).items():
         about = {"size": size, "verified": True}
         for way, models in zip(TRAINED, (None, [everything], config.mixed), strict=True):
-            work.append(Arm(f"{size}-{way}", config, counts, about | {"trained": way}, against=models))
+            work.append(
+                Arm(f"{size}-{way}", config, counts, about | {"trained": way}, against=models)
+            )
         work.append(both(size, config, counts, size=size, trained=None)[1])
     return per_seed(config, work)
 

@@ -29,7 +29,9 @@ def units(config: RefitLength) -> list[Unit]:
                 name = f"{size}-{model}-{steps}"
                 work += both(name, own, counts, **about)
                 real = own.model_copy(update={"initial": counts[0]})
-                work.append(Arm(f"{name}-real", real, [], about | {"verified": None}, False, as_refit=True))
+                work.append(
+                    Arm(f"{name}-real", real, [], about | {"verified": None}, False, as_refit=True)
+                )
     return per_seed(config, work)
 
 

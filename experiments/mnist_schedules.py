@@ -13,7 +13,11 @@ def units(config: Schedules) -> list[Unit]:
     """One unit an arm and seed."""
     named = schedules(config).items()
     return per_seed(
-        config, [full(config), *(arm for name, counts in named for arm in both(name, config, counts, size=name))]
+        config,
+        [
+            full(config),
+            *(arm for name, counts in named for arm in both(name, config, counts, size=name)),
+        ],
     )
 
 

@@ -20,9 +20,16 @@ def units(config: VerifierSize) -> list[Unit]:
     work = []
     for size, counts in schedules(config).items():
         for real in config.verifier_sizes:
-            own = config.model_copy(update={"judge": config.judge.model_copy(update={"real": real})})
+            own = config.model_copy(
+                update={"judge": config.judge.model_copy(update={"real": real})}
+            )
             work.append(
-                Arm(f"{size}-verifier{real}", own, counts, {"size": size, "verifier_size": real, "verified": True})
+                Arm(
+                    f"{size}-verifier{real}",
+                    own,
+                    counts,
+                    {"size": size, "verifier_size": real, "verified": True},
+                )
             )
         work.append(both(size, config, counts, size=size, verifier_size=None)[1])
     return per_seed(config, work)

@@ -15,7 +15,9 @@ from veriloop.study import Shares, Unit, main
 class Policies(Digits):
     """Arms are all policies, each verified and unverified, with refits of one length: the steps, not the epochs."""
 
-    real_shares: Annotated[Shares, Field(max_length=3)]  # of what a model is fitted to, the first model's images
+    real_shares: Annotated[
+        Shares, Field(max_length=3)
+    ]  # of what a model is fitted to, the first model's images
 
 
 def accumulated(real: Any) -> Accumulate:
@@ -42,8 +44,13 @@ def units(config: Policies) -> list[Unit]:
         "subsample": subsampled,
         **{f"mix {share:g}": partial(MixReal, fraction=share) for share in config.real_shares},
     }
-    arms = {policy: both(f"{size}-{policy}", config, counts, size=size, policy=policy) for policy in pools}
-    return per_seed(config, [arm._replace(pool=pools[policy]) for policy in pools for arm in arms[policy]])
+    arms = {
+        policy: both(f"{size}-{policy}", config, counts, size=size, policy=policy)
+        for policy in pools
+    }
+    return per_seed(
+        config, [arm._replace(pool=pools[policy]) for policy in pools for arm in arms[policy]]
+    )
 
 
 if __name__ == "__main__":

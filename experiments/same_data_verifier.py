@@ -12,7 +12,8 @@ from veriloop.study import BadInput, Unit, Whole, main
 class SameData(Digits):
     """Arms are pairs of a first model's images and the verifier's: both `initial`, more, or both more; or none.
 
-    All sets nest: a larger one holds the smaller. A first model of more images is fitted as every refit is.
+    All sets nest: a larger one holds the smaller. A first model of more images is fitted as every
+        refit is.
     """
 
     larger: Annotated[list[Whole], Field(min_length=1, max_length=2)]
@@ -31,12 +32,16 @@ def units(config: SameData) -> list[Unit]:
                 f"larger: got {n}, must be more than initial, the {config.initial} images of the first model"
             )
     sets = (config.initial, *config.larger)
-    pairs = [(n, knows) for n in sets for knows in (None, n)] + [(config.initial, n) for n in config.larger]
+    pairs = [(n, knows) for n in sets for knows in (None, n)] + [
+        (config.initial, n) for n in config.larger
+    ]
     work = []
     for n, knows in pairs:
         about = {"size": size, "initial": n, "verifier_size": knows, "verified": knows is not None}
         own = config.model_copy(update={"initial": n})
-        arm = Arm(f"{size}-initial{n}-verifier{knows or 'none'}", own, counts, about, about["verified"])
+        arm = Arm(
+            f"{size}-initial{n}-verifier{knows or 'none'}", own, counts, about, about["verified"]
+        )
         work.append(arm._replace(real=knows and [knows] * len(counts), as_refit=n > config.initial))
     return per_seed(config, work)
 

@@ -9,7 +9,8 @@ from pydantic import Field
 from _selection_bias import TOLD, Setting, expected, limit_trace, run_policy
 from figures.selection_bias import POLICIES, draw, summarise
 from veriloop import Key
-from veriloop.study import BadInput, Config, NotNegatives, Positive, Rows, Unit, Whole, main, over_replicates
+from veriloop.study import BadInput, Config, NotNegatives, Positive, Rows, Unit, Whole
+from veriloop.study import main, over_replicates  # isort: skip
 
 
 class Selection(Config):

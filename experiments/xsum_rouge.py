@@ -22,14 +22,23 @@ class XsumRouge(Texts):
 def units(config: XsumRouge) -> list[Unit]:
     """One unit an arm, base and seed."""
     if config.model != "pretrained" and len(config.bases) > 1:
-        raise BadInput(f"bases: got {len(config.bases)} seeds, must be one: {config.model} is not pre-trained here")
+        raise BadInput(
+            f"bases: got {len(config.bases)} seeds, must be one: {config.model} is not pre-trained here"
+        )
     if config.keep * (1 + max(config.growth) * config.rounds) > 1:
-        raise BadInput(f"growth: got {max(config.growth):g}, which keeps more than all by round {config.rounds}")
+        raise BadInput(
+            f"growth: got {max(config.growth):g}, which keeps more than all by round {config.rounds}"
+        )
     if config.filter is not None and config.growth != [0]:
-        raise BadInput(f"growth: got {config.growth}, must be [0]: the filter says how many are kept, not a share")
+        raise BadInput(
+            f"growth: got {config.growth}, must be [0]: the filter says how many are kept, not a share"
+        )
     check(config)
     seeds = range(config.seed, config.seed + config.replicates)
-    ways = [*product(config.growth, ("filtered", UNFILTERED)), *product(config.growth[:1], config.others or ())]
+    ways = [
+        *product(config.growth, ("filtered", UNFILTERED)),
+        *product(config.growth[:1], config.others or ()),
+    ]
     arms = [Arm(base, seed, *way) for base, seed, way in product(config.bases, seeds, ways)]
     return [Unit(arm.name, config.rounds, follow_arm, (arm,), saves=True) for arm in arms]
 

@@ -31,7 +31,9 @@ def launch() -> Callable[..., list[tuple[str, str]]]:
     Returns what each process wrote to stdout and stderr. A launcher would import torch once more.
     """
 
-    def start(command: Sequence[object], cwd: Path, environment: Mapping[str, str]) -> list[tuple[str, str]]:
+    def start(
+        command: Sequence[object], cwd: Path, environment: Mapping[str, str]
+    ) -> list[tuple[str, str]]:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]

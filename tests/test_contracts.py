@@ -103,7 +103,11 @@ BATCH = Key(0).fold("contracts").numpy().standard_normal(40) * 2
 def exported(module):
     """The public names of `veriloop` that one of its modules defines."""
     named = {name: getattr(veriloop, name) for name in veriloop.__all__}
-    return {name for name, each in named.items() if getattr(each, "__module__", "") == f"veriloop.{module}"}
+    return {
+        name
+        for name, each in named.items()
+        if getattr(each, "__module__", "") == f"veriloop.{module}"
+    }
 
 
 def kinds(examples):
@@ -154,7 +158,9 @@ def test_gaussian_backend(pool, n):
         check_backend(replace(GAUSSIAN, pool=pool, chunk=chunk, block=16), START, n)
 
 
-@pytest.mark.parametrize("verify", DETERMINISTIC + STOCHASTIC, ids=lambda verify: type(verify).__name__)
+@pytest.mark.parametrize(
+    "verify", DETERMINISTIC + STOCHASTIC, ids=lambda verify: type(verify).__name__
+)
 def test_every_verifier_serves_a_backend(verify):
     check_backend(replace(GAUSSIAN, verify=verify, filter=TopFraction(0.3), block=16), START, 50)
 
@@ -205,7 +211,11 @@ def linear_loop(verify, **settings):
 
 def test_every_verifier_of_the_linear_backend_has_an_example_here():
     module = "veriloop.linear.verifiers"
-    named = {name for name in linear.__all__ if getattr(getattr(linear, name), "__module__", "") == module}
+    named = {
+        name
+        for name in linear.__all__
+        if getattr(getattr(linear, name), "__module__", "") == module
+    }
     assert named - {"Knowledge"} == set(linear_verifiers())  # the base has no shape
 
 
@@ -232,7 +242,9 @@ DESIGNS = {
 @pytest.mark.parametrize("design", DESIGNS)
 def test_linear_designs(design):
     """Each writes repeatable rows of unit noise scale, and serves a chunked round with an unchanged result."""
-    made = linear_loop(linear_verifiers()["KnowledgeBall"], generate=linear.Generate(DESIGNS[design]))
+    made = linear_loop(
+        linear_verifiers()["KnowledgeBall"], generate=linear.Generate(DESIGNS[design])
+    )
     check_backend(made, State(np.ones(3)), 200)
     (one, first), (other, second) = (
         replace(made, chunk=chunk).step(Key(0), State(np.ones(3)), 200) for chunk in (None, 10)
@@ -244,7 +256,9 @@ def test_linear_designs(design):
 def test_the_pool_of_the_linear_backend():
     draw = linear.Generate(linear.GaussianDesign(3))
     pool = linear.WeightedReal(lambda key, n: draw(key, np.ones(3), n), 20, 0.3)
-    check_backend(linear_loop(linear_verifiers()["KnowledgeBall"], pool=pool), State(np.ones(3)), 200)
+    check_backend(
+        linear_loop(linear_verifiers()["KnowledgeBall"], pool=pool), State(np.ones(3)), 200
+    )
 
 
 # The MNIST backend, where its extra is installed.
@@ -317,7 +331,9 @@ def test_mnist_filters(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", mnist_verifiers())
 @pytest.mark.parametrize("n", [60, Quota(2, groups=10)], ids=["count", "quota"])
-@pytest.mark.parametrize("settings", [{}, {"warm": True}, {"model": "conv", "settings": {"latent": 2}}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"warm": True}, {"model": "conv", "settings": {"latent": 2}}], ids=str
+)
 def test_mnist_backend(name, n, settings):
     """Fresh and warm refits of both models; held and drawn again; with all that `observe` says of them."""
     refit = mnist_refit(**settings)

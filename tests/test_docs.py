@@ -31,7 +31,14 @@ def test_readme_blocks_execute(readme, tmp_path):
     script = tmp_path / "readme.py"
     script.write_text("\n".join(blocks))
     ran = subprocess.run(
-        [sys.executable, "-W", "error", "-W", "ignore:FigureCanvasAgg is non-interactive", script.name],
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "-W",
+            "ignore:FigureCanvasAgg is non-interactive",
+            script.name,
+        ],
         cwd=tmp_path,
         env={**os.environ, "MPLBACKEND": "Agg"},
         capture_output=True,
@@ -43,7 +50,10 @@ def test_readme_blocks_execute(readme, tmp_path):
 
 def test_readme_names_files_that_exist(readme):
     named = set(
-        re.findall(r"\b(?:experiments|configs|notebooks|tests|benchmarks|docs|src)/[a-z0-9_./-]*\w\.\w+", readme)
+        re.findall(
+            r"\b(?:experiments|configs|notebooks|tests|benchmarks|docs|src)/[a-z0-9_./-]*\w\.\w+",
+            readme,
+        )
     )
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 

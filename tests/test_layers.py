@@ -54,7 +54,12 @@ HEAVY = [
     "dask",
     "pyarrow",
 ]
-BY_NAME = {"import_module", "__import__", "need", "needed"}  # functions that import what they are given
+BY_NAME = {
+    "import_module",
+    "__import__",
+    "need",
+    "needed",
+}  # functions that import what they are given
 # What the core may use beside the standard library.
 CORE = {"numpy", "veriloop"}
 
@@ -147,7 +152,9 @@ def test_imports_obey_the_arrows(layer):
 def test_nothing_in_the_package_imports_experiments_or_tests():
     for path in sources(SRC):
         for name in everywhere(path):
-            assert name.split(".")[0] not in {"experiments", "tests", "benchmarks"}, f"{path} may not import {name}"
+            assert name.split(".")[0] not in {"experiments", "tests", "benchmarks"}, (
+                f"{path} may not import {name}"
+            )
 
 
 def test_the_core_imports_the_standard_library_and_numpy_only():
@@ -165,8 +172,14 @@ def test_the_core_imports_the_standard_library_and_numpy_only():
 def test_no_assert_statement_outside_testing():
     """`python -O` drops them, so an error check written as one would vanish."""
     for path in sources(SRC):
-        lines = [node.lineno for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Assert)]
-        assert path.name == "testing.py" or not lines, f"{path} has assert statements in lines {lines}"
+        lines = [
+            node.lineno
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Assert)
+        ]
+        assert path.name == "testing.py" or not lines, (
+            f"{path} has assert statements in lines {lines}"
+        )
 
 
 def fresh(code):
@@ -255,14 +268,18 @@ def test_extras_are_declared_for_every_backend_that_needs_one():
 
 def test_every_backend_named_is_there():
     """A backend that is not written yet is an unknown name, not a missing dependency."""
-    assert veriloop._BACKENDS == tuple(name for name in ("linear", "mnist", "xsum") if (SRC / name).is_dir())
+    assert veriloop._BACKENDS == tuple(
+        name for name in ("linear", "mnist", "xsum") if (SRC / name).is_dir()
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("torch") is None, reason="the extra [mnist] is not installed")
 def test_the_mnist_backend_is_loaded_on_first_touch_and_only_with_what_it_always_needs():
     """Reading scikit-learn's digits, downloading, and Inception load their packages when they are asked for."""
-    code = "import json, sys, veriloop; veriloop.mnist.Refit; print(json.dumps(sorted(sys.modules)))"
+    code = (
+        "import json, sys, veriloop; veriloop.mnist.Refit; print(json.dumps(sorted(sys.modules)))"
+    )
     loaded = fresh(code)
     assert {"veriloop.mnist", "torch", "safetensors"} <= set(loaded)
     assert not {"sklearn", "torchvision", "torchmetrics", "torch_fidelity"} & set(loaded)
@@ -275,7 +292,11 @@ def test_what_a_backend_imports_is_declared_in_its_extra():
 
     project = tomllib.loads((SRC.parents[1] / "pyproject.toml").read_text())["project"]
     named = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
-    optional = {"rouge_score_rs", "evaluate", "vllm"}  # of extras of their own: [fast], [metrics], [vllm]
+    optional = {
+        "rouge_score_rs",
+        "evaluate",
+        "vllm",
+    }  # of extras of their own: [fast], [metrics], [vllm]
     files = {layer: sources(SRC / layer) for layer in ("exact", "linear", "mnist", "xsum", "study")}
     files["study"] += [SRC / "records.py", SRC / "plotting.py", SRC / "store" / "candidates.py"]
     for layer, paths in files.items():
@@ -285,15 +306,24 @@ def test_what_a_backend_imports_is_declared_in_its_extra():
             for name in everywhere(path):
                 top = name.split(".")[0]
                 known = top in sys.stdlib_module_names or top in optional
-                assert known or named.get(top, top.replace("_", "-")) in declared, f"{path} imports {name}"
+                assert known or named.get(top, top.replace("_", "-")) in declared, (
+                    f"{path} imports {name}"
+                )
 
 
 def test_the_extra_of_studies_brings_nothing_that_is_not_imported():
     import tomllib
 
     project = tomllib.loads((SRC.parents[1] / "pyproject.toml").read_text())["project"]
-    brought = {re.split(r"[<>=~!; ]", need)[0] for need in project["optional-dependencies"]["study"]}
-    files = [*sources(SRC / "study"), SRC / "records.py", SRC / "plotting.py", SRC / "store" / "candidates.py"]
+    brought = {
+        re.split(r"[<>=~!; ]", need)[0] for need in project["optional-dependencies"]["study"]
+    }
+    files = [
+        *sources(SRC / "study"),
+        SRC / "records.py",
+        SRC / "plotting.py",
+        SRC / "store" / "candidates.py",
+    ]
     tops = {name.split(".")[0] for path in files for name in everywhere(path)}
     assert brought <= {{"yaml": "pyyaml"}.get(top, top) for top in tops}
 

@@ -72,7 +72,9 @@ def mnist():
     training = backend.Training(steps=2, batch=20)
     refit = backend.Refit(model="mlp", settings={"latent": 2, "hidden": [8]}, training=training)
     digits = backend.load("digits")
-    problem = backend.Problem(initial=digits.train[:REAL], first=refit, refit=refit, test=digits.test)
+    problem = backend.Problem(
+        initial=digits.train[:REAL], first=refit, refit=refit, test=digits.test
+    )
     return problem, digits.train[REAL : REAL + 60]
 
 
@@ -83,7 +85,12 @@ def xsum():
 
     backend = veriloop.xsum
     tokenizer = backend.train_tokenizer(backend.documents(Key(0).fold("tokenizer"), 100), 400)
-    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    size = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
     config = LlamaConfig(vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id, **size)
     prompt = backend.Prompt(tokenizer, tokens=120, summary_tokens=8)
     pairs = backend.reports(Key(0).fold("pairs"), REAL + KEPT + 60)
@@ -94,7 +101,9 @@ def xsum():
     problem = backend.Problem(
         base=network,
         initial=pairs[:REAL],
-        generate=backend.Generate(articles=pairs[REAL : REAL + KEPT], prompt=prompt, temperature=1.0),
+        generate=backend.Generate(
+            articles=pairs[REAL : REAL + KEPT], prompt=prompt, temperature=1.0
+        ),
         first=tune,
         refit=tune,
     )
@@ -148,7 +157,9 @@ def test_the_training_batch_holds_what_the_policy_says(backend, policy):
     make, wanted = POLICIES[policy]
     seen, key = [], Key(5).fold(policy)
     loop = backend.loop(make(backend))
-    watched = replace(loop, refit=lambda key, model, batch: seen.append(batch) or loop.refit(key, model, batch))
+    watched = replace(
+        loop, refit=lambda key, model, batch: seen.append(batch) or loop.refit(key, model, batch)
+    )
     origin = {line: FRESH for line in lines(backend.others)}
     origin |= {line: 0 for line in lines(backend.start.past[0])}
     state = backend.start
@@ -161,15 +172,23 @@ def test_the_training_batch_holds_what_the_policy_says(backend, policy):
         if wanted is not None:
             assert got == wanted[k - 1]
         else:
-            assert sum(got.values()) == len(set(lines(seen[-1]))) == 15 and set(got) <= set(range(k + 1))
-    assert len(origin) == len(backend.others) + REAL + ROUNDS * KEPT, "two rows cannot be told apart"
+            assert sum(got.values()) == len(set(lines(seen[-1]))) == 15 and set(got) <= set(
+                range(k + 1)
+            )
+    assert len(origin) == len(backend.others) + REAL + ROUNDS * KEPT, (
+        "two rows cannot be told apart"
+    )
     fresh = [{line for line in lines(batch) if origin[line] == FRESH} for batch in seen]
     assert all(len(one) == 6 for one in fresh) == policy.startswith("fresh")
     assert not policy.startswith("fresh") or fresh[0] != fresh[1] != fresh[2]
 
 
 def files(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 @every

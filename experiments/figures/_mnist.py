@@ -31,15 +31,24 @@ LABELS = {
 }
 
 
-def legend(figure: Any, rows: Rows, handles: list[Any], *, arms: bool = False, title: str = "") -> None:
+def legend(
+    figure: Any, rows: Rows, handles: list[Any], *, arms: bool = False, title: str = ""
+) -> None:
     """Put a legend below, which says what was measured on how many seeds."""
     if arms:
-        handles = [*handles, line("verified", color="black"), line("unverified", color="black", ls="--")]
+        handles = [
+            *handles,
+            line("verified", color="black"),
+            line("unverified", color="black", ls="--"),
+        ]
     if any(drawn.get_gid() == "published" for panel in figure.axes for drawn in panel.lines):
         handles = [*handles, line("published", color="black", lw=0.5)]
     about = f"{rows[0]['data']}, {len(values(rows, 'seed'))} seeds, 95 % intervals"
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=5, title=f"{title}; {about}" if title else about
+        handles=handles,
+        loc="outside lower center",
+        ncols=5,
+        title=f"{title}; {about}" if title else about,
     )
 
 
@@ -68,12 +77,19 @@ def published(experiment: str) -> Rows:
     with open(PUBLISHED) as stream:
         rows = [row for row in csv.DictReader(stream) if row["experiment"] == experiment]
     return [
-        row | {"round": int(row["round"]), "value": float(row["value"]), "verified": row["verified"] == "true"}
+        row
+        | {
+            "round": int(row["round"]),
+            "value": float(row["value"]),
+            "verified": row["verified"] == "true",
+        }
         for row in rows
     ]
 
 
-def thin(panel: Any, experiment: str, line: str, metric: str, *, verified: bool, last: int, color: str) -> None:
+def thin(
+    panel: Any, experiment: str, line: str, metric: str, *, verified: bool, last: int, color: str
+) -> None:
     """Draw the authors' curve up to our last round, if they published one on the same scale."""
     if metric == "mnist_fid":  # theirs is of another network's features
         return
@@ -81,7 +97,14 @@ def thin(panel: Any, experiment: str, line: str, metric: str, *, verified: bool,
     rows = [row for row in rows if row["round"] <= last]
     if rows:
         style = "-" if verified else "--"
-        panel.plot(column(rows, "round"), column(rows, "value"), color=color, lw=0.5, ls=style, gid="published")
+        panel.plot(
+            column(rows, "round"),
+            column(rows, "value"),
+            color=color,
+            lw=0.5,
+            ls=style,
+            gid="published",
+        )
 
 
 def images(row: dict[str, Any]) -> np.ndarray:

@@ -23,14 +23,21 @@ def mean(sample: Any) -> tuple[float, float]:
 def by(rows: Rows, x: str, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the different x of the rows, and mean and half width of a column at each."""
     xs = [
-        value for value in values(rows, x) if any(row.get(name) is not None for row in select(rows, **{x: value}))
+        value
+        for value in values(rows, x)
+        if any(row.get(name) is not None for row in select(rows, **{x: value}))
     ]
-    points = [mean([row[name] for row in select(rows, **{x: value}) if row.get(name) is not None]) for value in xs]
+    points = [
+        mean([row[name] for row in select(rows, **{x: value}) if row.get(name) is not None])
+        for value in xs
+    ]
     means, halves = np.array(points).reshape(-1, 2).T
     return np.array(xs), means, halves
 
 
-def curve(panel: Any, rows: Rows, name: str, *, x: str = "round", color: str, **options: Any) -> None:
+def curve(
+    panel: Any, rows: Rows, name: str, *, x: str = "round", color: str, **options: Any
+) -> None:
     """Draw a column's mean over seeds with its 95 % interval."""
     xs, means, halves = by(rows, x, name)
     panel.fill_between(xs, means - halves, means + halves, color=color, alpha=0.15, lw=0)
@@ -48,7 +55,10 @@ def ends(rows: Rows, name: str, *, start: int = 0, **arm: Any) -> tuple[np.ndarr
     """Return a column at the round `start` and at the last round of an arm, seed by seed."""
     rows = select(rows, **arm)
     last = max(row["round"] for row in rows)
-    pairs = [[select(rows, seed=seed, round=k)[0][name] for k in (start, last)] for seed in values(rows, "seed")]
+    pairs = [
+        [select(rows, seed=seed, round=k)[0][name] for k in (start, last)]
+        for seed in values(rows, "seed")
+    ]
     first, final = np.array(pairs, dtype=float).T
     return first, final
 
@@ -63,7 +73,9 @@ def gains(rows: Rows, prefix: str, names: Sequence[str], **arm: Any) -> dict[str
     """Return how far both arms of a setting moved from round 0 to the last, and how far apart they ended."""
     numbers: dict[str, Measured] = {}
     for name in names:
-        (first, verified), (_, unverified) = (ends(rows, name, verified=kind, **arm) for kind in (True, False))
+        (first, verified), (_, unverified) = (
+            ends(rows, name, verified=kind, **arm) for kind in (True, False)
+        )
         numbers[f"{prefix}{name}: round 0"] = difference(first)
         numbers[f"{prefix}{name}: verified - round 0"] = difference(verified - first)
         numbers[f"{prefix}{name}: unverified - round 0"] = difference(unverified - first)

@@ -18,9 +18,13 @@ NAMES = {
 
 def draw(rows: Rows) -> Figure:
     """One panel a metric, one colour a way."""
-    arms = [(select(rows, way=way), {"color": color}) for way, color in zip(NAMES, COLORS, strict=False)]
+    arms = [
+        (select(rows, way=way), {"color": color}) for way, color in zip(NAMES, COLORS, strict=False)
+    ]
     arms.append((select(rows, verified=False), {"color": GREY, "ls": "--"}))
-    handles = [line(label, color=color) for label, color in zip(NAMES.values(), COLORS, strict=False)]
+    handles = [
+        line(label, color=color) for label, color in zip(NAMES.values(), COLORS, strict=False)
+    ]
     handles.append(line("no verifier", color=GREY, ls="--"))
     return by_round(rows, METRICS, arms, handles, title="verifier trained")
 
@@ -32,9 +36,13 @@ def summarise(rows: Rows) -> dict[str, Measured]:
         for name in MAIN:
             first, last = ends(rows, name, way=way)
             numbers[f"{way}, {name}: last - round 0"] = difference(last - first)
-            numbers[f"{way}, {name}: last - unverified"] = difference(last - ends(rows, name, verified=False)[1])
+            numbers[f"{way}, {name}: last - unverified"] = difference(
+                last - ends(rows, name, verified=False)[1]
+            )
         for name in (*MAIN, "verifier_accuracy") if way != "retrained" else ():
-            (_, mine), (_, other) = (ends(rows, name, start=1, way=each) for each in (way, "retrained"))
+            (_, mine), (_, other) = (
+                ends(rows, name, start=1, way=each) for each in (way, "retrained")
+            )
             numbers[f"{way}, {name}: last - retrained"] = difference(mine - other)
         first, last = ends(rows, "verifier_accuracy", start=1, way=way)
         numbers[f"{way}, verifier_accuracy: last - round 1"] = difference(last - first)

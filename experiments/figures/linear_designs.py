@@ -7,9 +7,26 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import BoundaryNorm, ListedColormap
 
-from figures.style import COLORS, Figure, Measured, Rows, band, column, grid, panels, patch, select, values
+from figures.style import (
+    COLORS,
+    Figure,
+    Measured,
+    Rows,
+    band,
+    column,
+    grid,
+    panels,
+    patch,
+    select,
+    values,
+)
 
-STRATEGIES = ("real", "filtered real", "filtered synthetic", "filtered synthetic from filtered real")
+STRATEGIES = (
+    "real",
+    "filtered real",
+    "filtered synthetic",
+    "filtered synthetic from filtered real",
+)
 
 
 def draw(rows: Rows) -> Figure:
@@ -18,8 +35,12 @@ def draw(rows: Rows) -> Figure:
     designs = list(dict.fromkeys(row["arm"] for row in select(rows, part="rounds")))
     for color, name, style in zip(COLORS, designs, ("-", "--", "-", "--"), strict=False):
         arm = select(rows, arm=name)
-        band(axes[0, 0], column(arm, "round"), arm, "error_center", color=color, label=name, ls=style)
-    axes[0, 0].set(xlabel="round $k$", ylabel=r"$\|\hat\theta_k-\theta_c\|^2/\sigma^2$", yscale="log")
+        band(
+            axes[0, 0], column(arm, "round"), arm, "error_center", color=color, label=name, ls=style
+        )
+    axes[0, 0].set(
+        xlabel="round $k$", ylabel=r"$\|\hat\theta_k-\theta_c\|^2/\sigma^2$", yscale="log"
+    )
     axes[0, 0].set_title(f"designs, middle 90 % of n = {rows[0]['replicates']}")
     axes[0, 0].set_ylim(top=6 * axes[0, 0].get_ylim()[1])  # room for the legend
     axes[0, 0].legend()
@@ -36,17 +57,23 @@ def draw(rows: Rows) -> Figure:
 
 def _best(panel: Any, rows: Rows) -> None:
     """Colour each cell by the best estimate, pale where its lead over the next is within two standard errors."""
-    tables = {name: grid(rows, name, "radius", "bias")[2] for name in (*STRATEGIES, "lead", "lead_se")}
+    tables = {
+        name: grid(rows, name, "radius", "bias")[2] for name in (*STRATEGIES, "lead", "lead_se")
+    }
     best = np.argmin([tables[name] for name in STRATEGIES], axis=0)
     x, y, _ = grid(rows, "lead", "radius", "bias")
     alpha = np.where(tables["lead"] > 2 * tables["lead_se"], 1.0, 0.35)
     norm = BoundaryNorm(np.arange(5) - 0.5, 4)
-    panel.pcolormesh(x, y, best, cmap=ListedColormap(COLORS[:4]), norm=norm, alpha=alpha, rasterized=True)
+    panel.pcolormesh(
+        x, y, best, cmap=ListedColormap(COLORS[:4]), norm=norm, alpha=alpha, rasterized=True
+    )
 
 
 def summarise(rows: Rows) -> dict[str, Measured]:
     """Each design's last round, and the share of each map where synthetic data are the best."""
-    last = [row for row in select(rows, part="rounds") if row["round"] == max(values(rows, "round"))]
+    last = [
+        row for row in select(rows, part="rounds") if row["round"] == max(values(rows, "round"))
+    ]
     numbers = {
         f"{row['arm']}: error to centre, round {row['round']}": Measured(
             row["error_center"], row["error_center_se"]

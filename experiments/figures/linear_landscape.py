@@ -17,7 +17,11 @@ def draw(rows: Rows) -> Figure:
     """Three maps with the exact zero-improvement curve, and the Monte Carlo's z-scores, for each noise."""
     noises = values(rows, "noise")
     figure, axes = panels(len(noises), 4, height=2.1, width_ratios=[1, 1, 1, 0.9])
-    titles = {"exact": "exact", "expansion": "Theorem 3.1", "mean": f"Monte Carlo, n = {rows[0]['replicates']}"}
+    titles = {
+        "exact": "exact",
+        "expansion": "Theorem 3.1",
+        "mean": f"Monte Carlo, n = {rows[0]['replicates']}",
+    }
     for row, noise in zip(axes, noises, strict=True):
         cells = select(rows, noise=noise)
         for panel, (name, title) in zip(row, titles.items(), strict=False):
@@ -38,11 +42,15 @@ def _map(panel: Any, cells: Rows, name: str) -> None:
     exact = grid(cells, "exact", "radius", "bias")[2]
     improvement, truth = (0.5 * np.log(cells[0]["baseline"] / table) for table in (mse, exact))
     norm = BoundaryNorm(LEVELS, 256, extend="both")
-    panel.pcolormesh(bias, radius, improvement, norm=norm, cmap="RdYlBu", shading="nearest", rasterized=True)
+    panel.pcolormesh(
+        bias, radius, improvement, norm=norm, cmap="RdYlBu", shading="nearest", rasterized=True
+    )
     if min(truth.shape) > 1:
         panel.contour(bias, radius, truth, levels=[0], colors="black", linewidths=1)
     panel.plot([0, 1], [0, 1], ":", color="black", lw=0.8)
-    panel.set(xlim=(min(bias), max(bias)), ylim=(min(radius), max(radius))) if min(truth.shape) > 1 else None
+    panel.set(xlim=(min(bias), max(bias)), ylim=(min(radius), max(radius))) if min(
+        truth.shape
+    ) > 1 else None
 
 
 def _scores(panel: Any, cells: Rows) -> None:
@@ -60,10 +68,14 @@ def summarise(rows: Rows) -> dict[str, Measured]:
     """The gain without bias and the zero-improvement bias at the ends of the radii, and the Monte Carlo's fit."""
     numbers = {}
     for radius in (min(values(rows, "radius")), max(values(rows, "radius"))):
-        cells = sorted(select(rows, radius=radius, noise=rows[0]["noise"]), key=lambda row: row["bias"])
+        cells = sorted(
+            select(rows, radius=radius, noise=rows[0]["noise"]), key=lambda row: row["bias"]
+        )
         for name, title in (("exact", "exact"), ("expansion", "Theorem 3.1")):
             gain = 0.5 * np.log(column(cells, "baseline") / column(cells, name))
-            numbers[f"{title}: log improvement, bias {cells[0]['bias']:g}, radius {radius:g}"] = Measured(gain[0])
+            numbers[f"{title}: log improvement, bias {cells[0]['bias']:g}, radius {radius:g}"] = (
+                Measured(gain[0])
+            )
             if gain[0] > 0 > gain[-1]:
                 crossing = float(np.interp(0, -gain, column(cells, "bias")))
                 numbers[f"{title}: zero-improvement bias, radius {radius:g}"] = Measured(crossing)

@@ -6,7 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from figures.style import COLORS, GREY, Figure, Measured, Rows, band, column, line, panels, patch, select
+from figures.style import (
+    COLORS,
+    GREY,
+    Figure,
+    Measured,
+    Rows,
+    band,
+    column,
+    line,
+    panels,
+    patch,
+    select,
+)
 
 POLICIES = ("replace", "accumulate", "subsample", "mix", "fresh")
 LABELS = ("replace", "accumulate", "accumulate, subsample", "half fixed real", "half fresh real")
@@ -40,7 +52,14 @@ def _sweep(panel: Any, rows: Rows) -> None:
         arm_rows = sorted(select(last, verified=verified), key=lambda row: row["weight"])
         x, error = column(arm_rows, "weight"), 1.96 * column(arm_rows, "error_truth_se")
         panel.errorbar(
-            x, column(arm_rows, "error_truth"), error, fmt="o", ms=3, color=color, label=label, capsize=2
+            x,
+            column(arm_rows, "error_truth"),
+            error,
+            fmt="o",
+            ms=3,
+            color=color,
+            label=label,
+            capsize=2,
         )
         panel.plot(x, column(arm_rows, "closed_form"), "--", color="black", lw=0.8)
     panel.axvline((np.sqrt(5) - 1) / 2, color="black", ls=":", lw=0.8, label="golden ratio")
@@ -60,9 +79,17 @@ def summarise(rows: Rows) -> dict[str, Measured]:
         numbers[f"{row['arm']}: error to truth / real data's, round {row['round']}"] = ratio
         if row["verified"]:
             gain = Measured(row["gain_truth"] / unit, error and row["gain_truth_se"] / unit)
-            numbers[f"{row['policy']}: paired gain of verifying / real data's, round {row['round']}"] = gain
-    sweep = [row for row in select(rows, policy="weight", verified=False) if row["round"] == rows[-1]["round"]]
+            numbers[
+                f"{row['policy']}: paired gain of verifying / real data's, round {row['round']}"
+            ] = gain
+    sweep = [
+        row
+        for row in select(rows, policy="weight", verified=False)
+        if row["round"] == rows[-1]["round"]
+    ]
     if sweep:
         best = min(sweep, key=lambda row: row["error_truth"])
-        numbers["best weight of real rows, unverified"] = Measured(best["weight"], expected=(np.sqrt(5) - 1) / 2)
+        numbers["best weight of real rows, unverified"] = Measured(
+            best["weight"], expected=(np.sqrt(5) - 1) / 2
+        )
     return numbers

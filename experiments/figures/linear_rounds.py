@@ -32,7 +32,9 @@ def draw(rows: Rows) -> Figure:
         row[0].set_ylabel(f"{size} size\nsquared error / $\\sigma^2$")
     for panel, (bias, target) in zip(axes[0], targets, strict=True):
         to = r"\theta_*" if target == "truth" else r"\theta_c"
-        panel.set_title(f"$\\Delta$ = {bias:g}: {_regime(rows, bias)}\n$\\|\\hat\\theta_k - {to}\\|^2 / \\sigma^2$")
+        panel.set_title(
+            f"$\\Delta$ = {bias:g}: {_regime(rows, bias)}\n$\\|\\hat\\theta_k - {to}\\|^2 / \\sigma^2$"
+        )
     for panel in axes[-1]:
         panel.set_xlabel("round $k$")
     _legend(figure, rows)
@@ -43,7 +45,9 @@ def _regime(rows: Rows, bias: float) -> str:
     """Name the regime: biased is mild where the tightest ball's first round, without noise, gains on real data."""
     if bias == 0:
         return "unbiased"
-    start, first = (select(rows, bias=bias, radius=values(rows, "radius")[0], round=k)[0] for k in (0, 1))
+    start, first = (
+        select(rows, bias=bias, radius=values(rows, "radius")[0], round=k)[0] for k in (0, 1)
+    )
     return "mildly biased" if first["map_truth"] < start["map_truth"] else "strongly biased"
 
 
@@ -77,7 +81,9 @@ def _legend(figure: Figure, rows: Rows) -> None:
 
 def summarise(rows: Rows) -> dict[str, Measured]:
     """The last round of every constant-size arm, and its paired gain over the unverified one."""
-    last = [row for row in rows if row["round"] == rows[-1]["round"] and row["size"] == rows[0]["size"]]
+    last = [
+        row for row in rows if row["round"] == rows[-1]["round"] and row["size"] == rows[0]["size"]
+    ]
     numbers = {}
     for row in last:
         arm_name = "unverified" if row["radius"] is None else f"radius {row['radius']:g}"

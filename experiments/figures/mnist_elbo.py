@@ -18,7 +18,13 @@ def draw(rows: Rows) -> Figure:
         for color, size in zip(COLORS, sizes, strict=False):
             for verified, style in STYLE.items():
                 if verified or name != "verifier_accuracy":
-                    curve(panel, select(rows, size=size, verified=verified), name, color=color, ls=style)
+                    curve(
+                        panel,
+                        select(rows, size=size, verified=verified),
+                        name,
+                        color=color,
+                        ls=style,
+                    )
                 thin(panel, "mnist_elbo", size, name, verified=verified, last=last, color=color)
         panel.set(title=LABELS[name], xlabel="round $k$")
     handles = [line(size, color=color) for color, size in zip(COLORS, sizes, strict=False)]

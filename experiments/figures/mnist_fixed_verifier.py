@@ -7,7 +7,11 @@ from figures._seeds import curve, difference, ends, metrics
 from figures.style import COLORS, GREY, Figure, Measured, Rows, line, plt, select
 
 TRAINED = ("each round", "once", "on many")
-NAMES = ("retrained every round", "once, on a model of all real images", "once, on models of several sizes")
+NAMES = (
+    "retrained every round",
+    "once, on a model of all real images",
+    "once, on models of several sizes",
+)
 METRICS = ("mnist_fid", "fid", "agreement", "nelbo", "verifier_accuracy", "passed")
 
 
@@ -37,5 +41,7 @@ def summarise(rows: Rows) -> dict[str, Measured]:
         for name in MAIN:
             first, last = ends(rows, name, trained=way)
             numbers[f"{way}, {name}: last - round 0"] = difference(last - first)
-            numbers[f"{way}, {name}: last - unverified"] = difference(last - ends(rows, name, verified=False)[1])
+            numbers[f"{way}, {name}: last - unverified"] = difference(
+                last - ends(rows, name, verified=False)[1]
+            )
     return numbers

@@ -11,15 +11,36 @@ METRICS = ("mnist_fid", "fid", "agreement", "nelbo", "recall")
 
 def draw(rows: Rows) -> Figure:
     """One panel a metric, one colour a size."""
-    names, sizes, last = metrics(rows, METRICS), values(rows, "initial"), max(row["round"] for row in rows)
+    names, sizes, last = (
+        metrics(rows, METRICS),
+        values(rows, "initial"),
+        max(row["round"] for row in rows),
+    )
     figure, axes = panels(1, len(names), height=2.6)
     for panel, name in zip(axes[0], names, strict=True):
         for color, size in zip(COLORS, sizes, strict=False):
             for verified, style in STYLE.items():
-                curve(panel, select(rows, initial=size, verified=verified), name, color=color, ls=style)
-                thin(panel, "mnist_initial_size", str(size), name, verified=verified, last=last, color=color)
+                curve(
+                    panel,
+                    select(rows, initial=size, verified=verified),
+                    name,
+                    color=color,
+                    ls=style,
+                )
+                thin(
+                    panel,
+                    "mnist_initial_size",
+                    str(size),
+                    name,
+                    verified=verified,
+                    last=last,
+                    color=color,
+                )
         panel.set(title=LABELS[name], xlabel="round $k$")
-    handles = [line(f"{size:,} real images", color=color) for color, size in zip(COLORS, sizes, strict=False)]
+    handles = [
+        line(f"{size:,} real images", color=color)
+        for color, size in zip(COLORS, sizes, strict=False)
+    ]
     legend(figure, rows, handles, arms=True)
     return figure
 

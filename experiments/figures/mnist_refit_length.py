@@ -11,23 +11,41 @@ METRICS = ("mnist_fid", "fid", "agreement", "nelbo")
 
 def draw(rows: Rows) -> Figure:
     """One row a generator, one panel a metric: the last round against steps, round 0 as a level."""
-    names, models, last = metrics(rows, METRICS), values(rows, "model"), max(row["round"] for row in rows)
+    names, models, last = (
+        metrics(rows, METRICS),
+        values(rows, "model"),
+        max(row["round"] for row in rows),
+    )
     figure, axes = panels(len(models), len(names), height=2.1, sharex=True)
     for row, model in zip(axes, models, strict=True):
         for panel, name in zip(row, names, strict=True):
             own = select(rows, model=model)
             for verified, style in STYLE.items():
-                curve(panel, select(own, verified=verified, round=last), name, x="steps", color=COLORS[0], ls=style)
+                curve(
+                    panel,
+                    select(own, verified=verified, round=last),
+                    name,
+                    x="steps",
+                    color=COLORS[0],
+                    ls=style,
+                )
             curve(panel, select(own, verified=None), name, x="steps", color=COLORS[2])
-            curve(panel, select(own, verified=True, round=0), name, x="steps", color="black", ls=":")
+            curve(
+                panel, select(own, verified=True, round=0), name, x="steps", color="black", ls=":"
+            )
             panel.set(xscale="log", title=LABELS[name])
-            panel.set_xticks(values(own, "steps"), [f"{steps:,}" for steps in values(own, "steps")], minor=False)
+            panel.set_xticks(
+                values(own, "steps"), [f"{steps:,}" for steps in values(own, "steps")], minor=False
+            )
             panel.minorticks_off()
         row[0].set_ylabel(f"{model}, round {last}")
     for panel in axes[-1]:
         panel.set_xlabel("steps of a refit")
     handles = [line("verified", color=COLORS[0]), line("unverified", color=COLORS[0], ls="--")]
-    handles += [line("fitted to as many real images", color=COLORS[2]), line("round 0", color="black", ls=":")]
+    handles += [
+        line("fitted to as many real images", color=COLORS[2]),
+        line("round 0", color="black", ls=":"),
+    ]
     legend(figure, rows, handles)
     return figure
 

@@ -17,17 +17,26 @@ def draw(rows: Rows) -> Figure:
     figure = plt.figure(figsize=(7.0, 4.2))
     parts: Any = figure.subfigures(2, 1, height_ratios=(1, 0.72))
     above, below = parts
-    last, sizes = max(row["round"] for row in rows), list(dict.fromkeys(row["size"] for row in rows if row["size"]))
+    last, sizes = (
+        max(row["round"] for row in rows),
+        list(dict.fromkeys(row["size"] for row in rows if row["size"])),
+    )
     for panel, name in zip(above.subplots(1, len(names)), names, strict=True):
         for color, size in zip(COLORS, sizes, strict=False):
             for verified, style in STYLE.items():
-                curve(panel, select(rows, size=size, verified=verified), name, color=color, ls=style)
-                thin(panel, "mnist_schedules", size, name, verified=verified, last=last, color=color)
+                curve(
+                    panel, select(rows, size=size, verified=verified), name, color=color, ls=style
+                )
+                thin(
+                    panel, "mnist_schedules", size, name, verified=verified, last=last, color=color
+                )
         best, _ = mean([row[name] for row in select(rows, arm="real")])
         panel.axhline(best, color="black", lw=0.8, ls=":")
         panel.set(title=LABELS[name], xlabel="round $k$")
     seed = rows[0]["seed"]
-    handles = [line(f"{size} kept", color=color) for color, size in zip(COLORS, sizes, strict=False)]
+    handles = [
+        line(f"{size} kept", color=color) for color, size in zip(COLORS, sizes, strict=False)
+    ]
     handles += [line("fitted to all real images", color="black", ls=":", lw=0.8)]
     legend(above, rows, handles, arms=True)
     chosen = select(rows, seed=seed, size=sizes[-1])

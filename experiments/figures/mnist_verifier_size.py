@@ -22,7 +22,9 @@ def draw(rows: Rows) -> Figure:
     for panel, name in zip(axes[0], names, strict=True):
         for size, color in colors.items():
             curve(panel, select(rows, verifier_size=size), name, color=color)
-            thin(panel, "mnist_verifier_size", str(size), name, verified=True, last=last, color=color)
+            thin(
+                panel, "mnist_verifier_size", str(size), name, verified=True, last=last, color=color
+            )
         if name != "verifier_accuracy":
             curve(panel, select(rows, verified=False), name, color=GREY, ls="--")
         panel.set(title=LABELS[name], xlabel="round $k$")

@@ -8,7 +8,20 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from figures.style import COLORS, GREY, Figure, Measured, Rows, band, column, line, panels, patch, select, values
+from figures.style import (
+    COLORS,
+    GREY,
+    Figure,
+    Measured,
+    Rows,
+    band,
+    column,
+    line,
+    panels,
+    patch,
+    select,
+    values,
+)
 
 ALPHA = (0.3, 0.6, 1.0)  # of the smallest, a middle and the largest size
 
@@ -21,7 +34,15 @@ def draw(rows: Rows) -> Figure:
     _rounds(axes[0, 2], select(rows, part="rounds"))
     handles = [line("expected", color="black", ls="--", lw=0.8)]
     handles += [line("threshold $p^*$", color="black", ls=":", lw=0.8)]
-    handles += [line(f"mean, 95 % interval, n = {rows[0]['replicates']}", color="black", marker="o", ms=2, ls="")]
+    handles += [
+        line(
+            f"mean, 95 % interval, n = {rows[0]['replicates']}",
+            color="black",
+            marker="o",
+            ms=2,
+            ls="",
+        )
+    ]
     handles += [line("pale to full: the sizes, in order", color="black", alpha=0.3)]
     handles += [patch("middle 90 %", "black", 0.12)]
     figure.legend(handles=handles, loc="outside lower center", ncols=5)
@@ -38,7 +59,12 @@ def _transition(panel: Any, rows: Rows) -> None:
             _points(panel, cells, "wrong", "accuracy", color, _shade(size, sizes))
         panel.plot([], [], color=color, label=f"{phi:g}, {psi:g}")
     panel.axhline(0.5, color=GREY, lw=0.5)
-    panel.set(xlabel="wrong labels $p$", ylabel="accuracy", title=_sizes("kept", sizes), ylim=(-0.02, 1.02))
+    panel.set(
+        xlabel="wrong labels $p$",
+        ylabel="accuracy",
+        title=_sizes("kept", sizes),
+        ylim=(-0.02, 1.02),
+    )
     panel.legend(loc="lower left", title=r"$\varphi$, $\psi$", title_fontsize=6.5)
 
 
@@ -46,16 +72,28 @@ def _ball(panel: Any, rows: Rows) -> None:
     sizes = values(rows, "kept")
     for color, bias in zip(COLORS[3:], values(rows, "bias"), strict=False):
         for size in sizes:
-            cells = [row | {"unit": row["mse"] / row["real"]} for row in select(rows, bias=bias, kept=size)]
+            cells = [
+                row | {"unit": row["mse"] / row["real"]}
+                for row in select(rows, bias=bias, kept=size)
+            ]
             for row in cells:
                 row |= {
                     "unit_se": row["mse_se"] and row["mse_se"] / row["real"],
                     "exact": row["exact"] / row["real"],
                 }
-            _points(panel, sorted(cells, key=lambda row: row["error"]), "error", "unit", color, _shade(size, sizes))
+            _points(
+                panel,
+                sorted(cells, key=lambda row: row["error"]),
+                "error",
+                "unit",
+                color,
+                _shade(size, sizes),
+            )
         panel.plot([], [], color=color, label=f"bias {bias:g}")
     panel.axhline(1, color=GREY, lw=0.5)
-    panel.set(xlabel="wrong verdicts, either kind", ylabel="error, round 1 / real data's", yscale="log")
+    panel.set(
+        xlabel="wrong verdicts, either kind", ylabel="error, round 1 / real data's", yscale="log"
+    )
     panel.set(title=_sizes("ball, kept a direction", sizes), ylim=(None, 3 * panel.get_ylim()[1]))
     panel.legend(loc="upper left")
 
@@ -77,7 +115,14 @@ def _sizes(what: str, sizes: list[int]) -> str:
 def _rounds(panel: Any, rows: Rows) -> None:
     for color, start in zip(COLORS, values(rows, "start"), strict=False):
         arm = select(rows, start=start)
-        band(panel, column(arm, "round"), arm, "accuracy", color=color, label=f"first $p$ = {start:g}")
+        band(
+            panel,
+            column(arm, "round"),
+            arm,
+            "accuracy",
+            color=color,
+            label=f"first $p$ = {start:g}",
+        )
         panel.plot(column(arm, "round"), column(arm, "path"), "--", color="black", lw=0.8)
     for row in rows[:1]:
         panel.axhline(1 - row["star"], color="black", ls=":", lw=0.8)
@@ -90,12 +135,19 @@ def _rounds(panel: Any, rows: Rows) -> None:
 def summarise(rows: Rows) -> dict[str, Measured]:
     """Where accuracy crosses 1/2, the fit of all cells to their closed forms, and where the loop ends."""
     numbers = {}
-    arms = dict.fromkeys((row["phi"], row["psi"], row["kept"]) for row in select(rows, part="transition"))
+    arms = dict.fromkeys(
+        (row["phi"], row["psi"], row["kept"]) for row in select(rows, part="transition")
+    )
     for phi, psi, kept in arms:
-        cells = sorted(select(rows, part="transition", phi=phi, psi=psi, kept=kept), key=lambda row: row["wrong"])
+        cells = sorted(
+            select(rows, part="transition", phi=phi, psi=psi, kept=kept),
+            key=lambda row: row["wrong"],
+        )
         crossing = _crossing(cells)
         if crossing is not None:
-            numbers[f"phi {phi:g}, psi {psi:g}, {kept} kept: wrong labels at accuracy 1/2"] = crossing
+            numbers[f"phi {phi:g}, psi {psi:g}, {kept} kept: wrong labels at accuracy 1/2"] = (
+                crossing
+            )
     for part, name, expected in (("transition", "accuracy", "exact_se"), ("ball", "mse", "mse_se")):
         cells = select(rows, part=part)
         gap, error = column(cells, name) - column(cells, "exact"), column(cells, expected)
@@ -111,7 +163,9 @@ def summarise(rows: Rows) -> dict[str, Measured]:
             numbers[f"{name}: share above 1/2, round {row['round']}"] = Measured(
                 row["risen"], expected=float(row["start"] < row["star"])
             )
-            numbers[f"{name}: accuracy, round {row['round']}"] = Measured(row["accuracy"], row["accuracy_se"])
+            numbers[f"{name}: accuracy, round {row['round']}"] = Measured(
+                row["accuracy"], row["accuracy_se"]
+            )
     gaps = [row for row in loop if row["round"] and row["gap_se"]]
     if gaps:
         gap, error = column(gaps, "gap"), column(gaps, "gap_se")

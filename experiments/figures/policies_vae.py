@@ -36,6 +36,8 @@ def summarise(rows: Rows) -> dict[str, Measured]:
         numbers |= gains(rows, f"{policy}, ", MAIN, policy=policy)
         for name in MAIN if policy != "replace" else ():
             for verified, kind in ((False, "unverified"), (True, "verified")):
-                mine, other = (ends(rows, name, policy=p, verified=verified)[1] for p in (policy, "replace"))
+                mine, other = (
+                    ends(rows, name, policy=p, verified=verified)[1] for p in (policy, "replace")
+                )
                 numbers[f"{policy}, {name}: {kind} - {kind} replace"] = difference(mine - other)
     return numbers

@@ -16,16 +16,22 @@ def draw(rows: Rows) -> Figure:
     for (initial, knows), color in colors.items():
         arms.append((select(rows, initial=initial, verifier_size=knows), {"color": color}))
         if initial == knows:
-            arms.append((select(rows, initial=initial, verified=False), {"color": color, "ls": "--"}))
+            arms.append(
+                (select(rows, initial=initial, verified=False), {"color": color, "ls": "--"})
+            )
     handles = [
         line(f"{initial:,} and " + ("the same" if knows == initial else f"{knows:,}"), color=color)
         for (initial, knows), color in colors.items()
     ]
-    return by_round(rows, METRICS, arms, handles, arms=True, title="real images of first model and verifier")
+    return by_round(
+        rows, METRICS, arms, handles, arms=True, title="real images of first model and verifier"
+    )
 
 
 def _pairs(rows: Rows) -> list[tuple[int, int]]:
-    return list(dict.fromkeys((row["initial"], row["verifier_size"]) for row in rows if row["verified"]))
+    return list(
+        dict.fromkeys((row["initial"], row["verifier_size"]) for row in rows if row["verified"])
+    )
 
 
 def summarise(rows: Rows) -> dict[str, Measured]:

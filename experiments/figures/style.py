@@ -18,7 +18,8 @@ from veriloop.study import Measured as Measured
 
 Rows = Sequence[dict[str, Any]]
 
-# Okabe and Ito's palette, told apart by people with any common colour-vision deficiency; grey is "unverified".
+# Okabe and Ito's palette, told apart by people with any common colour-vision deficiency; grey is
+# "unverified".
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY = "#6E6E6E"
 
@@ -65,13 +66,19 @@ def grid(rows: Rows, name: str, y: str, x: str) -> tuple[np.ndarray, np.ndarray,
     xs, ys = values(rows, x), values(rows, y)
     table = np.full((len(ys), len(xs)), np.nan)
     place = {value: i for i, value in enumerate(xs)}, {value: i for i, value in enumerate(ys)}
-    table[[place[1][row[y]] for row in rows], [place[0][row[x]] for row in rows]] = column(rows, name)
+    table[[place[1][row[y]] for row in rows], [place[0][row[x]] for row in rows]] = column(
+        rows, name
+    )
     return np.array(xs), np.array(ys), table
 
 
-def band(axes: Any, x: Any, rows: list[dict[str, Any]], name: str, *, color: str, **options: Any) -> None:
+def band(
+    axes: Any, x: Any, rows: list[dict[str, Any]], name: str, *, color: str, **options: Any
+) -> None:
     """Draw a mean over the replicates with the range of the middle 90 % of them."""
-    axes.fill_between(x, column(rows, f"{name}_low"), column(rows, f"{name}_high"), color=color, alpha=0.12, lw=0)
+    axes.fill_between(
+        x, column(rows, f"{name}_low"), column(rows, f"{name}_high"), color=color, alpha=0.12, lw=0
+    )
     axes.plot(x, column(rows, name), color=color, **options)
 
 

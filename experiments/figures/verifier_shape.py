@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from figures.style import COLORS, GREY, Figure, Measured, Rows, band, column, line, panels, patch, select, values
+from figures.style import (
+    COLORS,
+    GREY,
+    Figure,
+    Measured,
+    Rows,
+    band,
+    column,
+    line,
+    panels,
+    patch,
+    select,
+    values,
+)
 
 SHAPES = ("none", "ball", "l1 ball", "box", "ellipsoid", "half-space", "soft ball")
 DESIGNS = ("block design", "random directions")
@@ -15,7 +28,9 @@ EARLY = 5  # rounds after which the bias that is left is reported
 def draw(rows: Rows) -> Figure:
     """One row a design; the error to the truth for every bias, and the share of the largest that is still ahead."""
     biases = values(rows, "bias")
-    targets = [(bias, "error_truth") for bias in biases] + [(biases[-1], "ahead")] * (biases[-1] > 0)
+    targets = [(bias, "error_truth") for bias in biases] + [(biases[-1], "ahead")] * (
+        biases[-1] > 0
+    )
     figure, axes = panels(len(DESIGNS), len(targets), height=2.2, sharex=True, sharey="col")
     for line_of, design in zip(axes, DESIGNS, strict=True):
         for panel, (bias, name) in zip(line_of, targets, strict=True):
@@ -24,10 +39,14 @@ def draw(rows: Rows) -> Figure:
         line_of[0].set_ylabel(f"{design}\nmean of n = {replicates}")
     for panel, (bias, name) in zip(axes[0], targets, strict=True):
         truth = r"$\|\hat\theta_k-\theta_*\|^2/\sigma^2$"
-        panel.set_title(f"$\\Delta$ = {bias:g}: {truth if name == 'error_truth' else 'share of the bias ahead'}")
+        panel.set_title(
+            f"$\\Delta$ = {bias:g}: {truth if name == 'error_truth' else 'share of the bias ahead'}"
+        )
     for panel in axes[-1]:
         panel.set_xlabel("round $k$")
-    handles: list[Any] = [line(shape, color=color, ls=_dashes(shape)) for shape, color in STYLES.items()]
+    handles: list[Any] = [
+        line(shape, color=color, ls=_dashes(shape)) for shape, color in STYLES.items()
+    ]
     handles += [line("expected", color="black", ls=":"), patch("middle 90 %, ball", "black", 0.12)]
     figure.legend(handles=handles, loc="outside lower center", ncols=5)
     return figure
@@ -58,11 +77,15 @@ def summarise(rows: Rows) -> dict[str, Measured]:
         named = f"{row['shape']}, {row['design']}, bias {row['bias']:g}"
 
         def add(what: str, name: str, row: dict[str, Any] = row, named: str = named) -> None:
-            numbers[f"{named}: {what}"] = Measured(row[name], row[f"{name}_se"], row.get(f"expected_{name}"))
+            numbers[f"{named}: {what}"] = Measured(
+                row[name], row[f"{name}_se"], row.get(f"expected_{name}")
+            )
 
         if row["round"] == 1:
             share = row["kept"] / row["candidates"]
-            numbers[f"{named}: acceptance, round 1"] = Measured(share, None, row.get("expected_acceptance"))
+            numbers[f"{named}: acceptance, round 1"] = Measured(
+                share, None, row.get("expected_acceptance")
+            )
         if row["round"] == early and row["bias"]:
             add(f"share of the bias ahead, round {early}", "ahead")
         if row["round"] == last:
@@ -72,6 +95,8 @@ def summarise(rows: Rows) -> dict[str, Measured]:
             elif row.get("plateau_center") is not None:
                 # Where the loop comes to rest: 1, but late in directions that see a wide window.
                 rest, error = row["plateau_center"], row["error_center_se"]
-                share = Measured(row["error_center"] / rest, None if error is None else error / rest)
+                share = Measured(
+                    row["error_center"] / rest, None if error is None else error / rest
+                )
                 numbers[f"{named}: share of the plateau, round {last}"] = share
     return numbers

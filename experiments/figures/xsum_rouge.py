@@ -59,7 +59,9 @@ def summarise(rows: Rows) -> dict[str, Measured]:
                 numbers[f"{rule}, {name}: {arm} - round 0"] = difference(last - first)
             for arm in arms:
                 if arm != "filtered":
-                    numbers[f"{rule}, {name}: filtered - {arm}"] = difference(moved["filtered"][1] - moved[arm][1])
+                    numbers[f"{rule}, {name}: filtered - {arm}"] = difference(
+                        moved["filtered"][1] - moved[arm][1]
+                    )
     return numbers
 
 
@@ -69,7 +71,9 @@ def _filterings(rows: Rows, rule: str) -> list[str]:
 
 def _styles(rows: Rows) -> dict[str, Any]:
     names = dict.fromkeys(row["filtering"] for row in rows)
-    return dict(zip(names, ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3))), strict=False))
+    return dict(
+        zip(names, ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3))), strict=False)
+    )
 
 
 def _by_start(rows: Rows) -> Rows:

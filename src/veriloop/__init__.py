@@ -1,4 +1,4 @@
-"""Training on synthetic data that a verifier has checked: one loop, and a backend for each kind of model."""
+"""Train on synthetic data that a verifier has checked: one loop, and backends for it."""
 
 from types import ModuleType
 from typing import TYPE_CHECKING, Any

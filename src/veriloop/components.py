@@ -67,9 +67,9 @@ def build(spec: Any, **context: Any) -> Any:
     """Return the component that `spec` describes.
 
     spec: the component itself, or `{"call": NAME, **arguments}`. NAME is "module:attribute", or an
-        entry point of the group `veriloop.verifiers`. Arguments that are such mappings are built first.
-        NAME may stand for a class, for a function that makes a component, or, without arguments, for a
-        component.
+        entry point of the group `veriloop.verifiers`. Arguments that are such mappings are built
+        first. NAME may stand for a class, for a function that makes a component, or, without
+        arguments, for a component.
     context: arguments given beside those of the spec.
 
     >>> noisy = {"call": "veriloop:Noisy", "verifier": {"call": "veriloop:Random"}}

@@ -99,7 +99,7 @@ if __name__ == "__main__":
     main(Settings, study, draw, summarise)
 '''
 
-CONFIG = """# Settings of NAME.py. A preset is merged into the rest; --set KEY=VALUE goes before both.
+CONFIG = """# Settings of NAME.py. A preset is merged into the rest; --set KEY=VALUE beats both.
 seed: 0
 engine: serial  # or processes, for all cores
 seeds: 5
@@ -151,16 +151,22 @@ def main(arguments: list[str]) -> None:
         sys.exit("usage: python -m veriloop.new NAME, NAME a name for a Python module")
     name = arguments[0]
     if not name.isidentifier() or keyword.iskeyword(name):
-        sys.exit(f"new: got {name!r}, must be a name for a Python module; use letters, digits and _")
+        sys.exit(
+            f"new: got {name!r}, must be a name for a Python module; use letters, digits and _"
+        )
     texts = files(name)
     for file in texts:
         if Path(file).exists():
             sys.exit(f"new: {file} is there already, and is not overwritten; give another name")
     if find_spec(name) is not None:
-        sys.exit(f"new: {name} is an installed module, which {name}.py would hide; give another name")
+        sys.exit(
+            f"new: {name} is an installed module, which {name}.py would hide; give another name"
+        )
     for file, text in texts.items():
         Path(file).write_text(text)
-    print(f"wrote {', '.join(texts)}; run: python {name}.py --preset smoke, and pytest test_{name}.py")
+    print(
+        f"wrote {', '.join(texts)}; run: python {name}.py --preset smoke, and pytest test_{name}.py"
+    )
 
 
 if __name__ == "__main__":

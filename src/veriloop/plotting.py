@@ -57,7 +57,9 @@ def plot(
     everything = Records.of(records)
     names = everything.arms if arms is None else tuple(arms)
     if not names:
-        raise ValueError("plot: needs rows with an arm, got none; give every row the name of its arm")
+        raise ValueError(
+            "plot: needs rows with an arm, got none; give every row the name of its arm"
+        )
     curves = {arm: everything.mean(arm, metric) for arm in names}
     if axes is None:
         axes = _new_axes()

@@ -197,7 +197,7 @@ POOLS: dict[str, Callable[[int], Pool[Any]]] = {
 
 
 def copied(key: Key, size: int, n: int) -> Array:
-    """Return `n` of `size` row numbers: whole copies of all, then some, drawn by the key, in order."""
+    """Return `n` of `size` row numbers: whole copies of all, then some that the key draws."""
     copies, rest = divmod(n, size)
     drawn = key.numpy().permutation(size)[:rest]
     return np.concatenate([np.tile(np.arange(size), copies), np.sort(drawn)])

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 FILE = "records.jsonl"
-WHERE = ("arm", "seed", "round", "candidates", "kept")  # what says which row it is; all other numbers are metrics
+WHERE = (
+    "arm",
+    "seed",
+    "round",
+    "candidates",
+    "kept",
+)  # what says which row it is; all other numbers are metrics
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +54,9 @@ class Curve:
 
     def __str__(self) -> str:
         lines = []
-        for k, mean, low, high, n in zip(self.round, self.mean, self.low, self.high, self.n, strict=True):
+        for k, mean, low, high, n in zip(
+            self.round, self.mean, self.low, self.high, self.n, strict=True
+        ):
             lines.append(f"round {k}: {mean:.4g} ({low:.4g} to {high:.4g}, n = {n})")
         return "\n".join(lines)
 
@@ -97,19 +105,26 @@ class Records(Sequence[dict[str, Any]]):
         try:
             lines = file.read_bytes().split(b"\n")
         except OSError as error:
-            raise ValueError(f"cannot read {file} ({error.strerror}); name a run's folder, or its {FILE}") from None
+            raise ValueError(
+                f"cannot read {file} ({error.strerror}); name a run's folder, or its {FILE}"
+            ) from None
         rest = lines.pop()  # after the last newline: empty, or a line that is still being written
         rows = []
         for number, text in enumerate(lines, 1):
             row = _parsed(text)
             if row is None:
-                raise ValueError(f"{file}, line {number}: must be a JSON object, got {_short(text)}; mend it")
+                raise ValueError(
+                    f"{file}, line {number}: must be a JSON object, got {_short(text)}; mend it"
+                )
             rows.append(row)
         last = _parsed(rest)
         if last is not None:
             rows.append(last)
         elif rest and rows:
-            warnings.warn(f"{file}: the last line is cut and left out; the run may still write it", stacklevel=2)
+            warnings.warn(
+                f"{file}: the last line is cut and left out; the run may still write it",
+                stacklevel=2,
+            )
         if not rows:
             raise ValueError(f"{file} holds no rows yet; wait for the first, or name another run")
         try:
@@ -188,7 +203,9 @@ class Records(Sequence[dict[str, Any]]):
     @property
     def seeds(self) -> tuple[Any, ...]:
         """The seeds, in the order in which they come."""
-        return tuple(dict.fromkeys(row["seed"] for row in self._rows if row.get("seed") is not None))
+        return tuple(
+            dict.fromkeys(row["seed"] for row in self._rows if row.get("seed") is not None)
+        )
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -205,7 +222,11 @@ class Records(Sequence[dict[str, Any]]):
             self._known("column", name, self._columns)
             if name == "arm" and value is not None:
                 self._known("arm", value, self.arms)
-        rows = [row for row in self._rows if all(row.get(name) == value for name, value in equal.items())]
+        rows = [
+            row
+            for row in self._rows
+            if all(row.get(name) == value for name, value in equal.items())
+        ]
         return self._with(rows)
 
     def column(self, name: str) -> np.ndarray:
@@ -216,11 +237,13 @@ class Records(Sequence[dict[str, Any]]):
         """
         self._known("metric", name, self._columns, self.metrics)
         if not self._is_numeric(name):
-            raise ValueError(f"column {name!r} must hold numbers, got text; pick one of {_listed(self.metrics)}")
+            raise ValueError(
+                f"column {name!r} must hold numbers, got text; pick one of {_listed(self.metrics)}"
+            )
         return np.array([_number(row.get(name)) for row in self._rows], dtype=float)
 
     def mean(self, arm: str, metric: str) -> Curve:
-        """Return the mean over the seeds of one arm, by round, with its 95 % interval (Student's t).
+        """Return the mean over the seeds of an arm, by round, and its 95 % interval (Student's t).
 
         A seed without a number in a round is left out there, and counted in `left_out`.
 
@@ -288,16 +311,21 @@ class Records(Sequence[dict[str, Any]]):
             if row.get("arm") != arm:
                 continue
             if "seed" not in row or "round" not in row:
-                raise ValueError(f"arm {arm!r} has a row without seed or round; select the rows of rounds first")
+                raise ValueError(
+                    f"arm {arm!r} has a row without seed or round; select the rows of rounds first"
+                )
             place = (row["seed"], row["round"])
             if place in cells:
                 raise ValueError(
-                    f"arm {arm!r} has two rows of seed {place[0]}, round {place[1]}; select one kind of row first"
+                    f"arm {arm!r} has two rows of seed {place[0]}, round {place[1]}; select "
+                    "one kind of row first"
                 )
             cells[place] = _number(row.get(metric))
         return cells
 
-    def _known(self, what: str, name: str, known: Iterable[str], shown: Iterable[str] | None = None) -> None:
+    def _known(
+        self, what: str, name: str, known: Iterable[str], shown: Iterable[str] | None = None
+    ) -> None:
         names = list(map(str, known))
         if str(name) in names or not self._rows:
             return
@@ -350,7 +378,9 @@ def _curve(where: str, samples: Mapping[int, list[float]]) -> Curve:
             counts.append(len(used))
             left_out.append(len(values) - len(used))
     if not rounds:
-        raise ValueError(f"{where}: no round has a number; pick another metric, or wait for more rounds")
+        raise ValueError(
+            f"{where}: no round has a number; pick another metric, or wait for more rounds"
+        )
     mean, low, high = np.array(points).T
     return Curve(np.array(rounds), mean, low, high, np.array(counts), np.array(left_out))
 
@@ -394,7 +424,9 @@ def _parsed(text: bytes) -> dict[str, Any] | None:
 
 def _checked(place: int, row: Any) -> dict[str, Any]:
     if not isinstance(row, Mapping):
-        raise ValueError(f"row {place} must be a mapping of names to numbers, got {row!r:.60}; see Records")
+        raise ValueError(
+            f"row {place} must be a mapping of names to numbers, got {row!r:.60}; see Records"
+        )
     plain = {}
     for name, value in row.items():
         if isinstance(value, np.generic):
@@ -402,7 +434,9 @@ def _checked(place: int, row: Any) -> dict[str, Any]:
         if isinstance(value, float) and math.isnan(value):
             value = None
         if value is not None and not isinstance(value, str | bool | int | float):
-            raise ValueError(f"row {place}: {name!r} must be a number or a string, got {value!r:.60}; flatten it")
+            raise ValueError(
+                f"row {place}: {name!r} must be a number or a string, got {value!r:.60}; flatten it"
+            )
         plain[str(name)] = value
     return plain
 

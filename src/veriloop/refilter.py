@@ -1,4 +1,4 @@
-"""Score once, filter many times: what another filter or verifier would have kept of a stored round.
+"""Score once, filter often: what another filter or verifier would have kept of a stored round.
 
 python -m veriloop.refilter RUN [--arm NAME] [--round K] [--filter SPEC] [--verifier SPEC] [--json]
 """
@@ -32,8 +32,8 @@ class Refiltered:
     counted: which rows would have counted as candidates, shape (n,). All do, except under a quota.
     mask: which rows would have been kept, shape (n,).
     numbers: to report: candidates; kept now and kept_then; both, only_then, only_now; lowest and
-        highest score, lowest_kept; no_verdict and what else a record says of the verdict; acceptance
-        by group.
+        highest score, lowest_kept; no_verdict and what else a record says of the verdict;
+        acceptance by group.
     """
 
     stored: StoredRound
@@ -58,11 +58,12 @@ def refilter(
     arm: the name of the checkpoints, needed if there are several.
     filter: a filter or its spec, `{"call": "TopFraction", "fraction": 0.05}`. Default: that of the
         round.
-    verifier: a verifier or its spec, see `build`. It judges all rows again, block by block, under the
+    verifier: a verifier or its spec, see `build`. It judges all rows again, block by block, under
+        the
         keys of the round. Default: the stored scores.
 
-    If the round had a quota, a filter that judges rows one by one keeps the first n of each group that
-    it accepts. A filter that ranks chooses among the candidates of the round.
+    If the round had a quota, a filter that judges rows one by one keeps the first n of each group
+    that it accepts. A filter that ranks chooses among the candidates of the round.
 
     >>> import tempfile
     >>> from veriloop import Key, Loop, Random, RunDir, State, TopFraction
@@ -140,8 +141,9 @@ def _verifier(spec: Any) -> Any:
     verifier = _callable("verifier", build(spec))
     if stateful(verifier):
         raise ValueError(
-            f"the verifier {type(verifier).__name__} is stateful: what it scored depends on its training "
-            "in that round, which is gone; leave verifier out to use the scores that are stored"
+            f"the verifier {type(verifier).__name__} is stateful: what it scored "
+            "depends on its training in that round, which is gone; leave verifier out to use the "
+            "scores that are stored"
         )
     return verifier
 
@@ -156,8 +158,8 @@ def _judged(stored: StoredRound, verifier: Any) -> Verdict:
     blocks = len(stored.sizes)
     if not rowwise(verifier) and blocks > 1:
         raise ValueError(
-            f"the verifier {type(verifier).__name__} judges rows together, and the round has {blocks} "
-            "blocks; store it with a larger Loop.block, or leave verifier out"
+            f"the verifier {type(verifier).__name__} judges rows together, and the round "
+            f"has {blocks} blocks; store it with a larger Loop.block, or leave verifier out"
         )
     verdicts: list[Verdict] = []
     for i, batch in enumerate(stored.blocks()):

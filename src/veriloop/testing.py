@@ -85,9 +85,11 @@ def check_filter(
     """Assert what the loop relies on: a repeatable mask that keeps no NaN and treats groups apart.
 
     filter: (key, scores, groups) -> mask.
-    scores: shape (n,), an example that the filter accepts. Default: 60 values in (0, 1), a tie and two
+    scores: shape (n,), an example that the filter accepts. Default: 60 values in (0, 1), a tie and
+        two
         NaN among them.
-    groups: shape (n,), two or more, for a filter that names its groups. Default: one group, then 0, 1
+    groups: shape (n,), two or more, for a filter that names its groups. Default: one group, then 0,
+        1
         and 2 in turn.
 
     >>> from veriloop import TopCount, TopFraction
@@ -134,9 +136,9 @@ def check_backend(
 ) -> None:
     """Assert that a loop is repeatable and resumable, and never changes its arguments.
 
-    It runs from `state` twice, and once more resumed after the first round. It generates a batch and
-    checks its length and indexing. Models and batches may be of any type that Python can look into;
-    where it cannot, a warning says so.
+    It runs from `state` twice, and once more resumed after the first round. It generates a batch
+    and checks its length and indexing. Models and batches may be of any type that Python can look
+    into; where it cannot, a warning says so.
 
     loop: of the backend.
     state: where to begin.
@@ -164,7 +166,8 @@ def check_backend(
     _check_batch(loop, key, state)
     if unseen:
         warnings.warn(
-            f"check_backend cannot look into {', '.join(sorted(unseen))}: a change inside would not be noticed",
+            f"check_backend cannot look into {', '.join(sorted(unseen))}: "
+            "a change inside would not be noticed",
             stacklevel=2,
         )
 

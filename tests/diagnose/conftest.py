@@ -13,6 +13,8 @@ def exact():
     def of(bias, radius):
         problem = Problem.gaussian(bias=bias, radius=radius)
         rho = float(theory.contraction_factor(problem.half_width))
-        return problem, np.array([[rho, np.sum(problem.singular_values**-2), 8 * rho / 100, bias**2]])
+        return problem, np.array(
+            [[rho, np.sum(problem.singular_values**-2), 8 * rho / 100, bias**2]]
+        )
 
     return of

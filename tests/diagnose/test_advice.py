@@ -59,7 +59,9 @@ def test_exact_errors_give_back_the_theory(bias, radius, sizes, exact):
     assert advice.fits and advice.misfit < 2
     assert advice.rho.value == pytest.approx(rho, abs=1e-3)
     assert advice.plateau.value == pytest.approx(noise + beta2, rel=0.01)
-    long = Contraction(np.append(np.array(sizes) / sizes[0], np.full(9 * len(sizes), sizes[-1] / sizes[0])))
+    long = Contraction(
+        np.append(np.array(sizes) / sizes[0], np.full(9 * len(sizes), sizes[-1] / sizes[0]))
+    )
     followed = long.path(parameters)[0]
     turns = bias > 0 or start < noise
     assert turns == (followed[-1] > followed.min() * (1 + 1e-9))
@@ -136,12 +138,20 @@ def test_the_reversals_interval_cannot_be_narrower_by_a_round(replications, exac
     Where there is more than one, leaving out the last at either end, by one rule for all, covers below 95 %, by z.
     """
     pairs = [
-        (advice.reversal, truths(*cell, exact)["reversal"]) for cell, advices in replications for advice in advices
+        (advice.reversal, truths(*cell, exact)["reversal"])
+        for cell, advices in replications
+        for advice in advices
     ]
     assert np.mean([each.low == each.high == truth for each, truth in pairs]) > 0.5
-    without_high = [each.low <= truth < each.high or each.low == each.high == truth for each, truth in pairs]
-    without_low = [each.low < truth <= each.high or each.low == each.high == truth for each, truth in pairs]
-    assert max(np.mean(without_high), np.mean(without_low)) < 0.95 - 4 * np.sqrt(0.95 * 0.05 / len(pairs))
+    without_high = [
+        each.low <= truth < each.high or each.low == each.high == truth for each, truth in pairs
+    ]
+    without_low = [
+        each.low < truth <= each.high or each.low == each.high == truth for each, truth in pairs
+    ]
+    assert max(np.mean(without_high), np.mean(without_low)) < 0.95 - 4 * np.sqrt(
+        0.95 * 0.05 / len(pairs)
+    )
 
 
 @pytest.mark.slow
@@ -163,9 +173,14 @@ def test_at_bias_1_rho_is_covered_less_often_and_no_misfit_shows_it(exact):
     """The formula's own error, 0.01, against an interval of 0.07 at 20 seeds: it covers 0.85 in place of 0.95."""
     problem, parameters = exact(1.0, 1.0)
     errors = problem.simulate(SIZES, 20 * 60, Key(21))
-    runs = [{name: each[:, 20 * i : 20 * i + 20] for name, each in errors.items()} for i in range(60)]
+    runs = [
+        {name: each[:, 20 * i : 20 * i + 20] for name, each in errors.items()} for i in range(60)
+    ]
     advices = [advise(rows(run, SIZES), resamples=200) for run in runs]
-    covered, error = np.mean([holds(each.rho, parameters[0, 0]) for each in advices]), np.sqrt(0.05 * 0.95 / 60)
+    covered, error = (
+        np.mean([holds(each.rho, parameters[0, 0]) for each in advices]),
+        np.sqrt(0.05 * 0.95 / 60),
+    )
     assert 0.65 < covered < 0.95 - 2 * error
     assert np.mean([each.fits for each in advices]) > 0.95 - 3 * error
 
@@ -202,7 +217,9 @@ def test_a_flat_error_says_nothing_of_rho():
 
 def test_an_error_that_only_falls_has_no_reversal_in_sight(exact):
     problem, _ = exact(0.0, 0.5)
-    advice = advise(means(problem.simulate(GROWING, 100, Key(17))["error_truth"].mean(axis=1), GROWING, 0.05))
+    advice = advise(
+        means(problem.simulate(GROWING, 100, Key(17))["error_truth"].mean(axis=1), GROWING, 0.05)
+    )
     assert advice.reversal.high == np.inf and advice.reversal.low > 5
 
 
@@ -225,7 +242,9 @@ def test_each_conclusion_has_its_case(parameters, unfiltered, wanted):
     """Of exact parameters, and of errors that have them."""
     path = Contraction(np.ones(10)).path(np.array([parameters]))[0]
     errors = {"error_truth": path[:, None], "error_truth_se": 1e-6 * path[:, None]}
-    advice = advise(rows(errors, SIZES, filtered=not unfiltered, names=("error_truth", "error_truth_se")))
+    advice = advise(
+        rows(errors, SIZES, filtered=not unfiltered, names=("error_truth", "error_truth_se"))
+    )
     assert advice.conclusion == wanted
     assert advice.reason and advice.support >= 0.8
 
@@ -264,34 +283,57 @@ def committed(name, arm):
 
 def test_advice_on_the_committed_rounds():
     """From the first ten of sixty rounds: what the other fifty show."""
-    first = [row for row in committed("linear_rounds", "radius0.5-bias0.25-constant-noise1") if row["round"] <= 10]
+    first = [
+        row
+        for row in committed("linear_rounds", "radius0.5-bias0.25-constant-noise1")
+        if row["round"] <= 10
+    ]
     advice = advise(first)
     assert advice.conclusion == "stop now" and advice.reversal == Estimate(1.0, 1.0, 1.0)
     last = committed("linear_rounds", "radius0.5-bias0.25-constant-noise1")[-1]
     own = (advice.plateau.high - advice.plateau.low) / (2 * 1.96)
-    assert abs(advice.plateau.value - last["error_truth"]) < 3 * np.hypot(own, last["error_truth_se"])
-    walk = [row for row in committed("linear_rounds", "unverified-bias0-constant-noise1") if row["round"] <= 10]
+    assert abs(advice.plateau.value - last["error_truth"]) < 3 * np.hypot(
+        own, last["error_truth_se"]
+    )
+    walk = [
+        row
+        for row in committed("linear_rounds", "unverified-bias0-constant-noise1")
+        if row["round"] <= 10
+    ]
     assert advise(walk).conclusion == "add real data"
 
 
 def test_advice_on_digits_goes_on_with_the_verified_arm_alone():
-    assert advise(committed("mnist_schedules", "20k-verified"), "mnist_fid").conclusion == "keep going"
-    assert advise(committed("mnist_schedules", "20k-unverified"), "mnist_fid").conclusion == "add real data"
+    assert (
+        advise(committed("mnist_schedules", "20k-verified"), "mnist_fid").conclusion == "keep going"
+    )
+    assert (
+        advise(committed("mnist_schedules", "20k-unverified"), "mnist_fid").conclusion
+        == "add real data"
+    )
 
 
 @pytest.mark.parametrize("rounds", [4, 5])
 @pytest.mark.parametrize(
     ("arm", "wanted"),
-    [("once", "get a better verifier"), ("on many", "get a better verifier"), ("unverified", "add real data")],
+    [
+        ("once", "get a better verifier"),
+        ("on many", "get a better verifier"),
+        ("unverified", "add real data"),
+    ],
 )
 def test_advice_tells_a_verifier_that_is_fooled_from_none(arm, wanted, rounds):
     """Both arms lose on digits, from a different cause; four rounds are enough to tell."""
-    first = [row for row in committed("mnist_fixed_verifier", f"20k-{arm}") if row["round"] <= rounds]
+    first = [
+        row for row in committed("mnist_fixed_verifier", f"20k-{arm}") if row["round"] <= rounds
+    ]
     assert advise(first, "mnist_fid").conclusion == wanted
 
 
 def test_advice_after_four_rounds_of_a_verifier_that_is_retrained():
-    first = [row for row in committed("mnist_fixed_verifier", "20k-each round") if row["round"] <= 4]
+    first = [
+        row for row in committed("mnist_fixed_verifier", "20k-each round") if row["round"] <= 4
+    ]
     assert advise(first, "mnist_fid").conclusion == "keep going"
 
 
@@ -327,11 +369,26 @@ def test_records_rows_and_their_order_are_one(exact):
             lambda r: r | {"arm": r["seed"]},
             "advise needs records of one arm with 'error_truth', got 0, 1, 2; pick one",
         ),
-        (lambda r: r | {"error_truth": -1.0}, "needs errors above 0, lower is better, got 'error_truth' of -1.0"),
-        (lambda r: r | {"kept": 0}, "needs the candidates and the kept rows of every round after the start"),
-        (lambda r: {k: v for k, v in r.items() if k != "candidates"}, "needs the candidates and the kept rows"),
-        (lambda r: r if r["round"] < 4 else {}, "needs a start and at least four rounds, got 3 rounds"),
-        (lambda r: r if r["seed"] == 0 else {}, "needs two seeds or more, or error_truth_se beside 'error_truth'"),
+        (
+            lambda r: r | {"error_truth": -1.0},
+            "needs errors above 0, lower is better, got 'error_truth' of -1.0",
+        ),
+        (
+            lambda r: r | {"kept": 0},
+            "needs the candidates and the kept rows of every round after the start",
+        ),
+        (
+            lambda r: {k: v for k, v in r.items() if k != "candidates"},
+            "needs the candidates and the kept rows",
+        ),
+        (
+            lambda r: r if r["round"] < 4 else {},
+            "needs a start and at least four rounds, got 3 rounds",
+        ),
+        (
+            lambda r: r if r["seed"] == 0 else {},
+            "needs two seeds or more, or error_truth_se beside 'error_truth'",
+        ),
     ],
 )
 def test_what_cannot_be_advised_on_is_refused(change, message):

@@ -16,7 +16,11 @@ RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 
 def rows(values, name="error_truth"):
     """Rows of `values`, shape (seeds, rounds)."""
-    return [{"seed": s, "round": k, name: v} for s, line in enumerate(values) for k, v in enumerate(line)]
+    return [
+        {"seed": s, "round": k, name: v}
+        for s, line in enumerate(values)
+        for k, v in enumerate(line)
+    ]
 
 
 def records(name, arm):
@@ -47,14 +51,19 @@ def excess(fired, alpha):
 def test_false_alarms_come_at_most_as_often_as_stated(seeds, correlation, horizon):
     """1,000 series on the edge of the null, where the expected change is 0 in every round; at 10 %."""
     series = noise(Key(1).fold(seeds, int(10 * correlation)), 1000, seeds, 8, correlation)
-    fired = [alarm(rows(each), "error_truth", alpha=0.1, horizon=horizon).round is not None for each in series]
+    fired = [
+        alarm(rows(each), "error_truth", alpha=0.1, horizon=horizon).round is not None
+        for each in series
+    ]
     assert excess(fired, 0.1) < 3
 
 
 def test_the_rate_of_a_single_round_is_the_one_stated_not_a_smaller_one():
     """So the level is not met by never firing."""
     series = noise(Key(2), 2000, 5, 1, 0.3)
-    fired = [alarm(rows(each), "error_truth", alpha=0.1, horizon=1).round is not None for each in series]
+    fired = [
+        alarm(rows(each), "error_truth", alpha=0.1, horizon=1).round is not None for each in series
+    ]
     assert abs(excess(fired, 0.1)) < 3
 
 
@@ -82,7 +91,8 @@ def test_known_standard_errors_hold_the_rate_whatever_the_correlation(correlatio
 
 
 @pytest.mark.parametrize(
-    ("metric", "latest"), [("mnist_fid", 1), ("agreement", 1), ("recall", 1), ("diversity", 1), ("nelbo", 3)]
+    ("metric", "latest"),
+    [("mnist_fid", 1), ("agreement", 1), ("recall", 1), ("diversity", 1), ("nelbo", 3)],
 )
 def test_unverified_digits_raise_it_in_every_metric(metric, latest):
     assert alarm(records("mnist_schedules", "20k-unverified"), metric).round == latest
@@ -108,12 +118,19 @@ def test_verified_digits_turn_in_nelbo_after_round_one():
 @pytest.mark.parametrize("size", ["constant", "growing"])
 def test_linear_runs_on_one_row_a_round(size):
     """Means of 4,000 replicates with their standard errors."""
-    assert alarm(records("linear_rounds", f"unverified-bias0-{size}-noise1"), "error_truth").round == 1
-    assert alarm(records("linear_rounds", f"radius0.5-bias0-{size}-noise1"), "error_truth").round is None
+    assert (
+        alarm(records("linear_rounds", f"unverified-bias0-{size}-noise1"), "error_truth").round == 1
+    )
+    assert (
+        alarm(records("linear_rounds", f"radius0.5-bias0-{size}-noise1"), "error_truth").round
+        is None
+    )
 
 
 def test_the_unverified_random_walk_is_seen_within_three_rounds_from_ten_seeds():
-    errors = Problem.gaussian(bias=0.0, radius=0.5).simulate([100] * 20, 10 * 50, Key(5), verified=False)
+    errors = Problem.gaussian(bias=0.0, radius=0.5).simulate(
+        [100] * 20, 10 * 50, Key(5), verified=False
+    )
     runs = errors["error_truth"].T.reshape(50, 10, 21)
     fired = [alarm(rows(each), "error_truth").round for each in runs]
     assert None not in fired and np.median(np.array(fired, dtype=float)) <= 3
@@ -134,7 +151,9 @@ def test_the_numbers_are_those_of_a_paired_t_test():
 def test_the_level_is_spent_within_alpha():
     values = np.ones((2, 40))
     assert sum(alarm(rows(values), "error_truth", alpha=0.2).spent) == pytest.approx(0.2 * 39 / 40)
-    assert sum(alarm(rows(values), "error_truth", alpha=0.2, horizon=39).spent) == pytest.approx(0.2)
+    assert sum(alarm(rows(values), "error_truth", alpha=0.2, horizon=39).spent) == pytest.approx(
+        0.2
+    )
 
 
 def test_a_change_without_any_spread_is_certain_and_none_is_no_change():
@@ -220,16 +239,40 @@ def test_what_is_watched_is_what_the_library_measures():
 @pytest.mark.parametrize(
     ("change", "settings", "message"),
     [
-        (lambda r: r, {"metric": "odd"}, "alarm: 'odd' needs worse='higher' or worse='lower', got None"),
+        (
+            lambda r: r,
+            {"metric": "odd"},
+            "alarm: 'odd' needs worse='higher' or worse='lower', got None",
+        ),
         (lambda r: r, {"alpha": 0.0}, r"alarm: alpha must be in \(0, 1\), got 0.0"),
         (lambda r: r, {"horizon": 1}, "alarm: horizon must be at least the 2 rounds given, got 1"),
-        (lambda r: r, {"metric": "nelbo"}, "alarm needs records of one arm with 'nelbo', got none; pick one"),
-        (lambda r: [x | {"arm": x["seed"]} for x in r], {}, "of one arm with 'error_truth', got 0, 1; pick one"),
-        (lambda r: r[:-1], {}, "for every seed and round, .* got 5 rows of 2 seeds and rounds 0 to 2"),
+        (
+            lambda r: r,
+            {"metric": "nelbo"},
+            "alarm needs records of one arm with 'nelbo', got none; pick one",
+        ),
+        (
+            lambda r: [x | {"arm": x["seed"]} for x in r],
+            {},
+            "of one arm with 'error_truth', got 0, 1; pick one",
+        ),
+        (
+            lambda r: r[:-1],
+            {},
+            "for every seed and round, .* got 5 rows of 2 seeds and rounds 0 to 2",
+        ),
         (lambda r: r + r[:1], {}, "got 7 rows of 2 seeds"),
         (lambda r: [x for x in r if x["round"] != 1], {}, "rounds going up by one, got 4 rows"),
-        (lambda r: r[:3], {}, "needs two seeds or more, or error_truth_se beside 'error_truth', got one seed"),
-        (lambda r: [x | {"error_truth": np.nan} for x in r], {}, "needs a number for 'error_truth' in every row"),
+        (
+            lambda r: r[:3],
+            {},
+            "needs two seeds or more, or error_truth_se beside 'error_truth', got one seed",
+        ),
+        (
+            lambda r: [x | {"error_truth": np.nan} for x in r],
+            {},
+            "needs a number for 'error_truth' in every row",
+        ),
         (lambda r: r[::3], {}, "needs 'error_truth' in two rounds or more, got 1"),
     ],
 )

@@ -28,16 +28,25 @@ def test_the_distance_to_the_centre_is_the_bound_of_theorem_4_1(bias, radius, si
 @pytest.mark.parametrize("sizes", [SIZES, GROWING])
 def test_without_contraction_it_is_the_exact_random_walk(sizes, exact):
     problem, parameters = exact(0.0, 1.0)
-    walk = Contraction(np.array(sizes) / sizes[0]).path(np.array([[1.0, parameters[0, 1], 8 / sizes[0], 0.3]]))[0]
-    np.testing.assert_allclose(walk, theory.unfiltered_mse(problem.singular_values, sizes), rtol=1e-12)
+    walk = Contraction(np.array(sizes) / sizes[0]).path(
+        np.array([[1.0, parameters[0, 1], 8 / sizes[0], 0.3]])
+    )[0]
+    np.testing.assert_allclose(
+        walk, theory.unfiltered_mse(problem.singular_values, sizes), rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize(("bias", "radius"), GRID)
 def test_the_error_to_the_truth_is_the_simulations(bias, radius, exact):
     """The linear formula is off by at most 5 % in any of ten rounds, beside four standard errors of the mean."""
     problem, parameters = exact(bias, radius)
-    got = problem.simulate(SIZES, 1000, Key(0).fold(int(100 * bias), int(10 * radius)))["error_truth"]
-    path, error = Contraction(np.ones(10)).path(parameters)[0], got.std(axis=1, ddof=1) / np.sqrt(1000)
+    got = problem.simulate(SIZES, 1000, Key(0).fold(int(100 * bias), int(10 * radius)))[
+        "error_truth"
+    ]
+    path, error = (
+        Contraction(np.ones(10)).path(parameters)[0],
+        got.std(axis=1, ddof=1) / np.sqrt(1000),
+    )
     assert (np.abs(got.mean(axis=1) - path) < 0.05 * path + 4 * error).all()
 
 

@@ -86,7 +86,10 @@ def test_drift_is_measured_from_the_truth():
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        (lambda: unverified_trace("window", 10, 2), "must be one of replace, accumulate, subsample, got 'window'"),
+        (
+            lambda: unverified_trace("window", 10, 2),
+            "must be one of replace, accumulate, subsample, got 'window'",
+        ),
         (lambda: unverified_trace("replace", 1, 2), "n must be at least 2"),
         (lambda: limit_path("window", 3, 0.0, 0.5, 2), "got 'window'"),
         (lambda: limit_path("replace", 1, 0.0, 0.5, 2), "dim must be at least 2"),
@@ -101,7 +104,8 @@ def test_what_has_no_law_is_refused(call, told):
 
 
 @pytest.mark.parametrize(
-    "policy, pool", [("replace", Replace()), ("accumulate", Accumulate()), ("subsample", AccumulateSubsample(8))]
+    "policy, pool",
+    [("replace", Replace()), ("accumulate", Accumulate()), ("subsample", AccumulateSubsample(8))],
 )
 def test_the_trace_without_a_verifier_is_exact(policy, pool):
     """Seven rounds of the generic loop with few rows and a large ridge, where an error in any term would show."""
@@ -152,7 +156,9 @@ def test_one_selected_round_is_exact(bias):
         rows = generator.standard_normal((40, 3))
         kept = rows[np.argsort(-near(Key(0), rows))[:6]]
         covariance = np.cov(kept, rowvar=False, bias=True)
-        found.append([kept[:, 0].mean(), covariance[0, 0], (covariance[1, 1] + covariance[2, 2]) / 2])
+        found.append(
+            [kept[:, 0].mean(), covariance[0, 0], (covariance[1, 1] + covariance[2, 2]) / 2]
+        )
     for sample, expected in zip(np.transpose(found), selected_round(3, bias, 6, 40), strict=True):
         assert abs(z(sample, expected)) < 4
 
@@ -176,7 +182,9 @@ def test_centred_selection_is_geometric_under_replace_and_a_power_law_under_accu
     power = np.exp(gammaln(t + g) - gammaln(g) - gammaln(t + 1))
     for policy, law in (("replace", g**t), ("accumulate", power), ("subsample", power)):
         path = limit_path(policy, 10, 0.0, 0.1, 40)[1:]
-        assert path[:, 1] == pytest.approx(law, rel=1e-6) and path[:, 2] == pytest.approx(law, rel=1e-6)
+        assert path[:, 1] == pytest.approx(law, rel=1e-6) and path[:, 2] == pytest.approx(
+            law, rel=1e-6
+        )
         assert np.abs(path[:, 0]).max() < 1e-9
 
 

@@ -24,7 +24,8 @@ from veriloop.exact.noisy_labels import (
 
 
 @pytest.mark.parametrize(
-    ("wrong", "n", "dim", "separation"), [(0.3, 7, 3, 1.0), (0.55, 4, 2, 1.5), (0.0, 3, 6, 0.7), (1.0, 1, 2, 2.0)]
+    ("wrong", "n", "dim", "separation"),
+    [(0.3, 7, 3, 1.0), (0.55, 4, 2, 1.5), (0.0, 3, 6, 0.7), (1.0, 1, 2, 2.0)],
 )
 def test_the_expected_accuracy_is_that_of_classifiers_drawn(wrong, n, dim, separation):
     """100,000 classifiers fitted to labels drawn point by point, at sizes where no limit holds."""
@@ -72,7 +73,9 @@ def test_the_verifier_keeps_right_and_wrong_labels_at_the_stated_rates():
         assert abs(z) < 4
 
 
-@pytest.mark.parametrize(("phi", "psi", "angle"), [(0.9, 0.6, 0.4), (0.3, 0.8, 1.4), (1.0, 0.2, 2.2)])
+@pytest.mark.parametrize(
+    ("phi", "psi", "angle"), [(0.9, 0.6, 0.4), (0.3, 0.8, 1.4), (1.0, 0.2, 2.2)]
+)
 def test_the_mean_of_kept_labels_that_a_classifier_gave_itself(phi, psi, angle):
     """The loop's own refit, component by component, and its acceptance; also the measured `signal_next`."""
     mean = 1.3 * np.array([1.0, 0.0, 0.0])

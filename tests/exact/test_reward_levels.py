@@ -52,7 +52,9 @@ def test_the_integral_is_the_sum_over_all_sets(k, scale):
 @pytest.mark.parametrize("k", [1, 2, 4])
 def test_the_best_is_the_sum_over_all_sets(k):
     """F(x)^k - F(x-)^k, for levels in no order."""
-    assert picked_as_best(MODEL, REWARDS, k) == pytest.approx(enumerated(MODEL, REWARDS, k, best), abs=1e-14)
+    assert picked_as_best(MODEL, REWARDS, k) == pytest.approx(
+        enumerated(MODEL, REWARDS, k, best), abs=1e-14
+    )
 
 
 def test_large_k_tends_to_exponential_weights():
@@ -99,7 +101,9 @@ def test_the_librarys_filters_pick_by_these_laws(choice, law):
 def test_the_law_of_a_round_is_that_of_the_loop():
     """4,000 rounds of ten picked and five real samples: mean and variance of the next model's reward."""
     real = np.full(4, 0.25)
-    law = CurationLaw(REWARDS, real, partial(picked_by_luce, rewards=REWARDS, k=3), size=10, fresh=5)
+    law = CurationLaw(
+        REWARDS, real, partial(picked_by_luce, rewards=REWARDS, k=3), size=10, fresh=5
+    )
 
     def with_real(key, past, kept):
         return np.concatenate([kept, draw_levels(key, real, 5)]), past
@@ -123,7 +127,9 @@ def test_the_law_of_a_round_is_that_of_the_loop():
 
 
 def test_the_path_is_the_map_iterated():
-    law = CurationLaw(REWARDS, np.full(4, 0.25), partial(picked_as_best, rewards=REWARDS, k=2), size=30)
+    law = CurationLaw(
+        REWARDS, np.full(4, 0.25), partial(picked_as_best, rewards=REWARDS, k=2), size=30
+    )
     path = law.path(3)
     assert path.shape == (4, 4) and np.array_equal(path[0], law.real)
     for before, after in pairwise(path):

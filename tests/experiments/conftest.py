@@ -111,7 +111,9 @@ def here(tmp_path: Path) -> Callable[..., Ran]:
         where the records alone matter. Of most smoke runs the figure is the slow part.
     """
 
-    def start(name: str, *arguments: object, out: Path | None = tmp_path / "run", figure: Drawn = False) -> Ran:
+    def start(
+        name: str, *arguments: object, out: Path | None = tmp_path / "run", figure: Drawn = False
+    ) -> Ran:
         return in_this_process(name, *arguments, out=out, figure=figure)
 
     return start
@@ -185,7 +187,9 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     """Import a script as a module, without running it."""
 
     def start(name: str) -> ModuleType:
-        spec = importlib.util.spec_from_file_location(f"experiment_{name}", EXPERIMENTS / f"{name}.py")
+        spec = importlib.util.spec_from_file_location(
+            f"experiment_{name}", EXPERIMENTS / f"{name}.py"
+        )
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         monkeypatch.setitem(sys.modules, spec.name, module)

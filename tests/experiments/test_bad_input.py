@@ -68,12 +68,19 @@ EVERYWHERE = [
     ("replicates", "--set", "'replicates'", "key=value"),
     ("=3", "--set", "'=3'", "key=value"),
     ("seed.x=3", "--set seed.x", "seed is not a mapping", "set seed itself"),
-    ("engine.workers.x=3", "--set engine.workers.x", "engine is not a mapping", "set engine itself"),
+    (
+        "engine.workers.x=3",
+        "--set engine.workers.x",
+        "engine is not a mapping",
+        "set engine itself",
+    ),
     ("seed=[1", "--set seed", "'[1'", "not valid YAML"),
 ]
 
 
-@pytest.mark.parametrize(("setting", "key", "got", "allowed"), EVERYWHERE, ids=[case[0] for case in EVERYWHERE])
+@pytest.mark.parametrize(
+    ("setting", "key", "got", "allowed"), EVERYWHERE, ids=[case[0] for case in EVERYWHERE]
+)
 def test_a_setting_that_no_script_takes(setting, key, got, allowed, here):
     """Each sentence names the key, what was got and what is allowed; one script stands for all."""
     check_untouched(here(R, *settings(setting)), R, key, got, allowed)
@@ -114,12 +121,30 @@ SPECIAL = [
     (P, "bias=-1", "bias:", "got -1", "greater than or equal to 0"),
     (L, "radius=[]", "radius:", "got []", "at least 1 item"),
     (L, "radius=[0.1, -0.2]", "radius.1:", "got -0.2", "greater than or equal to 0"),
-    (L, "radius={first: 0, last: 1}", "radius:", '{"first": 0, "last": 1}', "first, last and count"),
+    (
+        L,
+        "radius={first: 0, last: 1}",
+        "radius:",
+        '{"first": 0, "last": 1}',
+        "first, last and count",
+    ),
     (L, "radius={first: 0, last: 1, count: 0}", "radius:", '"count": 0', "count (1 or more)"),
     (L, "radius={first: 0, last: 1, count: true}", "radius:", '"count": true', "count (1 or more)"),
     (L, "radius={first: 0, last: wide, count: 3}", "radius:", '"wide"', "first, last and count"),
-    (L, "radius={first: null, last: 1, count: 3}", "radius:", '"first": null', "first, last and count"),
-    (L, "radius={first: -1, last: 1, count: 3}", "radius.0:", "got -1", "greater than or equal to 0"),
+    (
+        L,
+        "radius={first: null, last: 1, count: 3}",
+        "radius:",
+        '"first": null',
+        "first, last and count",
+    ),
+    (
+        L,
+        "radius={first: -1, last: 1, count: 3}",
+        "radius.0:",
+        "got -1",
+        "greater than or equal to 0",
+    ),
     (L, "radius=&a [*a]", "radius:", "Circular reference", "lists and mappings only"),
     (L, "radius=[0.1, 0.1]", "radius:", "got [0.1, 0.1]", "no value twice"),
     (L, "rows=4", "rows:", "got 4", "at least dim = 8"),
@@ -128,13 +153,25 @@ SPECIAL = [
     (L, "rounds=3", "rounds:", "unknown key", "did you mean"),
     (R, "rounds=0", "rounds:", "got 0", "greater than or equal to 1"),
     (R, "sizes=[100, 100]", "sizes", "constant has 2", "each of the 4 rounds"),
-    (R, "sizes.growing=[100, 120, 150, 200, 300]", "sizes", "growing has 5", "each of the 4 rounds"),
+    (
+        R,
+        "sizes.growing=[100, 120, 150, 200, 300]",
+        "sizes",
+        "growing has 5",
+        "each of the 4 rounds",
+    ),
     (R, "sizes.growing=[]", "sizes:", "growing must be a count", "non-empty list"),
     (R, "sizes.growing=[100, 120, 0, 200]", "sizes:", "growing must be a count", "at least 1"),
     (R, "sizes.growing=2.5", "sizes:", "growing must be a count", "at least 1"),
     (R, "sizes.growing=true", "sizes:", "growing must be a count", "at least 1"),
     (R, "sizes.growing={kind: linear, first: 100}", "sizes:", "growing must be a count", "{kind: "),
-    (R, "sizes.growing={kind: linear, first: 0, last: 9}", "sizes:", "growing must be a count", "at least 1"),
+    (
+        R,
+        "sizes.growing={kind: linear, first: 0, last: 9}",
+        "sizes:",
+        "growing must be a count",
+        "at least 1",
+    ),
     (R, "sizes={a/b: 100}", "a/b", "checkpoint", "file name"),
     (R, "radius=[1, 1]", "radius:", "got [1, 1]", "no value twice"),
     (R, "rows=4", "rows:", "got 4", "at least dim = 8"),
@@ -158,8 +195,20 @@ SPECIAL = [
     (P, "verifier={score: 1}", "verifier:", "got {'score': 1}", "'call'"),
     (P, "verifier={call: nowhere:Nothing}", "verifier:", "'nowhere'", "check the path"),
     (P, "verifier={call: nowhere}", "verifier:", "'nowhere'", "module:attribute"),
-    (P, "verifier={call: 'veriloop:Constnat'}", "verifier:", "'Constnat'", "did you mean 'Constant'"),
-    (P, "verifier={call: 'veriloop:Constant', scroe: 1}", "verifier:", "'scroe'", "veriloop:Constant"),
+    (
+        P,
+        "verifier={call: 'veriloop:Constnat'}",
+        "verifier:",
+        "'Constnat'",
+        "did you mean 'Constant'",
+    ),
+    (
+        P,
+        "verifier={call: 'veriloop:Constant', scroe: 1}",
+        "verifier:",
+        "'scroe'",
+        "veriloop:Constant",
+    ),
     (P, "verifier={call: 'veriloop:Shifted'}", "verifier:", "missing", "veriloop:Shifted"),
     (
         P,
@@ -208,7 +257,9 @@ SPECIAL = [
 
 
 @pytest.mark.parametrize(
-    ("name", "setting", "key", "got", "allowed"), SPECIAL, ids=[f"{case[0]}-{case[1]}" for case in SPECIAL]
+    ("name", "setting", "key", "got", "allowed"),
+    SPECIAL,
+    ids=[f"{case[0]}-{case[1]}" for case in SPECIAL],
 )
 def test_a_setting_that_this_script_does_not_take(name, setting, key, got, allowed, here):
     """Each sentence names the key, what was got and what is allowed."""
@@ -265,15 +316,21 @@ def test_a_misspelt_key_in_the_file_is_named_before_the_one_it_leaves_missing(he
     """`dimm: 8` lacks `dim` too; the hint tells which of the two is the mistake."""
     path = tmp_path / "mine.yaml"
     path.write_text((ROOT / "configs" / f"{L}.yaml").read_text().replace("dim: 8", "dimm: 8", 1))
-    check_untouched(here(L, "--config", path), L, "dimm: unknown key; did you mean 'dim'?", "(and 1 more)")
+    check_untouched(
+        here(L, "--config", path), L, "dimm: unknown key; did you mean 'dim'?", "(and 1 more)"
+    )
 
 
 def test_a_configuration_file_that_is_not_there(here, tmp_path):
     """Missing, a folder, or not text."""
-    check_untouched(here(L, "--config", tmp_path / "no.yaml"), L, "--config", "no.yaml", "No such file")
+    check_untouched(
+        here(L, "--config", tmp_path / "no.yaml"), L, "--config", "no.yaml", "No such file"
+    )
     check_untouched(here(L, "--config", tmp_path), L, "--config", str(tmp_path), "directory")
     (tmp_path / "binary.yaml").write_bytes(b"seed: \xff\xfe")
-    check_untouched(here(L, "--config", tmp_path / "binary.yaml"), L, "--config", "binary.yaml", "utf-8")
+    check_untouched(
+        here(L, "--config", tmp_path / "binary.yaml"), L, "--config", "binary.yaml", "utf-8"
+    )
 
 
 @pytest.mark.parametrize(
@@ -301,7 +358,9 @@ def test_a_folder_that_holds_something_is_not_written_to(foreign, here, tmp_path
     check(here(L), L, "--out", str(out), "already holds files", "--resume")
     if foreign != "run.json":
         check(here(L, "--resume"), L, "--out", str(out), "no run to resume", "another folder")
-    assert [path.name for path in out.iterdir()] == [foreign] and (out / foreign).read_text() == "mine"
+    assert [path.name for path in out.iterdir()] == [foreign] and (
+        out / foreign
+    ).read_text() == "mine"
 
 
 def test_a_finished_run_is_not_written_over(smoke, here):
@@ -323,11 +382,15 @@ def test_a_folder_that_cannot_be_made(here, tmp_path):
 
 def check_not_redrawn(name, folder, here, *parts):
     before = sorted(folder.iterdir())
-    check(here(name, "--redraw", folder, out=None, figure=True), name, "--redraw", str(folder), *parts)
+    check(
+        here(name, "--redraw", folder, out=None, figure=True), name, "--redraw", str(folder), *parts
+    )
     assert sorted(folder.iterdir()) == before
 
 
-@pytest.mark.parametrize("text", [None, "", "\n", "{", "3\n", "[]\n"], ids=["missing", "empty", "blank", *"{3["])
+@pytest.mark.parametrize(
+    "text", [None, "", "\n", "{", "3\n", "[]\n"], ids=["missing", "empty", "blank", *"{3["]
+)
 def test_records_that_cannot_be_redrawn(text, here, tmp_path):
     """--redraw without a run's records: no figure is left behind."""
     if text is not None:
@@ -342,7 +405,9 @@ def test_rows_of_something_else_are_not_redrawn(name, here, tmp_path):
     check_not_redrawn(name, tmp_path, here, name, "a run's folder")
 
 
-@pytest.mark.parametrize(("name", "other"), [(L, R), (R, D), (D, P), (P, L), (C, D), (V, C), (B, V)])
+@pytest.mark.parametrize(
+    ("name", "other"), [(L, R), (R, D), (D, P), (P, L), (C, D), (V, C), (B, V)]
+)
 def test_another_experiments_records_are_not_redrawn(name, other, smoke, here, tmp_path):
     """--redraw with the wrong script leaves no figure behind."""
     (tmp_path / "records.jsonl").write_bytes(smoke(other).records)
@@ -382,4 +447,6 @@ def test_no_check_is_an_assert():
     files = sorted(EXPERIMENTS.rglob("*.py"))
     assert len(files) > 2 * len(SCRIPTS)
     for path in files:
-        assert not [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Assert)], path
+        assert not [
+            node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Assert)
+        ], path

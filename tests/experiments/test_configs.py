@@ -16,7 +16,9 @@ from veriloop.study.config import read_yaml
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "experiments").glob("[!_]*.py"))
 PLOTS = sorted((ROOT / "experiments" / "figures").glob("*.py"))
-CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if not path.stem.endswith("_base"))
+CONFIGS = sorted(
+    path for path in (ROOT / "configs").rglob("*.yaml") if not path.stem.endswith("_base")
+)
 PRESETS = ("smoke", "laptop", "evidence", "paper")
 OF_DIGITS = [path for path in CONFIGS if "on_digits" in read_yaml(path)]
 DIGIT_COUNTS = {
@@ -32,7 +34,9 @@ def stem(path):
 def kind_of(module):
     """Return the configuration class that a script defines."""
     kinds = [
-        each for each in vars(module).values() if isinstance(each, type) and each.__module__ == module.__name__
+        each
+        for each in vars(module).values()
+        if isinstance(each, type) and each.__module__ == module.__name__
     ]
     (kind,) = [each for each in kinds if issubclass(each, Config)]
     return kind
@@ -112,7 +116,9 @@ def test_smoke_and_laptop_need_no_data(path, preset, load, without_mnist):
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("path", CONFIGS, ids=stem)
-def test_every_preset_yields_units_where_mnist_is_found(path, preset, load, mnist_folder, monkeypatch):
+def test_every_preset_yields_units_where_mnist_is_found(
+    path, preset, load, mnist_folder, monkeypatch
+):
     """The presets that no test has the time to run are at least valid."""
     monkeypatch.setenv("VERILOOP_DATA", str(mnist_folder))
     if preset == "paper" and path.stem == "xsum_rouge":
@@ -130,7 +136,9 @@ def test_there_are_digit_configs_with_values_for_both_kinds_of_data():
         assert values["data"] == "auto" and values["presets"]["smoke"]["on_digits"] is None
 
 
-def test_values_for_the_digits_lie_between_preset_and_settings(load, without_mnist, mnist_folder, monkeypatch):
+def test_values_for_the_digits_lie_between_preset_and_settings(
+    load, without_mnist, mnist_folder, monkeypatch
+):
     """They replace the preset's where digits are the data, by name or by `auto`; a setting replaces theirs."""
     module = load("mnist_schedules")
     path = ROOT / "configs" / "mnist_schedules.yaml"
@@ -166,7 +174,11 @@ def test_a_script_is_thin(path):
 def test_scripts_do_not_draw(path):
     """Drawing lives in figures/: a script neither imports matplotlib nor defines a `draw` of its own."""
     tree = ast.parse(path.read_text())
-    defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    defined = {
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
     assert not defined & {"draw", "plot", "summarise"}
     assert not [name for name in imports(path) if name.split(".")[0] == "matplotlib"]
     assert f"figures.{path.stem}" in imports(path)
@@ -186,7 +198,8 @@ def test_settings_override_the_preset_and_the_preset_the_file(load):
     module = load("linear_landscape")
     path = ROOT / "configs" / "linear_landscape.yaml"
     read = [
-        read_config(kind_of(module), path, "smoke", settings)[0] for settings in ([], ["radius.count=3", "dim=5"])
+        read_config(kind_of(module), path, "smoke", settings)[0]
+        for settings in ([], ["radius.count=3", "dim=5"])
     ]
     assert len(read[0].radius) == 4 and read[0].dim == 8
     assert read[1].radius == pytest.approx([0.01, 0.255, 0.5]) and read[1].dim == 5

@@ -10,11 +10,31 @@ import textwrap
 import matplotlib.image
 import numpy as np
 import pytest
-from helpers import CLOSED, DIGITS, EXPERIMENTS, LINEAR, SCRIPTS, SUMMARIES, config_of, environment, settings
+from helpers import (
+    CLOSED,
+    DIGITS,
+    EXPERIMENTS,
+    LINEAR,
+    SCRIPTS,
+    SUMMARIES,
+    config_of,
+    environment,
+    settings,
+)
 
 LANDSCAPE = {"bias", "radius", "exact", "expansion", "mean", "standard_error"}
 ROUNDS = {"arm", "seed", "round", "candidates", "kept"}
-PROVENANCE = {"experiment", "preset", "config", "commit", "dirty", "versions", "device", "seconds", "summary"}
+PROVENANCE = {
+    "experiment",
+    "preset",
+    "config",
+    "commit",
+    "dirty",
+    "versions",
+    "device",
+    "seconds",
+    "summary",
+}
 NUMBERED = [name for name in CLOSED if name != "linear_landscape"]  # their rows are of rounds
 
 
@@ -48,7 +68,9 @@ def test_a_smoke_run_leaves_every_file(name, smoke):
             assert files == {"rows.jsonl", "sha256.json"}
         else:
             assert files >= {"rows.jsonl", "sha256.json"}
-    assert {path.name for path in run.out.parent.parent.iterdir()} == {"deep"}  # nothing beside --out
+    assert {path.name for path in run.out.parent.parent.iterdir()} == {
+        "deep"
+    }  # nothing beside --out
 
 
 @pytest.mark.parametrize("name", CLOSED)
@@ -72,7 +94,9 @@ def test_what_takes_time_says_a_line_a_round(name, smoke):
 def test_records_are_flat_json(name, smoke):
     """NaN and Infinity, which are not JSON, never appear, nor do lists or mappings."""
     for row in smoke(name).rows:
-        assert all(value is None or isinstance(value, str | bool | int | float) for value in row.values())
+        assert all(
+            value is None or isinstance(value, str | bool | int | float) for value in row.values()
+        )
 
 
 def test_cells_have_the_columns_of_the_design(smoke):
@@ -129,12 +153,18 @@ def test_run_json_says_what_made_the_figure(name, smoke):
         own.add("measures")
     assert set(about) == PROVENANCE | own and about["finished"] is True
     assert about["experiment"] == name and about["preset"] == "smoke"
-    assert about["config"]["seed"] == config_of(name)["seed"] and about["config"]["engine"] == "serial"
+    assert (
+        about["config"]["seed"] == config_of(name)["seed"] and about["config"]["engine"] == "serial"
+    )
     assert about["commit"] is None or len(about["commit"]) == 40
     assert {"python", "veriloop", "numpy", "scipy"} <= set(about["versions"])
     assert about["device"]["cpus"] >= 1
-    assert set(about["seconds"]) == stages and all(value >= 0 for value in about["seconds"].values())
-    assert about["summary"] and all(set(number) >= {"value", "expected"} for number in about["summary"].values())
+    assert set(about["seconds"]) == stages and all(
+        value >= 0 for value in about["seconds"].values()
+    )
+    assert about["summary"] and all(
+        set(number) >= {"value", "expected"} for number in about["summary"].values()
+    )
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -205,7 +235,9 @@ def test_a_users_own_verifier_runs_from_the_current_folder(own, smoke):
 
 def test_a_users_own_verifier_runs_in_other_processes(own, apart, tmp_path):
     """Worker processes find the user's module too."""
-    run = apart("linear_policies", *OWN, "--engine", "processes:2", out=tmp_path / "run", cwd=own.out.parent)
+    run = apart(
+        "linear_policies", *OWN, "--engine", "processes:2", out=tmp_path / "run", cwd=own.out.parent
+    )
     assert (run.code, run.stderr) == (0, "")
     assert run.records == own.records
     assert run.about["config"]["engine"] == "processes:2"
@@ -244,7 +276,14 @@ def cluster(tmp_path_factory):
 
 def test_a_dask_cluster_gives_the_bytes_of_one_process(cluster, own, apart, tmp_path):
     """Workers on a cluster, with the script's modules and the user's own verifier to find, change no byte."""
-    run = apart("linear_policies", "--engine", f"dask://{cluster}", *OWN, out=tmp_path / "run", cwd=own.out.parent)
+    run = apart(
+        "linear_policies",
+        "--engine",
+        f"dask://{cluster}",
+        *OWN,
+        out=tmp_path / "run",
+        cwd=own.out.parent,
+    )
     assert (run.code, run.stderr) == (0, "")
     assert run.records == own.records
 

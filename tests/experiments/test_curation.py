@@ -9,7 +9,14 @@ from helpers import settings
 
 def test_every_round_agrees_with_the_exact_map(here):
     """Given the round before, at any size; and iterated from the start, where the size is large."""
-    own = ("replicates=40", "luce=[2, 5]", "best_of=[3]", "shares=[0, 0.3]", "size=2000", "rounds=5")
+    own = (
+        "replicates=40",
+        "luce=[2, 5]",
+        "best_of=[3]",
+        "shares=[0, 0.3]",
+        "size=2000",
+        "rounds=5",
+    )
     rows = here("curation", *settings(*own)).rows
     z = np.array([row["gap_z"] for row in rows if row["round"]])
     assert len(z) == 30 and abs(np.sum(z**2) - 30) < 4 * np.sqrt(60)
@@ -34,7 +41,9 @@ def test_real_data_keep_the_variance_that_curation_takes(here):
     own = ("replicates=5", "luce=[4]", "best_of=[4]", "shares=[0, 0.5]", "size=1000", "rounds=12")
     rows = here("curation", *settings(*own)).rows
     for choice in ("luce", "best"):
-        alone, mixed = ([row for row in rows if row["choice"] == choice and row["share"] == s] for s in (0, 0.5))
+        alone, mixed = (
+            [row for row in rows if row["choice"] == choice and row["share"] == s] for s in (0, 0.5)
+        )
         assert alone[-1]["variance"] < 0.02 * alone[0]["variance"] and alone[-1]["reward"] > 2.98
         assert mixed[-1]["variance"] > 0.5 * mixed[0]["variance"] and mixed[-1]["reward"] < 2.6
         assert all(row["exact"] <= row["top"] for row in alone + mixed)
@@ -42,7 +51,11 @@ def test_real_data_keep_the_variance_that_curation_takes(here):
 
 @pytest.mark.parametrize(
     "own",
-    [("levels=[1]",), ("size=1", "shares=[0]"), ("luce=[2]", "best_of=[]", "shares=[0.9]", "rounds=1", "size=1")],
+    [
+        ("levels=[1]",),
+        ("size=1", "shares=[0]"),
+        ("luce=[2]", "best_of=[]", "shares=[0.9]", "rounds=1", "size=1"),
+    ],
 )
 def test_the_ends_of_the_ranges_run_and_draw(own, here):
     """A single level, one sample, one choice."""

@@ -41,7 +41,12 @@ def test_a_committed_run_is_finished_and_meets_its_closed_forms(name):
 def test_rounds_amplify_the_threshold_of_a_classifier():
     """Below p* every replicate goes to the better half of accuracies, above it to the worse."""
     last = select(rows_of(RESULTS / "noisy_verifier"), part="rounds", round=6)
-    assert {row["start"]: row["risen"] for row in last} == {0.3: 1.0, 0.55: 1.0, 0.65: 0.0, 0.9: 0.0}
+    assert {row["start"]: row["risen"] for row in last} == {
+        0.3: 1.0,
+        0.55: 1.0,
+        0.65: 0.0,
+        0.9: 0.0,
+    }
 
 
 def test_curation_ends_at_the_top_unless_real_data_come_in():
@@ -67,5 +72,8 @@ def test_bounded_shapes_hold_the_loop_and_a_half_space_does_not():
     for shape in ("l1 ball", "box", "soft ball"):
         assert ends[shape][0] + 4 * ends[shape][1] < ends["none"][0] - 4 * ends["none"][1]
     assert (
-        ends["half-space"][0] - 4 * ends["half-space"][1] > ends["none"][0] > ends["ellipsoid"][0] > ends["ball"][0]
+        ends["half-space"][0] - 4 * ends["half-space"][1]
+        > ends["none"][0]
+        > ends["ellipsoid"][0]
+        > ends["ball"][0]
     )

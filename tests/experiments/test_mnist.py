@@ -9,7 +9,16 @@ from helpers import DIGITS, settings
 from veriloop import Key
 from veriloop.mnist import balanced, load
 
-METRICS = {"nelbo", "reconstruction", "kl", "mnist_fid", "agreement", "recall", "coverage", "entropy"}
+METRICS = {
+    "nelbo",
+    "reconstruction",
+    "kl",
+    "mnist_fid",
+    "agreement",
+    "recall",
+    "coverage",
+    "entropy",
+}
 ONE_SEED = settings("replicates=1")  # the first of a smoke run's two
 
 
@@ -26,7 +35,9 @@ def records_of_one_seed(run):
     return b"".join(first)
 
 
-@pytest.mark.parametrize("name", DIGITS[::-1])  # from the other end: another worker may be at the first
+@pytest.mark.parametrize(
+    "name", DIGITS[::-1]
+)  # from the other end: another worker may be at the first
 def test_every_script_measures_every_metric(name, smoke):
     """Rows hold every metric, but no `fid` without weights; whoever waits sees some of every round."""
     run = smoke(name)
@@ -37,7 +48,10 @@ def test_every_script_measures_every_metric(name, smoke):
         assert set(row) >= METRICS | {"arm", "seed", "round", "candidates", "kept", "model", "data"}
         assert "fid" not in row
     arms = {(row["arm"], row["seed"]) for row in rows}
-    assert len(rows) == len({(row["arm"], row["seed"], row["round"]) for row in rows}) and len(arms) >= 4
+    assert (
+        len(rows) == len({(row["arm"], row["seed"], row["round"]) for row in rows})
+        and len(arms) >= 4
+    )
     assert "accuracy" in run.about["measures"]["mnist_fid"]
     assert run.about["config"]["data"] == "digits"
 
@@ -50,7 +64,9 @@ def test_arms_start_alike_and_verified_ones_keep_a_tenth(smoke):
     for seed in {row["seed"] for row in rows}:
         start = [row for row in rows if row["seed"] == seed and row["round"] == 0 and row["size"]]
         assert len(start) == 2
-        one, other = ({name: row[name] for name in METRICS} | {"samples": row.get("samples")} for row in start)
+        one, other = (
+            {name: row[name] for name in METRICS} | {"samples": row.get("samples")} for row in start
+        )
         assert one == other and (one["samples"] is not None) == (seed == rows[0]["seed"])
     for row in rows:
         if row["round"]:
@@ -69,7 +85,9 @@ def test_arms_start_alike_and_verified_ones_keep_a_tenth(smoke):
         ("evolving_verifier", ["once", "continued", "cumulative", "grown"]),
     ],
 )
-def test_stopped_in_the_last_round_of_arms_it_resumes_to_the_same_bytes(name, arms, stopped, here, smoke):
+def test_stopped_in_the_last_round_of_arms_it_resumes_to_the_same_bytes(
+    name, arms, stopped, here, smoke
+):
     """Images, models and verifiers of the past are there again; no arm that has ended is run."""
     whole = smoke(name)
     config = whole.about["config"]
@@ -92,7 +110,9 @@ def test_ways_of_one_beginning_differ_from_round_2_on(smoke):
     """One verifier in round 1, whatever becomes of it; grown knows less by then; then all go their own ways."""
     ways = {}
     for row in rows_of_one_seed(smoke("evolving_verifier")):
-        ways.setdefault(row["way"], []).append({name: row[name] for name in row if name not in ("arm", "way")})
+        ways.setdefault(row["way"], []).append(
+            {name: row[name] for name in row if name not in ("arm", "way")}
+        )
     once = ways["once"]
     assert all(ways[way][:2] == once[:2] for way in ("retrained", "continued", "cumulative"))
     assert ways["grown"][0] == once[0] and ways["grown"][1] != once[1]
@@ -105,7 +125,10 @@ def test_verifiers_of_the_same_images_and_of_more(smoke):
     """Round 0 is shared by all arms of one first model; sets nest: the larger holds the smaller."""
     first = [row for row in rows_of_one_seed(smoke("same_data_verifier")) if row["round"] == 0]
     arms = {(row["initial"], row["verifier_size"]): row["nelbo"] for row in first}
-    assert set(arms) == {(100, None), (100, 100), (100, 500), (500, None), (500, 500)} and len(first) == 5
+    assert (
+        set(arms) == {(100, None), (100, 100), (100, 500), (500, None), (500, 500)}
+        and len(first) == 5
+    )
     assert len({arms[100, knows] for knows in (None, 100, 500)}) == 1
     assert arms[500, None] == arms[500, 500] != arms[100, 100]
     few, many = (balanced(Key(1).fold("initial"), load().train, n) for n in (100, 500))
@@ -125,15 +148,20 @@ def by_arm(rows):
     """Return rows by whether they are verified and by round, without the last round's images."""
     rounds = [row for row in rows if row["size"]]
     return {
-        (row["verified"], row["round"]): {name: row[name] for name in row if name != "samples"} for row in rounds
+        (row["verified"], row["round"]): {name: row[name] for name in row if name != "samples"}
+        for row in rounds
     }
 
 
-@pytest.mark.parametrize("setting", ["protocol=authors", "filter=threshold", "warm=true", "judge.real=initial"])
+@pytest.mark.parametrize(
+    "setting", ["protocol=authors", "filter=threshold", "warm=true", "judge.real=initial"]
+)
 def test_options_change_the_verified_arm_alone(smoke, here, setting):
     """Round 0 and the unverified arm stay as they were, but for warm refits, which are both arms'."""
     own = settings("rounds=1", setting)
-    if setting == "filter=threshold":  # a verifier that has learnt nothing accepts enough of so early a model
+    if (
+        setting == "filter=threshold"
+    ):  # a verifier that has learnt nothing accepts enough of so early a model
         own += settings("judge={real: 200, fit: {steps: 1, rate: 1.0e-9}}")
     changed = by_arm(here("mnist_schedules", *ONE_SEED, *own).rows)
     plain = by_arm(rows_of_one_seed(smoke("mnist_schedules")))
@@ -178,8 +206,13 @@ def test_bad_input_is_one_sentence_and_nothing_is_done(setting, message, here):
 @pytest.mark.parametrize("name", DIGITS)
 def test_every_script_looks_at_its_data_and_its_sizes_before_it_starts(name, here):
     """Each makes its own arms of them."""
-    check_refused(here(name, *settings("data=/nowhere")), "no train-images-idx3-ubyte.gz in /nowhere")
-    check_refused(here(name, *settings("sizes={odd: 1005}")), "odd keeps 1005 images, must be a multiple of 10")
+    check_refused(
+        here(name, *settings("data=/nowhere")), "no train-images-idx3-ubyte.gz in /nowhere"
+    )
+    check_refused(
+        here(name, *settings("sizes={odd: 1005}")),
+        "odd keeps 1005 images, must be a multiple of 10",
+    )
 
 
 @pytest.mark.parametrize(
@@ -189,16 +222,36 @@ def test_every_script_looks_at_its_data_and_its_sizes_before_it_starts(name, her
         ("same_data_verifier", "larger=[1290]", "ask for at most 1200, or for all 1297"),
         ("policies_vae", "real_shares=[0.5, 1]", "real_shares.1: got 1, must be less than 1"),
         ("policies_vae", "real_shares=[0]", "real_shares.0: got 0, must be greater than 0"),
-        ("policies_vae", "real_shares=[0.5, 0.5]", "real_shares: got [0.5, 0.5], must hold no value twice"),
+        (
+            "policies_vae",
+            "real_shares=[0.5, 0.5]",
+            "real_shares: got [0.5, 0.5], must hold no value twice",
+        ),
         ("policies_vae", "sizes={a: 200, b: 400}", "sizes: got a, b, must be one schedule"),
-        ("same_data_verifier", "larger=[100]", "larger: got 100, must be more than initial, the 100 images"),
+        (
+            "same_data_verifier",
+            "larger=[100]",
+            "larger: got 100, must be more than initial, the 100 images",
+        ),
         ("same_data_verifier", "larger=[500, 500]", "twice; give different values"),
         ("same_data_verifier", "larger=[]", "larger: got [], List should have at least 1 item"),
         ("same_data_verifier", "judge.real=300", "judge.real: got 300, must be initial"),
         ("evolving_verifier", "rounds=1", "rounds: got 1, must be at least 2"),
-        ("evolving_verifier", "grown_from=200", "grown_from: got 200, must be less than judge.real, 200 images"),
-        ("evolving_verifier", "grown_from=105", "so 105 images are not possible; ask for a multiple of 10"),
-        ("evolving_verifier", "verifier={call: 'veriloop:Random'}", "verifier: got one, and the arms are"),
+        (
+            "evolving_verifier",
+            "grown_from=200",
+            "grown_from: got 200, must be less than judge.real, 200",
+        ),
+        (
+            "evolving_verifier",
+            "grown_from=105",
+            "so 105 images are not possible; ask for a multiple of 10",
+        ),
+        (
+            "evolving_verifier",
+            "verifier={call: 'veriloop:Random'}",
+            "verifier: got one, and the arms are",
+        ),
     ],
 )
 def test_what_would_make_no_figure_is_refused(name, setting, message, here):

@@ -56,7 +56,14 @@ def test_the_key_of_a_round_and_its_verifier_is_the_figures():
     digits = load("digits")
     short = Refit(model="mlp", training=Training(steps=1))
     problem = Problem(initial=digits.train[:20], first=short, refit=short, test=digits.test[:20])
-    list(run(problem.loop(verify=EachRound(make)), Key(SEED), problem.start(Key(SEED)), [KEPT] * ROUNDS))
+    list(
+        run(
+            problem.loop(verify=EachRound(make)),
+            Key(SEED),
+            problem.start(Key(SEED)),
+            [KEPT] * ROUNDS,
+        )
+    )
     assert given == [Key(SEED).fold(k, "loop", "retrain") for k in (1, 2)]
 
 

@@ -11,7 +11,11 @@ from figures._seeds import ends
 from figures.style import select, values
 
 pytestmark = pytest.mark.claims
-REVIEWED = ("evolving_verifier", "policies_vae", "same_data_verifier")  # tested as soon as there are records
+REVIEWED = (
+    "evolving_verifier",
+    "policies_vae",
+    "same_data_verifier",
+)  # tested as soon as there are records
 FOLDERS = sorted(
     path.parent
     for name in ("mnist_*", *(f"{each}*" for each in REVIEWED))
@@ -24,12 +28,18 @@ def test_a_committed_run_is_finished_and_says_where_it_ran(folder):
     """On real MNIST, at a clean commit, with at least three seeds, every arm and seed to its last round."""
     about, rows = json.loads((folder / "run.json").read_text()), rows_of(folder)
     assert about["finished"] and about["commit"] and not about["dirty"]
-    assert about["config"]["data"] == "mnist" and about["device"]["processor"] and about["versions"]["torch"]
+    assert (
+        about["config"]["data"] == "mnist"
+        and about["device"]["processor"]
+        and about["versions"]["torch"]
+    )
     assert (folder / "figure.png").exists()
     seeds = values(rows, "seed")
     assert len(seeds) == about["config"]["replicates"] >= 3 and 0 not in seeds
     for arm in {row["arm"] for row in rows}:
-        rounds = {seed: [row["round"] for row in select(rows, arm=arm, seed=seed)] for seed in seeds}
+        rounds = {
+            seed: [row["round"] for row in select(rows, arm=arm, seed=seed)] for seed in seeds
+        }
         assert len({tuple(each) for each in rounds.values()}) == 1, arm
         assert rounds[seeds[0]] == list(range(len(rounds[seeds[0]])))
 
@@ -58,7 +68,9 @@ def test_verified_improves_on_round_0_and_unverified_degrades(name):
             ]
             for kind in (True, False)
         ]
-        assert interval([better * (one - other) for one, other in zip(*arms, strict=True)])[0] > 0, (metric, k)
+        assert (
+            interval([better * (one - other) for one, other in zip(*arms, strict=True)])[0] > 0
+        ), (metric, k)
 
 
 def test_the_evidence_has_ten_seeds_and_ten_rounds():
@@ -69,7 +81,9 @@ def test_the_evidence_has_ten_seeds_and_ten_rounds():
 def test_nelbo_turns_back_after_its_first_gain():
     """Verified: below its start after round 1, and from there up to round 10."""
     rows = rows_of(RESULTS / "mnist_schedules")
-    nelbo = np.array([[row["nelbo"] for row in select(rows, verified=True, seed=seed)] for seed in range(11, 21)])
+    nelbo = np.array(
+        [[row["nelbo"] for row in select(rows, verified=True, seed=seed)] for seed in range(11, 21)]
+    )
     assert nelbo.shape == (10, 11)
     assert interval(nelbo[:, 1] - nelbo[:, 0])[1] < 0 < interval(nelbo[:, 10] - nelbo[:, 1])[0]
 
@@ -82,9 +96,15 @@ def test_a_short_refit_loses_more_than_a_verifier_gives():
         real, _ = ends(rows, "mnist_fid", model=model, steps=500, verified=None)
         assert interval(real - first)[0] > 0, model
         for steps in (500, 1500, 4000):
-            arms = (ends(rows, "mnist_fid", model=model, steps=steps, verified=kind)[1] for kind in (True, False))
+            arms = (
+                ends(rows, "mnist_fid", model=model, steps=steps, verified=kind)[1]
+                for kind in (True, False)
+            )
             verified, unverified = arms
-            assert (interval(verified - unverified)[1] < 0) == ((model, steps) != ("conv", 500)), (model, steps)
+            assert (interval(verified - unverified)[1] < 0) == ((model, steps) != ("conv", 500)), (
+                model,
+                steps,
+            )
 
 
 def recorded(name):
@@ -125,7 +145,9 @@ def test_a_verifier_needs_to_know_enough_and_then_no_more():
     folder = RESULTS / "mnist_verifier_size"
     rows, sizes = rows_of(folder), ("initial", 1000, 5000, 20000, 60000)
     for less, more in pairwise(sizes[:-1]):
-        assert interval(gap(rows, "nelbo", {"verifier_size": more}, {"verifier_size": less}))[1] < 0, more
+        assert (
+            interval(gap(rows, "nelbo", {"verifier_size": more}, {"verifier_size": less}))[1] < 0
+        ), more
     low, high = interval(gap(rows, "nelbo", {"verifier_size": 60000}, {"verifier_size": 20000}))
     assert low < 0 < high
     for size in sizes[2:]:
@@ -133,17 +155,25 @@ def test_a_verifier_needs_to_know_enough_and_then_no_more():
     assert interval(change(folder, "agreement", verifier_size="initial"))[1] < 0
     for size in sizes:
         beaten(rows, {"verifier_size": size}, {"verifier_size": None})
-        assert interval(gap(rows, "nelbo", {"verifier_size": size}, {"verifier_size": None}))[1] < 0, size
+        assert (
+            interval(gap(rows, "nelbo", {"verifier_size": size}, {"verifier_size": None}))[1] < 0
+        ), size
 
 
 def test_a_better_start_has_less_to_gain():
     """NELBO: two rounds gain on a model of 1,000 images and lose on one of 4,000; unverified loses on both."""
     small, large = (
-        change(RESULTS / "mnist_initial_size-laptop", "nelbo", initial=size, verified=True) for size in (1000, 4000)
+        change(RESULTS / "mnist_initial_size-laptop", "nelbo", initial=size, verified=True)
+        for size in (1000, 4000)
     )
     assert interval(small)[1] < 0 < interval(large)[0]
     for size in (1000, 4000):
-        assert interval(change(RESULTS / "mnist_initial_size-laptop", "nelbo", initial=size, verified=False))[0] > 0
+        assert (
+            interval(
+                change(RESULTS / "mnist_initial_size-laptop", "nelbo", initial=size, verified=False)
+            )[0]
+            > 0
+        )
 
 
 def test_verifying_helps_from_every_start_and_starts_draw_together_in_nelbo():
@@ -159,7 +189,9 @@ def test_verifying_helps_from_every_start_and_starts_draw_together_in_nelbo():
         few, all_of_them = ({"initial": size, "verified": verified} for size in (1000, 60000))
         at_first = gap(select(rows, round=0), "nelbo", few, all_of_them)
         assert interval(at_first - gap(rows, "nelbo", few, all_of_them))[0] > 0
-        assert interval(change(folder, "nelbo", **few) - change(folder, "nelbo", **all_of_them))[1] < 0
+        assert (
+            interval(change(folder, "nelbo", **few) - change(folder, "nelbo", **all_of_them))[1] < 0
+        )
 
 
 @recorded("mnist_elbo")
@@ -184,7 +216,9 @@ def test_a_verifier_trained_once_is_overtaken(folder):
     for way in ("once", "on many"):
         first, last = ends(rows, "verifier_accuracy", start=1, trained=way)
         assert interval(last - first)[1] < 0, way
-        assert interval(gap(rows, "agreement", {"trained": "each round"}, {"trained": way}))[0] > 0, way
+        assert (
+            interval(gap(rows, "agreement", {"trained": "each round"}, {"trained": way}))[0] > 0
+        ), way
 
 
 def test_a_verifier_trained_once_ends_worse_than_none():
@@ -193,7 +227,12 @@ def test_a_verifier_trained_once_ends_worse_than_none():
     unverified = {"trained": None}
     for way in ("once", "on many"):
         for metric, better in (("mnist_fid", -1), ("agreement", 1), ("nelbo", -1)):
-            assert interval(better * gap(select(rows, round=1), metric, {"trained": way}, unverified))[0] > 0
+            assert (
+                interval(better * gap(select(rows, round=1), metric, {"trained": way}, unverified))[
+                    0
+                ]
+                > 0
+            )
         assert interval(gap(rows, "nelbo", {"trained": way}, unverified))[0] > 0
         assert interval(ends(rows, "verifier_accuracy", start=5, trained=way)[1])[1] < 0.5
     assert interval(gap(rows, "mnist_fid", {"trained": "once"}, unverified))[0] > 0
@@ -214,7 +253,9 @@ def test_accumulating_slows_the_unverified_decline(folder):
         assert (worse * (last - first) > 0).all(), metric
     replaced = {"policy": "replace", "verified": False}
     for policy in set(values(rows, "policy")) - {"replace"}:
-        assert interval(gap(rows, "mnist_fid", {"policy": policy, "verified": False}, replaced))[1] < 0, policy
+        assert (
+            interval(gap(rows, "mnist_fid", {"policy": policy, "verified": False}, replaced))[1] < 0
+        ), policy
 
 
 @recorded("policies_vae")
@@ -234,7 +275,10 @@ def test_a_verifier_of_the_generators_own_images_helps_and_more_images_help_more
     same = {"initial": fewest, "verifier_size": fewest}
     assert interval(gap(rows, "mnist_fid", same, {"initial": fewest, "verified": False}))[1] < 0
     for more in set(values(rows, "verifier_size")) - {fewest}:
-        assert interval(gap(rows, "agreement", {"initial": fewest, "verifier_size": more}, same))[0] > 0, more
+        assert (
+            interval(gap(rows, "agreement", {"initial": fewest, "verifier_size": more}, same))[0]
+            > 0
+        ), more
 
 
 @recorded("evolving_verifier")

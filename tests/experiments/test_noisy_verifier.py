@@ -23,12 +23,27 @@ def test_every_cell_agrees_with_its_closed_form(here):
     """Accuracy at all shares, verifiers and sizes, and the ball at all error rates: z-scores of unit size."""
     run = here(
         "noisy_verifier",
-        *settings("replicates=60", "sizes=[20, 100]", "near=[0, 0.02, 0.1]", "wrong=[0.2, 0.9]", "loop_size=50"),
-        *settings("ball_error={first: 0, last: 1, count: 5}", "ball_sizes=[5, 20]", "starts=[0.5]", "rounds=1"),
+        *settings(
+            "replicates=60",
+            "sizes=[20, 100]",
+            "near=[0, 0.02, 0.1]",
+            "wrong=[0.2, 0.9]",
+            "loop_size=50",
+        ),
+        *settings(
+            "ball_error={first: 0, last: 1, count: 5}",
+            "ball_sizes=[5, 20]",
+            "starts=[0.5]",
+            "rounds=1",
+        ),
     )
     for part, name, error in (("transition", "accuracy", "exact_se"), ("ball", "mse", "mse_se")):
-        assert_fits(np.array([(row[name] - row["exact"]) / row[error] for row in rows_of(run, part)]))
-    crossings = [number for name, number in run.about["summary"].items() if name.endswith("accuracy 1/2")]
+        assert_fits(
+            np.array([(row[name] - row["exact"]) / row[error] for row in rows_of(run, part)])
+        )
+    crossings = [
+        number for name, number in run.about["summary"].items() if name.endswith("accuracy 1/2")
+    ]
     assert len(crossings) == 4
     for each in crossings:
         assert abs(each["value"] - each["expected"]) < 4 * each["standard_error"]
@@ -50,7 +65,12 @@ def test_the_loop_ends_high_below_the_threshold_and_low_above_it(here):
 
 
 @pytest.mark.parametrize(
-    "own", [("wrong=[0.5]", "near=[0]"), ("wrong=[0.1]", "near=[0.9]"), ("dim=2", "separation=0.1", "starts=[0.5]")]
+    "own",
+    [
+        ("wrong=[0.5]", "near=[0]"),
+        ("wrong=[0.1]", "near=[0.9]"),
+        ("dim=2", "separation=0.1", "starts=[0.5]"),
+    ],
 )
 def test_the_ends_of_the_ranges_run_and_draw(own, here):
     """One share of wrong labels, no distance that stays within (0, 1), two dimensions."""

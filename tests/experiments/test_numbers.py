@@ -36,7 +36,9 @@ def test_policies_without_a_verifier_follow_their_closed_forms(here):
         z = (row["error_truth"] - row["closed_form"]) / row["error_truth_se"]
         assert abs(z) < 4, (row["arm"], row["round"], z)
     replace = [row for row in known if row["policy"] == "replace"]
-    assert [row["closed_form"] for row in replace] == pytest.approx([8 / 91 * k for k in (1, 2, 3, 4)])
+    assert [row["closed_form"] for row in replace] == pytest.approx(
+        [8 / 91 * k for k in (1, 2, 3, 4)]
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,9 +53,15 @@ def test_the_gain_of_verifying_is_paired(name, own, here):
     rows = here(name, *settings(*own)).rows
     paired = 0
     for row in rows:
-        same = [other for other in rows if all(other.get(k) == row.get(k) for k in ("size", "policy", "round"))]
+        same = [
+            other
+            for other in rows
+            if all(other.get(k) == row.get(k) for k in ("size", "policy", "round"))
+        ]
         unverified = next(other for other in same if "unverified" in other["arm"])
-        assert row["gain_truth"] == pytest.approx(unverified["error_truth"] - row["error_truth"], abs=1e-12)
+        assert row["gain_truth"] == pytest.approx(
+            unverified["error_truth"] - row["error_truth"], abs=1e-12
+        )
         if row is unverified or row["round"] == 0:
             assert row["gain_truth"] == row["gain_truth_se"] == 0
         elif row["round"] == 1:
@@ -123,7 +131,10 @@ def test_one_replicate_runs(name, here):
         ("linear_landscape", ["noise=[0.5, 2]", "dim=1"]),
         ("linear_rounds", ["bias=0", "radius=0", "sizes=1"]),
         ("linear_rounds", ["noise=[1, 2]", "rounds=1", "sizes=50"]),
-        ("linear_designs", ["shift=0", "width=1", "map_bias=0", "map_radius=0.5", "dim=1", "map_dim=1"]),
+        (
+            "linear_designs",
+            ["shift=0", "width=1", "map_bias=0", "map_radius=0.5", "dim=1", "map_dim=1"],
+        ),
         ("linear_policies", ["weights=[]", "rounds=1", "dim=2"]),
     ],
 )

@@ -50,7 +50,9 @@ def test_without_anything_expected(report, smoke):
     run = smoke("mnist_schedules")
     text = report(run.out)
     assert "| quantity | measured | standard error |" in text
-    for (name, value, error), number in zip(cells(text), run.about["summary"].values(), strict=True):
+    for (name, value, error), number in zip(
+        cells(text), run.about["summary"].values(), strict=True
+    ):
         assert name in run.about["summary"]
         assert float(value) == pytest.approx(number["value"], rel=1e-3)
         assert float(error) == pytest.approx(number["standard_error"], rel=0.05)
@@ -81,7 +83,9 @@ def test_of_several_runs_on_the_command_line(smoke, monkeypatch, capsys):
 def test_an_unfinished_run_is_refused(report, stopped):
     """In a sentence that says how to go on."""
     part = stopped("linear_landscape", at=1)
-    with pytest.raises(SystemExit, match=rf"{part.out}: the run is not finished; go on with --resume"):
+    with pytest.raises(
+        SystemExit, match=rf"{part.out}: the run is not finished; go on with --resume"
+    ):
         report(part.out)
 
 
@@ -91,7 +95,9 @@ def test_a_folder_without_a_readable_run_is_refused_in_one_sentence(text, report
     shutil.copy(smoke("linear_landscape").out / "records.jsonl", tmp_path)
     if text is not None:
         (tmp_path / "run.json").write_text(text)
-    with pytest.raises(SystemExit, match=rf"{tmp_path}: no readable run\.json; name the folder of a run"):
+    with pytest.raises(
+        SystemExit, match=rf"{tmp_path}: no readable run\.json; name the folder of a run"
+    ):
         report(tmp_path)
 
 
@@ -99,7 +105,9 @@ def test_one_seed_has_no_standard_error_and_a_tree_may_have_no_commit(report, sm
     """The cell stays empty, and the sentence says that there is no commit."""
     about = smoke("mnist_schedules").about
     single = {name: number | {"standard_error": None} for name, number in about["summary"].items()}
-    (tmp_path / "run.json").write_text(json.dumps(about | {"summary": single, "commit": None, "dirty": False}))
+    (tmp_path / "run.json").write_text(
+        json.dumps(about | {"summary": single, "commit": None, "dirty": False})
+    )
     text = report(tmp_path)
     assert ", of no commit." in text
     assert {error for _, _, error in cells(text)} == {""}

@@ -16,7 +16,13 @@ ROOT = Path(__file__).parents[2]
 
 
 def reproduce(*arguments):
-    command = [sys.executable, ROOT / "experiments" / "_reproduce.py", "--preset", "smoke", *arguments]
+    command = [
+        sys.executable,
+        ROOT / "experiments" / "_reproduce.py",
+        "--preset",
+        "smoke",
+        *arguments,
+    ]
     return subprocess.run(command, capture_output=True, text=True, timeout=240)
 
 
@@ -77,7 +83,11 @@ def test_an_old_interpreter_is_refused_by_make_in_one_sentence(tmp_path):
     old.chmod(0o755)
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         (tmp_path / name).write_text((ROOT / name).read_text())
-    ran = subprocess.run(["make", "test", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True)
+    ran = subprocess.run(
+        ["make", "test", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True
+    )
     assert ran.returncode == 2
-    assert re.match(r"veriloop needs Python 3\.11 or newer, and \S+ is 3\.9: give another, as in", ran.stderr)
+    assert re.match(
+        r"veriloop needs Python 3\.11 or newer, and \S+ is 3\.9: give another, as in", ran.stderr
+    )
     assert not (tmp_path / ".venv").exists() and "pip" not in ran.stdout

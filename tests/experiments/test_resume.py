@@ -20,7 +20,9 @@ FEW = settings("replicates=3", "bias=[0, 0.3]", "radius=[0.1, 0.2, 0.3]")
 
 def tree(folder):
     """Return every file of a folder with its bytes."""
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def copy(run, to):
@@ -35,7 +37,9 @@ def test_killed_with_sigkill_and_resumed_gives_the_same_bytes(here, tmp_path):
     out = tmp_path / "killed"
     script = EXPERIMENTS / "linear_landscape.py"
     line = [sys.executable, script, "--preset", "smoke", "--out", out, *MANY]
-    started = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    started = subprocess.Popen(
+        line, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     limit = time.monotonic() + 300
     while len(checkpoints(out)) < 6 and time.monotonic() < limit:
         time.sleep(0.002)
@@ -92,7 +96,11 @@ def test_stopped_before_the_first_file_is_whole_and_resumed(here, tmp_path):
     (tmp_path / "run" / ".run.json.tmp").write_text('{"experim')
     resumed = here("linear_landscape", *FEW, "--resume")
     assert (resumed.code, resumed.stderr) == (0, "")
-    assert {path.name for path in resumed.out.iterdir()} == {"run.json", "records.jsonl", "round_0001"}
+    assert {path.name for path in resumed.out.iterdir()} == {
+        "run.json",
+        "records.jsonl",
+        "round_0001",
+    }
 
 
 @pytest.mark.parametrize("name", ["curation", "linear_designs"])
@@ -108,13 +116,21 @@ def test_damaged_checkpoints_are_named_and_done_again(name, smoke, here, tmp_pat
     resumed = here(name, "--resume")
     assert resumed.code == 0
     lines = resumed.stderr.splitlines()
-    assert len(lines) == 2 and all("damaged" in line and line.endswith("doing it again") for line in lines)
-    assert [line for line in lines if str(flipped) in line and "sha256 of rows.jsonl differs" in line]
+    assert len(lines) == 2 and all(
+        "damaged" in line and line.endswith("doing it again") for line in lines
+    )
+    assert [
+        line for line in lines if str(flipped) in line and "sha256 of rows.jsonl differs" in line
+    ]
     assert [line for line in lines if str(bare) in line and "sha256.json is missing" in line]
     assert resumed.records == smoke(name).records
     after = checkpoints(out)
     redone = {path.parent for path in after if after[path] != before.get(path)}
-    assert redone == {flipped.relative_to(out), bare.relative_to(out)} and first not in redone and others
+    assert (
+        redone == {flipped.relative_to(out), bare.relative_to(out)}
+        and first not in redone
+        and others
+    )
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -128,7 +144,9 @@ def test_resuming_a_finished_run_computes_nothing(name, smoke, here, tmp_path):
     assert resumed.stdout.splitlines()[:-1] == smoke(name).stdout.splitlines()[:-1]
     assert checkpoints(out) == before
     after = tree(out)
-    assert {path for path in files if files[path] != after[path]} <= {Path("run.json")} and set(after) == set(files)
+    assert {path for path in files if files[path] != after[path]} <= {Path("run.json")} and set(
+        after
+    ) == set(files)
     assert resumed.about["summary"] == old["summary"] and resumed.about["finished"] is True
 
 
@@ -169,11 +187,15 @@ def test_another_experiment_is_not_mixed_in(smoke, here, tmp_path):
     files = tree(out)
     refused = here("linear_landscape", "--resume")
     assert refused.code == 2 and refused.stderr.count("\n") == 1
-    assert "experiment = 'linear_rounds'" in refused.stderr and "'linear_landscape'" in refused.stderr
+    assert (
+        "experiment = 'linear_rounds'" in refused.stderr and "'linear_landscape'" in refused.stderr
+    )
     assert tree(out) == files
 
 
-@pytest.mark.parametrize("text", ["", '{"experiment": "linear_land', "[]", "{}", '{"experiment": 3, "config": 4}'])
+@pytest.mark.parametrize(
+    "text", ["", '{"experiment": "linear_land', "[]", "{}", '{"experiment": 3, "config": 4}']
+)
 def test_a_run_json_that_cannot_be_read_stops_the_resume(text, smoke, here, tmp_path):
     """Without a readable configuration nothing says that the checkpoints belong here: exit 2, no file touched."""
     out = copy(smoke("linear_landscape"), tmp_path / "run")

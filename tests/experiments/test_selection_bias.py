@@ -14,18 +14,31 @@ NAME = "selection_bias"
 @pytest.mark.parametrize("truth", ["standard", "drawn"])
 def test_the_records_follow_what_they_state(truth, here):
     """Every expectation in the records, on a truth of either kind, within 4 standard errors."""
-    small = ("replicates=60", "rounds=3", "n=40", f"truth={truth}", "bias=[1]", "dim=3", "fraction=0.2")
+    small = (
+        "replicates=60",
+        "rounds=3",
+        "n=40",
+        f"truth={truth}",
+        "bias=[1]",
+        "dim=3",
+        "fraction=0.2",
+    )
     rows = here(NAME, *settings(*small)).rows
     stated = 0
     for row in rows:
         for name in ("trace", "log_volume", "toward"):
             if row["round"] and row[f"expected_{name}"] is not None:
-                assert abs(row[name] - row[f"expected_{name}"]) < 4 * row[f"{name}_se"], (row["arm"], name)
+                assert abs(row[name] - row[f"expected_{name}"]) < 4 * row[f"{name}_se"], (
+                    row["arm"],
+                    name,
+                )
                 stated += 1
         if row["round"]:
             assert (row["shift_toward"] == 0 and row["spread_toward"] == 1) == (not row["verified"])
             assert (row["candidates"], row["kept"]) == ((200, 40) if row["verified"] else (40, 40))
-    assert stated == 3 * (3 + 3) + 3 + 3 * 2  # trace and mean of three policies, one volume, first selected rounds
+    assert (
+        stated == 3 * (3 + 3) + 3 + 3 * 2
+    )  # trace and mean of three policies, one volume, first selected rounds
 
 
 def test_published_numbers_are_drawn_only_beside_their_like(smoke):
@@ -35,13 +48,23 @@ def test_published_numbers_are_drawn_only_beside_their_like(smoke):
 
     def ticks(rows):
         figure = plots.draw(rows)
-        return [each for panel in figure.axes for each in panel.lines if each.get_gid() == "published"]
+        return [
+            each for panel in figure.axes for each in panel.lines if each.get_gid() == "published"
+        ]
 
     assert not ticks(rows)
-    like = [row | {"truth": "drawn", "n": 300, "fraction": 0.05} for row in rows if row["bias"] in (None, 2)]
+    like = [
+        row | {"truth": "drawn", "n": 300, "fraction": 0.05}
+        for row in rows
+        if row["bias"] in (None, 2)
+    ]
     like = [row | {"bias": 3} if row["bias"] else row for row in like]
     assert not ticks(like)  # three rounds only
-    whole = [row | {"round": k} for row in like for k in ([row["round"]] if row["round"] < 3 else range(3, 201))]
+    whole = [
+        row | {"round": k}
+        for row in like
+        for k in ([row["round"]] if row["round"] < 3 else range(3, 201))
+    ]
     assert len(ticks(whole)) == 4
 
 

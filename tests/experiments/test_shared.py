@@ -13,7 +13,9 @@ from veriloop.study.config import read_yaml
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = {
-    path.stem: read_yaml(path) for path in (ROOT / "configs").glob("*.yaml") if not path.stem.endswith("_base")
+    path.stem: read_yaml(path)
+    for path in (ROOT / "configs").glob("*.yaml")
+    if not path.stem.endswith("_base")
 }
 OF_DIGITS = sorted(name for name, values in CONFIGS.items() if "on_digits" in values)
 SETTINGS = [
@@ -122,7 +124,9 @@ def test_another_judge_changes_the_verified_arm_alone(load, nowhere):
     assert same == {"real-seed1", "a-unverified-seed1"}
 
 
-@pytest.mark.parametrize("setting", ["verifier={call: 'veriloop:Random'}", "store=candidates", "shared=null"])
+@pytest.mark.parametrize(
+    "setting", ["verifier={call: 'veriloop:Random'}", "store=candidates", "shared=null"]
+)
 def test_what_the_address_cannot_hold_is_not_shared(setting, load, nowhere):
     """A verifier of the user's own is code that no address knows; candidates lie in the run's own folder."""
     found = addresses(load, "mnist_schedules", *SETTINGS, setting)

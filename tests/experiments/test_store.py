@@ -33,7 +33,9 @@ def test_records_are_the_same_and_every_round_filters_as_it_did(name, smoke, sto
         again = refilter(run.out, arm=Path(path).parent.name, round=int(path[6:10])).numbers
         assert again["both"] == again["kept"] == again["kept_then"]
         counts.append((again["round"], again["candidates"], again["kept"]))
-    assert sorted(counts) == sorted((row["round"], row["candidates"], row["kept"]) for row in rounds)
+    assert sorted(counts) == sorted(
+        (row["round"], row["candidates"], row["kept"]) for row in rounds
+    )
     assert not list(run.out.glob(".*"))
 
 
@@ -52,7 +54,9 @@ def test_what_is_stored_is_the_same_after_a_stop(stopped, here, tmp_path):
 def test_where_no_single_rounds_are_committed_it_is_refused(name, here):
     run = here(name, *STORE)
     assert run.code == 2 and run.stderr.count("\n") == 1 and not run.out.exists()
-    assert run.stderr.startswith(f"{name}: store: got candidates, and {name} commits no single rounds")
+    assert run.stderr.startswith(
+        f"{name}: store: got candidates, and {name} commits no single rounds"
+    )
 
 
 def test_only_candidates_can_be_stored_and_pyarrow_is_asked_for_at_once(here, monkeypatch):

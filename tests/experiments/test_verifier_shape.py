@@ -28,18 +28,24 @@ def test_all_shapes_are_right_about_the_truth_as_often_as_the_ball(shapes):
     for bias in (0.0, 2.0):
         problem = Problem.gaussian(bias=bias, radius=0.6)
         unbiased = replace(problem, center=problem.truth)
-        made = {name: shapes.matched_verifier(name, problem, np.eye(8)[0], 5.0, 0.2) for name in SHAPES}
+        made = {
+            name: shapes.matched_verifier(name, problem, np.eye(8)[0], 5.0, 0.2) for name in SHAPES
+        }
         shares = {}
         for name, verifier in made.items():
             assert getattr(verifier, "center", problem.center) is problem.center
             centred = verifier
             if name == "soft ball":
-                centred = replace(verifier, verifier=replace(verifier.verifier, center=problem.truth))
+                centred = replace(
+                    verifier, verifier=replace(verifier.verifier, center=problem.truth)
+                )
             elif name != "none":
                 centred = replace(verifier, center=problem.truth)
             shares[name] = shapes.right(centred, unbiased)
         assert shares.pop("none") == 1
-        assert list(shares.values()) == pytest.approx([2 * ndtr(problem.half_width) - 1] * 6, abs=1e-10)
+        assert list(shares.values()) == pytest.approx(
+            [2 * ndtr(problem.half_width) - 1] * 6, abs=1e-10
+        )
 
 
 @pytest.mark.slow
@@ -52,10 +58,15 @@ def test_the_records_follow_what_they_state(here):
     for row in rows:
         for name in ("error_truth", "error_center", "ahead"):
             if row.get(f"expected_{name}") is not None:
-                assert abs(row[name] - row[f"expected_{name}"]) < 4.5 * row[f"{name}_se"], (row["arm"], name)
+                assert abs(row[name] - row[f"expected_{name}"]) < 4.5 * row[f"{name}_se"], (
+                    row["arm"],
+                    name,
+                )
                 stated += 1
         if row["round"] and row["design"] == "block design":
-            assert row["kept"] / row["candidates"] == pytest.approx(row["expected_acceptance"], abs=0.02)
+            assert row["kept"] / row["candidates"] == pytest.approx(
+                row["expected_acceptance"], abs=0.02
+            )
             held = row["shape"] not in ("none", "half-space")
             assert (row["plateau_center"] is not None) == held
     assert stated == 7 * 4 * (2 + 3)

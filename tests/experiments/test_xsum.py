@@ -47,7 +47,9 @@ def test_a_stopped_run_resumes_to_the_same_bytes(stopped, here, smoke):
     """Stopped in the last round of the second arm; of two seeds the first."""
     stopped(NAME, *settings("replicates=1"), at="round_0002/constant-unfiltered-base0-seed1-model")
     resumed = here(NAME, *settings("replicates=1"), "--resume")
-    assert resumed.code == 0 and resumed.stderr.startswith("constant-unfiltered-base0-seed1: round 0")
+    assert resumed.code == 0 and resumed.stderr.startswith(
+        "constant-unfiltered-base0-seed1: round 0"
+    )
     lines = smoke(NAME).records.splitlines(keepends=True)
     assert resumed.records == b"".join(lines[:6])
 
@@ -65,12 +67,18 @@ def test_two_launched_processes_make_one_run(here, launch, monkeypatch, tmp_path
         ("filtered", 0, 0), ("filtered", 1, 5), ("unfiltered", 0, 0), ("unfiltered", 1, 5),
     ]  # fmt: skip
     assert len(list(out.rglob("candidates.parquet"))) == 2
-    files = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in out.rglob("*") if path.is_file()}
+    files = {
+        path: (path.stat().st_mtime_ns, path.read_bytes())
+        for path in out.rglob("*")
+        if path.is_file()
+    }
     for rank in (1, 0):
         monkeypatch.setenv("WORLD_SIZE", "2")
         monkeypatch.setenv("RANK", str(rank))
         resumed = here(NAME, *own, "--resume")
-        assert (resumed.code, resumed.stderr) == (0, "") and resumed.stdout.count("figure:") == 1 - rank
+        assert (resumed.code, resumed.stderr) == (0, "") and resumed.stdout.count(
+            "figure:"
+        ) == 1 - rank
         changed = {path.name for path in files if path.stat().st_mtime_ns != files[path][0]}
         assert changed == ({"run.json", "records.jsonl"} if rank == 0 else set())
         assert {path for path in out.rglob("*") if path.is_file()} == set(files)
@@ -89,7 +97,11 @@ def test_growing_shares_and_a_verifier_of_ones_own(here):
     """Round k keeps keep (1 + growth k), by whatever verifier."""
     own = ("growth=[0.5]", "replicates=1", "verifier={call: 'veriloop.xsum:Brevity', limit: 5}")
     rows = here(NAME, *settings(*own, *BRIEF)).rows
-    assert [row["kept"] for row in rows if row["filtering"] == "filtered"] == [0, round(40 * 0.1875), 40 // 4]
+    assert [row["kept"] for row in rows if row["filtering"] == "filtered"] == [
+        0,
+        round(40 * 0.1875),
+        40 // 4,
+    ]
 
 
 @pytest.mark.slow
@@ -124,7 +136,11 @@ def test_the_best_of_several_candidates_and_other_verifiers(here):
 @pytest.mark.slow
 def test_published_ways_change_the_run(here, tmp_path):
     """Each runs, and none gives what the corrected protocol gives."""
-    ways = ("protocol=authors", "published=[right_truncation]", "published=[loss_on_prompt, loss_on_padding]")
+    ways = (
+        "protocol=authors",
+        "published=[right_truncation]",
+        "published=[loss_on_prompt, loss_on_padding]",
+    )
     found = {}
     for way in ("protocol=corrected", *ways):
         own = settings("rounds=1", "replicates=1", "tokens=40", way)
@@ -137,7 +153,9 @@ def test_published_ways_change_the_run(here, tmp_path):
 def test_a_base_that_has_not_learnt_to_copy_is_refused(here):
     run = here(NAME, *settings("least_place=0.9"))
     assert run.code == 1
-    assert re.search(r"has the right place in \d+% of its summaries.*it has not learnt to copy", run.stderr)
+    assert re.search(
+        r"has the right place in \d+% of its summaries.*it has not learnt to copy", run.stderr
+    )
 
 
 @pytest.fixture
@@ -149,11 +167,20 @@ def no_hub(monkeypatch):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["data=/nowhere"], "no train.jsonl or train.jsonl.gz in /nowhere; name a folder with all three parts"),
-        (["model=/nowhere/at/all"], "no config.json in /nowhere/at/all; name the folder of a model"),
+        (
+            ["data=/nowhere"],
+            "no train.jsonl or train.jsonl.gz in /nowhere; name a folder with all three parts",
+        ),
+        (
+            ["model=/nowhere/at/all"],
+            "no config.json in /nowhere/at/all; name the folder of a model",
+        ),
         (["model=nobody/none"], "the model nobody/none cannot be loaded"),
         (["published=[left]"], "published: got 'left', must be among right_truncation"),
-        (["protocol=authors", "published=[string_replace]"], "published: protocol authors takes all of them"),
+        (
+            ["protocol=authors", "published=[string_replace]"],
+            "published: protocol authors takes all of them",
+        ),
         (["growth=[5]"], "growth: got 5, which keeps more than all by round 2"),
         (["model=nobody/none", "bases=[0, 1]"], "bases: got 2 seeds, must be one"),
         (["initial=0.001"], "initial: got 0.001, which is no pair of the 40"),
@@ -165,12 +192,18 @@ def no_hub(monkeypatch):
             ["filter={call: 'veriloop:TopCount', count: 1}", "growth=[0.1]"],
             "growth: got [0.1], must be [0]: the filter says how many are kept",
         ),
-        (["within=kind", "data=xsum"], "within: got kind, and data xsum has no kinds; leave it out"),
+        (
+            ["within=kind", "data=xsum"],
+            "within: got kind, and data xsum has no kinds; leave it out",
+        ),
         (
             ["within=kind", "filter={call: 'veriloop:TopCount', count: 1}"],
             "within: got kind, and filter keeps within articles; leave one out",
         ),
-        (["others={filtered: {call: 'veriloop:Random'}}"], "others: got 'filtered', which is an arm already"),
+        (
+            ["others={filtered: {call: 'veriloop:Random'}}"],
+            "others: got 'filtered', which is an arm already",
+        ),
         (["keep=1.5"], "keep: got 1.5, must be less than or equal to 1"),
         (["verifier={call: 'veriloop.xsum:Brevitty'}"], "did you mean 'Brevity'?"),
     ],

@@ -26,7 +26,11 @@ def test_a_committed_run_is_finished_and_says_where_it_ran(folder):
     """At a clean commit, with at least three starts, every arm to its last round, without the seed of tuning."""
     about, rows = json.loads((folder / "run.json").read_text()), rows_of(folder)
     assert about["finished"] and about["commit"] and not about["dirty"]
-    assert about["device"]["processor"] and about["versions"]["torch"] and (folder / "figure.png").exists()
+    assert (
+        about["device"]["processor"]
+        and about["versions"]["torch"]
+        and (folder / "figure.png").exists()
+    )
     config = about["config"]
     assert 0 not in values(rows, "seed") and config["replicates"] * len(config["bases"]) >= 3
     for arm in {row["arm"] for row in rows}:
@@ -44,7 +48,9 @@ def evidence():
 def test_filtered_ends_above_unfiltered(evidence):
     """On the articles that are looked at between rounds, and on those that are not."""
     for name in ("rouge1", "test_rouge1"):
-        filtered, unfiltered = (paired(evidence, name, arm, -1) for arm in ("filtered", "unfiltered"))
+        filtered, unfiltered = (
+            paired(evidence, name, arm, -1) for arm in ("filtered", "unfiltered")
+        )
         assert interval(filtered - unfiltered)[0] > 0, name
 
 
@@ -64,14 +70,21 @@ def test_under_the_growing_rule_filtered_stays_above_round_0_and_above_unfiltere
     first = paired(rows, "rouge1", "filtered", 0, rule)
     np.testing.assert_array_equal(first, paired(evidence, "rouge1", "filtered", 0))
     for k in range(1, 16):
-        filtered, unfiltered = (paired(rows, "rouge1", arm, k, rule) for arm in ("filtered", "unfiltered"))
+        filtered, unfiltered = (
+            paired(rows, "rouge1", arm, k, rule) for arm in ("filtered", "unfiltered")
+        )
         assert interval(filtered - first)[0] > 0 and interval(filtered - unfiltered)[0] > 0, k
     last = paired(rows, "rouge1", "filtered", 15, rule)
     assert interval(last - paired(evidence, "rouge1", "filtered", 15))[0] > 0
     tested = [paired(rows, "test_rouge1", arm, -1, rule) for arm in ("filtered", "unfiltered")]
     assert interval(tested[0] - tested[1])[0] > 0
     for name in ("event", "number", "wording"):
-        assert interval(paired(rows, name, "filtered", -1, rule) - paired(rows, name, "filtered", 0, rule))[0] > 0
+        assert (
+            interval(
+                paired(rows, name, "filtered", -1, rule) - paired(rows, name, "filtered", 0, rule)
+            )[0]
+            > 0
+        )
 
 
 def test_the_best_of_every_kind_is_better_than_the_best_of_all(evidence):
@@ -80,8 +93,12 @@ def test_the_best_of_every_kind_is_better_than_the_best_of_all(evidence):
     overall = select(evidence, base=1)
     first, last = (paired(rows, "rouge1", "filtered", k) for k in (0, 15))
     np.testing.assert_array_equal(first, paired(overall, "rouge1", "filtered", 0))
-    kept = [[row["kept"] for row in select(which, filtering="filtered")] for which in (rows, overall)]
-    assert abs(np.mean(kept[0]) - np.mean(kept[1])) <= 14 / 2  # half a row of each of 14 kinds is rounded
+    kept = [
+        [row["kept"] for row in select(which, filtering="filtered")] for which in (rows, overall)
+    ]
+    assert (
+        abs(np.mean(kept[0]) - np.mean(kept[1])) <= 14 / 2
+    )  # half a row of each of 14 kinds is rounded
     assert interval(last - first)[0] > 0
     assert interval(last - paired(overall, "rouge1", "filtered", 15))[0] > 0
     assert interval(last - paired(rows, "rouge1", "unfiltered", 15))[0] > 0
@@ -89,7 +106,9 @@ def test_the_best_of_every_kind_is_better_than_the_best_of_all(evidence):
 
 
 def test_unfiltered_falls_below_round_0(evidence):
-    change = paired(evidence, "rouge1", "unfiltered", -1) - paired(evidence, "rouge1", "unfiltered", 0)
+    change = paired(evidence, "rouge1", "unfiltered", -1) - paired(
+        evidence, "rouge1", "unfiltered", 0
+    )
     assert interval(change)[1] < 0
 
 
@@ -99,7 +118,9 @@ def test_wording_and_numbers_improve_and_variety_narrows(evidence):
         change = paired(evidence, name, "filtered", -1) - paired(evidence, name, "filtered", 0)
         assert interval(change)[0] > 0, name
     for name in ("types", "kinds", "perplexity_own"):
-        filtered, unfiltered = (paired(evidence, name, arm, -1) for arm in ("filtered", "unfiltered"))
+        filtered, unfiltered = (
+            paired(evidence, name, arm, -1) for arm in ("filtered", "unfiltered")
+        )
         assert interval(filtered - paired(evidence, name, "filtered", 0))[1] < 0, name
         assert interval(filtered - unfiltered)[0] > 0, name
 
@@ -116,20 +137,30 @@ def test_the_starts_that_forget_kinds_are_those_that_lose(evidence):
 
 def test_a_noisy_verifier_helps_less_and_a_biased_one_takes_the_model_along():
     """Noisy ends between clean and none; what pays for brevity shortens summaries, and loses ROUGE and events."""
-    rows = [row for name in ("verifiers", "verifiers-2") for row in rows_of(RESULTS / f"xsum_rouge-{name}")]
+    rows = [
+        row
+        for name in ("verifiers", "verifiers-2")
+        for row in rows_of(RESULTS / f"xsum_rouge-{name}")
+    ]
     assert values(rows, "base") == [1, 2]
-    last = {arm: paired(rows, "rouge1", arm, -1) for arm in ("filtered", "noisy", "brief", "unfiltered")}
+    last = {
+        arm: paired(rows, "rouge1", arm, -1) for arm in ("filtered", "noisy", "brief", "unfiltered")
+    }
     assert len(last["noisy"]) == 10
     assert interval(last["filtered"] - last["noisy"])[0] > 0
     assert interval(last["noisy"] - last["unfiltered"])[0] > 0
     assert interval(last["filtered"] - last["brief"])[0] > 0
     for name in ("rouge1", "event", "words"):
-        assert interval(paired(rows, name, "brief", -1) - paired(rows, name, "brief", 0))[1] < 0, name
+        assert interval(paired(rows, name, "brief", -1) - paired(rows, name, "brief", 0))[1] < 0, (
+            name
+        )
 
 
 def test_filtered_ends_above_unfiltered_when_ever_more_is_kept():
     """At laptop scale."""
     rows = rows_of(RESULTS / "xsum_rouge-laptop")
-    arms = (paired(rows, "rouge1", arm, -1, rule="growing by 0.1") for arm in ("filtered", "unfiltered"))
+    arms = (
+        paired(rows, "rouge1", arm, -1, rule="growing by 0.1") for arm in ("filtered", "unfiltered")
+    )
     filtered, unfiltered = arms
     assert interval(filtered - unfiltered)[0] > 0

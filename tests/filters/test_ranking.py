@@ -460,15 +460,24 @@ def test_too_few_verdicts_name_group_and_counts():
         RandomFraction(0.5)(Key(0), scores, groups)
 
 
+FLAGS = np.arange(30) % 2
+
+
 @pytest.mark.parametrize(
-    "scores", [np.array([0.0, 1.0, 1.0]), np.array([0, 0, 0]), np.array([0.0, np.nan, 1.0])]
+    "scores", [FLAGS, FLAGS.astype(float), 0 * FLAGS, np.where(FLAGS, 1.0, np.nan) * 0 + FLAGS]
 )
 def test_scores_of_0_and_1_alone_are_refused_at_a_cut_of_0(scores):
     """Exact match as a number kept every row, in silence. On a scale, or cut between them, they are fine."""
+    scores = np.append(scores, [0, 1] if scores.any() else [0])
     with pytest.raises(
         ValueError, match=r"0 and 1 alone, .* return 1 to accept and -1 to reject, or give"
     ):
         Threshold()(Key(0), scores)
     assert Threshold(0.5)(Key(0), scores).tolist() == (scores == 1).tolist()
     assert Threshold()(Key(0), np.append(scores, 0.5)).sum() > 0
-    assert Threshold()(Key(0), np.zeros(3)).all()  # `Constant()`: no verifier
+
+
+def test_a_few_ratings_and_no_verifier_are_no_flags():
+    """Ratings of a few rows may be 0 and 1 by chance; `Constant()` scores all rows 0."""
+    assert Threshold()(Key(0), np.array([0.0, 1.0, 1.0])).all()
+    assert Threshold()(Key(0), np.zeros(100)).all()

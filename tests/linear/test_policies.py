@@ -239,11 +239,12 @@ def test_the_covariance_of_almost_every_path_goes_to_zero(unbiased):
 
 def test_what_has_no_expectation_is_refused():
     with pytest.raises(
-        ValueError, match=r"rows must be at least dim \+ 2 = 5, or the error is infinite, got 4"
+        ValueError,
+        match=r"rows must be at least dim \+ 2 = 5, got 4; with fewer the error is infinite",
     ):
         policies.one_fit(4, 3)
     with pytest.raises(
-        ValueError, match="sample must be at least 2, or there is no variance, got 1"
+        ValueError, match="sample must be at least 2, got 1; one row has no variance"
     ):
         policies.gaussian_log_variance(3, 1)
     with pytest.raises(

@@ -10,14 +10,18 @@ from veriloop import Records
 
 
 def call(folder, *arguments):
-    return subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=300
+    )
 
 
 @pytest.mark.slow
 def test_what_is_written_runs_at_once(tmp_path):
     """The script makes records and a figure, and goes on; its test passes."""
     written = call(tmp_path, "-m", "veriloop.new", "mine")
-    assert written.returncode == 0 and written.stdout.startswith("wrote mine.py, mine.yaml, test_mine.py")
+    assert written.returncode == 0 and written.stdout.startswith(
+        "wrote mine.py, mine.yaml, test_mine.py"
+    )
     ran = call(tmp_path, "mine.py", "--preset", "smoke")
     assert (ran.returncode, ran.stderr) == (0, "")
     out = tmp_path / "runs" / "mine-smoke"

@@ -16,7 +16,13 @@ FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 @pytest.fixture
 def empty_home(tmp_path, monkeypatch):
     """Nothing made before hides what is broken."""
-    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "VERILOOP_CACHE"):
+    for name in (
+        "IPYTHONDIR",
+        "JUPYTER_CONFIG_DIR",
+        "JUPYTER_DATA_DIR",
+        "JUPYTER_RUNTIME_DIR",
+        "VERILOOP_CACHE",
+    ):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
     monkeypatch.chdir(tmp_path)
 
@@ -63,7 +69,9 @@ def execute_in_kernel(empty_home, tmp_path, monkeypatch) -> Callable[..., None]:
         notebook = jupytext.read(FOLDER / name)
         notebook.cells += [nbformat.v4.new_code_cell(f"assert {claim}") for claim in claims]
         resources = {"metadata": {"path": str(tmp_path)}}
-        nbclient.NotebookClient(notebook, kernel_name="python3", timeout=900, resources=resources).execute()
+        nbclient.NotebookClient(
+            notebook, kernel_name="python3", timeout=900, resources=resources
+        ).execute()
         outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
         assert [output.text for output in outputs if output.get("name") == "stderr"] == []
         assert any("image/png" in output.get("data", {}) for output in outputs)

@@ -15,7 +15,13 @@ from veriloop.plotting import plot
 
 VALUES = Key(0).numpy().standard_normal((2, 4, 3))
 ROWS = [
-    {"arm": ("verified", "unverified")[a], "seed": s, "round": k, "recall": VALUES[a, s, k], "mine": k}
+    {
+        "arm": ("verified", "unverified")[a],
+        "seed": s,
+        "round": k,
+        "recall": VALUES[a, s, k],
+        "mine": k,
+    }
     for a, s, k in np.ndindex(VALUES.shape)
 ]
 
@@ -33,12 +39,16 @@ def test_one_line_an_arm_and_the_interval_as_a_band(axes):
     """The lines are the means; each band reaches from low to high."""
     assert plot(ROWS, "recall", axes=axes) is axes
     assert legend(axes) == ["verified (n = 4)", "unverified (n = 4)"]
-    for line, band, arm in zip(axes.lines, axes.collections, ("verified", "unverified"), strict=True):
+    for line, band, arm in zip(
+        axes.lines, axes.collections, ("verified", "unverified"), strict=True
+    ):
         curve = Records(ROWS).mean(arm, "recall")
         assert line.get_xdata().tolist() == [0, 1, 2]
         assert line.get_ydata() == pytest.approx(curve.mean)
         heights = band.get_paths()[0].vertices[:, 1]
-        assert heights.min() == pytest.approx(curve.low.min()) and heights.max() == pytest.approx(curve.high.max())
+        assert heights.min() == pytest.approx(curve.low.min()) and heights.max() == pytest.approx(
+            curve.high.max()
+        )
 
 
 @pytest.mark.parametrize(

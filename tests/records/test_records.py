@@ -19,7 +19,14 @@ ARMS = ("verified", "unverified")
 def rows(values=VALUES):
     """One row an arm, seed and round."""
     return [
-        {"arm": ARMS[a], "seed": s, "round": k, "candidates": 10, "kept": 5, "error": values[a, s, k]}
+        {
+            "arm": ARMS[a],
+            "seed": s,
+            "round": k,
+            "candidates": 10,
+            "kept": 5,
+            "error": values[a, s, k],
+        }
         for a, s, k in np.ndindex(values.shape)
     ]
 
@@ -31,7 +38,9 @@ def records():
 
 def test_what_there_is(records):
     """Arms, seeds and metrics in the order in which they come; one line for the whole."""
-    assert records.arms == ARMS and records.seeds == (0, 1, 2, 3, 4) and records.metrics == ("error",)
+    assert (
+        records.arms == ARMS and records.seeds == (0, 1, 2, 3, 4) and records.metrics == ("error",)
+    )
     assert len(records) == 40 and records[0]["arm"] == "verified"
     wanted = "Records(40 rows; arms: verified, unverified; 5 seeds; rounds: 0 to 3; metrics: error)"
     assert repr(records) == wanted
@@ -44,7 +53,9 @@ def test_a_mean_is_the_textbooks(records):
     for k in range(4):
         sample = VALUES[0, :, k]
         low, high = stats.t.interval(0.95, 4, sample.mean(), stats.sem(sample))
-        assert (curve.mean[k], curve.low[k], curve.high[k]) == pytest.approx((sample.mean(), low, high))
+        assert (curve.mean[k], curve.low[k], curve.high[k]) == pytest.approx(
+            (sample.mean(), low, high)
+        )
 
 
 def test_a_difference_is_paired_by_seed(records):
@@ -55,15 +66,23 @@ def test_a_difference_is_paired_by_seed(records):
         for k in range(4):
             sample = VALUES[0, :, k] - VALUES[1, :, k]
             low, high = stats.t.interval(0.95, 4, sample.mean(), stats.sem(sample))
-            assert (gap.mean[k], gap.low[k], gap.high[k]) == pytest.approx((sample.mean(), low, high))
+            assert (gap.mean[k], gap.low[k], gap.high[k]) == pytest.approx(
+                (sample.mean(), low, high)
+            )
         assert gap.n.tolist() == [5] * 4 and gap.left_out.tolist() == [0] * 4
 
 
 def test_seeds_without_a_partner_are_left_out_and_counted():
     """A run that goes on has arms of different lengths."""
-    part = [row for row in rows() if row["arm"] == "verified" or (row["seed"] < 3 and row["round"] < 2)]
+    part = [
+        row for row in rows() if row["arm"] == "verified" or (row["seed"] < 3 and row["round"] < 2)
+    ]
     gap = Records(part).difference("verified", "unverified", "error")
-    assert gap.round.tolist() == [0, 1] and gap.n.tolist() == [3, 3] and gap.left_out.tolist() == [2, 2]
+    assert (
+        gap.round.tolist() == [0, 1]
+        and gap.n.tolist() == [3, 3]
+        and gap.left_out.tolist() == [2, 2]
+    )
     assert gap.mean[1] == pytest.approx((VALUES[0, :3, 1] - VALUES[1, :3, 1]).mean())
 
 
@@ -146,9 +165,15 @@ def test_what_holds_no_records_is_refused(text, message, tmp_path):
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
-        (lambda r: r.mean("verifed", "error"), "no arm is called 'verifed'; did you mean 'verified'"),
+        (
+            lambda r: r.mean("verifed", "error"),
+            "no arm is called 'verifed'; did you mean 'verified'",
+        ),
         (lambda r: r.mean("verified", "eror"), "no metric is called 'eror'; did you mean 'error'"),
-        (lambda r: r.difference("verified", "none", "error"), "no arm .* there are: verified, unverified"),
+        (
+            lambda r: r.difference("verified", "none", "error"),
+            "no arm .* there are: verified, unverified",
+        ),
         (lambda r: r.column("x"), "no metric is called 'x'"),
         (lambda r: r.column("arm"), "must hold numbers, got text"),
         (lambda r: r.select(arms="verified"), "no column is called 'arms'; did you mean 'arm'"),
@@ -174,7 +199,14 @@ def test_records_do_not_change(records):
 def test_records_of_a_loop():
     """A sequence of `Record`s a seed, of one seed, and rows."""
     runs = [[Record(k, 10, 5, {"error": float(s + k)}) for k in range(3)] for s in range(2)]
-    assert Records.of(runs).seeds == (0, 1) and Records.of(runs).column("error").tolist() == [0, 1, 2, 1, 2, 3]
+    assert Records.of(runs).seeds == (0, 1) and Records.of(runs).column("error").tolist() == [
+        0,
+        1,
+        2,
+        1,
+        2,
+        3,
+    ]
     assert Records.of(runs[0])[2] == {"round": 2, "candidates": 10, "kept": 5, "error": 2.0}
     assert Records.of(rows()) == Records(rows())
 

@@ -14,7 +14,9 @@ UNIT = np.array([np.eye(2)] * 2)
 
 def draw(key, centers, covariances, n):
     rng = key.numpy()
-    return np.array([rng.multivariate_normal(centers[k], covariances[k]) for k in rng.integers(2, size=n)])
+    return np.array(
+        [rng.multivariate_normal(centers[k], covariances[k]) for k in rng.integers(2, size=n)]
+    )
 
 
 def generate(key, model, n):
@@ -38,7 +40,10 @@ def near(key, batch):
 
 
 plain = {"generate": generate, "refit": refit, "measure": measure}
-arms = {"verified": vl.Loop(**plain, verify=near, filter=vl.Threshold(0.0)), "unverified": vl.Loop(**plain)}
+arms = {
+    "verified": vl.Loop(**plain, verify=near, filter=vl.Threshold(0.0)),
+    "unverified": vl.Loop(**plain),
+}
 records = vl.Study(arms=arms, start=start, sizes=[200] * 6, seeds=range(5)).run(sys.argv[1])
 figure = Figure()
 vl.plot(records, "log_likelihood", axes=figure.subplots(), better="higher")

@@ -32,7 +32,9 @@ def about(folder):
 
 def git(folder, *arguments):
     own = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    ran = subprocess.run(["git", *own, *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    ran = subprocess.run(
+        ["git", *own, *arguments], cwd=folder, capture_output=True, text=True, check=True
+    )
     return ran.stdout.strip()
 
 
@@ -88,18 +90,24 @@ def test_a_unit_that_fails_is_named_at_the_end_and_the_rest_is_kept(project):
     """Exit code 1; corrected, the run goes on with what is missing."""
     script = project / "mine.py"
     good = script.read_text()
-    script.write_text(good.replace("    return float(batch.mean())", "    return 1 / (len(batch) < 100)"))
+    script.write_text(
+        good.replace("    return float(batch.mean())", "    return 1 / (len(batch) < 100)")
+    )
     ran = call(project, "--preset", "smoke", "--out", "run")
     assert ran.returncode == 1
     last = ran.stderr.splitlines()[-1]
-    assert last.startswith("mine: 5 units failed, unverified-seed0: ZeroDivisionError: division by zero; ")
+    assert last.startswith(
+        "mine: 5 units failed, unverified-seed0: ZeroDivisionError: division by zero; "
+    )
     assert "in refit" in ran.stderr and about(project / "run")["finished"] is False
     assert Records.read(project / "run").arms == ("verified",)
 
 
 def test_a_wrong_setting_is_blamed_on_the_setting(project):
     ran = call(project, "--preset", "smoke", "--set", "reach=-1")
-    assert ran.returncode == 2 and ran.stderr.startswith("mine: --set: reach: got -1, must be greater than 0")
+    assert ran.returncode == 2 and ran.stderr.startswith(
+        "mine: --set: reach: got -1, must be greater than 0"
+    )
     assert not (project / "runs").exists()
 
 
@@ -115,7 +123,11 @@ def test_redrawing_needs_the_records_alone(project):
 def test_neither_a_figure_nor_a_summary_is_needed(project):
     """Then the last line says where the records are."""
     script = project / "mine.py"
-    script.write_text(script.read_text().replace("main(Settings, study, draw, summarise)", "main(Settings, study)"))
+    script.write_text(
+        script.read_text().replace(
+            "main(Settings, study, draw, summarise)", "main(Settings, study)"
+        )
+    )
     ran = call(project, "--preset", "smoke", "--out", "run")
     assert ran.returncode == 0 and ran.stdout == f"records: {Path('run') / 'records.jsonl'}\n"
     redrawn = call(project, "--redraw", "run")

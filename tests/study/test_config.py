@@ -90,7 +90,8 @@ def test_a_file_that_is_its_own_base_is_refused(base, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("base: 3", "must be the name of a YAML file"), ("base: no.yaml", "no.yaml")]
+    ("text", "message"),
+    [("base: 3", "must be the name of a YAML file"), ("base: no.yaml", "no.yaml")],
 )
 def test_a_base_that_cannot_be_read_is_named(text, message, tmp_path):
     (tmp_path / "mine.yaml").write_text(text)

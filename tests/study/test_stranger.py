@@ -66,7 +66,9 @@ def test_the_script_is_short():
 def test_the_wheel_is_what_is_imported(place):
     folder, environment = place
     code = "import veriloop; print(veriloop.__file__)"
-    ran = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True
+    )
     assert ran.stdout.startswith(environment["PYTHONPATH"])
 
 
@@ -76,15 +78,21 @@ def test_killed_and_resumed_it_gives_the_same_records_a_figure_and_differences(p
     whole = finished(place, "whole")
     process = started(place, "killed")
     limit = time.monotonic() + 300
-    while len(list(folder.glob("killed/round_*/[!.]*/sha256.json"))) < 2 and time.monotonic() < limit:
+    while (
+        len(list(folder.glob("killed/round_*/[!.]*/sha256.json"))) < 2 and time.monotonic() < limit
+    ):
         time.sleep(0.002)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    kept = {path: path.stat().st_mtime_ns for path in folder.glob("killed/round_*/[!.]*/sha256.json")}
+    kept = {
+        path: path.stat().st_mtime_ns for path in folder.glob("killed/round_*/[!.]*/sha256.json")
+    }
     assert 2 <= len(kept) < 10
     assert finished(place, "killed") == whole
-    assert (folder / "killed" / "records.jsonl").read_bytes() == (folder / "whole" / "records.jsonl").read_bytes()
+    assert (folder / "killed" / "records.jsonl").read_bytes() == (
+        folder / "whole" / "records.jsonl"
+    ).read_bytes()
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
     assert (folder / "killed" / "figure.png").read_bytes().startswith(b"\x89PNG")
     lines = whole.splitlines()

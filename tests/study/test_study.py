@@ -18,7 +18,12 @@ ARMS = {"verified": PROBLEM.loop(verify=PROBLEM.verifier), "unverified": PROBLEM
 
 
 def study(**changes):
-    given = {"arms": ARMS, "start": PROBLEM.start, "sizes": [PROBLEM.size(5)] * 3, "seeds": range(3)}
+    given = {
+        "arms": ARMS,
+        "start": PROBLEM.start,
+        "sizes": [PROBLEM.size(5)] * 3,
+        "seeds": range(3),
+    }
     return vl.Study(**{**given, **changes})
 
 
@@ -39,7 +44,10 @@ def walk(step=1.0, most=np.inf):
 
 def lambdas(**changes):
     arms = {"slow": walk(0.5), "fast": walk(1.0)}
-    return vl.Study(**{"arms": arms, "start": lambda key: State(0.0), "sizes": [4, 4], "seeds": [0, 1]} | changes)
+    return vl.Study(
+        **{"arms": arms, "start": lambda key: State(0.0), "sizes": [4, 4], "seeds": [0, 1]}
+        | changes
+    )
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +162,10 @@ def test_a_finished_folder_is_read_and_not_run(whole, tmp_path):
 
 OTHERS = {
     "other arms": ({"arms": {"verified": ARMS["verified"]}}, "arms"),
-    "an arm of other settings": ({"arms": {**ARMS, "verified": replace(ARMS["verified"], block=1000)}}, "arms"),
+    "an arm of other settings": (
+        {"arms": {**ARMS, "verified": replace(ARMS["verified"], block=1000)}},
+        "arms",
+    ),
     "a stricter verifier": (
         {"arms": {**ARMS, "verified": PROBLEM.loop(verify=replace(PROBLEM.verifier, radius=0.4))}},
         "arms",
@@ -170,7 +181,9 @@ def test_a_folder_of_another_study_is_refused(changes, what, tmp_path):
     """In one sentence that says what differs; no file is touched."""
     study().run(tmp_path / "run")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(BadInput, match=f"Study.run: .* holds a run with {what} = .* name another folder"):
+    with pytest.raises(
+        BadInput, match=f"Study.run: .* holds a run with {what} = .* name another folder"
+    ):
         study(**changes).run(tmp_path / "run")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
@@ -178,14 +191,19 @@ def test_a_folder_of_another_study_is_refused(changes, what, tmp_path):
 def test_another_code_of_a_lambda_is_another_study():
     """What a plain function does, and what it closes over, is part of the description."""
     assert lambdas().description() == lambdas().description()
-    assert lambdas(arms={"slow": walk(0.5), "fast": walk(1.1)}).description() != lambdas().description()
+    assert (
+        lambdas(arms={"slow": walk(0.5), "fast": walk(1.1)}).description()
+        != lambdas().description()
+    )
 
 
 @pytest.mark.parametrize("engine", ["serial", pytest.param("processes:2", marks=pytest.mark.slow)])
 def test_a_unit_that_fails_is_named_at_the_end_and_the_others_are_kept(engine, tmp_path):
     """The first arm of seed 1 raises in its second round; corrected, the run goes on."""
     failing = lambdas(arms={"slow": walk(0.5, most=0.1), "fast": walk(1.0)})
-    with pytest.raises(UnitsFailed, match="1 unit failed, slow-seed1: ValueError: too far") as caught:
+    with pytest.raises(
+        UnitsFailed, match="1 unit failed, slow-seed1: ValueError: too far"
+    ) as caught:
         failing.run(engine=engine)
     good = Records([row for row in lambdas().run() if (row["arm"], row["seed"]) != ("slow", 1)])
     assert caught.value.records == good
@@ -205,7 +223,9 @@ def test_a_round_error_of_one_arm_does_not_lose_the_others():
 
 def test_an_infinite_number_is_its_units_failure():
     arms = {"a": replace(walk(), measure=lambda key, model: {"x": np.inf if key.seed else 1.0})}
-    with pytest.raises(UnitsFailed, match="a-seed1: ValueError: the number 'x' of a record must be finite"):
+    with pytest.raises(
+        UnitsFailed, match="a-seed1: ValueError: the number 'x' of a record must be finite"
+    ):
         lambdas(arms=arms).run()
 
 

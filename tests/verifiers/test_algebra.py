@@ -353,11 +353,17 @@ def test_part_acceptances_and_error_rates_land_in_the_record():
 @pytest.mark.parametrize("made", [all_of, any_of, lambda **parts: vote(2, **parts)])
 def test_a_part_that_says_0_and_1_is_refused_by_name(made):
     """0 accepts, so it would have accepted every row."""
-    verify = made(exact=lambda key, batch: (batch > 0).astype(float), size=lambda key, batch: 3 - batch)
-    with pytest.raises(ValueError, match="part 'exact' got scores of 0 and 1 alone, and a score of 0 accepts"):
-        verify(Key(0), np.array([-1.0, 1.0, 2.0]))
+    verify = made(
+        exact=lambda key, batch: (batch > 0).astype(float), size=lambda key, batch: 3 - batch
+    )
+    with pytest.raises(
+        ValueError, match="part 'exact' got scores of 0 and 1 alone, and a score of 0 accepts"
+    ):
+        verify(Key(0), np.linspace(-1.0, 2.0, 40))
 
 
 def test_noise_on_a_verifier_that_says_0_and_1_is_refused():
     with pytest.raises(ValueError, match="Noisy got scores of 0 and 1 alone"):
-        Noisy(lambda key, batch: (batch > 0).astype(float), 0.1, 0.1)(Key(0), np.array([-1.0, 1.0]))
+        Noisy(lambda key, batch: (batch > 0).astype(float), 0.1, 0.1)(
+            Key(0), np.linspace(-1, 1, 40)
+        )

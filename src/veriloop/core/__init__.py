@@ -1,4 +1,4 @@
-"""The contract: what flows round the loop, and the loop; standard library and NumPy only, no component."""
+"""The contract: the loop, and what flows round it. Standard library and NumPy only."""
 
 from veriloop.core.batch import Batch, Columns, concatenate
 from veriloop.core.candidates import Candidates, Quota, RoundError

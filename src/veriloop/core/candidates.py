@@ -90,7 +90,7 @@ class Candidates(Generic[B]):
         return labels[self._rows]
 
     def whole(self) -> Any:
-        """Return one plain batch where all rows are held, else these lazy candidates, which index alike."""
+        """Return one plain batch if all rows are held, and else these candidates."""
         if self._held is None:
             return self
         drawn = concatenate(self._held)

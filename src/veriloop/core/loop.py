@@ -106,7 +106,9 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loop(Generic[M, B]):
-    """The round, made of plain functions. Change a part with `dataclasses.replace(loop, verify=mine)`.
+    """The round, made of plain functions.
+
+    Change a part with `dataclasses.replace(loop, verify=mine)`.
 
     A part that changes from round to round, such as a verifier that is retrained, is an
     `EachRound`.
@@ -293,7 +295,7 @@ class Loop(Generic[M, B]):
 
 
 class _Blocks:
-    """The blocks of one round: drawn and judged one after the other, each under a key of its own."""
+    """The blocks of one round, drawn and judged one after the other under keys of their own."""
 
     def __init__(self, loop: Any, key: Key, model: Any) -> None:
         self._verify = loop.verify
@@ -357,7 +359,7 @@ class Drawn:
 
 
 def select(filter: Filter | None, key: Key, scores: Scores, groups: Groups) -> Mask:
-    """Return the mask of a filter, and refuse one that is no mask or keeps a row without a verdict."""
+    """Return the mask of a filter; refuse one that is no mask or keeps rows without a verdict."""
     if filter is None:
         return ~np.isnan(scores)
     mask = np.asarray(filter(key, scores, groups))

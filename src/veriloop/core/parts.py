@@ -1,4 +1,4 @@
-"""The parts of a loop: what each is called with, and what it returns. A part is a plain function."""
+"""The parts of a loop, plain functions: what each is called with, and what it returns."""
 
 from __future__ import annotations
 

@@ -256,17 +256,23 @@ def fraction(flags: Mask) -> float:
 share = fraction  # the old name
 
 
-def only_flags(scores: Scores) -> bool:
-    """Tell whether scores are 0 for wrong and 1 for right, and not on a scale; NaN is neither.
+ENOUGH = 20  # rows from which scores of 0 and 1 alone are no chance, as ratings of a few rows are
 
-    >>> only_flags(np.array([0.0, 1.0, np.nan])), only_flags(np.array([0.0, 0.0]))
-    (True, False)
-    >>> only_flags(np.array([0, 0]))
-    True
+
+def only_flags(scores: Scores) -> bool:
+    """Tell scores that are 0 for wrong and 1 for right from scores on a scale; NaN is neither.
+
+    scores: shape (n,). Of fewer than 20 rows nothing is said.
+
+    >>> only_flags(np.arange(20) % 2), only_flags(np.zeros(20)), only_flags(np.arange(20) % 3)
+    (True, False, False)
     """
-    zero = scores == 0
-    one = scores == 1
-    if not zero.any() or not (zero | one | np.isnan(scores)).all():
+    known = scores[~np.isnan(scores)]
+    if len(known) < ENOUGH:
+        return False
+    zero = known == 0
+    one = known == 1
+    if not zero.any() or not (zero | one).all():
         return False
     return bool(one.any()) or scores.dtype.kind in "iu"
 
@@ -281,6 +287,7 @@ def check_scale(where: str, scores: Scores, remedy: str = "or compare with 0.5")
     """
     if only_flags(scores):
         raise ValueError(
-            f"{where} got scores of 0 and 1 alone, and a score of 0 accepts; return 1 to accept and "
+            f"{where} got scores of 0 and 1 alone, and a score of 0 accepts; return 1 to "
+            "accept and "
             f"-1 to reject, {remedy}"
         )

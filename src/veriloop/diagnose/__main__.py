@@ -1,4 +1,4 @@
-"""Print alarms and advice for every arm of a run, finished or not: python -m veriloop.diagnose RUN [METRIC]."""
+"""Print alarms and advice for every arm of a run: python -m veriloop.diagnose RUN [METRIC]."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from veriloop.records import Records
 
 
 def report(folder: Path, metric: str = "error_truth", alpha: float = 0.05) -> Iterator[str]:
-    """Yield the lines of each arm in records.jsonl; a false alarm in an arm has at most the probability `alpha`."""
+    """Yield the lines of each arm; a false alarm in an arm has at most the probability `alpha`."""
     rows = Records([row for row in Records.read(folder) if "round" in row])
     for arm in dict.fromkeys(row.get("arm") for row in rows):
         own = rows.select(arm=arm)
@@ -37,7 +37,7 @@ def _rounds_with(rows: Records, metric: str) -> set[int]:
 
 
 def main(arguments: list[str]) -> None:
-    """Print the report of the run in the folder named first, with advice on the metric named second."""
+    """Print the report of a run: its folder comes first, a metric for advice second."""
     if len(arguments) not in (1, 2) or not (Path(arguments[0]) / "records.jsonl").exists():
         sys.exit("usage: python -m veriloop.diagnose RUN [METRIC], RUN a folder with records.jsonl")
     metric = arguments[1] if len(arguments) == 2 else "error_truth"

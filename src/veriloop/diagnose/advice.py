@@ -1,8 +1,9 @@
-"""Where is the loop going, and what to do about it? Advice from the records of the first rounds alone.
+"""Where is the loop going, and what to do about it? Advice from the records of a few rounds.
 
-An error by round is taken for what `veriloop.diagnose.contraction` expects. Farther from the verifier's centre than
-about the noise the pull is stronger than its rho: from a bias of 1 on, rho comes out low, at 1 by 0.01. At twenty
-seeds no misfit shows it, and 95 % intervals then hold rho 78 to 90 times in 100, at radii 1.5 to 0.5.
+An error by round is taken for what `veriloop.diagnose.contraction` expects. Farther from the
+verifier's centre than about the noise the pull is stronger than its rho: from a bias of 1 on, rho
+comes out low, at 1 by 0.01. At twenty seeds no misfit shows it, and 95 % intervals then hold rho 78
+to 90 times in 100, at radii 1.5 to 0.5.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ HORIZON = 10  # a path is followed for so many times the rounds seen
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with the ends of its 95 % interval; value is None where the records do not identify it."""
+    """A number with its 95 % interval; value is None where the records do not identify it."""
 
     value: float | None
     low: float
@@ -34,7 +35,11 @@ class Estimate:
     def __str__(self) -> str:
         if self.value is None:
             return f"not identified, at least {self.low:.3g}" if self.low > 0 else "not identified"
-        return "none in sight" if self.low == np.inf else f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
+        return (
+            "none in sight"
+            if self.low == np.inf
+            else f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
+        )
 
 
 @dataclass(frozen=True)
@@ -43,13 +48,17 @@ class Advice:
 
     The symbols are those of `veriloop.diagnose.contraction`.
 
-    conclusion: keep going, stop now, loosen the filter, tighten the filter, add real data, get a better verifier,
-        or undecided. reason: the numbers it rests on. support: the share of resamples that come to it.
-    rho: the contraction factor. plateau: the limit of the error. noise, bias: its parts, P and beta^2.
-    reversal: the round of lowest expected error, after which it turns back up; 0 where it rises from the start,
-        infinite where it does not turn within `HORIZON` times the rounds seen. Rounds being whole, its interval
-        covers nearly always; one round narrower, where it can be, it would cover clearly below 95 %.
-    misfit: the largest distance of a mean from the fit, in standard errors. fits: whether chance explains it.
+    conclusion: keep going, stop now, loosen the filter, tighten the filter, add real data, get a
+        better verifier, or undecided. reason: the numbers it rests on. support: the share of
+        resamples that come to it.
+    rho: the contraction factor. plateau: the limit of the error. noise, bias: its parts, P and
+        beta^2.
+    reversal: the round of lowest expected error, after which it turns back up; 0 where it rises
+        from the start, infinite where it does not turn within `HORIZON` times the rounds seen.
+        Rounds being whole, its interval covers nearly always; one round narrower, where it can be,
+        it would cover clearly below 95 %.
+    misfit: the largest distance of a mean from the fit, in standard errors. fits: whether chance
+        explains it.
     """
 
     conclusion: str
@@ -66,9 +75,15 @@ class Advice:
     def __str__(self) -> str:
         sure = "" if self.conclusion == "undecided" else f" ({self.support:.0%} of resamples)"
         lines = [f"{self.conclusion}{sure}: {self.reason}"]
-        lines += [f"  {name:<8} {getattr(self, name)}" for name in ("rho", "plateau", "noise", "bias", "reversal")]
+        lines += [
+            f"  {name:<8} {getattr(self, name)}"
+            for name in ("rho", "plateau", "noise", "bias", "reversal")
+        ]
         if not self.fits:
-            lines.append(f"  the model misses a round by {self.misfit:.1f} standard errors: take this as a sketch")
+            lines.append(
+                f"  the model misses a round by {self.misfit:.1f} standard errors: take this "
+                "as a sketch"
+            )
         return "\n".join(lines)
 
 
@@ -82,16 +97,19 @@ def advise(
 ) -> Advice:
     """Estimate from the first rounds where an error goes, and say what to do about it.
 
-    Fits `veriloop.diagnose.contraction` to the means over seeds by least squares with relative weights: rho in
-    [0, 1], s, q and beta^2 not negative. Intervals are 95 % percentiles over resampled seeds, widened as Student's
-    t is for few seeds (Hesterberg, 2015), and hold those of the fit without bias where that explains the records
-    too. Rows of one seed with a `METRIC_se` are resampled as normal, with correlation rho^|j - k| between rounds.
-    The formula is that of a pool that replaces; a floor that no model gets below (NELBO, FID) counts as noise.
+    Fits `veriloop.diagnose.contraction` to the means over seeds by least squares with relative
+    weights: rho in [0, 1], s, q and beta^2 not negative. Intervals are 95 % percentiles over
+    resampled seeds, widened as Student's t is for few seeds (Hesterberg, 2015), and hold those of
+    the fit without bias where that explains the records too. Rows of one seed with a `METRIC_se`
+    are resampled as normal, with correlation rho^|j - k| between rounds. The formula is that of a
+    pool that replaces; a floor that no model gets below (NELBO, FID) counts as noise.
 
-    records: rows of one arm with `seed`, `round`, `kept`, `candidates` and the metric, as in records.jsonl; or one
-        sequence of `Record`s a seed. Rounds go up by one; the first is the start.
-    metric: an error, lower is better. center: the distance to the verifier's centre, fitted with it where seeds
-        have it: it tells bias from noise and rho from rho^2, which the error alone seldom does.
+    records: rows of one arm with `seed`, `round`, `kept`, `candidates` and the metric, as in
+        records.jsonl; or one sequence of `Record`s a seed. Rounds go up by one; the first is the
+        start.
+    metric: an error, lower is better. center: the distance to the verifier's centre, fitted with it
+        where seeds have it: it tells bias from noise and rho from rho^2, which the error alone
+        seldom does.
 
     >>> from veriloop.core import run
     >>> from veriloop.linear import Problem
@@ -102,16 +120,15 @@ def advise(
     ...     rounds = run(loop, Key(seed), problem.start(Key(seed)), [problem.size(100)] * 6)
     ...     runs.append([record for _, record in rounds])
     >>> print(advise(runs))  # rho is 0.446, the plateau 0.295: noise 0.045, bias 0.25
-    get a better verifier (100% of resamples): no round is expected to beat the start's 0.083 by 5%, at any rho: ...
+    get a better verifier (100% of resamples): no round is expected to beat the start's 0.083 ...
       rho      0.46 (0.339 to 0.576)
       plateau  0.285 (0.256 to 0.325)
       noise    0.0471 (0.0358 to 0.0571)
       bias     0.238 (0.205 to 0.279)
       reversal 0 (0 to 0)
 
-    Raises:
-        ValueError: if records are of several arms, seeds differ in their rounds, there are fewer than four rounds,
-            a value is not positive, or there is no standard error.
+    Raises: ValueError: if records are of several arms, seeds differ in their rounds, there are
+        fewer than four rounds, a value is not positive, or there is no standard error.
     """
     series = Series.of("advise", records, metric, center)
     rounds = len(series.rounds) - 1
@@ -149,23 +166,31 @@ def _check(series: Series, metric: str) -> None:
     """Refuse records that the formula cannot be fitted to."""
     rounds = len(series.rounds) - 1
     if rounds < 4:
-        raise ValueError(f"advise needs a start and at least four rounds, got {rounds} rounds of {metric!r}")
+        raise ValueError(
+            f"advise needs a start and at least four rounds, got {rounds} rounds of {metric!r}"
+        )
     if not (series.values > 0).all():
-        raise ValueError(f"advise needs errors above 0, lower is better, got {metric!r} of {series.values.min()}")
+        raise ValueError(
+            f"advise needs errors above 0, lower is better, got {metric!r} of {series.values.min()}"
+        )
     kept = series.kept[1:]
     if not ((kept > 0) & (series.candidates[1:] >= kept)).all():
-        raise ValueError("advise needs the candidates and the kept rows of every round after the start, got none")
+        raise ValueError(
+            "advise needs the candidates and the kept rows of every round after the start, got none"
+        )
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """What some fits say: numbers by their name in `Advice`, shape (n,) each, and the n conclusions."""
+    """What n fits say: numbers by their name in `Advice`, shape (n,) each, and conclusions."""
 
     numbers: Mapping[str, np.ndarray]
     conclusions: list[str]
 
 
-def _sample(parameters: np.ndarray, further: Contraction, rounds: int, size: float, unfiltered: bool) -> _Sample:
+def _sample(
+    parameters: np.ndarray, further: Contraction, rounds: int, size: float, unfiltered: bool
+) -> _Sample:
     path = further.path(parameters)
     conclusions = _conclude(parameters, path, rounds, unfiltered=unfiltered)
     return _Sample(_numbers(parameters, path, size), conclusions)
@@ -197,7 +222,7 @@ def _numbers(parameters: np.ndarray, path: np.ndarray, size: float) -> Mapping[s
 
 
 def _level(series: Series) -> float:
-    """Return the lower percentile that makes a 95 % interval of resampled means, widened for few seeds."""
+    """Return the lower percentile of a 95 % interval of resampled means, widened for few seeds."""
     from scipy.special import ndtr, stdtrit
 
     n = len(series.values)
@@ -224,14 +249,16 @@ def _estimates(
             known = low > 0.01 or high < 0.99
         elif name == "reversal":
             known = low == high or high < np.inf
-        else:  # a plateau that is not nearly reached within the horizon is not to be seen in these rounds
+        else:  # a plateau that is not nearly reached within the horizon cannot be seen
             known = high < np.inf and found["rho"].high ** (HORIZON * rounds) < WORTH
         found[name] = Estimate(value if known else None, low, high)
     return found
 
 
-def _conclude(parameters: np.ndarray, path: np.ndarray, rounds: int, *, unfiltered: bool) -> list[str]:
-    """Return every fit's conclusion: go on while it pays, stop where it has paid, else what stands in the way."""
+def _conclude(
+    parameters: np.ndarray, path: np.ndarray, rounds: int, *, unfiltered: bool
+) -> list[str]:
+    """Return every fit's conclusion: go on while it pays, stop where it has, else what is wrong."""
     rho, start, _, _ = parameters.T
     best, error = _best_contraction(parameters)
     helps = error < (1 - WORTH) * start
@@ -246,7 +273,7 @@ def _conclude(parameters: np.ndarray, path: np.ndarray, rounds: int, *, unfilter
 
 
 def _best_contraction(parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rho at which one round from the start ends lowest, with noise in proportion to rho, and where."""
+    """Return the rho at which one round from the start ends lowest, and where it ends."""
     rho, start, noise, bias = parameters.T
     slope = noise / np.maximum(rho, 0.01)
     best = np.clip((bias - slope / 2) / (start + bias), 0, 1)
@@ -263,8 +290,9 @@ def _reason(conclusion: str, parameters: np.ndarray, path: np.ndarray, rounds: i
         "stop now": f"expected lowest in round {best}, {path[best]:.3g} from {path[0]:.3g}; "
         f"{path[rounds]:.3g} now, and no less than {path[rounds:].min():.3g} to come",
         "add real data": f"{none}, all candidates are kept, and each round adds {noise:.2g}",
-        "tighten the filter": f"{none}; noise of {noise:.2g} a round adds up at rho {rho:.2g}, and less at a "
-        f"smaller rho, down to {aim:.2g}",
-        "loosen the filter": f"{none}; at rho {aim:.2g} in place of {rho:.2g} one round would reach {error:.3g}",
+        "tighten the filter": f"{none}; noise of {noise:.2g} a round adds up at rho {rho:.2g}, "
+        f"and less at a smaller rho, down to {aim:.2g}",
+        "loosen the filter": f"{none}; at rho {aim:.2g} in place of {rho:.2g} "
+        f"one round would reach {error:.3g}",
         "get a better verifier": f"{none}, at any rho: the verifier's own error is {bias:.3g}",
     }[conclusion]

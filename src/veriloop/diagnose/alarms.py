@@ -1,4 +1,4 @@
-"""Has collapse set in? A sequential test on any metric of the records, with a stated rate of false alarms."""
+"""Has collapse set in? A sequential test on a metric, with a stated rate of false alarms."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ import numpy as np
 from veriloop.metrics import KNOWN, Direction
 from veriloop.records import Records
 
-WATCHED: Mapping[str, Direction] = {name: known.worse for name, known in KNOWN.items() if known.worse is not None}
+WATCHED: Mapping[str, Direction] = {
+    name: known.worse for name, known in KNOWN.items() if known.worse is not None
+}
 
 
 @dataclass(frozen=True)
 class Alarm:
     """Whether, and from which round on, a metric is worse than at the start.
 
-    round: the first round of the alarm, or None. rounds, change, p: by round after the start, the mean change in
-    the bad direction and its one-sided p. spent: the level that p was held to.
+    round: the first round of the alarm, or None. rounds, change, p: by round after the start, the
+    mean change in the bad direction and its one-sided p. spent: the level that p was held to.
     """
 
     metric: str
@@ -34,7 +36,8 @@ class Alarm:
         if self.round is None:
             return f"{self.metric}: no alarm in {len(self.rounds)} rounds"
         i, sign = self.rounds.index(self.round), "+" if self.worse == "higher" else "-"
-        return f"{self.metric}: worse since round {self.round} ({sign}{self.change[i]:.3g}, p = {self.p[i]:.1g})"
+        change = f"{sign}{self.change[i]:.3g}, p = {self.p[i]:.1g}"
+        return f"{self.metric}: worse since round {self.round} ({change})"
 
 
 def alarm(
@@ -46,39 +49,48 @@ def alarm(
     horizon: int | None = None,
     margin: float = 0.0,
 ) -> Alarm:
-    r"""Say in which round a metric has become worse than at the start, with a false-alarm rate of at most `alpha`.
+    r"""Say in which round a metric has become worse than at the start.
+
+    The rate of false alarms is at most `alpha`.
 
     .. math:: \text{alarm in the first round } k \text{ with}\quad
-        P\Big(T_{S-1} > \frac{\bar d_k - margin}{s_k/\sqrt S}\Big) \le \alpha_k, \qquad \sum_k \alpha_k \le \alpha,
+        P\Big(T_{S-1} > \frac{\bar d_k - margin}{s_k/\sqrt S}\Big) \le \alpha_k,
+        \qquad \sum_k \alpha_k \le \alpha,
 
-    where :math:`d_k` is the change since the start in the bad direction, paired by seed, of mean and standard
-    deviation :math:`\bar d_k, s_k` over S seeds. An alarm is false while the expected change has never been above
-    `margin`; by the union bound that has at most the probability `alpha`, however rounds depend on one another, if
-    changes are normal over seeds. Rows of one seed that bring a `METRIC_se` are tested by z, with the sum of
-    the two standard errors, which bounds that of the change whatever their correlation.
+    where :math:`d_k` is the change since the start in the bad direction, paired by seed, of mean
+    and standard deviation :math:`\bar d_k, s_k` over S seeds. An alarm is false while the expected
+    change has never been above `margin`; by the union bound that has at most the probability
+    `alpha`, however rounds depend on one another, if changes are normal over seeds. Rows of one
+    seed that bring a `METRIC_se` are tested by z, with the sum of the two standard errors, which
+    bounds that of the change whatever their correlation.
 
-    records: as in `advise`. worse: by default as in `WATCHED`. horizon: spend alpha / horizon in each of so many
-        rounds; None spends alpha / (k (k + 1)), which holds for any number of rounds, looked at one by one.
+    records: as in `advise`. worse: by default as in `WATCHED`. horizon: spend alpha / horizon in
+        each of so many rounds; None spends alpha / (k (k + 1)), which holds for any number of
+        rounds, looked at one by one.
 
-    >>> rows = [{"seed": s, "round": k, "recall": 0.9 - 0.1 * k + 0.01 * s**k} for s in range(4) for k in range(3)]
+    >>> rows = [{"seed": s, "round": k, "recall": 0.9 - 0.1 * k + 0.01 * s**k}
+    ...         for s in range(4) for k in range(3)]
     >>> print(alarm(rows, "recall"))
     recall: worse since round 1 (-0.095, p = 0.0003)
 
-    Raises:
-        ValueError: if the direction is not known, there are more rounds than the horizon has, seeds differ in their
-            rounds, or there is no standard error.
+    Raises: ValueError: if the direction is not known, there are more rounds than the horizon has,
+        seeds differ in their rounds, or there is no standard error.
     """
     from scipy.special import ndtr, stdtr
 
     direction = worse or WATCHED.get(metric)
     if direction not in ("higher", "lower"):
-        raise ValueError(f"alarm: {metric!r} needs worse='higher' or worse='lower', got {direction!r}")
+        raise ValueError(
+            f"alarm: {metric!r} needs worse='higher' or worse='lower', got {direction!r}"
+        )
     if not 0 < alpha < 1:
         raise ValueError(f"alarm: alpha must be in (0, 1), got {alpha}")
     series = Series.of("alarm", records, metric)
     k = np.arange(1, len(series.rounds))
     if horizon is not None and horizon < len(k):
-        raise ValueError(f"alarm: horizon must be at least the {len(k)} rounds given, got {horizon}")
+        raise ValueError(
+            f"alarm: horizon must be at least the {len(k)} rounds given, got {horizon}"
+        )
     spent = alpha / (k * (k + 1))
     if horizon is not None:
         spent = np.full(len(k), alpha / horizon)
@@ -107,8 +119,9 @@ def alarm(
 class Series:
     """What records say of some metrics by round.
 
-    values: shape (seeds, rounds), one metric beside the other in the second axis; names: those there. errors: known
-    standard errors, where there is one row a round. kept, candidates: their means, NaN where records lack them.
+    values: shape (seeds, rounds), one metric beside the other in the second axis; names: those
+    there. errors: known standard errors, where there is one row a round. kept, candidates: their
+    means, NaN where records lack them.
     """
 
     rounds: list[int]
@@ -124,16 +137,23 @@ class Series:
         everything = Records.of(records)
         rows = [each for each in everything if each.get(metric) is not None]
         if not rows and metric in everything.metrics:
-            raise ValueError(f"{where} needs a number for {metric!r} in every row, got NaN; leave such rows out")
+            raise ValueError(
+                f"{where} needs a number for {metric!r} in every row, got NaN; leave such rows out"
+            )
         arms = sorted({str(each.get("arm")) for each in rows})
         if len(arms) != 1:
             got = ", ".join(arms) or "none"
-            raise ValueError(f"{where} needs records of one arm with {metric!r}, got {got}; pick one")
+            raise ValueError(
+                f"{where} needs records of one arm with {metric!r}, got {got}; pick one"
+            )
         cells = {(each.get("seed"), each["round"]): each for each in rows}
         seeds, rounds = sorted({seed for seed, _ in cells}, key=str), sorted({k for _, k in cells})
-        if len(rows) != len(seeds) * len(rounds) or rounds != list(range(rounds[0], rounds[0] + len(rounds))):
+        if len(rows) != len(seeds) * len(rounds) or rounds != list(
+            range(rounds[0], rounds[0] + len(rounds))
+        ):
             raise ValueError(
-                f"{where} needs one row with {metric!r} for every seed and round, rounds going up by one, "
+                f"{where} needs one row with {metric!r} for every seed and round, rounds going "
+                "up by one, "
                 f"got {len(rows)} rows of {len(seeds)} seeds and rounds {rounds[0]} to {rounds[-1]}"
             )
         if len(rounds) < 2:
@@ -144,11 +164,24 @@ class Series:
             return np.array([[cell.get(name) for cell in line] for line in grid], dtype=float)
 
         several = len(seeds) > 1
-        names = [name for name in (metric, also if several else None) if name and np.isfinite(column(name)).all()]
+        names = [
+            name
+            for name in (metric, also if several else None)
+            if name and np.isfinite(column(name)).all()
+        ]
         if metric not in names:
             raise ValueError(f"{where} needs a number for {metric!r} in every row, got infinity")
         errors = None if several else column(f"{metric}_se")[0]
         if errors is not None and not (errors >= 0).all():
-            raise ValueError(f"{where} needs two seeds or more, or {metric}_se beside {metric!r}, got one seed")
+            raise ValueError(
+                f"{where} needs two seeds or more, or {metric}_se beside {metric!r}, got one seed"
+            )
         values = np.concatenate([column(name) for name in names], axis=1)
-        return cls(rounds, names, values, errors, column("kept").mean(axis=0), column("candidates").mean(axis=0))
+        return cls(
+            rounds,
+            names,
+            values,
+            errors,
+            column("kept").mean(axis=0),
+            column("candidates").mean(axis=0),
+        )

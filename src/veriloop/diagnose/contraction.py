@@ -1,17 +1,19 @@
-r"""The expected error by round of a loop that a verifier pulls towards its centre, fitted to what was measured.
+r"""The expected error by round of a loop that a verifier pulls towards its centre.
 
-It is that of verified retraining in linear regression. Near the verifier's centre :math:`\theta_c` a round is
-:math:`\theta_{k+1} - \theta_c = \rho\,(\theta_k - \theta_c) + \eta`, so that, with
-:math:`\beta^2 = \|\theta_c - \theta_*\|^2`, a start that is unbiased, and noise :math:`q/m_i` in round i
-(:math:`m_i` the rows kept, over those of round 1),
+It is that of verified retraining in linear regression. Near the verifier's centre :math:`\theta_c`
+a round is :math:`\theta_{k+1} - \theta_c = \rho\,(\theta_k - \theta_c) + \eta`. Let
+:math:`\beta^2 = \|\theta_c - \theta_*\|^2`, let the start be unbiased, and let the noise of round i
+be :math:`q/m_i`, with :math:`m_i` the rows kept over those of round 1. Then
 
-.. math:: E\|\theta_k - \theta_*\|^2 = \underbrace{\rho^{2k} s + q \sum_{i \le k} \rho^{2(k-i)}/m_i}_{variance}
+.. math:: E\|\theta_k - \theta_*\|^2 =
+    \underbrace{\rho^{2k} s + q \sum_{i \le k} \rho^{2(k-i)}/m_i}_{variance}
     + \underbrace{\beta^2 (1 - \rho^k)^2}_{bias}, \qquad
     E\|\theta_k - \theta_c\|^2 = \text{the same variance} + \beta^2 \rho^{2k}.
 
-At a constant size the plateau is :math:`P + \beta^2` with :math:`P = q/(1-\rho^2)`, and with :math:`\beta > 0` and
-:math:`s > P` the error turns back up after round :math:`\log_\rho \beta^2/(\beta^2 + s - P)`, however small the
-bias. At :math:`\rho = 1` it is a random walk. Source: our derivation from the paper's Theorem 4.1.
+At a constant size the plateau is :math:`P + \beta^2` with :math:`P = q/(1-\rho^2)`. With
+:math:`\beta > 0` and :math:`s > P` the error turns back up after round
+:math:`\log_\rho \beta^2/(\beta^2 + s - P)`, however small the bias. At :math:`\rho = 1` it is a
+random walk. Source: our derivation from the paper's Theorem 4.1.
 """
 
 from __future__ import annotations
@@ -56,8 +58,10 @@ class Contraction:
         """Return the expected errors by round, shape (n, rounds)."""
         return np.einsum("nrc,nc->nr", self.columns(parameters[:, 0]), parameters[:, 1:])
 
-    def fit(self, means: np.ndarray, scale: np.ndarray, supports: Sequence[list[int]]) -> np.ndarray:
-        """Fit means by least squares with weights 1 / scale^2, on a grid over rho, then on a finer one.
+    def fit(
+        self, means: np.ndarray, scale: np.ndarray, supports: Sequence[list[int]]
+    ) -> np.ndarray:
+        """Fit means by least squares, weighted by 1 / scale^2, on a grid of rho and a finer one.
 
         means: shape (n, rounds), each row a fit of its own. scale: shape (rounds,).
         supports: which parameters may differ from zero, see `WITH_BIAS`.
@@ -90,8 +94,8 @@ class Contraction:
 def _non_negative(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the least-squares coefficients for each rho, and how much of y they explain.
 
-    x: shape (grid, rounds, c). y: shape (n, rounds). Coefficients have shape (n, grid, c); where one of them is
-    negative the fit does not count, and explains minus infinity.
+    x: shape (grid, rounds, c). y: shape (n, rounds). Coefficients have shape (n, grid, c); where
+    one of them is negative the fit does not count, and explains minus infinity.
     """
     shape = (len(y), len(x), x.shape[2])
     rounds = x.shape[1]
@@ -148,7 +152,7 @@ class Fit:
 
 
 def _noise_of_means(series: Series) -> tuple[np.ndarray, float]:
-    """Return the standard error of each mean, and how many of them chance explains in the worst of all rounds."""
+    """Return the standard error of each mean, and how many chance explains in the worst round."""
     from scipy.special import ndtri, stdtrit
 
     level = 1 - 0.025 / series.values.shape[1]

@@ -199,7 +199,7 @@ def no_groups(n: int) -> Groups:
 
 
 def by_group(groups: Groups | None, n: int) -> tuple[Array, Array, Array]:
-    """Return the rows sorted by group, in their order within each, and the groups' labels and sizes."""
+    """Return the rows sorted by group, and the labels and sizes of the groups."""
     if groups is None:
         groups = no_groups(n)
     labels, sizes = np.unique(groups, return_counts=True)
@@ -235,7 +235,7 @@ def _top(
 
 
 def _pieces(ends: Array) -> list[tuple[int, int]]:
-    """Return the first group, and the one after the last, of pieces of about a million rows each."""
+    """Return the first group, and the one after the last, of pieces of a million rows or so."""
     if not len(ends):
         return []
     cuts = np.flatnonzero(np.diff(ends // _RANKED_AT_ONCE)) + 1

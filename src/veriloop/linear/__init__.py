@@ -1,4 +1,4 @@
-"""Linear regression under a knowledge-ball verifier: the loop, the exact theory, and a fast exact simulation."""
+"""Linear regression with a verifier: the loop, exact theory, and fast exact simulation."""
 
 from veriloop.linear import policies, theory
 from veriloop.linear.model import (

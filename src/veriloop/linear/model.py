@@ -1,4 +1,4 @@
-"""Linear regression as a backend: rows, designs, the model that writes labels, and the least-squares refit.
+"""Linear regression as a backend: rows, designs, what writes labels, and the refit.
 
 A model is the parameter vector theta, shape (d,); rows are y = x . theta + noise * N(0, 1).
 """

@@ -37,7 +37,8 @@ def one_fit(rows: int, dim: int) -> float:
     """
     if rows < dim + 2:
         raise ValueError(
-            f"one_fit: rows must be at least dim + 2 = {dim + 2}, or the error is infinite, got {rows}"
+            f"one_fit: rows must be at least dim + 2 = {dim + 2}, got {rows}; "
+            "with fewer the error is infinite"
         )
     return dim / (rows - dim - 1)
 
@@ -54,7 +55,9 @@ def replaced(rounds: int) -> Array:
 
 
 def accumulated(rounds: int) -> Array:
-    r"""Return the path of `Accumulate`, :math:`\sum_{i=1}^{k+1} 1/i^2 < \pi^2/6` (Gerstgrasser et al.).
+    r"""Return the path of `Accumulate`, :math:`\sum_{i=1}^{k+1} 1/i^2 < \pi^2/6`.
+
+    Source: Gerstgrasser et al. (2024).
 
     rounds: K, how many rounds.
 
@@ -118,8 +121,8 @@ def pooled_mean(
     r"""Return the path of a mean that is fitted to rows of several rounds; exact for any size.
 
     The real data are round 0. With all rows this is the path of `Window`, which in the end grows by
-    :math:`4/(w + 1)^2` a round. Without a window it is the path of `AccumulateSubsample`, which tends
-    to :math:`\pi^2/2 - 2` for many rows. With neither it is `accumulated`.
+    :math:`4/(w + 1)^2` a round. Without a window it is the path of `AccumulateSubsample`, which
+    tends to :math:`\pi^2/2 - 2` for many rows. With neither it is `accumulated`.
 
     A row is :math:`y = \hat\theta + \xi`. The samples of one batch are exchangeable. So the
     variance of one and the covariances of two, batch by batch, determine everything. A subset drawn
@@ -202,7 +205,8 @@ def gaussian_log_variance(
     """
     if sample < 2:
         raise ValueError(
-            f"gaussian_log_variance: sample must be at least 2, or there is no variance, got {sample}"
+            f"gaussian_log_variance: sample must be at least 2, got {sample}; "
+            "one row has no variance"
         )
     half = (sample - 1) / 2
     k = np.arange(rounds + 1)

@@ -1,4 +1,4 @@
-"""The paper's linear-regression setting as one value: real design, truth, and what the verifier knows."""
+"""The linear regression of the paper as one value: design, truth, verifier's knowledge."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class Problem:
         return Generate(lambda _, n: self.real_x, self.noise)(key, self.truth, len(self.real_x))
 
     def start(self, key: Key) -> State[np.ndarray]:
-        """Return the start: least squares on `real_data(key)`, which pools that look back find in `past`."""
+        """Return the start: least squares on `real_data(key)`, which pools find in `past`."""
         real = self.real_data(key)
         return State(least_squares(key, self.truth, real), past=(real,))
 
@@ -174,7 +174,9 @@ class Problem:
     def simulate(
         self, sizes: Sequence[int], replicates: int, key: Key, *, verified: bool = True
     ) -> dict[str, np.ndarray]:
-        """Return what the loop measures, by round and replicate, shape (rounds + 1, replicates) each.
+        """Return what the loop measures, by round and replicate.
+
+        Each metric has shape (rounds + 1, replicates).
 
         The fast path: `veriloop.linear.simulate` in place of the generic loop, the same in
         distribution.

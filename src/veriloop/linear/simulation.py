@@ -6,7 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import log_ndtr, ndtr, ndtri, ndtri_exp  # pyright: ignore[reportMissingTypeStubs]
+from scipy.special import (  # pyright: ignore[reportMissingTypeStubs]
+    log_ndtr,
+    ndtr,
+    ndtri,
+    ndtri_exp,
+)
 
 from veriloop.core import Key
 from veriloop.linear.truncated import Array, Mask, finite, interval, positive
@@ -26,7 +31,9 @@ def simulate(
     *,
     chunk: int = 131_072,
 ) -> Array:
-    r"""Return the estimation error by round, :math:`a_k = v_j^\top(\hat\theta_k - \theta_*)/\sigma`.
+    r"""Return the estimation error by round.
+
+    .. math:: a_k = v_j^\top(\hat\theta_k - \theta_*)/\sigma
 
     The real-data estimate has :math:`a_0 \sim N(0, 1/\mu_j^2)`. In round k each direction keeps
     exactly :math:`n_k` labels, independent draws of :math:`N(a_{k-1}, 1)` truncated to :math:`[c_j
@@ -124,8 +131,8 @@ def truncated_means(
     a = (lower - mean).ravel()
     b = (upper - mean).ravel()
     generator = key.numpy()
-    # Where the middle of the window lies left of 0, the distribution function is small and keeps its
-    # digits. Other windows are reflected.
+    # If the middle of the window lies left of 0, the distribution function is small and keeps
+    # its digits. Other windows are reflected.
     flip = b > -a
     near = np.where(flip, -b, a)
     far = np.where(flip, -a, b)

@@ -3,17 +3,17 @@ r"""Exact theory of verified retraining in linear regression, one direction at a
 The block design splits the loop into independent scalars, one per right singular vector :math:`v_j`
 of the real design :math:`X^0`. All quantities are in units of the noise :math:`\sigma`:
 
-===================  ======================  ==================================================================
+===================  ======================  =========================================
 name                 symbol                  meaning
-===================  ======================  ==================================================================
+===================  ======================  =========================================
 ``singular_values``  :math:`\mu_j`           of the real design, shape (p,)
-``center_offset``    :math:`c_j`             :math:`v_j^T(\theta_c - \theta^*)/\sigma`, shape (..., p)
-``half_width``       :math:`w`               :math:`(r + \sigma_c)/\sigma`; ``inf`` means no verifier
+``center_offset``    :math:`c_j`             :math:`v_j^T(\theta_c - \theta^*)/\sigma`, (..., p)
+``half_width``       :math:`w`               :math:`(r + \sigma_c)/\sigma`; inf: no verifier
 ``kept``, ``sizes``  :math:`n`, :math:`n_k`  kept rows per direction: in one round, in each round
 ``offset``           :math:`a`               :math:`v_j^T(\hat\theta - \theta^*)/\sigma`
 ``dim``              :math:`p`               number of directions
-..                   :math:`T(a), V(a)`      mean and variance of :math:`N(a, 1)` truncated to :math:`c \pm w`
-===================  ======================  ==================================================================
+..                   :math:`T(a), V(a)`      mean, variance of :math:`N(a, 1)` in :math:`c \pm w`
+===================  ======================  =========================================
 
 "The paper" is Yi, Liu, Cheng, Xu (2025), arXiv:2510.16657. Bad input raises `ValueError`
 everywhere.
@@ -65,7 +65,7 @@ _ROUNDING = 1e-12  # an improvement below this share of the baseline cannot be t
 
 
 def contraction_factor(half_width: ArrayLike) -> Array:
-    r"""Return the factor by which one noise-free round contracts towards the verifier's centre, at least.
+    r"""Return the factor by which a noise-free round at least contracts towards the centre.
 
     .. math:: \rho(w) = \sup_a T'(a) = \sup_a V(a) = 1 - \frac{2 w \phi(w)}{2\Phi(w) - 1}
 
@@ -104,7 +104,7 @@ def mean_map(offset: ArrayLike, center_offset: ArrayLike, half_width: ArrayLike)
 def mean_path(
     offset: ArrayLike, center_offset: ArrayLike, half_width: ArrayLike, rounds: int
 ) -> Array:
-    r"""Iterate `mean_map`: :math:`a_{k+1} = T(a_k)`, the path of the loop as the sizes go to infinity.
+    r"""Iterate `mean_map`, :math:`a_{k+1} = T(a_k)`: the path of the loop at infinite sizes.
 
     It obeys :math:`|a_k - c| \le \rho^k |a_0 - c|`. Returns shape (rounds + 1, ...), `offset`
     first. Source: the drift in the paper's Theorem 4.1.
@@ -131,8 +131,9 @@ def one_round_mse(
 ) -> Array:
     r"""Return :math:`E\|\hat\theta_1 - \theta^*\|^2/\sigma^2`, the error after one verified round.
 
-    .. math:: \text{exact:}\quad \sum_j E[T_j(a)^2] + \frac{E[V_j(a)]}{n}, \quad a \sim N(0, \mu_j^{-2}), \qquad
-        \text{expansion:}\quad \sum_j m_{1j}^2 + \frac{m_{2j}^2 + m_{1j}m_{3j}}{\mu_j^2} + \frac{m_{2j}}{n}
+    .. math:: \text{exact:}\quad \sum_j E[T_j(a)^2] + \frac{E[V_j(a)]}{n},
+        \quad a \sim N(0, \mu_j^{-2}), \qquad \text{expansion:}\quad
+        \sum_j m_{1j}^2 + \frac{m_{2j}^2 + m_{1j}m_{3j}}{\mu_j^2} + \frac{m_{2j}}{n}
 
     Here :math:`m_1, m_2, m_3` are :math:`T, T', T''` at 0: mean, variance and third central moment
     of the accepted labels. The expansion drops terms of order :math:`\mu^{-4}` and
@@ -165,7 +166,9 @@ def log_improvement(
     kept: ArrayLike,
     method: Method = "exact",
 ) -> Array:
-    r"""Return the log ratio of root-mean-square errors before and after one round; positive where it helps.
+    r"""Return the log ratio of errors before and after one round; positive if it helps.
+
+    The errors are root mean squares.
 
     .. math:: \tfrac12 \log \frac{\sum_j \mu_j^{-2}}{E\|\hat\theta_1 - \theta^*\|^2/\sigma^2}
 
@@ -189,9 +192,10 @@ def smallest_size(
     half_width: ArrayLike,
     method: Method = "exact",
 ) -> Array:
-    r"""Return the kept rows per direction at which one round only just beats the real-data estimate.
+    r"""Return the kept rows per direction at which one round begins to help.
 
-    .. math:: n^* = \frac{\sum_j E[V_j]}{\sum_j \mu_j^{-2} - E[T_j^2]}, \qquad \text{expansion:}\quad
+    .. math:: n^* = \frac{\sum_j E[V_j]}{\sum_j \mu_j^{-2} - E[T_j^2]},
+        \qquad \text{expansion:}\quad
         \frac{\sum_j m_{2j}}{\sum_j (1 - m_{2j}^2 - m_{1j}m_{3j})/\mu_j^2 - m_{1j}^2}
 
     A real number, `inf` where no size is enough. Arguments and symbols as in `one_round_mse`.
@@ -234,7 +238,8 @@ def break_even_bias(
     unit = finite("break_even_bias: direction", direction)
     if unit.shape != mu.shape or abs(np.linalg.norm(unit) - 1) > 1e-6:
         raise ValueError(
-            f"break_even_bias: direction must be a unit vector of shape {mu.shape}, got {direction!r}"
+            f"break_even_bias: direction must be a unit vector of shape {mu.shape}, "
+            f"got {direction!r}"
         )
     widths = np.asarray(half_width, dtype=float)
     width, kept = np.broadcast_arrays(widths, np.asarray(kept, dtype=float))
@@ -258,9 +263,10 @@ def break_even_bias(
 
 
 def error_bound(initial: float, half_width: float, sizes: ArrayLike, dim: int) -> Array:
-    r"""Bound the distance :math:`E_k = E\|\hat\theta_k - \theta_c\|^2/\sigma^2` to the verifier's centre, by round.
+    r"""Bound the squared distance to the centre, by round.
 
-    .. math:: E_k \le \rho^{2k} E_0 + p \sum_{j<k} \frac{\rho^{2(k-j)-1}}{n_j}, \qquad\text{from}\quad
+    .. math:: E_k = E\|\hat\theta_k - \theta_c\|^2/\sigma^2
+        \le \rho^{2k} E_0 + p \sum_{j<k} \frac{\rho^{2(k-j)-1}}{n_j}, \qquad\text{from}\quad
         E_{k+1} \le \rho^2 E_k + \frac{p\rho}{n_k}
 
     `initial` is :math:`E_0`; returns shape (len(sizes) + 1,), `initial` first.
@@ -280,7 +286,7 @@ def error_bound(initial: float, half_width: float, sizes: ArrayLike, dim: int) -
 
 
 def plateau(half_width: ArrayLike, size: ArrayLike, dim: int) -> Array:
-    r"""Return the fixed point of `error_bound` at constant size: where verified retraining levels off.
+    r"""Return where verified retraining levels off: the fixed point of `error_bound`.
 
     .. math:: \frac{p\,\rho}{n\,(1 - \rho^2)}
 
@@ -306,7 +312,8 @@ def plateau(half_width: ArrayLike, size: ArrayLike, dim: int) -> Array:
 def unfiltered_mse(singular_values: ArrayLike, sizes: ArrayLike) -> Array:
     r"""Error by round without a verifier, exactly: a random walk.
 
-    .. math:: E\|\hat\theta_k - \theta^*\|^2/\sigma^2 = \sum_j \mu_j^{-2} + p \sum_{i<k} \frac{1}{n_i}
+    .. math:: E\|\hat\theta_k - \theta^*\|^2/\sigma^2
+        = \sum_j \mu_j^{-2} + p \sum_{i<k} \frac{1}{n_i}
 
     Returns shape (len(sizes) + 1,). Source: our derivation for the paper's unverified arm.
 
@@ -335,7 +342,8 @@ def _round(
     center = finite(f"{where}: center_offset", center_offset)
     if center.shape and center.shape[-1] != mu.size:
         raise ValueError(
-            f"{where}: center_offset must be one number or have last axis {mu.size}, got shape {center.shape}"
+            f"{where}: center_offset must be one number or have last axis {mu.size}, "
+            f"got shape {center.shape}"
         )
     if method not in ("exact", "expansion"):
         raise ValueError(f"{where}: method must be 'exact' or 'expansion', got {method!r}")

@@ -45,7 +45,7 @@ def truncated_moments(
 
 
 def acceptance(mean: ArrayLike, scale: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> Array:
-    r"""Probability that :math:`N(m, s^2)` falls in :math:`[l, u]`, to full relative accuracy in both tails.
+    r"""Probability that :math:`N(m, s^2)` falls in :math:`[l, u]`, accurate in both tails.
 
     .. math:: Z = \Phi\Big(\frac{u-m}{s}\Big) - \Phi\Big(\frac{l-m}{s}\Big)
 

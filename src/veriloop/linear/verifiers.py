@@ -1,10 +1,11 @@
-r"""What a verifier may know: a set of parameters, of which a row must be consistent with at least one.
+r"""What a verifier may know: a set of parameters, one of which must be consistent with a row.
 
 A verifier that holds theta* to lie in a set K, and lets pass residuals up to `slack`, accepts (x,
 y) iff some theta in K has :math:`|y - x^\top\theta| \le slack`. For K symmetric about `center` that
 is
 
-.. math:: |y - x^\top \theta_c| \le h_K(x) + slack, \qquad h_K(x) = \sup_{\theta \in K} x^\top(\theta - \theta_c),
+.. math:: |y - x^\top \theta_c| \le h_K(x) + slack,
+    \qquad h_K(x) = \sup_{\theta \in K} x^\top(\theta - \theta_c),
 
 and the score is what is left of the inequality: a row is accepted iff its score is at least 0. All
 verifiers take `(key, data)` and return scores, shape (n,), in the units of y.
@@ -55,7 +56,7 @@ class Knowledge:
                 raise ValueError(f"{type(self).__name__}.{name} must be at least 0, got {value}")
 
     def width(self, x: np.ndarray) -> np.ndarray:
-        """Return h(x) of the rows, shape (n,): with slack added, half the window of accepted labels."""
+        """Return h(x) of the rows, shape (n,). With slack it is half the window of labels."""
         raise NotImplementedError
 
     def __call__(self, key: Key, batch: Samples) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A digest of what a run is made of, the same in every process, to compare a resumed run with it."""
+"""A digest of the parts of a run, the same in every process, to compare a resumed run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,19 @@ import numpy as np
 
 from veriloop.core.batch import is_tensor
 
-CONSTANT = (type(None), bool, int, float, complex, str, bytes, tuple, frozenset, np.ndarray, np.generic)
+CONSTANT = (
+    type(None),
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    tuple,
+    frozenset,
+    np.ndarray,
+    np.generic,
+)
 BY_TYPE_ALONE = ("transformers", "tokenizers")  # objects that note things as they are used
 
 
@@ -114,10 +126,12 @@ class _Digest:
                 continue
             for name, attribute in sorted(vars(each).items()):
                 found = getattr(attribute, "__func__", getattr(attribute, "fget", attribute))
-                generated = isinstance(found, FunctionType) and found.__code__.co_filename == "<string>"
+                generated = (
+                    isinstance(found, FunctionType) and found.__code__.co_filename == "<string>"
+                )
                 if generated or (name.startswith("__") and not isinstance(found, FunctionType)):
                     continue
-                if isinstance(found, FunctionType | CONSTANT):
+                if isinstance(found, (FunctionType, *CONSTANT)):
                     self._text(name)
                     self.feed(found)
 

@@ -39,10 +39,10 @@ PARTS = [each.name for each in fields(Loop) if each.name != "chunk"]  # chunk ch
 class RunDir:
     """A folder of checkpoints, each of which exists whole or not at all.
 
-    The checkpoint `round_NNNN/NAME/` is written under a temporary name, flushed to disk, then renamed.
-    It holds whatever `write` puts there, the rows it adds to records.jsonl, and the sha256 of every
-    file. Killing the process at any moment loses at most what was not yet committed. Nothing is ever
-    unpickled.
+    The checkpoint `round_NNNN/NAME/` is written under a temporary name, flushed to disk, then
+    renamed. It holds whatever `write` puts there, the rows it adds to records.jsonl, and the sha256
+    of every file. Killing the process at any moment loses at most what was not yet committed.
+    Nothing is ever unpickled.
 
     path: the folder, which is made if it is not there.
 
@@ -210,7 +210,7 @@ class RunDir:
             yield commit(state, record)
 
     def _done(self, name: str, first: int, last: int) -> list[Record]:
-        """Return the records of committed rounds, from `first` to the last one there is, or `last`."""
+        """Return the records of committed rounds, from round `first` to at most round `last`."""
         done: list[Record] = []
         for k in range(first, last + 1):
             rows = self.rows(k, name)
@@ -276,7 +276,8 @@ class RunDir:
                 then = then[:shared] if isinstance(then, list) else then
             if now != then:
                 raise ValueError(
-                    f"{self.path} holds a run {name!r} with another {part}; give the same {part} to "
+                    f"{self.path} holds a run {name!r} with another {part}; give the same "
+                    f"{part} to "
                     "go on, or another folder or name for a new run. If it changes by itself, as a "
                     "cache or a counter does, keep that in a dataclass field with compare=False"
                 )
@@ -290,7 +291,8 @@ def _read_loop(file: Path) -> dict[str, Any]:
         found = None
     if not isinstance(found, dict):
         raise ValueError(
-            f"{file} is damaged, so the run cannot be compared with the one on disk; delete it to go "
+            f"{file} is damaged, so the run cannot be compared with the one on disk; delete it "
+            "to go "
             "on with the same loop, key, start and sizes, or use another folder"
         )
     return found

@@ -48,7 +48,9 @@ def main(
     """
     name = script().stem
     arguments = _parse(script())
-    sys.path.append(os.getcwd())  # a verifier of the user's own lies beside them, not beside the script
+    sys.path.append(
+        os.getcwd()
+    )  # a verifier of the user's own lies beside them, not beside the script
     try:
         if arguments.redraw:
             _redraw(draw, arguments.redraw, name)
@@ -58,7 +60,11 @@ def main(
         preset = arguments.preset or DEFAULT
         folder = arguments.out or Path("runs") / f"{name}-{preset}"
         run = RunFolder(folder, arguments.resume)
-        about: dict[str, Any] = {"experiment": name, "preset": preset, "config": config.model_dump(mode="json")}
+        about: dict[str, Any] = {
+            "experiment": name,
+            "preset": preset,
+            "config": config.model_dump(mode="json"),
+        }
         units, described = _units(work(config), config)
         _check_names(units)
         _check_launch(config)
@@ -125,7 +131,8 @@ def _check_names(units: Sequence[Unit]) -> None:
             raise BadInput(f"the settings ask for {name} twice; give different values")
         if Path(name).name != name:
             raise BadInput(
-                f"the settings make {name!r} the name of a checkpoint, must be a file name; leave out '/'"
+                f"the settings make {name!r} the name of a checkpoint, must be a file name; "
+                "leave out '/'"
             )
 
 
@@ -133,14 +140,17 @@ def _check_launch(config: Config) -> None:
     """Refuse processes started by processes: each of a launcher's has its share of every arm."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count > 1 and config.engine != "serial":
-        raise BadInput(f"engine: got {config.engine} in one of {count} launched processes; give engine=serial")
+        raise BadInput(
+            f"engine: got {config.engine} in one of {count} launched processes; give engine=serial"
+        )
 
 
 def _check_store(name: str, units: Sequence[Unit]) -> None:
     """Refuse to store candidates where there are none, or nothing to write them with."""
     if not any(unit.saves for unit in units):
         raise BadInput(
-            f"store: got candidates, and {name} commits no single rounds that could hold them; leave it out"
+            f"store: got candidates, and {name} commits no single rounds that could hold them; "
+            "leave it out"
         )
     try:
         needed("pyarrow.parquet")
@@ -150,25 +160,34 @@ def _check_store(name: str, units: Sequence[Unit]) -> None:
 
 def _redraw(draw: Callable[[Records], Figure] | None, folder: Path, name: str) -> None:
     if draw is None:
-        raise BadInput(f"--redraw: {name} draws no figure; use veriloop.plot on Records.read({str(folder)!r})")
+        raise BadInput(
+            f"--redraw: {name} draws no figure; use veriloop.plot on Records.read({str(folder)!r})"
+        )
     try:
         with warnings.catch_warnings(record=True) as cut:
             warnings.simplefilter("always")
             records = Records.read(folder)
     except ValueError as error:
-        raise BadInput(f"--redraw: no readable records.jsonl in {folder} ({error}); name a run's folder") from None
+        raise BadInput(
+            f"--redraw: no readable records.jsonl in {folder} ({error}); name a run's folder"
+        ) from None
     for warning in cut:
         print(f"{name}: {warning.message}", file=sys.stderr)
     made_by = _experiment_of(folder)
     if made_by not in (None, name):
-        raise BadInput(f"--redraw: {folder} holds a run of {made_by}, got {name}; redraw it with {made_by}.py")
+        raise BadInput(
+            f"--redraw: {folder} holds a run of {made_by}, got {name}; redraw it with {made_by}.py"
+        )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # a stopped run may leave a panel without a line
+            warnings.simplefilter(
+                "ignore", UserWarning
+            )  # a stopped run may leave a panel without a line
             _save(draw(records), folder)
     except (LookupError, ValueError) as error:
         raise BadInput(
-            f"--redraw: {name} cannot draw the records in {folder} ({error!r:.200}); name a run's folder of its own"
+            f"--redraw: {name} cannot draw the records in {folder} ({error!r:.200}); name a "
+            "run's folder of its own"
         ) from None
 
 
@@ -192,7 +211,9 @@ def _config_of(script: Path) -> Path:
     for path in (beside, apart):
         if path.exists():
             return path
-    raise BadInput(f"--config: neither {beside} nor {apart} is there; write one, or name a YAML file")
+    raise BadInput(
+        f"--config: neither {beside} nor {apart} is there; write one, or name a YAML file"
+    )
 
 
 def _parse(script: Path) -> argparse.Namespace:
@@ -207,12 +228,20 @@ def _parse(script: Path) -> argparse.Namespace:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a key; repeatable"
     )
     parser.add_argument(
-        "--engine", help="serial, processes, processes:N or dask://HOST:PORT; short for --set engine="
+        "--engine",
+        help="serial, processes, processes:N or dask://HOST:PORT; short for --set engine=",
     )
-    parser.add_argument("--out", type=Path, help="folder of the run (default: runs/%(prog)s-PRESET)")
-    parser.add_argument("--resume", action="store_true", help="continue the run in that folder, if there is one")
     parser.add_argument(
-        "--redraw", type=Path, metavar="DIR", help="only draw the figure anew from DIR/records.jsonl"
+        "--out", type=Path, help="folder of the run (default: runs/%(prog)s-PRESET)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the run in that folder, if there is one"
+    )
+    parser.add_argument(
+        "--redraw",
+        type=Path,
+        metavar="DIR",
+        help="only draw the figure anew from DIR/records.jsonl",
     )
     arguments = parser.parse_args()
     if arguments.engine:

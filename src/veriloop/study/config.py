@@ -34,7 +34,9 @@ class Config(BaseModel):
 
     seed: int = 0
     engine: Annotated[str, Field(pattern=ENGINES)] = "processes"
-    store: Literal["candidates"] | None = None  # of every round, to be filtered again by `veriloop.refilter`
+    store: Literal["candidates"] | None = (
+        None  # of every round, to be filtered again by `veriloop.refilter`
+    )
 
     @classmethod
     def for_data(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -49,7 +51,8 @@ def _numbers(value: Any) -> Any:
         known = set(value) == {"first", "last", "count"} and type(count) is int and count >= 1
         if not known or not all(type(end) in (int, float) for end in ends):
             raise ValueError(
-                "must be a number, a list, or a mapping with numbers first, last and count (1 or more)"
+                "must be a number, a list, or a mapping with numbers first, last and count (1 "
+                "or more)"
             )
         return np.linspace(value["first"], value["last"], value["count"]).tolist()
     return value if isinstance(value, list) else [value]
@@ -64,7 +67,9 @@ def _distinct(values: list[float]) -> list[float]:
 NotNegatives = Annotated[
     list[NotNegative], Field(min_length=1), BeforeValidator(_numbers), AfterValidator(_distinct)
 ]
-Positives = Annotated[list[Positive], Field(min_length=1), BeforeValidator(_numbers), AfterValidator(_distinct)]
+Positives = Annotated[
+    list[Positive], Field(min_length=1), BeforeValidator(_numbers), AfterValidator(_distinct)
+]
 Shares = Annotated[list[Annotated[float, Field(gt=0, lt=1)]], AfterValidator(_distinct)]
 
 
@@ -104,7 +109,9 @@ def per_round(sizes: Mapping[str, Any], rounds: int) -> dict[str, list[int]]:
         else:
             spelled[name] = constant(schedule, rounds)
         if len(spelled[name]) != rounds:
-            raise ValueError(f"must have one count for each of the {rounds} rounds, {name} has {len(schedule)}")
+            raise ValueError(
+                f"must have one count for each of the {rounds} rounds, {name} has {len(schedule)}"
+            )
     return spelled
 
 
@@ -140,7 +147,9 @@ def read_config(
             json.dumps({name: value})
         except (TypeError, ValueError) as error:
             source = "--set" if name in _keys(settings) else path
-            raise BadInput(f"{source}: {name}: {error}; use numbers, strings, lists and mappings only") from None
+            raise BadInput(
+                f"{source}: {name}: {error}; use numbers, strings, lists and mappings only"
+            ) from None
     try:
         return kind.model_validate_json(json.dumps(layered)), expected
     except ValidationError as error:
@@ -170,7 +179,11 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = Replaced(old) if isinstance(old, Replaced) else dict(old)
     for name, value in new.items():
         before = result.get(name)
-        if isinstance(before, Mapping) and isinstance(value, Mapping) and not isinstance(value, Replaced):
+        if (
+            isinstance(before, Mapping)
+            and isinstance(value, Mapping)
+            and not isinstance(value, Replaced)
+        ):
             value = merged(before, value)
         result[name] = value
     return result
@@ -197,11 +210,15 @@ def _preset(presets: Mapping[str, Any], name: str | None, path: Path) -> dict[st
         return {}
     chosen = DEFAULT if name is None else name
     if chosen not in presets:
-        raise BadInput(f"{path}: no preset is called {chosen!r}; it has {', '.join(presets) or 'none'}")
+        raise BadInput(
+            f"{path}: no preset is called {chosen!r}; it has {', '.join(presets) or 'none'}"
+        )
     return _mapping(presets[chosen] or {}, path, f"presets.{chosen}")
 
 
-def _layered(kind: type[Config], values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+def _layered(
+    kind: type[Config], values: Mapping[str, Any], settings: Sequence[str]
+) -> dict[str, Any]:
     """Return the values with what the data ask for, and the settings."""
     asked = _with_settings(values, settings)
     return _with_settings({**values, **kind.for_data(asked)}, settings)
@@ -247,7 +264,9 @@ def _read_yaml(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     if base is None:
         return values
     if not isinstance(base, str):
-        raise BadInput(f"{path}: base: got {_short(base)}, must be the name of a YAML file beside this one")
+        raise BadInput(
+            f"{path}: base: got {_short(base)}, must be the name of a YAML file beside this one"
+        )
     return merged(_read_yaml(path.parent / base, (*above, path.resolve())), values)
 
 
@@ -278,7 +297,9 @@ def _with_settings(values: Mapping[str, Any], settings: Sequence[str]) -> dict[s
 def _apply(values: dict[str, Any], setting: str) -> None:
     name, equals, text = setting.partition("=")
     if not equals or not name:
-        raise BadInput(f"--set: got {setting!r}, must be key=value, with dots for nested keys: --set a.b=1")
+        raise BadInput(
+            f"--set: got {setting!r}, must be key=value, with dots for nested keys: --set a.b=1"
+        )
     *parents, last = name.split(".")
     try:
         value = yaml.safe_load(text)
@@ -288,7 +309,8 @@ def _apply(values: dict[str, Any], setting: str) -> None:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
             raise BadInput(
-                f"--set {name}: {parent} is not a mapping, so it has no key below it; set {parent} itself"
+                f"--set {name}: {parent} is not a mapping, so it has no key below it; set "
+                f"{parent} itself"
             )
     values[last] = value
 

@@ -68,7 +68,9 @@ def check_engine(engine: str) -> None:
         BadInput: naming the engines.
     """
     if not isinstance(engine, str) or not re.match(ENGINES, engine):
-        raise BadInput(f"engine: got {engine!r}, must be serial, processes, processes:N or dask://HOST:PORT")
+        raise BadInput(
+            f"engine: got {engine!r}, must be serial, processes, processes:N or dask://HOST:PORT"
+        )
 
 
 def evaluate(units: Sequence[Unit], engine: str) -> Iterator[Rows | Failure]:
@@ -123,7 +125,9 @@ def _in_workers(units: Sequence[Unit], count: int) -> Iterator[Rows | Failure]:
 def _on_cluster(units: Sequence[Unit], address: str) -> Iterator[Rows | Failure]:
     """Yield each unit's rows, in order, from a dask cluster that shares this file system."""
     import cloudpickle
-    from distributed import Client  # joblib's dask backend returns nothing before everything is done
+    from distributed import (
+        Client,
+    )  # joblib's dask backend returns nothing before everything is done
 
     with Client(address) as client:
         # The workers, now and later, import what this process can: the script's modules and the
@@ -133,6 +137,9 @@ def _on_cluster(units: Sequence[Unit], address: str) -> Iterator[Rows | Failure]
         # Bytes, because the scheduler unpickles whatever else it passes on, and it cannot import
         # the script.
         tasks = [cloudpickle.dumps(partial(attempt, unit.work, *unit.arguments)) for unit in units]
-        futures = [client.submit(call, client.submit(cloudpickle.loads, task), pure=False) for task in tasks]
+        futures = [
+            client.submit(call, client.submit(cloudpickle.loads, task), pure=False)
+            for task in tasks
+        ]
         while futures:
             yield futures.pop(0).result()

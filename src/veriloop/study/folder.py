@@ -22,7 +22,10 @@ from veriloop.study.engine import BadInput, Failure, Unit, UnitsFailed, evaluate
 from veriloop.study.progress import Progress, bar
 from veriloop.study.summary import Measured
 
-NO_MATTER = {"engine", "shared"}  # settings that may change between stop and resume: no record depends on them
+NO_MATTER = {
+    "engine",
+    "shared",
+}  # settings that may change between stop and resume: no record depends on them
 PACKAGES = ("veriloop", "numpy", "scipy", "joblib", "matplotlib")
 
 
@@ -60,7 +63,8 @@ class RunFolder:
                 self._write()
             except OSError as error:
                 raise BadInput(
-                    f"{self._given}: cannot write to {self.path} ({error.strerror}); name another folder"
+                    f"{self._given}: cannot write to {self.path} ({error.strerror}); name "
+                    "another folder"
                 ) from None
         self._store = RunDir(self.path)
 
@@ -69,18 +73,27 @@ class RunFolder:
         known = self.path / "run.json"
         # A run killed while it wrote its first file has left that file's temporary name, and no
         # more.
-        if not self.path.exists() or not {path.name for path in self.path.iterdir()} - {".run.json.tmp"}:
+        if not self.path.exists() or not {path.name for path in self.path.iterdir()} - {
+            ".run.json.tmp"
+        }:
             return {}
         if not self._resume:
-            raise BadInput(f"{self._given}: {self.path} already holds files; name a new folder, or add --resume")
+            raise BadInput(
+                f"{self._given}: {self.path} already holds files; name a new folder, or add "
+                "--resume"
+            )
         if not known.exists():
-            raise BadInput(f"{self._given}: {self.path} holds files but no run to resume; name another folder")
+            raise BadInput(
+                f"{self._given}: {self.path} holds files but no run to resume; name another folder"
+            )
         given = "--resume" if self._given == "--out" else self._given
         try:
             before = json.loads(known.read_text())
             old = _facts(before)
         except (ValueError, KeyError, TypeError):
-            raise BadInput(f"{given}: {known} says nothing of what ran here; name another folder") from None
+            raise BadInput(
+                f"{given}: {known} says nothing of what ran here; name another folder"
+            ) from None
         _refuse_other_run(given, self.path, old, _facts(about))
         return before
 
@@ -113,7 +126,9 @@ class RunFolder:
         for warning in damaged:
             print(f"{warning.message}; doing it again", file=sys.stderr)
         todo = [self._with_folder(unit) for unit in units if done[unit.name] is None]
-        if todo and self._about.get("finished"):  # a checkpoint was damaged: a part of the run is made anew
+        if todo and self._about.get(
+            "finished"
+        ):  # a checkpoint was damaged: a part of the run is made anew
             self._about = {**self._about, **_provenance(), "finished": False}
             self._write()
         fresh = evaluate(todo, engine)
@@ -162,7 +177,9 @@ def _facts(about: Mapping[str, Any]) -> dict[str, Any]:
     return {"experiment": about["experiment"], **about["config"], **about.get("study", {})}
 
 
-def _refuse_other_run(given: str, path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def _refuse_other_run(
+    given: str, path: Path, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> None:
     for key in ("experiment", *sorted({*new, *old} - {"experiment", *NO_MATTER})):
         if new.get(key) != old.get(key):
             raise BadInput(
@@ -218,6 +235,8 @@ def _git(*arguments: str) -> str | None:
     folder = place if place.is_dir() else place.parent
     command = ["git", *arguments]
     try:
-        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, check=True
+        ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None

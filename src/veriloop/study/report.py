@@ -30,12 +30,16 @@ def section(folder: Path) -> str:
         f"## {name}",
         "",
         f"`python {name}.py --preset {run['preset']}{_engine(run)}`, seed {run['config']['seed']}: "
-        f"{run['seconds']['work']:.0f} s on {device['cpus']} cores ({device.get('processor', device['machine'])}), "
+        f"{run['seconds']['work']:.0f} s on {device['cpus']} cores "
+        f"({device.get('processor', device['machine'])}), "
         f"{commit}{changes}.",
         "",
     ]
     if any(number["expected"] is not None for number in numbers.values()):
-        lines += ["| quantity | expected | measured | standard error | z |", "|---|--:|--:|--:|--:|"]
+        lines += [
+            "| quantity | expected | measured | standard error | z |",
+            "|---|--:|--:|--:|--:|",
+        ]
         return "\n".join([*lines, *(_row(name, number) for name, number in numbers.items()), ""])
     lines += ["| quantity | measured | standard error |", "|---|--:|--:|"]
     for quantity, number in numbers.items():

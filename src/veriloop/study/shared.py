@@ -53,7 +53,8 @@ class Shared:
         decided = fingerprint(deciding, unseen)
         if unseen:
             raise TypeError(
-                "what decides a result must be numbers, text, arrays or functions, got an object of "
+                "what decides a result must be numbers, text, arrays or functions, got an "
+                "object of "
                 f"{', '.join(sorted(unseen))}; leave it out"
             )
         everything = [decided, _versions(), *map(source_digest, folders)]

@@ -62,14 +62,18 @@ class Study:
         _check_arms(self.arms)
         _check_seeds(self.seeds)
         if not callable(self.start):
-            raise ValueError(f"Study.start must be a function: key -> State, got {self.start!r:.60}")
+            raise ValueError(
+                f"Study.start must be a function: key -> State, got {self.start!r:.60}"
+            )
         if isinstance(self.sizes, Mapping) and set(self.sizes) != set(self.arms):
             named = ", ".join(map(str, self.sizes))
             raise ValueError(f"Study.sizes must name the arms {', '.join(self.arms)}, got {named}")
         for arm in self.arms:
             _check_sizes(self.sizes_of(arm))
         if (self.save is None) != (self.load is None):
-            raise ValueError("Study: save and load come together, got one of them; give both or none")
+            raise ValueError(
+                "Study: save and load come together, got one of them; give both or none"
+            )
 
     def sizes_of(self, arm: str) -> list[Size]:
         """Return the sizes of an arm, one a round."""
@@ -86,7 +90,16 @@ class Study:
         work: list[Unit] = []
         for seed in self.seeds:
             for arm, loop in self.arms.items():
-                one = _Arm(arm, int(seed), loop, self.start, self.sizes_of(arm), self.save, self.load, candidates)
+                one = _Arm(
+                    arm,
+                    int(seed),
+                    loop,
+                    self.start,
+                    self.sizes_of(arm),
+                    self.save,
+                    self.load,
+                    candidates,
+                )
                 work.append(Unit(one.name, len(one.sizes), one, saves=saves))
         return work
 
@@ -99,7 +112,9 @@ class Study:
             "start": _digest(self.start),
         }
 
-    def run(self, folder: str | Path | None = None, engine: str = "serial", progress: Progress = True) -> Records:
+    def run(
+        self, folder: str | Path | None = None, engine: str = "serial", progress: Progress = True
+    ) -> Records:
         """Run all arms of all seeds and return the records, round 0 among them.
 
         folder: where to commit each arm of each seed; the same call goes on where a stopped one
@@ -117,7 +132,9 @@ class Study:
         if folder is None:
             return _in_memory(self.units(folder=False), engine, progress)
         place = RunFolder(Path(folder), resume=True, given="Study.run")
-        place.open({"experiment": "study", "preset": None, "config": {}, "study": self.description()})
+        place.open(
+            {"experiment": "study", "preset": None, "config": {}, "study": self.description()}
+        )
         with place.stage("work"):
             records = place.records(self.units(), engine, progress)
         place.close()
@@ -145,7 +162,9 @@ class _Arm:
         key = Key(self.seed)
         state = self.start(key)
         if not isinstance(state, State):
-            raise TypeError(f"Study.start must return a State, got {state!r:.60}; write State(model)")
+            raise TypeError(
+                f"Study.start must return a State, got {state!r:.60}; write State(model)"
+            )
         before = fingerprint(state)
         about = {"arm": self.arm, "seed": self.seed}
         rows = []
@@ -153,7 +172,9 @@ class _Arm:
             numbers = record.row()
             taken = sorted(set(about) & set(numbers))
             if taken:
-                raise ValueError(f"a metric is called {taken[0]!r}, which is taken; rename the metric")
+                raise ValueError(
+                    f"a metric is called {taken[0]!r}, which is taken; rename the metric"
+                )
             rows.append({**about, **numbers})
         if fingerprint(state) != before:
             raise ValueError(
@@ -162,7 +183,9 @@ class _Arm:
             )
         return rows
 
-    def _rounds(self, key: Key, state: State[Any], folder: Path | None) -> Iterator[tuple[State[Any], Record]]:
+    def _rounds(
+        self, key: Key, state: State[Any], folder: Path | None
+    ) -> Iterator[tuple[State[Any], Record]]:
         if folder is None or self.save is None or self.load is None:
             return run(self.loop, key, state, self.sizes)
         store = RunDir(folder)
@@ -179,7 +202,9 @@ class _Arm:
         )
 
 
-def follow(loop: Loop[Any, Any], key: Key, start: State[Any], sizes: Sequence[Size]) -> list[dict[str, Any]]:
+def follow(
+    loop: Loop[Any, Any], key: Key, start: State[Any], sizes: Sequence[Size]
+) -> list[dict[str, Any]]:
     """Run the loop and return one flat row a round, the start as round 0."""
     return [record.row() for _, record in run(loop, key, start, sizes)]
 
@@ -213,9 +238,13 @@ def _check_arms(arms: Mapping[str, Any]) -> None:
         raise ValueError(f"Study.arms must map the name of each arm to its Loop, got {arms!r:.60}")
     for name, loop in arms.items():
         if not isinstance(name, str) or not name or Path(name).name != name or name.startswith("."):
-            raise ValueError(f"Study.arms: a name must be one of a file, got {name!r}; leave out '/' and '.'")
+            raise ValueError(
+                f"Study.arms: a name must be one of a file, got {name!r}; leave out '/' and '.'"
+            )
         if not isinstance(loop, Loop):
-            raise ValueError(f"Study.arms: {name!r} must be a Loop, got {type(loop).__name__}; write Loop(...)")
+            raise ValueError(
+                f"Study.arms: {name!r} must be a Loop, got {type(loop).__name__}; write Loop(...)"
+            )
 
 
 def _check_seeds(seeds: Sequence[int]) -> None:
@@ -223,13 +252,19 @@ def _check_seeds(seeds: Sequence[int]) -> None:
     for seed in found:
         Key(seed)
     if not found or len(set(found)) < len(found):
-        raise ValueError(f"Study.seeds must be different whole numbers, at least one, got {found!r:.60}")
+        raise ValueError(
+            f"Study.seeds must be different whole numbers, at least one, got {found!r:.60}"
+        )
 
 
 def _check_sizes(sizes: Sequence[Size]) -> None:
     for size in sizes:
         count = isinstance(size, int) and not isinstance(size, bool) and size >= 1
         if not count and not isinstance(size, Quota):
-            raise ValueError(f"Study.sizes must be counts of at least 1, or quotas, one a round, got {size!r}")
+            raise ValueError(
+                f"Study.sizes must be counts of at least 1, or quotas, one a round, got {size!r}"
+            )
     if not sizes:
-        raise ValueError("Study.sizes must have one size a round, got none; write [1000] * 10 for ten rounds")
+        raise ValueError(
+            "Study.sizes must have one size a round, got none; write [1000] * 10 for ten rounds"
+        )

@@ -55,12 +55,14 @@ def same(name: str, sample: np.ndarray) -> dict[str, Any]:
     return {name: sample[0].item()}
 
 
-def over_replicates(runs: Sequence[Rows], told: Mapping[str, Callable[[str, np.ndarray], dict[str, Any]]]) -> Rows:
-    """Return one row a round: its number, and what is told of each named number over the replicates.
+def over_replicates(
+    runs: Sequence[Rows], told: Mapping[str, Callable[[str, np.ndarray], dict[str, Any]]]
+) -> Rows:
+    """Return one row a round: its number, and what is told about each number of the replicates.
 
     runs: the rows of every replicate, one a round.
-    told: name -> `spread`, `mean`, `same`, or another function of name and sample, in the order that
-        the row is to have. A round without a number of that name leaves it out.
+    told: name -> `spread`, `mean`, `same`, or another function of name and sample, in the order
+        that the row is to have. A round without a number of that name leaves it out.
 
     >>> runs = [[{"round": 0, "error": 1.0}], [{"round": 0, "error": 3.0}]]
     >>> over_replicates(runs, {"error": mean})

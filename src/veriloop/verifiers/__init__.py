@@ -1,4 +1,4 @@
-"""Verifiers: `(key, batch) -> scores`, higher is better; controls, compositions and wrappers for any backend."""
+"""Verifiers: `(key, batch) -> scores`, higher is better; for any backend."""
 
 from veriloop.verifiers.algebra import (
     Audited,

@@ -151,7 +151,9 @@ class Noisy:
 
 @dataclass(frozen=True)
 class Composed:
-    """Score by a function of the scores of all parts; built by `all_of`, `any_of`, `vote`, `weighted`.
+    """Score by a function of the scores of all parts.
+
+    `all_of`, `any_of`, `vote` and `weighted` build it.
 
     A part that brings an oracle is measured against it. `Audited` round the whole measures the
     whole and all parts.

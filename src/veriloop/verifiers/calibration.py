@@ -47,7 +47,7 @@ def calibrated(
     labels: npt.ArrayLike,
     method: Literal["isotonic", "platt"] = "isotonic",
 ) -> Calibrated:
-    r"""Fit the scores of a verifier to a labelled sample, and return it on the scale of `Calibrated`.
+    r"""Fit the scores of a verifier to a labelled sample; return a `Calibrated` verifier.
 
     verifier: (key, batch) -> scores.
     key: what the verifier is asked under.

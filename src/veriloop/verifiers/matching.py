@@ -104,7 +104,7 @@ class CovarianceMatch:
 
 
 def greedy(x: Array, target: Array, count: int) -> Array:
-    r"""Return `count` rows of x, in the order in which they bring the covariance nearest to `target`.
+    r"""Return `count` rows of x, in the order in which they bring the covariance nearest.
 
     With m rows taken, s their sum and P the sum of :math:`x x^\top`, one more row x makes it
 

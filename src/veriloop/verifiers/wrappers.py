@@ -88,7 +88,8 @@ class Cached:
         contents = list(self.content(batch))
         if len(contents) != len(batch):
             raise ValueError(
-                f"Cached.content must give one hashable value a row, got {len(contents)} for {len(batch)} rows"
+                "Cached.content must give one hashable value a row, "
+                f"got {len(contents)} for {len(batch)} rows"
             )
         try:
             new = self._known.new_rows(contents)
@@ -150,8 +151,8 @@ class _Unused(Key):
 
     def _digest(self, size: int) -> bytes:
         raise ValueError(
-            "Cached needs a verifier that draws nothing at random, got one that uses its key; put the random part "
-            "outside, as in Noisy(Cached(...))"
+            "Cached needs a verifier that draws nothing at random, got one that uses its key; "
+            "put the random part outside, as in Noisy(Cached(...))"
         )
 
 

@@ -1,0 +1,57 @@
+"""Folders are whole or not there; where caches lie, and which process writes."""
+
+from pathlib import Path
+
+import pytest
+
+from veriloop.store.files import cache_folder, committed, first_process, replaced, sha256
+
+
+def test_a_committed_folder_takes_the_place_of_the_one_before(tmp_path):
+    target = tmp_path / "deep" / "folder"
+    for text in ("one", "two"):
+        with committed(target) as folder:
+            (folder / "file").write_text(text)
+        assert (target / "file").read_text() == text
+    assert [path.name for path in target.parent.iterdir()] == ["folder"]
+
+
+def test_what_fails_half_way_leaves_the_folder_before(tmp_path):
+    target = tmp_path / "folder"
+    with committed(target) as folder:
+        (folder / "file").write_text("one")
+    with pytest.raises(RuntimeError), committed(target) as folder:
+        (folder / "file").write_text("two")
+        raise RuntimeError
+    assert (target / "file").read_text() == "one"
+
+
+def test_the_first_to_replace_a_folder_wins(tmp_path):
+    target = tmp_path / "folder"
+    with replaced(target) as slow:
+        with replaced(target) as quick:
+            (quick / "file").write_text("quick")
+        (slow / "file").write_text("slow")
+    assert (target / "file").read_text() == "quick"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_cache_lies_where_the_variable_says_or_at_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("VERILOOP_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("VERILOOP_CACHE")
+    assert cache_folder() == Path.home() / ".cache" / "veriloop"
+
+
+@pytest.mark.parametrize(
+    ("size", "rank", "first"), [("1", "0", True), ("2", "0", True), ("2", "1", False)]
+)
+def test_of_launched_processes_the_one_of_rank_0_is_first(monkeypatch, size, rank, first):
+    monkeypatch.setenv("WORLD_SIZE", size)
+    monkeypatch.setenv("RANK", rank)
+    assert first_process() == first
+
+
+def test_the_digest_is_that_of_the_content(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    assert sha256(tmp_path / "file").startswith("ba7816bf8f01cfea")
