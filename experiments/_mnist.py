@@ -125,6 +125,26 @@ def _resolved(data: Any) -> Any:
     return "digits"
 
 
+def once(k: int, train: Any, model: Any, judge: Any) -> Any:
+    """Keep the verifier of round 1."""
+    if k == 1:
+        return train(1, model(0))
+    return judge(1)
+
+
+def continued(k: int, train: Any, model: Any, judge: Any) -> Any:
+    """Go on training the verifier of the last round, against the newest model."""
+    warm = None
+    if k > 1:
+        warm = judge(k - 1)
+    return train(k, model(k - 1), warm=warm)
+
+
+def cumulative(k: int, train: Any, model: Any, judge: Any) -> Any:
+    """Train anew, against equally many images of every model so far."""
+    return train(k, *map(model, range(k)))
+
+
 def every_round(k: int, train: Any, model: Any, judge: Any) -> Any:
     """Train round k's verifier anew, against the newest model: what `Arm.judge` is unless it is given.
 

@@ -8,12 +8,11 @@ from pydantic import Field
 
 from _selection_bias import TOLD, Setting, expected, limit_trace, run_policy
 from figures.selection_bias import POLICIES, draw, summarise
-from veriloop import Key
-from veriloop.study import BadInput, Config, NotNegatives, Positive, Rows, Unit, Whole
-from veriloop.study import main, over_replicates  # isort: skip
+from veriloop import Key, study
+from veriloop.study import NotNegatives, Positive, Rows, Unit, Whole
 
 
-class Selection(Config):
+class Selection(study.Config):
     """Round 0 is the truth; every round adds n rows, all drawn ones or the best of n / fraction."""
 
     dim: Annotated[int, Field(ge=2)]
@@ -40,14 +39,14 @@ def arm(config: Selection, policy: str, bias: float | None) -> Rows:
     about = {"arm": name, "policy": policy, "verified": verified, "bias": bias}
     about |= config.model_dump(include={"truth", "n", "fraction", "seed", "replicates"})
     limit = limit_trace(policy, config.truth, config.dim, bias, **size)
-    rows = zip(over_replicates(runs, TOLD), limit, strict=True)
+    rows = zip(study.over_replicates(runs, TOLD), limit, strict=True)
     return [about | row | {"limit_trace": trace} for row, trace in rows]
 
 
 def units(config: Selection) -> list[Unit]:
     """One unit a policy without selection, then one a policy and bias of the verifier's centre."""
     if config.n <= config.dim:
-        raise BadInput(f"n: got {config.n}, must be at least dim + 1 = {config.dim + 1}")
+        raise study.BadInput(f"n: got {config.n}, must be at least dim + 1 = {config.dim + 1}")
     work = [Unit(policy, config.rounds, arm, (policy, None)) for policy in POLICIES]
     for bias in config.bias:
         for policy in POLICIES:
@@ -56,4 +55,4 @@ def units(config: Selection) -> list[Unit]:
 
 
 if __name__ == "__main__":
-    main(Selection, units, draw, summarise)
+    study.main(Selection, units, draw, summarise)
