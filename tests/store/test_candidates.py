@@ -212,7 +212,7 @@ from veriloop import Key, Loop, Random, RunDir, State, TopFraction
 
 
 def refit(key, model, batch):
-    time.sleep(pause)
+    time.sleep(pause[0])
     return batch.mean(axis=0)
 
 
@@ -225,9 +225,9 @@ def rounds(folder):
     return list(RunDir(folder).run(loop, Key(5), State(np.zeros(2)), [50] * 20, **options))
 
 
-pause = 0
+pause = [0]
 if __name__ == "__main__":
-    pause = 0.02
+    pause[0] = 0.02
     rounds(sys.argv[1])
 """
 

@@ -126,6 +126,21 @@ def test_a_field_that_does_not_compare_does_not_count():
     assert fingerprint(one) == before != fingerprint(Counting(2.0))
 
 
+def test_an_object_may_say_what_counts():
+    class Counting:
+        def __init__(self, cut):
+            self.cut = cut
+            self.calls = 0
+
+        def __fingerprint__(self):
+            return self.cut
+
+    one = Counting(1.0)
+    before = fingerprint(one)
+    one.calls += 1
+    assert fingerprint(one) == before != fingerprint(Counting(2.0))
+
+
 def test_a_circle_ends():
     circle = Plain(None)
     circle.value = [circle]

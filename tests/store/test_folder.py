@@ -455,7 +455,7 @@ def generate(key, model, n):
 
 
 def refit(key, model, batch):
-    time.sleep(pause)
+    time.sleep(pause[0])
     return batch.mean(axis=0)
 
 
@@ -468,9 +468,9 @@ def rounds(folder):
     return list(RunDir(folder).run(loop, Key(5), State(np.zeros(2)), sizes))
 
 
-pause = 0
+pause = [0]
 if __name__ == "__main__":
-    pause = 0.01
+    pause[0] = 0.01
     rounds(sys.argv[1])
 """
 

@@ -39,7 +39,8 @@ def fingerprint(value: Any, unseen: set[str] | None = None) -> str:
     Numbers, texts, arrays, tensors, torch modules, objects with attributes, and collections of them
     count with all they hold. A function counts by its code, its defaults, what it encloses, and the
     constants and functions of its module that it uses; an object also by the code of its class, if
-    that is not of an installed package. A dataclass field with `compare=False` does not count.
+    that is not of an installed package. A dataclass field with `compare=False` does not count, and
+    an object with a method `__fingerprint__` counts by what that returns.
 
     value: anything. unseen: the names of types that count by their name alone are added here.
 
@@ -104,7 +105,9 @@ class _Digest:
         """Count an object by its class and its attributes."""
         kind = type(value)
         self._feed_class(kind)
-        if hasattr(value, "state_dict"):
+        if hasattr(kind, "__fingerprint__"):
+            self.feed(value.__fingerprint__())
+        elif hasattr(value, "state_dict"):
             self.feed(dict(value.state_dict()))
         elif kind.__module__.partition(".")[0] in BY_TYPE_ALONE:
             return

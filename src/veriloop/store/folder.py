@@ -62,6 +62,10 @@ class RunDir:
             set()
         )  # batches of the past that are known to be as they were written
 
+    def __fingerprint__(self) -> str:
+        """Where a run lies is no part of what it is made of."""
+        return "RunDir"
+
     def folder(self, round: int, name: str) -> Path:
         """Return where the checkpoint `name` of `round` lies."""
         return self.path / f"round_{round:04d}" / name
