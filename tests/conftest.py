@@ -13,7 +13,7 @@ settings.register_profile(
     "veriloop",
     derandomize=True,
     deadline=None,
-    max_examples=25,
+    max_examples=20,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("veriloop")

@@ -44,7 +44,7 @@ arms = {
     "verified": vl.Loop(**plain, verify=near, filter=vl.Threshold(0.0)),
     "unverified": vl.Loop(**plain),
 }
-records = vl.Study(arms=arms, start=start, sizes=[200] * 6, seeds=range(5)).run(sys.argv[1])
+records = vl.Study(arms=arms, start=start, sizes=[150] * 4, seeds=range(5)).run(sys.argv[1])
 figure = Figure()
 vl.plot(records, "log_likelihood", axes=figure.subplots(), better="higher")
 figure.savefig(f"{sys.argv[1]}/figure.png")

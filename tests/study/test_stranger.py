@@ -96,7 +96,7 @@ def test_killed_and_resumed_it_gives_the_same_records_a_figure_and_differences(p
     assert all(path.stat().st_mtime_ns == when for path, when in kept.items())
     assert (folder / "killed" / "figure.png").read_bytes().startswith(b"\x89PNG")
     lines = whole.splitlines()
-    assert len(lines) == 7 and lines[0] == "round 0: 0 (0 to 0, n = 5)"
+    assert len(lines) == 5 and lines[0] == "round 0: 0 (0 to 0, n = 5)"
     assert all(re.fullmatch(r"round \d: \S+ \(\S+ to \S+, n = 5\)", line) for line in lines)
     about = json.loads((folder / "killed" / "run.json").read_text())
     assert about["finished"] is True and about["commit"] is None

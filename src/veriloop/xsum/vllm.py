@@ -54,8 +54,10 @@ class GenerateVLLM(Generate):
         ValueError: in one sentence, if vLLM is not installed, the temperature is above 2, or there
             are several processes.
 
-    >>> write = GenerateVLLM(articles=pairs, prompt=prompt, temperature=1.0)  # doctest: +SKIP
-    >>> write(Key(0), model, len(pairs))  # doctest: +SKIP
+    Where vLLM is installed, on a GPU::
+
+        write = GenerateVLLM(articles=pairs, prompt=prompt, temperature=1.0)
+        write(Key(0), model, len(pairs))
     """
 
     options: Mapping[str, Any] = field(default_factory=lambda: {"gpu_memory_utilization": 0.5})
