@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))  # as Python 
 
 from helpers import EXPERIMENTS, Ran, environment
 
-# Imports take seconds, three of them torch's: a few scripts have a process of their own.
-APART = {"linear_landscape", "linear_rounds", "mnist_elbo"}
+# Imports take seconds: two scripts have a process of their own, and one that needs torch two.
+APART = {"linear_landscape", "linear_rounds"}
 STOPPED = -1  # the exit code of a run that a test has stopped
 Drawn = bool | Literal["laid out"]
 
