@@ -141,12 +141,12 @@ def continued(k: int, train: Any, model: Any, judge: Any) -> Any:
 
 
 def cumulative(k: int, train: Any, model: Any, judge: Any) -> Any:
-    """Train anew, against equally many images of every model so far."""
+    """Train a new verifier, against equally many images of every model so far."""
     return train(k, *map(model, range(k)))
 
 
 def every_round(k: int, train: Any, model: Any, judge: Any) -> Any:
-    """Train round k's verifier anew, against the newest model: what `Arm.judge` is unless it is given.
+    """Train a new verifier for round k, against the newest model: what `Arm.judge` is unless it is given.
 
     train: (k, *models, warm=None) -> a verifier, with the real images and the random numbers of
         round k.

@@ -26,7 +26,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "experiments"))  # as Python 
 
 from helpers import EXPERIMENTS, Ran, environment
 
-# Imports take seconds: two scripts have a process of their own, and one that needs torch two.
+# Imports take seconds, so only two scripts have a process of their own. Another test runs one
+# that needs torch in two launched processes.
 APART = {"linear_landscape", "linear_rounds"}
 STOPPED = -1  # the exit code of a run that a test has stopped
 Drawn = bool | Literal["laid out"]
