@@ -107,7 +107,9 @@ def test_a_parser_of_your_own_is_a_plain_function(serve, texts):
         for wrong in ("8", True, None, [8]):
             with pytest.raises(TypeError, match=r"Endpoint\.parse must return a number, or NaN"):
                 endpoint(server.url, parse=lambda text, wrong=wrong: wrong)(Key(0), texts("8"))
-        with pytest.raises(RoundError, match="such as '1' .ZeroDivisionError: division by zero"):
+        with pytest.raises(
+            RoundError, match="one answer is '1' .ZeroDivisionError: division by zero"
+        ):
             endpoint(server.url, parse=lambda text: 1 / 0)(Key(0), texts(*"1234"))
 
 
@@ -183,8 +185,8 @@ def test_if_no_answer_can_be_read_the_error_quotes_one(serve, texts):
         verify = endpoint(server.url)
         with pytest.raises(
             RoundError,
-            match=r"round 1: the model 'small' at http.*: none of 4 questions got a rating, there is an "
-            r"answer without a rating, such as 'I would say 8' \(it is not one number\); ask for",
+            match=r"round 1: the model 'small' at http.*: none of 4 questions got a rating; "
+            r"one answer is 'I would say 8' \(it is not one number\); ask for the rating alone",
         ):
             replace(loop, verify=verify).step(Key(0), State(None), 4)
         with pytest.warns(UserWarning, match="3 of 3 rows have an answer without a rating"):
@@ -194,7 +196,8 @@ def test_if_no_answer_can_be_read_the_error_quotes_one(serve, texts):
 def test_a_scale_that_fits_no_rating_is_named_in_the_error(serve, texts):
     with serve(echo) as server:
         with pytest.raises(
-            RoundError, match=r"such as '85'; ask for 0 to 10 in the question, or set"
+            RoundError,
+            match=r"one answer, off the scale, is '85'; ask for 0 to 10 in the question, or set",
         ):
             endpoint(server.url)(Key(0), texts("85", "90", "70", "66"))
 
@@ -467,6 +470,12 @@ def test_the_log_says_what_was_asked_when_and_how_long_it_took(serve, texts, tmp
     assert [first[name] for name in names] == [3, 2, 0, 2, 2, 14, 4]
     assert [second[name] for name in names] == [2, 2, 1, 1, 2, 14, 4]
     assert 0 < first["median_latency"] <= first["longest_latency"] <= first["seconds"]
+
+
+def test_the_log_counts_what_a_round_that_failed_has_cost(serve, texts, tmp_path):
+    with serve(lambda asked, n: "Hm.") as server, pytest.raises(RoundError):
+        endpoint(server.url, log=tmp_path / "log")(Key(0), texts(*"abcd"))
+    assert json.loads((tmp_path / "log").read_text())["answer_tokens"] == 8
 
 
 def test_the_key_is_in_no_file_of_a_run_and_in_no_message(

@@ -29,6 +29,25 @@ class Answer:
     answer_tokens: int = 0
 
 
+@dataclass(frozen=True)
+class Reply:
+    """What became of one question.
+
+    answer: None if there is none.
+    reason: why there is none.
+    requests: how many were made.
+    seconds: how long the last one took.
+
+    >>> Reply(None, "500 busy", requests=4).requests
+    4
+    """
+
+    answer: Answer | None
+    reason: str = ""
+    requests: int = 0
+    seconds: float = 0.0
+
+
 def address_of(url: str, body: Mapping[str, object]) -> str:
     """Return the name of a question: a digest of the address and all that is sent to it.
 

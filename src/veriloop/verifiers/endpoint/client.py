@@ -8,7 +8,6 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -16,7 +15,7 @@ from typing import Self, cast
 
 import httpx2
 
-from veriloop.verifiers.endpoint.answers import Answer
+from veriloop.verifiers.endpoint.answers import Answer, Reply
 from veriloop.verifiers.endpoint.urls import is_loopback
 
 LONGEST_PAUSE = 600.0  # seconds that one question waits, in all, because the server asks for it
@@ -24,22 +23,6 @@ LARGEST_ANSWER = 4 * 2**20  # bytes
 _SLICE = 0.5  # seconds slept at once, so that a run that is stopped stops soon
 _AGAIN = (408, 429)  # the refusals that may pass
 _SPENT = ("insufficient_quota", "billing_hard_limit_reached")  # a 429 that does not pass
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What became of one question.
-
-    answer: None if there is none.
-    reason: why there is none.
-    requests: how many were made.
-    seconds: how long the last one took.
-    """
-
-    answer: Answer | None
-    reason: str = ""
-    requests: int = 0
-    seconds: float = 0.0
 
 
 class _Failed(Exception):

@@ -138,6 +138,12 @@ _WHAT = {
     UNANSWERED: "no answer",
 }
 
+_ONE = {
+    UNREADABLE: "one answer is",
+    OFF_SCALE: "one answer, off the scale, is",
+    UNANSWERED: "one has no answer:",
+}
+
 
 def _remedy(fault: str, scale: str) -> str:
     if fault == UNREADABLE:
@@ -197,8 +203,8 @@ class Watch:
     def _check_any(self) -> None:
         if self.rated or self._faulty is None:
             return
-        fault = self._faulty.fault
+        fault, about = self._faulty.fault, self._faulty.about
         raise RoundError(
-            f"{self._who}: none of {self._seen} questions got a rating, there is "
-            f"{_WHAT[fault]}, such as {self._faulty.about}{_remedy(fault, self._scale)}"
+            f"{self._who}: none of {self._seen} questions got a rating; {_ONE[fault]} {about}"
+            f"{_remedy(fault, self._scale)}"
         )

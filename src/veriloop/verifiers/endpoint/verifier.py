@@ -22,14 +22,20 @@ from veriloop.core.batch import Batch
 from veriloop.core.candidates import Candidates
 from veriloop.core.checks import check_count, check_positive, need
 from veriloop.core.key import Key
-from veriloop.verifiers.endpoint.answers import Answer, KeptAnswers, address_of, default_folder
+from veriloop.verifiers.endpoint.answers import (
+    Answer,
+    KeptAnswers,
+    Reply,
+    address_of,
+    default_folder,
+)
 from veriloop.verifiers.endpoint.questions import Ask, check_question, messages_of
 from veriloop.verifiers.endpoint.ratings import Scale
 from veriloop.verifiers.endpoint.reading import FAULTS, Reading, Watch, reading_of, warnings_of
 from veriloop.verifiers.endpoint.urls import check_url, is_loopback
 
 if TYPE_CHECKING:
-    from veriloop.verifiers.endpoint.client import Client, Reply
+    from veriloop.verifiers.endpoint.client import Client
 
 _CLIENT = "veriloop.verifiers.endpoint.client"
 _OWN = ("model", "messages", "stream", "n", "temperature", "max_tokens")
@@ -132,11 +138,14 @@ class Endpoint:
     def __call__(self, key: Key, batch: Batch) -> Scores:
         start = time.perf_counter()
         rows, questions = self._asked(batch)
-        replies = self._replies(questions)
-        readings = [replies[address][1] for address in rows]
+        replies: dict[str, Reply] = {}
+        try:
+            found = self._readings(questions, replies)
+        finally:  # what a round that fails has cost is logged too
+            if self.log is not None:
+                self._write_log(key, len(rows), list(replies.values()), start)
+        readings = [found[address] for address in rows]
         ratings = np.array([reading.rating for reading in readings], dtype=float)
-        if self.log is not None:
-            self._write_log(key, len(rows), [reply for reply, _ in replies.values()], start)
         for text in warnings_of(readings, self.scale):
             warnings.warn(f"Endpoint: {text}", stacklevel=2)
         return ratings - self._limit
@@ -173,7 +182,7 @@ class Endpoint:
             for address in rows:
                 if address not in answers:
                     answers[address] = kept.get(address)
-                reading = self._reading(answers[address])
+                reading = self._reading(Reply(answers[address]))
                 if reading.fault:
                     counts[reading.fault] += 1
         given = [answer for answer in answers.values() if answer is not None]
@@ -225,10 +234,10 @@ class Endpoint:
             questions[address] = body
         return rows, questions
 
-    def _replies(
-        self, questions: Mapping[str, dict[str, object]]
-    ) -> dict[str, tuple[Reply, Reading]]:
-        """Return what became of each question, and the rating in it, in order."""
+    def _readings(
+        self, questions: Mapping[str, dict[str, object]], replies: dict[str, Reply]
+    ) -> dict[str, Reading]:
+        """Return the rating in the answer to each question; add what became of it to `replies`."""
         from veriloop.verifiers.endpoint.client import Client
 
         client = Client(
@@ -240,7 +249,7 @@ class Endpoint:
             concurrent=self.concurrent,
         )
         kept = self._kept()
-        found: dict[str, tuple[Reply, Reading]] = {}
+        found: dict[str, Reading] = {}
         who = f"the model {self.model!r} at {self.url}"
         watch = Watch(who, self.scale, self._past.rated)
         with client, ThreadPoolExecutor(self.concurrent) as pool:
@@ -249,10 +258,9 @@ class Endpoint:
                 for address, body in questions.items():
                     waiting[address] = pool.submit(_ask, client, kept, address, body)
                 for address, future in waiting.items():
-                    reply = future.result()
-                    reading = self._reading(reply.answer, reply.reason)
-                    found[address] = reply, reading
-                    watch.see(reading)
+                    replies[address] = future.result()
+                    found[address] = self._reading(replies[address])
+                    watch.see(found[address])
             except BaseException:
                 client.stop()
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -261,8 +269,8 @@ class Endpoint:
         watch.end()
         return found
 
-    def _reading(self, answer: Answer | None, reason: str = "") -> Reading:
-        return reading_of(answer, reason, Scale.of(self.scale), self.parse)
+    def _reading(self, reply: Reply) -> Reading:
+        return reading_of(reply.answer, reply.reason, Scale.of(self.scale), self.parse)
 
     def _kept(self) -> KeptAnswers:
         if self.folder is None:
@@ -327,8 +335,6 @@ class _Past:
 
 def _ask(client: Client, kept: KeptAnswers, address: str, body: dict[str, object]) -> Reply:
     """Return the answer on disk, or ask for it and keep it."""
-    from veriloop.verifiers.endpoint.client import Reply
-
     known = kept.get(address)
     if known is not None:
         return Reply(known)
