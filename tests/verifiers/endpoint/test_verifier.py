@@ -648,3 +648,66 @@ def test_a_whole_run_keeps_good_rows_and_counts_the_others(serve):
         )
         *_, (_, record) = run(replace(loop, verify=judge), Key(0), State(0.0), [400])
     assert record.metrics["no_verdict"] == 0 and record.metrics["quality"] > 70
+
+
+@pytest.fixture(scope="module")
+def writer():
+    """(question, tokens) -> text, tokens read, tokens written: a small random Llama that never ends.
+
+    It stands behind the made-up server, as `transformers serve` needs packages that no extra has.
+    """
+    pytest.importorskip("transformers", reason="the extra [xsum] is not installed")
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from veriloop.xsum import documents, train_tokenizer
+
+    tokenizer = train_tokenizer(documents(Key(0), 100), 400)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        intermediate_size=32,
+        initializer_range=0.5,
+    )
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(config).eval()
+    one_at_a_time = threading.Lock()
+
+    def write(question, tokens):
+        read = tokenizer(question, return_tensors="pt")["input_ids"]
+        with one_at_a_time, torch.no_grad():
+            written = model.generate(
+                read, max_new_tokens=tokens, do_sample=False, eos_token_id=None, pad_token_id=0
+            )[0, read.shape[1] :]
+        return tokenizer.decode(written), read.shape[1], len(written)
+
+    return write
+
+
+@pytest.mark.slow
+def test_a_real_model_that_writes_sentences_is_quoted_and_read_by_a_parser(serve, says, writer):
+    """Four rows of a language model: none is a rating, and the error shows what it writes."""
+
+    def answer(asked, n):
+        text, read, written = writer(asked.text, asked.body["max_tokens"])
+        choice = {"message": {"content": text}, "finish_reason": "stop"}
+        usage = {"prompt_tokens": read, "completion_tokens": written}
+        return 200, json.dumps({"choices": [choice], "usage": usage}), {}
+
+    rows = np.array([f"A fire in {place}." for place in ("Leeds", "Derby", "Bath", "York")])
+    with serve(answer) as server:
+        judge = endpoint(server.url, question=lambda rows: list(rows), max_tokens=9)
+        with pytest.raises(RoundError) as caught:
+            judge(Key(0), rows)
+        quoted = " ".join(writer(rows[0], 9)[0].split())
+        assert len(quoted) > 10 and repr(quoted) in str(caught.value)
+        lengths = replace(judge, parse=lambda text: min(len(text) / 10, 10.0))
+        assert np.isfinite(lengths(Key(0), rows)).all()
+        mask = np.ones(4, bool)
+        counts = lengths.observe(Key(0), rows, np.zeros(4), mask)
+    assert counts["answer_tokens"] == 36 and counts["prompt_tokens"] > 12
+    assert len(server.asked) == 4
