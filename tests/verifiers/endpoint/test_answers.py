@@ -82,3 +82,12 @@ def test_answers_lie_in_the_cache(tmp_path, monkeypatch):
     assert default_folder() == tmp_path / "answers"
     monkeypatch.delenv("VERILOOP_CACHE")
     assert default_folder().parts[-3:] == (".cache", "veriloop", "answers")
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    KeptAnswers(None).check()
+    KeptAnswers(tmp_path / "new").check()
+    assert list((tmp_path / "new").iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"answers cannot be kept in .*file.* \(.+\); make it"):
+        KeptAnswers(tmp_path / "file" / "in it").check()

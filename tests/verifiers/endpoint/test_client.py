@@ -78,6 +78,8 @@ def test_what_a_message_says_is_its_content_or_its_refusal(serve, message, text,
     assert (answer.text, answer.finish, answer.answer_tokens) == (text, finish, 0)
 
 
+says_failed = '{"choices": [{"message": {"content": "8"}, "finish_reason": "error"}]}'
+
 PASSING = {
     "busy": ((500, "busy", {}), "500 busy"),
     "limit": ((429, error("slow down"), {}), "429 slow down"),
@@ -89,6 +91,7 @@ PASSING = {
     "no choice": ((200, '{"choices": []}', {}), "of another form"),
     "a list": ((200, "[]", {}), "of another form"),
     "other content": ((200, '{"choices": [{"message": {"content": 8}}]}', {}), "of another form"),
+    "failed": ((200, says_failed, {}), "of another form"),
     "deep": ((200, "[" * 100_000, {}), "of another form"),
     "no text": ((200, "\ud800".encode("utf-8", "surrogatepass").decode("latin1"), {}), "form"),
     "error in 200": ((200, error("overloaded"), {}), "500 overloaded"),

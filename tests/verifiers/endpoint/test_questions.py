@@ -23,7 +23,7 @@ def asked(question, batch, system=None):
         ("Rate {}", r"has \{\}, which is no name of a column"),
         ("Rate {texts.real}", r"has \{texts\.real\}, which is no name"),
         ("Rate {texts[0]}", r"has \{texts\[0\]\}, which is no name"),
-        ("Rate {texts:{width}}", r"has \{texts\}, which is no name"),
+        ("Rate {texts:{width}}", r"has braces inside \{texts:\{width\}\}; give a plain"),
         ("Rate {texts!x}", r"has \{texts!x\}; write \{texts\} without"),
         ("Rate {texts!r}", r"has \{texts!r\}; write \{texts\} without"),
         ("Rate it from 0 to 10.", "must name a column of the batch in braces"),
@@ -62,7 +62,7 @@ def test_a_template_is_filled_row_by_row_with_braces_and_formats(texts):
 def test_a_column_that_the_batch_lacks_is_named_with_those_it_has(texts):
     with pytest.raises(
         ValueError,
-        match=r"names the column \{answer\}, and the batch has prompts, answers; did you mean 'answers'",
+        match=r"names the column \{answer\}, and the batch has only prompts, answers; name",
     ):
         asked("{answer}", texts("a"))
     with pytest.raises(ValueError, match="the batch, a ndarray, has no columns; give a function"):

@@ -17,6 +17,7 @@ from veriloop import Batched, Cached, Endpoint, Key, Loop, RoundError, RunDir, S
 from veriloop.components import build, describe
 from veriloop.store.fingerprints import fingerprint
 from veriloop.testing import check_verifier
+from veriloop.verifiers.endpoint.answers import KeptAnswers
 
 QUESTION = "Rate {answers}."
 SECRET = "sk-very-secret-123"
@@ -202,6 +203,17 @@ def test_a_scale_that_fits_no_rating_is_named_in_the_error(serve, texts):
             endpoint(server.url)(Key(0), texts("85", "90", "70", "66"))
 
 
+def test_a_round_whose_ratings_are_mostly_off_the_scale_ends(serve, texts):
+    """Of a model that rates from 0 to 100, only the worst rows are on the scale, and would be kept."""
+    with serve(echo) as server:
+        with pytest.raises(
+            RoundError, match="89 of 100 ratings are off the scale; ask for 0 to 10"
+        ):
+            endpoint(server.url)(Key(0), texts(*map(str, range(100))))
+        with pytest.warns(UserWarning, match="10 of 21 rows have a rating off the scale"):
+            endpoint(server.url)(Key(0), texts(*map(str, range(21))))
+
+
 def test_a_server_that_refuses_all_is_left_after_twenty_questions(serve, texts):
     refusal = 401, '{"error": {"message": "Incorrect API key provided"}}', {}
     with serve(lambda asked, n: refusal) as server:
@@ -363,7 +375,7 @@ def test_what_is_no_answer_is_not_kept_and_what_is_paid_for_is(serve, texts, ans
     with serve(lambda asked, n: replies[int(echo(asked, n))]) as server:
         with pytest.warns(UserWarning, match="Endpoint"):
             endpoint(server.url)(Key(0), texts("0", "1", "2"))
-        assert not answers.exists()
+        assert list(answers.rglob("*.json")) == []
         judge = endpoint(server.url)
         for _ in range(2):
             with pytest.warns(UserWarning, match="Endpoint"):
@@ -388,6 +400,27 @@ def test_another_setting_is_another_question(serve, texts, changed):
         judge(Key(0), texts("8"))
         replace(judge, **changed)(Key(0), texts("8"))
     assert len(server.asked) == 2
+
+
+def test_what_is_on_disk_needs_neither_server_nor_key_nor_a_folder_to_write(
+    serve, texts, monkeypatch
+):
+    monkeypatch.setenv("JUDGE_KEY", SECRET)
+    with serve(echo) as server:
+        judge = endpoint(server.url, api_key_env="JUDGE_KEY")
+        judge(Key(0), texts("8", "2"))
+    monkeypatch.delenv("JUDGE_KEY")
+    monkeypatch.setattr(KeptAnswers, "check", lambda self: pytest.fail("it would be written"))
+    assert scores(judge, texts("2", "8")) == [-3, 3]
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_an_answer_is_paid_for(
+    serve, texts, tmp_path
+):
+    (tmp_path / "file").write_text("")
+    with serve(echo) as server, pytest.raises(ValueError, match="answers cannot be kept in"):
+        endpoint(server.url, folder=tmp_path / "file")(Key(0), texts("8"))
+    assert server.asked == []
 
 
 def test_answers_are_kept_where_one_says_or_nowhere(serve, texts, answers, tmp_path):
@@ -479,16 +512,17 @@ def test_the_log_counts_what_a_round_that_failed_has_cost(serve, texts, tmp_path
 
 
 def test_the_key_is_in_no_file_of_a_run_and_in_no_message(
-    loop, serve, tmp_path, monkeypatch, answers
+    loop, serve, tmp_path, monkeypatch, answers, caplog
 ):
     """The server, which echoes it, cannot make it show either."""
     monkeypatch.setenv("JUDGE_KEY", SECRET)
+    caplog.set_level("DEBUG")
 
     def leaks(asked, n):
         said = asked.headers["Authorization"]
         assert said == f"Bearer {SECRET}"
         if "gone" in asked.text:
-            return 403, json.dumps({"error": {"message": f"no: {said}"}}), {"X-Key": said}
+            return 403, json.dumps({"error": {"message": f"no: {said}"}}), {}
         if "eight" in asked.text:
             return f"You sent {said}"
         return echo(asked, n)
@@ -508,7 +542,7 @@ def test_the_key_is_in_no_file_of_a_run_and_in_no_message(
         repr(judging),
         fingerprint(judge),
     ]
-    shown += [str(each.message) for each in caught]
+    shown += [str(each.message) for each in caught] + [caplog.text]
     assert any("[key]" in text for text in shown) and "JUDGE_KEY" in repr(judge)
     assert not any(SECRET in text for text in shown) and SECRET.encode() not in pickle.dumps(judge)
     files = [file for place in (folder, answers) for file in place.rglob("*") if file.is_file()]
@@ -577,6 +611,8 @@ def test_a_key_goes_to_another_machine_encrypted_or_not_at_all(monkeypatch):
         ({"question": "Rate it."}, r"Endpoint\.question must name a column"),
         ({"fields": {"model": "x", "stream": True}}, r"Endpoint\.fields must leave out model, stream"),
         ({"fields": {"x": float("nan")}}, r"Endpoint\.fields must be JSON"),
+        ({"folder": ""}, r"Endpoint\.folder must be a path or None, got ''"),
+        ({"log": True}, r"Endpoint\.log must be a path or None, got True"),
         ({"fields": ["x"]}, r"Endpoint\.fields must be a mapping"),
     ],
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -86,6 +87,24 @@ class KeptAnswers:
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
+
+    def check(self) -> None:
+        """Refuse a folder that cannot be written, before an answer is paid for.
+
+        Raises:
+            ValueError: with the folder and the reason.
+        """
+        if self.folder is None:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            raise ValueError(
+                f"answers cannot be kept in {self.folder} ({error.strerror}); make it writable, "
+                "or give Endpoint.folder"
+            ) from None
 
     def get(self, address: str) -> Answer | None:
         """Return the answer to a question, or None if there is none that is whole."""

@@ -204,16 +204,20 @@ def _answer_in(found: object) -> Answer:
     choices = cast("list[dict[str, object]]", body["choices"])
     message = cast("dict[str, object]", choices[0]["message"])
     finish = choices[0].get("finish_reason")
+    if finish == "error":
+        raise ValueError("the server says that the answer failed")
     text = _text(message.get("content"))
     refusal = message.get("refusal")
     if message.get("tool_calls"):
         finish = "tool_calls"
     elif isinstance(refusal, str) and refusal:
         text, finish = refusal, "refusal"
+    if not isinstance(finish, str):
+        finish = ""
     usage = body.get("usage")
     return Answer(
         text,
-        finish if isinstance(finish, str) else "",
+        finish,
         _tokens(usage, "prompt_tokens"),
         _tokens(usage, "completion_tokens"),
     )
@@ -251,10 +255,11 @@ def _error(found: object) -> tuple[str, int, str]:
     if not isinstance(error, dict):
         return str(error), 0, ""
     about = cast("dict[str, object]", error)
-    code = about.get("code")
-    number = code if isinstance(code, int) else 0
-    kind = str(about.get("type") if isinstance(code, int) else code or about.get("type"))
-    return str(about.get("message") or json.dumps(about)), number, kind
+    text = str(about.get("message") or json.dumps(about))
+    code = about.get("code") or about.get("type")
+    if isinstance(code, int):
+        return text, code, str(about.get("type"))
+    return text, 0, str(code)
 
 
 def _pause(text: str) -> float:

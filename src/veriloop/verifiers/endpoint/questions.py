@@ -12,7 +12,6 @@ from typing import Any, cast
 import numpy as np
 
 from veriloop.core.batch import Batch
-from veriloop.core.checks import nearest
 
 Message = Mapping[str, object]  # role and content, as in {"role": "user", "content": "Hello."}
 Question = str | Sequence[Message]
@@ -59,9 +58,14 @@ def _names(template: str) -> list[str]:
     for _, name, layout, conversion in parts:
         if name is None:
             continue
-        if not name.isidentifier() or "{" in (layout or ""):
+        if not name.isidentifier():
             raise ValueError(
                 f"Endpoint.question has {{{name}}}, which is no name of a column; {_BRACES}"
+            )
+        if layout and "{" in layout:
+            raise ValueError(
+                f"Endpoint.question has braces inside {{{name}:{layout}}}; give a plain format, "
+                "as in {x:.2f}"
             )
         if conversion is not None:
             raise ValueError(
@@ -151,7 +155,7 @@ def _filled(template: str, batch: Batch) -> list[str]:
     for row in range(len(batch)):
         values = {name: _value(name, row, column[row]) for name, column in columns.items()}
         try:
-            questions.append(template.format(**values))
+            questions.append(template.format_map(values))
         except (ValueError, TypeError) as error:
             raise ValueError(
                 f"Endpoint.question does not fit row {row}: {error}; change what follows the "
@@ -170,8 +174,8 @@ def _column(name: str, batch: Batch) -> Sequence[object]:
     known = [each.name for each in fields(batch)]
     if name not in known:
         raise ValueError(
-            f"Endpoint.question names the column {{{name}}}, and the batch has "
-            f"{', '.join(known)}; {nearest(name, known)}"
+            f"Endpoint.question names the column {{{name}}}, and the batch has only "
+            f"{', '.join(known)}; name one of these"
         )
     return getattr(batch, name)
 

@@ -167,6 +167,7 @@ class Watch:
         self.rated = rated
         self._seen = 0
         self._unanswered = 0  # in a row
+        self._off_scale = 0
         self._faulty: Reading | None = None  # the one to quote
 
     def see(self, reading: Reading) -> None:
@@ -179,6 +180,8 @@ class Watch:
         self._unanswered += 1
         if reading.fault != UNANSWERED:
             self._unanswered = 0
+        if reading.fault == OFF_SCALE:
+            self._off_scale += 1
         if not reading.fault:
             self.rated = True
         elif self._faulty is None or self._faulty.fault == UNANSWERED:
@@ -195,10 +198,16 @@ class Watch:
         """Look back after the last question.
 
         Raises:
-            RoundError: if there were at least 4, and none has a rating.
+            RoundError: if there were at least 4 and none has a rating, or at least 20 and most
+                ratings are off the scale: those that are on it mean something else.
         """
         if self._seen >= FEWEST:
             self._check_any()
+        if self._seen >= FIRST and 2 * self._off_scale > self._seen:
+            raise RoundError(
+                f"{self._who}: {self._off_scale} of {self._seen} ratings are off the scale"
+                f"{_remedy(OFF_SCALE, self._scale)}"
+            )
 
     def _check_any(self) -> None:
         if self.rated or self._faulty is None:

@@ -50,7 +50,8 @@ class Endpoint:
     The model is asked about each row by itself. The score is its rating minus `limit`. A row has no
     verdict (NaN) if the answer holds no rating, if the rating is off the scale, or if there is no
     answer. The record counts such rows, and a warning quotes one of each kind. If the first answers
-    hold no rating at all, the round ends with an error that quotes one.
+    hold no rating at all, or most ratings are off the scale, the round ends with an error that
+    quotes one. As the loop's `observe`, the method `observe` counts each kind, and the tokens.
 
     A question is asked once: equal questions have one answer, which is kept on disk. So a run that
     was killed pays for no question twice. The key of the round is not used, and the scores do not
@@ -95,8 +96,8 @@ class Endpoint:
         ValueError: if the URL is no HTTP address, the question names no column, a number makes no
             sense, or the variable of the API key is not set; in a round, if the question does not
             fit the batch.
-        RoundError: in a round, if none of the first answers holds a rating, or 20 questions in a
-            row have no answer.
+        RoundError: in a round, if none of the first answers holds a rating, most ratings are off
+            the scale, or 20 questions in a row have no answer.
         ImportError: without the extra [judge].
     """
 
@@ -130,6 +131,8 @@ class Endpoint:
         if self.parse is not None and not callable(self.parse):
             raise ValueError(f"Endpoint.parse must be a function of the answer, got {self.parse!r}")
         _check_fields(self.fields)
+        for name in ("folder", "log"):
+            _check_path(name, getattr(self, name))
         address = check_url(self.url)
         if self._secret() is not None and not self.allow_http:
             _check_encrypted(address)
@@ -238,9 +241,52 @@ class Endpoint:
         self, questions: Mapping[str, dict[str, object]], replies: dict[str, Reply]
     ) -> dict[str, Reading]:
         """Return the rating in the answer to each question; add what became of it to `replies`."""
+        kept = self._kept()
+        found: dict[str, Reading] = {}
+        who = f"the model {self.model!r} at {self.url}"
+        watch = Watch(who, self.scale, self._past.rated)
+        for address, reply in self._replies(questions, kept):
+            replies[address] = reply
+            found[address] = self._reading(reply)
+            watch.see(found[address])
+        self._past.rated = watch.rated
+        watch.end()
+        return found
+
+    def _replies(
+        self, questions: Mapping[str, dict[str, object]], kept: KeptAnswers
+    ) -> Iterator[tuple[str, Reply]]:
+        """Yield what became of each question, in order: those on disk are not asked."""
+        known: dict[str, Answer] = {}
+        for address in questions:
+            answer = kept.get(address)
+            if answer is not None:
+                known[address] = answer
+        if len(known) == len(questions):
+            for address, answer in known.items():
+                yield address, Reply(answer)
+            return
+        kept.check()
+        client = self._client()
+        with client, ThreadPoolExecutor(self.concurrent) as pool:
+            waiting: dict[str, Future[Reply]] = {}
+            try:
+                for address, body in questions.items():
+                    if address not in known:
+                        waiting[address] = pool.submit(_ask, client, kept, address, body)
+                for address in questions:
+                    if address in known:
+                        yield address, Reply(known[address])
+                    else:
+                        yield address, waiting[address].result()
+            finally:
+                client.stop()
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _client(self) -> Client:
         from veriloop.verifiers.endpoint.client import Client
 
-        client = Client(
+        return Client(
             check_url(self.url),
             self._secret(),
             timeout=self.timeout,
@@ -248,26 +294,6 @@ class Endpoint:
             wait=self.wait,
             concurrent=self.concurrent,
         )
-        kept = self._kept()
-        found: dict[str, Reading] = {}
-        who = f"the model {self.model!r} at {self.url}"
-        watch = Watch(who, self.scale, self._past.rated)
-        with client, ThreadPoolExecutor(self.concurrent) as pool:
-            waiting: dict[str, Future[Reply]] = {}
-            try:
-                for address, body in questions.items():
-                    waiting[address] = pool.submit(_ask, client, kept, address, body)
-                for address, future in waiting.items():
-                    replies[address] = future.result()
-                    found[address] = self._reading(replies[address])
-                    watch.see(found[address])
-            except BaseException:
-                client.stop()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-        self._past.rated = watch.rated
-        watch.end()
-        return found
 
     def _reading(self, reply: Reply) -> Reading:
         return reading_of(reply.answer, reply.reason, Scale.of(self.scale), self.parse)
@@ -334,10 +360,7 @@ class _Past:
 
 
 def _ask(client: Client, kept: KeptAnswers, address: str, body: dict[str, object]) -> Reply:
-    """Return the answer on disk, or ask for it and keep it."""
-    known = kept.get(address)
-    if known is not None:
-        return Reply(known)
+    """Ask a question, and keep its answer at once: the run may be killed at any time."""
     reply = client.ask(body)
     if reply.answer is not None:
         kept.put(address, reply.answer)
@@ -355,6 +378,13 @@ def _blocks(batch: Batch) -> Iterator[Batch]:
 def _check_text(name: str, value: object) -> None:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"Endpoint.{name} must be a text that is not empty, got {value!r}")
+
+
+def _check_path(name: str, value: object) -> None:
+    if value is None or isinstance(value, Path):
+        return
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"Endpoint.{name} must be a path or None, got {value!r}")
 
 
 def _check_real(name: str, value: object, *, optional: bool) -> None:
