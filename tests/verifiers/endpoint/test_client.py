@@ -11,7 +11,7 @@ from email.utils import format_datetime
 import pytest
 
 from veriloop.verifiers.endpoint import client as module
-from veriloop.verifiers.endpoint.client import Client
+from veriloop.verifiers.endpoint.client import Client, check_address
 from veriloop.verifiers.endpoint.urls import check_url
 
 BODY = {"messages": [{"role": "user", "content": "Is 2 even?"}]}
@@ -146,6 +146,12 @@ def test_waits_double(serve, slept):
     with serve(lambda asked, n: (500, "busy", {})) as server:
         ask(server.url, retries=3, wait=0.1)
     assert slept == [0.1, 0.2, 0.4]
+
+
+def test_no_wait_is_longer_than_ten_minutes(serve, slept):
+    with serve(lambda asked, n: (500, "busy", {})) as server:
+        ask(server.url, retries=12, wait=1.0)
+    assert sum(slept) == 1023 + 2 * 600
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -292,3 +298,9 @@ def test_an_endless_answer_is_broken_off(serve, monkeypatch):
     with serve(lambda asked, n: "8" * 2000) as server:
         reply = ask(server.url)
     assert reply.reason == "an answer of more than 1,000 bytes" and len(server.asked) == 1
+
+
+def test_an_address_that_no_request_can_be_sent_to_is_refused():
+    for url in ("http://host/\x00", "http://host/" + "a" * 100_000):
+        with pytest.raises(ValueError, match=r"Endpoint\.url must be an address, got"):
+            check_address(url)

@@ -21,7 +21,7 @@ def test_questions_go_to_the_path_for_chats(url, goes_to):
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost", "ftp://host", "file:///etc/passwd", "", None, 3, "http://", "http:///v1", "http://host:port"]
+    "url", ["localhost", "ftp://host", "file:///etc/passwd", "", None, 3, "http://", "http:///v1", "http://host:port", "http://ho st/v1", "http://a..b", "http://" + "a" * 70]
 )  # fmt: skip
 def test_what_is_no_address_is_refused(url):
     with pytest.raises(ValueError, match=r"Endpoint\.url must (begin with|name a host)"):

@@ -329,23 +329,24 @@ def test_no_question_is_paid_for_twice(serve, texts, answers):
 
 
 KILLED = """
+import os
 import sys
-from veriloop import Endpoint, Key
+
 import numpy as np
-from veriloop.verifiers.endpoint import verifier
 
-ask = verifier._ask
-done = [0]
+from veriloop import Endpoint, Key
+from veriloop.verifiers.endpoint.answers import KeptAnswers
 
-def dies(*arguments):
-    reply = ask(*arguments)
-    done[0] += 1
-    if done[0] == 7:
-        import os
+put = KeptAnswers.put
+done = []
+
+def last(*arguments):
+    put(*arguments)
+    done.append(1)
+    if len(done) == 7:
         os._exit(9)
-    return reply
 
-verifier._ask = dies
+KeptAnswers.put = last
 Endpoint(sys.argv[1], "small", lambda rows: [f"Rate {row}." for row in rows], concurrent=1)(
     Key(0), np.arange(10)
 )
@@ -509,6 +510,13 @@ def test_the_log_counts_what_a_round_that_failed_has_cost(serve, texts, tmp_path
     with serve(lambda asked, n: "Hm.") as server, pytest.raises(RoundError):
         endpoint(server.url, log=tmp_path / "log")(Key(0), texts(*"abcd"))
     assert json.loads((tmp_path / "log").read_text())["answer_tokens"] == 8
+
+
+def test_a_temperature_is_one_number_however_it_is_written(serve, texts):
+    with serve(echo) as server:
+        for temperature in (0, 0.0, np.float32(0)):
+            endpoint(server.url, temperature=temperature)(Key(0), texts("8"))
+    assert len(server.asked) == 1
 
 
 def test_the_key_is_in_no_file_of_a_run_and_in_no_message(

@@ -25,6 +25,22 @@ _AGAIN = (408, 429)  # the refusals that may pass
 _SPENT = ("insufficient_quota", "billing_hard_limit_reached")  # a 429 that does not pass
 
 
+def check_address(url: str) -> None:
+    """Refuse an address that no request can be sent to.
+
+    url: where questions are sent, the whole address.
+
+    >>> check_address("http://localhost:8000/v1/chat/completions")
+
+    Raises:
+        ValueError: with what is wrong.
+    """
+    try:
+        httpx2.URL(url)
+    except httpx2.InvalidURL as error:
+        raise ValueError(f"Endpoint.url must be an address, got {url!r}: {error}") from None
+
+
 class _Failed(Exception):
     """A request failed. It may be made again, after `pause` seconds if the server names them."""
 
@@ -117,7 +133,7 @@ class Client:
                 continue
             if tries == self._retries:
                 return Reply(None, reason, requests, took)
-            self._sleep(self._wait * 2**tries)
+            self._sleep(min(self._wait * 2.0 ** min(tries, 99), LONGEST_PAUSE))
             tries += 1
 
     def _sleep(self, seconds: float) -> None:
@@ -162,7 +178,9 @@ class Client:
             except (LookupError, TypeError, ValueError):
                 text = received.decode(errors="replace")
                 raise _Failed(f"an answer of another form: {self._shown(text)!r}") from None
-        reason = f"{status} {self._shown(error or received.decode(errors='replace'))}".rstrip()
+        if not error:
+            error = received.decode(errors="replace")
+        reason = f"{status} {self._shown(error)}".rstrip()
         if 300 <= status < 400:
             place = self._shown(response.headers.get("Location", "nowhere"))
             raise _Refused(f"{status}, a redirect to {place}, which is not followed")
@@ -180,7 +198,7 @@ class Client:
     def _redacted(self, answer: Answer) -> Answer:
         return Answer(
             self._without_secret(answer.text),
-            answer.finish,
+            self._without_secret(answer.finish),
             answer.prompt_tokens,
             answer.answer_tokens,
         )

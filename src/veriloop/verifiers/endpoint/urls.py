@@ -24,7 +24,7 @@ def check_url(url: object) -> str:
     if not isinstance(url, str) or not url.startswith(("http://", "https://")):
         raise ValueError(f"Endpoint.url must begin with http:// or https://, got {url!r}")
     parts = _split(url)
-    if parts is None or not parts.hostname:
+    if parts is None or not _is_host(parts.hostname or ""):
         raise ValueError(
             f"Endpoint.url must name a host, as in http://localhost:8000/v1, got {url!r}"
         )
@@ -60,6 +60,15 @@ def _split(url: str) -> SplitResult | None:
     except ValueError:
         return None
     return parts
+
+
+def _is_host(name: str) -> bool:
+    """Tell whether a name can be looked up; the socket would raise on another."""
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        return False
+    return name != "" and " " not in name
 
 
 def _is_secret(pair: tuple[str, str]) -> bool:

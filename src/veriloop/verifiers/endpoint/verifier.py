@@ -7,8 +7,9 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from numbers import Real
@@ -55,8 +56,8 @@ class Endpoint:
 
     A question is asked once: equal questions have one answer, which is kept on disk. So a run that
     was killed pays for no question twice. The key of the round is not used, and the scores do not
-    depend on which answer comes first. Questions, answers and settings are sent and kept; the API
-    key is sent, and is kept nowhere.
+    depend on which answer comes first. The questions themselves are not kept. The API key is in no
+    file, message or repr.
 
     A request that fails (408, 429, 5xx, no connection) is made again. One that the server refuses
     (any other 4xx) is not, and the warning gives the server's reason.
@@ -70,7 +71,7 @@ class Endpoint:
     scale: the lowest and the highest rating, as in "0 to 10", "1 to 5" or "0 to 100"; or "yes/no",
         where yes is 1 and no is 0. The question must ask for it.
     parse: answer -> rating. It returns NaN or raises a ValueError if there is none. None reads the
-        answer as `read_rating`, or `read_yes_or_no`, does: strictly.
+        answer strictly, as `read_rating` and `read_yes_or_no` in `veriloop.verifiers.endpoint` do.
     system: the text of a message with the role system, sent before each question. None: none.
     max_tokens: the longest answer. One that is cut off there is not read. None: the server's own.
     temperature: sent to the server. None leaves it out.
@@ -136,7 +137,7 @@ class Endpoint:
         address = check_url(self.url)
         if self._secret() is not None and not self.allow_http:
             _check_encrypted(address)
-        need(_CLIENT, "veriloop[judge]", "Endpoint")
+        need(_CLIENT, "veriloop[judge]", "Endpoint").check_address(address)
 
     def __call__(self, key: Key, batch: Batch) -> Scores:
         start = time.perf_counter()
@@ -228,7 +229,7 @@ class Endpoint:
         for messages in messages_of(self.question, self.system, batch):
             body: dict[str, object] = {"model": self.model, "messages": messages, "stream": False}
             if self.temperature is not None:
-                body["temperature"] = self.temperature
+                body["temperature"] = float(self.temperature)
             if self.max_tokens is not None:
                 body["max_tokens"] = int(self.max_tokens)
             body.update(self.fields or {})
@@ -240,45 +241,47 @@ class Endpoint:
     def _readings(
         self, questions: Mapping[str, dict[str, object]], replies: dict[str, Reply]
     ) -> dict[str, Reading]:
-        """Return the rating in the answer to each question; add what became of it to `replies`."""
-        kept = self._kept()
+        """Return the rating in the answer to each question; add what became of all to `replies`."""
         found: dict[str, Reading] = {}
         who = f"the model {self.model!r} at {self.url}"
         watch = Watch(who, self.scale, self._past.rated)
-        for address, reply in self._replies(questions, kept):
-            replies[address] = reply
-            found[address] = self._reading(reply)
-            watch.see(found[address])
+        with closing(self._asking(questions, replies)) as addresses:
+            for address in addresses:
+                found[address] = self._reading(replies[address])
+                watch.see(found[address])
         self._past.rated = watch.rated
         watch.end()
         return found
 
-    def _replies(
-        self, questions: Mapping[str, dict[str, object]], kept: KeptAnswers
-    ) -> Iterator[tuple[str, Reply]]:
-        """Yield what became of each question, in order: those on disk are not asked."""
-        known: dict[str, Answer] = {}
+    def _asking(
+        self, questions: Mapping[str, dict[str, object]], replies: dict[str, Reply]
+    ) -> Generator[str]:
+        """Ask all that is not on disk; yield each address, in order, once it is in `replies`."""
+        kept = self._kept()
         for address in questions:
             answer = kept.get(address)
             if answer is not None:
-                known[address] = answer
-        if len(known) == len(questions):
-            for address, answer in known.items():
-                yield address, Reply(answer)
+                replies[address] = Reply(answer)
+        if len(replies) == len(questions):
+            yield from questions
             return
         kept.check()
         client = self._client()
+
+        def ask(address: str) -> None:
+            reply = client.ask(questions[address])
+            if reply.answer is not None:
+                kept.put(address, reply.answer)  # at once: the run may be killed at any time
+            replies[address] = reply
+
         with client, ThreadPoolExecutor(self.concurrent) as pool:
-            waiting: dict[str, Future[Reply]] = {}
+            new = [address for address in questions if address not in replies]
+            waiting = {address: pool.submit(ask, address) for address in new}
             try:
-                for address, body in questions.items():
-                    if address not in known:
-                        waiting[address] = pool.submit(_ask, client, kept, address, body)
                 for address in questions:
-                    if address in known:
-                        yield address, Reply(known[address])
-                    else:
-                        yield address, waiting[address].result()
+                    if address in waiting:
+                        waiting[address].result()
+                    yield address
             finally:
                 client.stop()
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -357,14 +360,6 @@ class _Past:
 
     def __init__(self) -> None:
         self.rated = False
-
-
-def _ask(client: Client, kept: KeptAnswers, address: str, body: dict[str, object]) -> Reply:
-    """Ask a question, and keep its answer at once: the run may be killed at any time."""
-    reply = client.ask(body)
-    if reply.answer is not None:
-        kept.put(address, reply.answer)
-    return reply
 
 
 def _blocks(batch: Batch) -> Iterator[Batch]:
