@@ -70,6 +70,16 @@ def test_many_writers_of_one_answer_leave_it_whole_and_nothing_else(tmp_path):
     assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["cd.json"]
 
 
+def test_an_answer_whose_writing_breaks_off_is_not_there(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match="no space left"):
+        KeptAnswers(tmp_path).put("abcd", ANSWER)
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
+
+
 def test_an_entry_holds_no_question(tmp_path):
     KeptAnswers(tmp_path).put("abcd", ANSWER)
     entry = json.loads((tmp_path / "ab" / "cd.json").read_text())

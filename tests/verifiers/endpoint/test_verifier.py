@@ -641,9 +641,20 @@ def test_it_is_written_in_a_configuration_file_and_built_from_it():
     build({"call": "veriloop:Endpoint", "url": judge.url, "model": "m", "question": QUESTION})
 
 
-def test_a_run_may_go_on_with_more_patience_and_not_with_another_model(tmp_path):
+def test_a_run_may_go_on_with_more_patience_and_not_with_another_model(tmp_path, monkeypatch):
+    monkeypatch.setenv("JUDGE_KEY", SECRET)
     judge = endpoint("http://localhost/v1")
-    patient = replace(judge, timeout=99, concurrent=1, wait=9, folder=tmp_path, log=tmp_path / "x")
+    patient = replace(
+        judge,
+        timeout=99,
+        concurrent=1,
+        retries=9,
+        wait=9,
+        folder=tmp_path,
+        log=tmp_path / "log",
+        api_key_env="JUDGE_KEY",
+        allow_http=True,
+    )
     assert fingerprint(judge) == fingerprint(patient)
     others = ({"model": "large"}, {"scale": "0 to 20"}, {"limit": 6}, {"max_tokens": 5})
     assert (
