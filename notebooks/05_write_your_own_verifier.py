@@ -27,7 +27,6 @@
 # %%
 import json
 import threading
-import warnings
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -244,8 +243,8 @@ for verifier in on_images.values():
 # are not worth it (`folder=None`), so `Cached` remembers them.
 #
 # This notebook has no language model, so a server on this machine stands in for one. It believes
-# that every coefficient is 0.85 (it is 1), and knows digits by the mean picture of each. To one
-# question in fifty it says nothing of use, and every five hundredth request fails.
+# that every coefficient is 0.85 (it is 1), and knows digits by the mean picture of each. Every five
+# hundredth request fails.
 
 # %%
 LEVELS = " .+#"
@@ -279,8 +278,6 @@ typical = np.stack([known_pictures[data.train.labels == d].mean(axis=0) for d in
 
 def opinion(question):
     """Return what the stand-in answers."""
-    if sum(map(ord, question)) % 50 == 0:
-        return "As a stand-in I would rather not say."
     head, *lines = question.split("?")[0], *question.split("\n")[1:]
     if lines:
         levels = [LEVELS.index(dot) for dot in "".join(lines)]
@@ -312,7 +309,6 @@ class StandIn(BaseHTTPRequestHandler):
 server = ThreadingHTTPServer(("127.0.0.1", 0), StandIn)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 url = f"http://127.0.0.1:{server.server_port}/v1"
-warnings.filterwarnings("ignore", message="Endpoint: .* I would rather not say")
 row_judge = vl.Endpoint(url, "stand-in", question=ask_row, wait=0.01, folder=None)
 image_judge = vl.Endpoint(url, "stand-in", question=ask_image, wait=0.01, folder=None)
 check_verifier(row_judge, known[:20])
