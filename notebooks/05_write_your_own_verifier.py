@@ -28,7 +28,7 @@
 import json
 import threading
 from dataclasses import dataclass, replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -236,14 +236,15 @@ for verifier in on_images.values():
 #
 # `vl.Endpoint` asks whatever speaks the protocol of OpenAI: a hosted model, vLLM, llama.cpp,
 # Ollama. It sends one question a row, as the function `question` words it, and reads a number from
-# 0 to 10. 5 or more accepts. It asks again when a request fails. An answer without a number is no
-# verdict: the row is not kept, and it is counted. Judges are slow and charge by the question, so
-# labels are rounded and pictures are coarse. Many questions recur then, and `Cached` asks none of
-# them twice.
+# 0 to 10. 5 or more accepts. It asks eight questions at a time, and again when a request fails. An
+# answer without a number is no verdict: the row is not kept, it is counted, and a warning quotes
+# it. Judges are slow and charge by the question, so labels are rounded and pictures are coarse.
+# Many questions recur then, and none is asked twice: answers are kept on disk. Those of a stand-in
+# are not worth it (`folder=None`), so `Cached` remembers them.
 #
 # This notebook has no language model, so a server on this machine stands in for one. It believes
-# that every coefficient is 0.85 (it is 1), and knows digits by the mean picture of each. To one
-# question in fifty it says nothing of use, and every five hundredth request fails.
+# that every coefficient is 0.85 (it is 1), and knows digits by the mean picture of each. Every five
+# hundredth request fails.
 
 # %%
 LEVELS = " .+#"
@@ -277,8 +278,6 @@ typical = np.stack([known_pictures[data.train.labels == d].mean(axis=0) for d in
 
 def opinion(question):
     """Return what the stand-in answers."""
-    if sum(map(ord, question)) % 50 == 0:
-        return "As a stand-in I would rather not say."
     head, *lines = question.split("?")[0], *question.split("\n")[1:]
     if lines:
         levels = [LEVELS.index(dot) for dot in "".join(lines)]
@@ -307,11 +306,11 @@ class StandIn(BaseHTTPRequestHandler):
         """Say nothing: a line a request is too much here."""
 
 
-server = HTTPServer(("127.0.0.1", 0), StandIn)
+server = ThreadingHTTPServer(("127.0.0.1", 0), StandIn)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 url = f"http://127.0.0.1:{server.server_port}/v1"
-row_judge = vl.Endpoint(url, "stand-in", question=ask_row, wait=0.01)
-image_judge = vl.Endpoint(url, "stand-in", question=ask_image, wait=0.01)
+row_judge = vl.Endpoint(url, "stand-in", question=ask_row, wait=0.01, folder=None)
+image_judge = vl.Endpoint(url, "stand-in", question=ask_image, wait=0.01, folder=None)
 check_verifier(row_judge, known[:20])
 check_verifier(image_judge, data.test[:20])
 on_rows["judge"] = vl.Cached(row_judge, content=ask_row)

@@ -40,6 +40,7 @@ ALLOWED = {
 }
 HEAVY = [
     "scipy",
+    "httpx2",
     "torch",
     "torchvision",
     "torchmetrics",
