@@ -188,6 +188,9 @@ def evolving(name: str) -> list[Table]:
         found.append(Quantity(f"{arm} - {anew}, {metric}: p, of nine comparisons", p, n=3))
     for arm in ways:
         found += _judged(rows, arm)
+    other = sample(records("mnist_elbo-laptop"), "5k more each-unverified", "mnist_fid", 0)
+    what = "round 0, mnist_fid: this run's feature network - that of mnist_elbo-laptop"
+    found.append(over(what, sample(rows, none, "mnist_fid", 0) - other))
     return [arms(rows, dict.fromkeys(ways, none) | {none: None}, MAIN), quantities(found)]
 
 

@@ -212,9 +212,9 @@ def _made(name: str) -> str:
         counted = f"seeds {seeds[0]} to {seeds[-1]}"
     device = run["device"]
     machine = device.get("processor", device["machine"])
-    work = f"{run['seconds']['work']:.0f} s on {device['cpus']} cores ({machine})"
+    time = f"{run['seconds']['work']:.0f} s on {device['cpus']} cores ({machine})"
     preset = f"preset `{run['preset']}` of `{run['experiment']}`"
-    return f"Run: {preset}, {counted}; {work}, commit {run['commit'][:10]}."
+    return f"Run: {preset}, {counted}, commit {run['commit'][:10]}.\nIt took {time}."
 
 
 def p_value(values: np.ndarray) -> float:
