@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from functools import cache
 
 from claims import linear, literature, mnist, xsum
 from claims.tables import RESULTS, printed
@@ -40,6 +41,7 @@ def main() -> None:
         print(f"# {name}\n\n{block(name)}")
 
 
+@cache
 def block(name: str) -> str:
     """Return everything that is printed of one run: how it was made, and its tables."""
     return printed(name, RUNS[name])

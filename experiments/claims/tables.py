@@ -70,10 +70,9 @@ def apart(rows: Records, what: str, one: str, other: str, metric: str, k: int = 
     """Return how far two arms are apart in round k, paired by seed."""
     if k == -1:
         k = last_round(rows, one)
-    curve = rows.difference(one, other, metric)
-    place = list(curve.round).index(k)
-    half = float(curve.high[place] - curve.mean[place])
-    return Quantity(what, float(curve.mean[place]), half, int(curve.n[place]))
+    curve = rows.select(round=k).difference(one, other, metric)
+    middle, high = float(curve.mean[0]), float(curve.high[0])
+    return Quantity(what, middle, high - middle, int(curve.n[0]))
 
 
 def moved(

@@ -7,6 +7,7 @@ not ten units. Every number of a corpus is the mean over its models, before any 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 
@@ -30,6 +31,7 @@ METRICS = ("rouge1", "event", "place", "number", "wording", "kinds", "types", "w
 METRICS += ("perplexity", "perplexity_own")
 
 
+@cache
 def by_corpus(*names: str, base: int | None = None) -> Records:
     """Return rows of corpora: arms named by their filtering alone, means over the models.
 
