@@ -85,7 +85,12 @@ def _quantity(row: Mapping[str, float], metric: str, what: str = "", unit: float
 def designs(name: str) -> list[Table]:
     """The last round of every design, and that Gaussian rows still fall."""
     rows = select(records(name), part="rounds")
-    found = summary(name, lambda what: rows[0]["replicates"] if "round" in what else None)
+    replicates = rows[0]["replicates"]
+    found = []
+    for row in summary(name, lambda what: replicates):
+        if "map" in row.what:
+            row = row._replace(n=None)
+        found.append(row)
     for k in (10, 15, 19):
         row = select(rows, arm="Gaussian rows", round=k)[0]
         found.append(_quantity(row, "error_center", f"Gaussian rows: error to centre, round {k}"))
@@ -103,9 +108,13 @@ def data_policies(name: str) -> list[Table]:
     for without in select(last, verified=False):
         weight = without["weight"]
         same = select(last, policy=without["policy"], weight=weight, verified=True)[0]
-        named = without["policy"] if weight is None else f"weight {weight:g} of fresh real data"
+        named = without["policy"]
+        if weight is not None:
+            named = f"weight {weight:g} of fresh real data"
         known = without["closed_form"]
-        expected = None if known is None else known / unit
+        expected = None
+        if known is not None:
+            expected = known / unit
         unverified = _quantity(without, "error_truth", unit=unit)._replace(expected=expected)
         verified = _quantity(same, "error_truth", unit=unit)
         gain = _quantity(same, "gain_truth", unit=unit)

@@ -69,7 +69,9 @@ def _units(replicates: int) -> Callable[[str], int]:
 
     def count(what: str) -> int:
         fit = re.search(r"of (\d+) (cells|rounds)", what)
-        return int(fit[1]) if fit else replicates
+        if fit is None:
+            return replicates
+        return int(fit[1])
 
     return count
 

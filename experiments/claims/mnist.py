@@ -30,12 +30,12 @@ VARIETY = ("recall", "diversity", "coverage", "entropy")
 def schedules(name: str) -> list[Table]:
     """Both arms, a model of all real images, NELBO by round, and how many are accepted."""
     rows = records(name)
-    verified, unverified = "20k-verified", "20k-unverified"
+    verified = "20k-verified"
+    unverified = "20k-unverified"
     compared = {verified: unverified, unverified: None}
-    metrics = MAIN + VARIETY if name == "mnist_schedules" else MAIN
-    tables = [arms(rows, compared, metrics)]
     if name != "mnist_schedules":
-        return tables
+        return [arms(rows, compared, MAIN)]
+    tables = [arms(rows, compared, MAIN + VARIETY)]
     found = [over(f"real data, {metric}", sample(rows, "real", metric, 0)) for metric in MAIN]
     for arm in (verified, unverified):
         found.append(over(f"{arm}, nelbo: round 1", sample(rows, arm, "nelbo", 1)))
@@ -62,14 +62,16 @@ def verifier_size(name: str) -> list[Table]:
 
 
 def initial_size(name: str) -> list[Table]:
-    """Every first model, verified and not, and how far the largest starts and ends from the smallest."""
+    """Every first model, verified and not, and the largest against the smallest."""
     rows = records(name)
     compared: dict[str, str | None] = {}
     for arm in rows.arms:
-        other = arm.replace("-verified", "-unverified")
-        compared[arm] = None if arm == other else other
+        compared[arm] = None
+        if arm.endswith("-verified"):
+            compared[arm] = arm.replace("-verified", "-unverified")
     tables = [arms(rows, compared, MAIN)]
-    few, many = rows.arms[0], rows.arms[-2]
+    few = rows.arms[0]
+    many = rows.arms[-2]
     found = []
     for metric in MAIN:
         for k, when in ((0, "round 0"), (1, "round 1"), (-1, "the end")):
@@ -88,7 +90,8 @@ def initial_size(name: str) -> list[Table]:
 def elbo(name: str) -> list[Table]:
     """Both arms, and where the verified one is lowest."""
     rows = records(name)
-    verified, unverified = "5k more each-verified", "5k more each-unverified"
+    verified = "5k more each-verified"
+    unverified = "5k more each-unverified"
     metrics = ("nelbo", "reconstruction", "mnist_fid")
     tables = [arms(rows, {verified: unverified, unverified: None}, metrics)]
     curve = rows.mean(verified, "nelbo")
@@ -147,11 +150,13 @@ def policies(name: str) -> list[Table]:
     found = []
     for policy in names[1:]:
         for kind in ("unverified", "verified"):
-            one, other = f"10k-{policy}-{kind}", f"10k-replace-{kind}"
+            one = f"10k-{policy}-{kind}"
+            other = f"10k-replace-{kind}"
             found += [
                 apart(rows, f"{one} - {other}, {metric}", one, other, metric) for metric in MAIN
             ]
-    one, other = "10k-mix 0.5-unverified", "10k-replace-verified"
+    one = "10k-mix 0.5-unverified"
+    other = "10k-replace-verified"
     found += [apart(rows, f"{one} - {other}, {metric}", one, other, metric) for metric in MAIN]
     return [arms(rows, compared, MAIN), quantities(found)]
 
@@ -159,8 +164,10 @@ def policies(name: str) -> list[Table]:
 def same_data(name: str) -> list[Table]:
     """Every pair of sizes against no verifier, and against one another, end against end."""
     rows = records(name)
-    none, none_8000 = "20k-initial500-verifiernone", "20k-initial8000-verifiernone"
-    own, more = "20k-initial500-verifier500", "20k-initial500-verifier8000"
+    none = "20k-initial500-verifiernone"
+    none_8000 = "20k-initial8000-verifiernone"
+    own = "20k-initial500-verifier500"
+    more = "20k-initial500-verifier8000"
     first = "20k-initial8000-verifier8000"
     compared = {own: none, more: none, first: none_8000, none: None, none_8000: None}
     found = []
@@ -174,9 +181,10 @@ def same_data(name: str) -> list[Table]:
 
 
 def evolving(name: str) -> list[Table]:
-    """Every way to train against none, against training anew, and the verifier's own accuracy."""
+    """Compare every way to train with none and with training anew; add the verifier's accuracy."""
     rows = records(name)
-    none, anew = "10k-unverified", "10k-retrained"
+    none = "10k-unverified"
+    anew = "10k-retrained"
     ways = [arm for arm in rows.arms if arm != none]
     found = []
     for arm in ways:

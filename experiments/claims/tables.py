@@ -34,7 +34,7 @@ class Quantity(NamedTuple):
     text: str | None = None
 
 
-WORDS = ("quantity", "metric", "arm", "against", "verifier", "size", "policy", "shape")
+WORDS = {"quantity", "metric", "arm", "against", "verifier", "size", "policy"}
 MOST_DIGITS = 6  # an interval narrower than these is not shown
 Table = list[str]
 Tables = Callable[[str], list[Table]]  # of the name of a run
@@ -47,7 +47,7 @@ def records(name: str) -> Records:
 
 
 def sample(rows: Records, arm: str, metric: str, k: int) -> np.ndarray:
-    """Return a metric of one arm in round k, one value a seed, by seed; k = -1 is the last round."""
+    """Return a metric of one arm in round k, one value a seed; k = -1 is the last round."""
     rows = rows.select(arm=arm)
     if k == -1:
         k = last_round(rows, arm)
@@ -71,8 +71,9 @@ def apart(rows: Records, what: str, one: str, other: str, metric: str, k: int = 
     if k == -1:
         k = last_round(rows, one)
     curve = rows.select(round=k).difference(one, other, metric)
-    middle, high = float(curve.mean[0]), float(curve.high[0])
-    return Quantity(what, middle, high - middle, int(curve.n[0]))
+    middle = float(curve.mean[0])
+    half = float(curve.high[0]) - middle
+    return Quantity(what, middle, half, int(curve.n[0]))
 
 
 def moved(
@@ -112,7 +113,10 @@ def rounds(chosen: Sequence[int]) -> str:
             runs[-1].append(k)
         else:
             runs.append([k])
-    named = [f"{run[0]}" if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs]
+    named = []
+    for run in runs:
+        ends = dict.fromkeys([run[0], run[-1]])
+        named.append(" to ".join(map(str, ends)))
     return ", ".join(named) or "none"
 
 
@@ -129,13 +133,15 @@ def shown(value: float, half: float | None) -> str:
     if digits > MOST_DIGITS:
         return f"{value:.4g}"
     text = f"{value:.{digits}f} ± {half:.{digits}f}"
-    return text.removeprefix("-") if float(f"{value:.{digits}f}") == 0 else text
+    if round(value, digits) == 0:
+        return text.removeprefix("-")
+    return text
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Return a Markdown table; columns of numbers, which are all but the named ones, to the right."""
-    sides = ["---" if name in WORDS else "--:" for name in header]
-    return [_line(cells) for cells in (header, sides, *rows)]
+    """Return a Markdown table; columns of numbers, all but those named, are to the right."""
+    sides = dict.fromkeys(header, "--:") | dict.fromkeys(WORDS.intersection(header), "---")
+    return [_line(cells) for cells in (header, list(sides.values()), *rows)]
 
 
 def quantities(rows: Sequence[Quantity]) -> Table:
@@ -179,12 +185,16 @@ def arms(rows: Records, compared: Mapping[str, str | None], metrics: Sequence[st
 
 def plain(value: float | None) -> str:
     """Return a number without an interval; nothing for None."""
-    return "" if value is None else f"{value:.4g}"
+    if value is None:
+        return ""
+    return f"{value:.4g}"
 
 
 def counted(n: int | None) -> str:
     """Return how many; nothing for None."""
-    return "" if n is None else f"{n:,}"
+    if n is None:
+        return ""
+    return f"{n:,}"
 
 
 def z(row: Quantity) -> str:
@@ -192,7 +202,9 @@ def z(row: Quantity) -> str:
     if row.expected is None or not row.half or row.n is None:
         return ""
     distance = (row.value - row.expected) / (row.half / student(row.n))
-    return f"{distance:+.1f}" if abs(distance) >= 0.05 else "0.0"
+    if abs(distance) < 0.05:
+        return "0.0"
+    return f"{distance:+.1f}"
 
 
 def printed(name: str, tables: Tables) -> str:

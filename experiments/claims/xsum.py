@@ -39,21 +39,28 @@ def by_corpus(*names: str, base: int | None = None) -> Records:
     """
     samples: dict[tuple[str, int, int], list[dict[str, float]]] = {}
     for name in names:
-        rows = records(name) if base is None else records(name).select(base=base)
+        rows = records(name)
+        if base is not None:
+            rows = rows.select(base=base)
         for row in rows:
             arm = row["filtering"]
             if name == "xsum_rouge-laptop":
                 arm = f"{arm}, {row['rule']}"
             samples.setdefault((arm, row["seed"], row["round"]), []).append(row)
     found = []
-    for (arm, corpus, k), rows in samples.items():
-        means = {name: np.mean([row[name] for row in rows]) for name in _numbers(rows[0])}
+    for (arm, corpus, k), rows_of_models in samples.items():
+        means = _means(rows_of_models)
         found.append({**means, "arm": arm, "seed": corpus, "round": k})
     return Records(found)
 
 
-def _numbers(row: Mapping[str, object]) -> list[str]:
-    return [name for name, value in row.items() if isinstance(value, int | float)]
+def _means(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Return the mean over rows of every column that holds numbers."""
+    found = {}
+    for name, value in rows[0].items():
+        if isinstance(value, int | float):
+            found[name] = float(np.mean([row[name] for row in rows]))
+    return found
 
 
 def constant(name: str) -> list[Table]:
@@ -101,7 +108,8 @@ def kinds(name: str) -> list[Table]:
     ranked = by_corpus("xsum_rouge", base=1)
     found = [over("filtered, rouge1: round 4", sample(rows, *FILTERED, 4))]
     for arm in ("filtered", "unfiltered"):
-        within, overall = (sample(each, arm, "rouge1", -1) for each in (rows, ranked))
+        within = sample(rows, arm, "rouge1", -1)
+        overall = sample(ranked, arm, "rouge1", -1)
         found.append(over(f"{arm} over all, rouge1: the end", overall))
         found.append(over(f"{arm}, within kinds - over all, rouge1: the end", within - overall))
     gained = _gap(rows, "rouge1") - _gap(ranked, "rouge1")

@@ -70,7 +70,7 @@ def test_the_overview_of_claims_repeats_what_the_pages_say(printed):
 
 
 def test_a_row_of_the_readme_repeats_what_its_run_prints(printed):
-    """Every row has a run, or "same" for that of the row before, and a command prints its numbers."""
+    """A row names its run, or "same" for that of the row before; a command prints its numbers."""
     text = (ROOT / "README.md").read_text()
     table = text.split("| figure | RUN | n | measured |\n")[1].split("\n\n")[0]
     rows = table.splitlines()[1:]

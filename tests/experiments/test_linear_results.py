@@ -14,7 +14,7 @@ def rounds():
 
 
 def lost(rows, radius, size):
-    """The rounds in which an arm of bias 1 is surely worse than no verifier: gain + 1.96 s.e. < 0."""
+    """The rounds in which an arm of bias 1 is surely worse than no verifier."""
     found = []
     for row in select(rows, bias=1, radius=radius, size=size):
         if row["gain_truth"] + 1.96 * row["gain_truth_se"] < 0:

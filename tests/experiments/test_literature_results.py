@@ -1,4 +1,4 @@
-"""What the records of the experiments with closed forms show: the claims of docs/results/literature.md can fail."""
+"""What the committed records hold: the claims of docs/results/literature.md can fail."""
 
 import importlib
 import json
@@ -19,9 +19,9 @@ def about(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_committed_run_is_finished_and_meets_its_closed_forms(name):
-    """At a clean commit, on a seed not used before; every number within four standard errors of its expectation.
+    """At a clean commit; every number within four standard errors of its expectation.
 
-    Not those of curated arms with hardly a sample left below the top: of counts so few no error is normal.
+    Not those of curated arms with hardly a sample left below the top, whose error is not normal.
     """
     run = about(name)
     rows = rows_of(RESULTS / name)

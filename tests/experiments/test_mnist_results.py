@@ -1,7 +1,7 @@
-"""What the committed digit records show, as intervals over seeds: the claims of docs/results/mnist.md can fail."""
+"""What the committed records hold, by seeds: the claims of docs/results/mnist.md can fail."""
 
 import json
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from figures.style import select, values
 
 pytestmark = pytest.mark.claims
 NAMES = ("mnist_*", "evolving_verifier*", "policies_vae*", "same_data_verifier*")
-FOLDERS = sorted(path.parent for name in NAMES for path in RESULTS.glob(f"{name}/records.jsonl"))
+FOLDERS = sorted(chain.from_iterable(RESULTS.glob(name) for name in NAMES))
 BETTER = {"mnist_fid": -1, "agreement": 1, "nelbo": -1}
 
 
@@ -65,7 +65,7 @@ def beaten(rows, one, other):
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
 def test_a_committed_run_is_finished_and_says_where_it_ran(folder):
-    """On real MNIST, at a clean commit, with at least three seeds, every arm and seed to its last round."""
+    """On real MNIST, at a clean commit, three seeds or more, every arm to its last round."""
     about = json.loads((folder / "run.json").read_text())
     rows = rows_of(folder)
     assert about["finished"] and about["commit"] and not about["dirty"]
@@ -118,7 +118,7 @@ def test_nelbo_turns_back_after_its_first_gain(ten_rounds):
 
 
 def test_verified_loses_recall_and_diversity_and_gains_coverage_and_entropy(ten_rounds):
-    """So quality goes up and recall down, and coverage does not go down; unverified all four fall."""
+    """Coverage does not go down with recall; unverified, all four fall."""
     for metric in ("recall", "diversity"):
         assert is_below(change(ten_rounds, metric, verified=True)), metric
     for metric in ("coverage", "entropy"):
@@ -138,7 +138,7 @@ def test_the_verifier_accepts_less_than_is_kept(ten_rounds):
 
 
 def test_a_short_refit_loses_more_than_a_verifier_gives():
-    """500 steps lose to round 0 even on real images; verified beats unverified, but for conv's shortest refit."""
+    """500 steps lose to round 0 even on real images; verified beats unverified but once."""
     rows = rows_of(RESULTS / "mnist_refit_length")
     for model in ("conv", "mlp"):
         short = select(rows, model=model, steps=500)
@@ -210,7 +210,7 @@ def test_the_first_model_of_all_images_is_better_in_nelbo_alone(first_models):
 
 
 def test_verifying_helps_from_every_start_and_starts_draw_together_in_nelbo(first_models):
-    """Whatever the first model was fitted to; and the more images it had, the more NELBO it loses."""
+    """Whatever the first model was fitted to; the more images it had, the more it loses."""
     rows = first_models
     for size in (1000, 2000, 3000, 4000, 60000):
         one = {"initial": size, "verified": True}
@@ -254,7 +254,7 @@ def test_a_verifier_trained_once_is_overtaken(folder):
 
 
 def test_a_verifier_trained_once_ends_worse_than_none():
-    """It helps in round 1; after five, NELBO is higher than unverified, and it is right less often than a coin."""
+    """It helps in round 1; after five it is right less often than a coin, and NELBO is higher."""
     rows = rows_of(RESULTS / "mnist_fixed_verifier")
     none = {"trained": None}
     for way in ("once", "on many"):
@@ -289,7 +289,7 @@ def test_half_real_data_without_a_verifier_beats_a_verifier_that_replaces(folder
 
 @recorded("policies_vae")
 def test_accumulating_slows_the_unverified_decline(folder):
-    """Replaced, every seed declines; accumulated, subsampled or mixed with real images, it ends less far away."""
+    """Replaced, every seed declines; under every other policy it ends less far away."""
     rows = rows_of(folder)
     replaced = {"policy": "replace", "verified": False}
     assert (change(rows, "mnist_fid", **replaced) > 0).all()
@@ -332,7 +332,7 @@ def test_8000_images_do_more_in_the_first_model_too_end_against_end(folder):
 
 @recorded("evolving_verifier")
 def test_a_verifier_that_evolves_keeps_up(folder):
-    """One trained once loses accuracy, and ends below one trained anew; in round 1 they were the same."""
+    """One trained once loses accuracy; in round 1 it was the same as one trained anew."""
     rows = rows_of(folder)
     assert is_below(change(rows, "verifier_accuracy", since=1, way="once"))
     assert is_above(gap(rows, "verifier_accuracy", {"way": "retrained"}, {"way": "once"}))

@@ -19,7 +19,11 @@ def report():
 def cells(text):
     """Return the rows of the one table as cells, without its header."""
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
+    found = []
+    for row in rows[2:]:
+        inner = row.removeprefix("|").removesuffix("|")
+        found.append([cell.strip() for cell in inner.split("|")])
+    return found
 
 
 def test_beside_what_was_expected(report, smoke):

@@ -1,4 +1,4 @@
-"""What the committed records of summaries show, as intervals over corpora: the claims of docs/results/xsum.md."""
+"""What the committed records hold, by corpora: the claims of docs/results/xsum.md can fail."""
 
 import json
 
@@ -14,7 +14,7 @@ GROWING = "growing by 0.1"
 
 
 def at(rows, name, arm, k, rule="constant"):
-    """A metric in round k (-1: the last), one value a corpus: the mean over its pre-trained models."""
+    """A metric in round k (-1: the last), one value a corpus, the mean over its models."""
     rows = select(rows, rule=rule, filtering=arm)
     if k == -1:
         k = max(row["round"] for row in rows)
@@ -41,7 +41,7 @@ def surely_above(samples):
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
 def test_a_committed_run_is_finished_and_says_where_it_ran(folder):
-    """At a clean commit, with at least three starts, every arm to its last round, without the seed of tuning."""
+    """At a clean commit, three starts or more, every arm to its last round, not on seed 0."""
     about = json.loads((folder / "run.json").read_text())
     rows = rows_of(folder)
     assert about["finished"] and about["commit"] and not about["dirty"]
@@ -74,7 +74,7 @@ def test_filtered_ends_above_unfiltered(evidence):
 
 
 def test_the_gain_turns_back(evidence):
-    """Surely above round 0 in rounds 2 to 9; in round 15 below round 4, and no longer surely above round 0."""
+    """Surely above round 0 in rounds 2 to 9 only; in round 15 below round 4."""
     samples = {k: gained(evidence, "rouge1", "filtered", k) for k in range(1, 16)}
     assert surely_above(samples) == list(range(2, 10))
     assert interval(samples[15] - samples[4])[1] < 0
@@ -89,7 +89,7 @@ def test_filtering_escapes_nothing_in_likelihood(evidence):
 
 
 def test_the_growing_rule_keeps_the_gain(evidence, growing):
-    """Above round 0 and unfiltered in every round; above the constant rule in three, the last among them."""
+    """Above round 0 and unfiltered in every round; above the constant rule in three."""
     gains = {k: gained(growing, "rouge1", "filtered", k, GROWING) for k in range(1, 16)}
     assert surely_above(gains) == list(gains)
     gaps = {k: apart(growing, "rouge1", "filtered", "unfiltered", k, GROWING) for k in gains}
@@ -124,7 +124,7 @@ def test_the_best_of_every_kind_is_better_than_the_best_of_all(evidence):
 
 
 def test_balance_and_ranking_of_kinds_are_not_told_apart(evidence):
-    """Filtered gains over unfiltered as much within kinds as over all, as far as five corpora tell."""
+    """Filtered gains over unfiltered as much within kinds as over all, by five corpora."""
     rows = rows_of(RESULTS / "xsum_rouge-kinds")
     within = apart(rows, "rouge1", "filtered", "unfiltered")
     over_all = apart(select(evidence, base=1), "rouge1", "filtered", "unfiltered")
@@ -137,7 +137,7 @@ def test_unfiltered_falls_below_round_0(evidence):
 
 
 def test_wording_and_numbers_improve_and_variety_narrows(evidence):
-    """Sentences come whole and numbers right; words and kinds of event are lost, fewer than without a filter."""
+    """Sentences come whole and numbers right; words and kinds are lost, fewer than unfiltered."""
     for name in ("wording", "number"):
         assert interval(gained(evidence, name, "filtered"))[0] > 0, name
     for name in ("types", "kinds", "perplexity_own"):
@@ -146,7 +146,7 @@ def test_wording_and_numbers_improve_and_variety_narrows(evidence):
 
 
 def test_the_models_disagree_on_kinds_and_rouge(evidence):
-    """The correlation of their changes over five corpora is weak in one model and strong in the other."""
+    """The correlation of their changes is weak in one model and strong in the other."""
     found = []
     for base in (1, 2):
         rows = select(evidence, base=base)
@@ -156,7 +156,7 @@ def test_the_models_disagree_on_kinds_and_rouge(evidence):
 
 
 def test_a_noisy_verifier_helps_less_and_a_biased_one_takes_the_model_along():
-    """Noisy ends between clean and none; what pays for brevity shortens summaries, and loses ROUGE and events."""
+    """Noisy ends between clean and none; pay for brevity shortens, and loses ROUGE and events."""
     rows = rows_of(RESULTS / "xsum_rouge-verifiers")
     rows += rows_of(RESULTS / "xsum_rouge-verifiers-2")
     assert values(rows, "base") == [1, 2]
