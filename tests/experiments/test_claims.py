@@ -1,11 +1,13 @@
 """The pages of docs/results and the README say what the committed records hold."""
 
+import doctest
 import re
 
 import pytest
 from helpers import RESULTS, ROOT
 
 from _claims import PAGES, RUNS, block, filled
+from claims import tables
 
 pytestmark = pytest.mark.claims
 NUMBER = re.compile(r"-?\d[\d,]*\.\d+(?: ± \d+(?:\.\d+)?)?|-?\d+ ± \d+(?:\.\d+)?")
@@ -82,6 +84,11 @@ def test_a_row_of_the_readme_repeats_what_its_run_prints(printed):
             name = run.split("]")[0].strip("[")
         assert missing(measured, printed[name]) == [], row
         assert f"| {n} |" in printed[name], row
+
+
+def test_the_examples_of_the_tables_are_so():
+    tried = doctest.testmod(tables, optionflags=doctest.ELLIPSIS)
+    assert tried.attempted > 3 and not tried.failed
 
 
 def test_a_number_that_no_table_holds_is_found():
