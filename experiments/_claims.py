@@ -14,10 +14,13 @@ import re
 from functools import cache
 
 from claims import linear, literature, mnist, xsum
-from claims.tables import RESULTS, printed
+from claims.tables import RESULTS, printed, whole
 
 PAGES = {"linear": linear, "literature": literature, "mnist": mnist, "xsum": xsum}
-RUNS = {name: tables for page in PAGES.values() for name, tables in page.RUNS.items()}
+FOLDERS = sorted(file.parent.name for file in RESULTS.glob("*/records.jsonl"))
+RUNS = dict.fromkeys(FOLDERS, whole)
+for page in PAGES.values():
+    RUNS |= page.RUNS
 BLOCK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 
 

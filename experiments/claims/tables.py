@@ -101,6 +101,13 @@ def summary(name: str, n: Callable[[str], int | None]) -> list[Quantity]:
     return found
 
 
+def whole(name: str) -> list[Table]:
+    """Return all that the figure of a run prints at its end, for a run without tables of its own."""
+    about = json.loads((RESULTS / name / "run.json").read_text())
+    replicates = about["config"]["replicates"]
+    return [quantities(summary(name, lambda what: replicates))]
+
+
 def rounds(chosen: Sequence[int]) -> str:
     """Return rounds in words.
 
