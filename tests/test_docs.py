@@ -1,5 +1,7 @@
 """What the documents say is so: README blocks execute, files and links exist, metadata agree."""
 
+import ast
+import importlib
 import os
 import re
 import subprocess
@@ -65,6 +67,17 @@ def slugs(text: str) -> set[str]:
     """Return what links to the headings of a page are called."""
     headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", RESULTS, ids=lambda page: page.name)
+def test_code_of_a_page_imports_what_exists(page):
+    """The code itself trains for minutes, so only its imports are tried."""
+    for block in python_blocks(page.read_text()):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("veriloop"):
+                module = importlib.import_module(node.module)
+                for alias in node.names:
+                    assert hasattr(module, alias.name), f"{node.module}.{alias.name}"
 
 
 @pytest.mark.parametrize("page", RESULTS, ids=lambda page: page.name)
