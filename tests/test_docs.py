@@ -1,5 +1,7 @@
-"""What the documents say is so: README blocks execute, named files exist, metadata parse and agree."""
+"""What the documents say is so: README blocks execute, files and links exist, metadata agree."""
 
+import ast
+import importlib
 import os
 import re
 import subprocess
@@ -12,6 +14,8 @@ import yaml
 import veriloop
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+RESULTS = sorted((ROOT / "docs" / "results").glob("*.md"))
 
 
 @pytest.fixture
@@ -30,32 +34,58 @@ def test_readme_blocks_execute(readme, tmp_path):
     assert blocks, "README.md has no ```python block"
     script = tmp_path / "readme.py"
     script.write_text("\n".join(blocks))
+    allowed = "ignore:FigureCanvasAgg is non-interactive"
+    line = [sys.executable, "-W", "error", "-W", allowed, script.name]
+    without_window = {**os.environ, "MPLBACKEND": "Agg"}
     ran = subprocess.run(
-        [
-            sys.executable,
-            "-W",
-            "error",
-            "-W",
-            "ignore:FigureCanvasAgg is non-interactive",
-            script.name,
-        ],
-        cwd=tmp_path,
-        env={**os.environ, "MPLBACKEND": "Agg"},
-        capture_output=True,
-        text=True,
-        timeout=300,
+        line, cwd=tmp_path, env=without_window, capture_output=True, text=True, timeout=300
     )
     assert ran.returncode == 0, ran.stderr
 
 
 def test_readme_names_files_that_exist(readme):
-    named = set(
-        re.findall(
-            r"\b(?:experiments|configs|notebooks|tests|benchmarks|docs|src)/[a-z0-9_./-]*\w\.\w+",
-            readme,
-        )
-    )
+    folders = "experiments|configs|notebooks|tests|benchmarks|docs|src"
+    named = set(re.findall(rf"\b(?:{folders})/[a-z0-9_./-]*\w\.\w+", readme))
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_figures_of_a_page_are_there(page):
+    """Of every `](TARGET)` that is not an address: the file, and the heading after a #."""
+    text = page.read_text()
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+        name, _, heading = target.partition("#")
+        file = page
+        if name:
+            file = page.parent / name
+        assert file.exists(), target
+        if heading:
+            assert heading in slugs(file.read_text()), target
+
+
+def slugs(text: str) -> set[str]:
+    """Return what links to the headings of a page are called."""
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", RESULTS, ids=lambda page: page.name)
+def test_code_of_a_page_imports_what_exists(page):
+    """The code itself trains for minutes, so only its imports are tried."""
+    for block in python_blocks(page.read_text()):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("veriloop"):
+                module = importlib.import_module(node.module)
+                for alias in node.names:
+                    assert hasattr(module, alias.name), f"{node.module}.{alias.name}"
+
+
+@pytest.mark.parametrize("page", RESULTS, ids=lambda page: page.name)
+def test_lines_of_a_page_have_at_most_100_characters(page):
+    """But for tables and figures, which cannot be broken."""
+    free = ("|", "!")
+    lines = page.read_text().splitlines()
+    assert [line for line in lines if len(line) > 100 and not line.startswith(free)] == []
 
 
 def test_readme_names_functions_that_exist(readme):

@@ -7,6 +7,7 @@ import shutil
 import sys
 
 import pytest
+from helpers import RESULTS
 
 from veriloop.study.report import section
 
@@ -16,10 +17,19 @@ def report():
     return section
 
 
+def about_of(name):
+    """Return what run.json of a committed run says."""
+    return json.loads((RESULTS / name / "run.json").read_text())
+
+
 def cells(text):
     """Return the rows of the one table as cells, without its header."""
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
+    found = []
+    for row in rows[2:]:
+        inner = row.removeprefix("|").removesuffix("|")
+        found.append([cell.strip() for cell in inner.split("|")])
+    return found
 
 
 def test_beside_what_was_expected(report, smoke):
@@ -45,22 +55,20 @@ def test_beside_what_was_expected(report, smoke):
     assert told >= 1
 
 
-def test_without_anything_expected(report, smoke):
-    """Digit runs have means over seeds and their standard errors."""
-    run = smoke("mnist_schedules")
-    text = report(run.out)
+def test_without_anything_expected(report):
+    """A committed run of digits has means over seeds and their standard errors."""
+    numbers = about_of("mnist_elbo")["summary"]
+    text = report(RESULTS / "mnist_elbo")
     assert "| quantity | measured | standard error |" in text
-    for (name, value, error), number in zip(
-        cells(text), run.about["summary"].values(), strict=True
-    ):
-        assert name in run.about["summary"]
-        assert float(value) == pytest.approx(number["value"], rel=1e-3)
-        assert float(error) == pytest.approx(number["standard_error"], rel=0.05)
+    assert [name for name, _, _ in cells(text)] == list(numbers)
+    for name, value, error in cells(text):
+        assert float(value) == pytest.approx(numbers[name]["value"], rel=1e-3)
+        assert float(error) == pytest.approx(numbers[name]["standard_error"], rel=0.05)
 
 
-def test_changes_that_are_not_committed_are_told(report, smoke, tmp_path):
+def test_changes_that_are_not_committed_are_told(report, tmp_path):
     """A run at a clean commit, and the same with changes."""
-    about = smoke("linear_landscape").about
+    about = about_of("linear_landscape")
     for dirty in (False, True):
         known = about | {"commit": "0123456789abcdef", "dirty": dirty}
         (tmp_path / "run.json").write_text(json.dumps(known))
@@ -68,12 +76,12 @@ def test_changes_that_are_not_committed_are_told(report, smoke, tmp_path):
         assert ("commit 0123456789." in report(tmp_path)) != dirty
 
 
-def test_of_several_runs_on_the_command_line(smoke, monkeypatch, capsys):
+def test_of_several_runs_on_the_command_line(monkeypatch, capsys):
     """One section a run, in the order given."""
     import runpy
 
     names = ["linear_rounds", "linear_landscape"]
-    monkeypatch.setattr(sys, "argv", ["report", *(str(smoke(name).out) for name in names)])
+    monkeypatch.setattr(sys, "argv", ["report", *(str(RESULTS / name) for name in names)])
     monkeypatch.delitem(sys.modules, "veriloop.study.report", raising=False)
     runpy.run_module("veriloop.study.report", run_name="__main__")
     headings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("## ")]
@@ -90,9 +98,9 @@ def test_an_unfinished_run_is_refused(report, stopped):
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", "3", "{}", '{"finished": '])
-def test_a_folder_without_a_readable_run_is_refused_in_one_sentence(text, report, smoke, tmp_path):
+def test_a_folder_without_a_readable_run_is_refused_in_one_sentence(text, report, tmp_path):
     """No section is made of records alone; the sentence names the folder and run.json."""
-    shutil.copy(smoke("linear_landscape").out / "records.jsonl", tmp_path)
+    shutil.copy(RESULTS / "linear_policies" / "records.jsonl", tmp_path)
     if text is not None:
         (tmp_path / "run.json").write_text(text)
     with pytest.raises(
@@ -101,13 +109,13 @@ def test_a_folder_without_a_readable_run_is_refused_in_one_sentence(text, report
         report(tmp_path)
 
 
-def test_one_seed_has_no_standard_error_and_a_tree_may_have_no_commit(report, smoke, tmp_path):
+def test_one_seed_has_no_standard_error_and_a_tree_may_have_no_commit(report, tmp_path):
     """The cell stays empty, and the sentence says that there is no commit."""
-    about = smoke("mnist_schedules").about
-    single = {name: number | {"standard_error": None} for name, number in about["summary"].items()}
-    (tmp_path / "run.json").write_text(
-        json.dumps(about | {"summary": single, "commit": None, "dirty": False})
-    )
+    about = about_of("mnist_elbo")
+    for number in about["summary"].values():
+        number["standard_error"] = None
+    known = about | {"commit": None, "dirty": False}
+    (tmp_path / "run.json").write_text(json.dumps(known))
     text = report(tmp_path)
     assert ", of no commit." in text
     assert {error for _, _, error in cells(text)} == {""}

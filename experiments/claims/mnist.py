@@ -1,0 +1,247 @@
+"""The tables of docs/results/mnist.md: arms from round 0 to the end, and differences in pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+import numpy as np
+
+from claims.tables import (
+    Quantity,
+    Table,
+    Tables,
+    apart,
+    arms,
+    last_round,
+    moved,
+    over,
+    p_value,
+    quantities,
+    records,
+    sample,
+)
+from veriloop.records import Records
+
+MAIN = ("mnist_fid", "agreement", "nelbo")
+VARIETY = ("recall", "diversity", "coverage", "entropy")
+
+
+def schedules(name: str) -> list[Table]:
+    """Both arms, a model of all real images, NELBO by round, and how many are accepted."""
+    rows = records(name)
+    verified = "20k-verified"
+    unverified = "20k-unverified"
+    compared = {verified: unverified, unverified: None}
+    if name != "mnist_schedules":
+        return [arms(rows, compared, MAIN)]
+    tables = [arms(rows, compared, MAIN + VARIETY)]
+    found = [over(f"real data, {metric}", sample(rows, "real", metric, 0)) for metric in MAIN]
+    for arm in (verified, unverified):
+        found.append(over(f"{arm}, nelbo: round 1", sample(rows, arm, "nelbo", 1)))
+    found.append(moved(rows, f"{verified}, nelbo: round 10 - round 1", verified, "nelbo", since=1))
+    what = "verified - unverified, nelbo: round 1"
+    found.append(apart(rows, what, verified, unverified, "nelbo", 1))
+    found += _judged(rows, verified) + _accepted(rows, verified)
+    return [*tables, quantities(found)]
+
+
+def verifier_size(name: str) -> list[Table]:
+    """Every size against no verifier, and each against the next smaller one."""
+    rows = records(name)
+    sizes = [arm for arm in rows.arms if arm != "20k-unverified"]
+    tables = [arms(rows, dict.fromkeys(sizes, "20k-unverified") | {"20k-unverified": None}, MAIN)]
+    steps = []
+    for less, more in pairwise(sizes):
+        for metric in ("nelbo", "agreement"):
+            steps.append(apart(rows, f"{more} - {less}, {metric}: the end", more, less, metric))
+    steps += [
+        moved(rows, f"{arm}, nelbo: the end - round 1", arm, "nelbo", since=1) for arm in sizes
+    ]
+    return [*tables, quantities(steps)]
+
+
+def initial_size(name: str) -> list[Table]:
+    """Every first model, verified and not, and the largest against the smallest."""
+    rows = records(name)
+    compared: dict[str, str | None] = {}
+    for arm in rows.arms:
+        compared[arm] = None
+        if arm.endswith("-verified"):
+            compared[arm] = arm.replace("-verified", "-unverified")
+    tables = [arms(rows, compared, MAIN)]
+    few = rows.arms[0]
+    many = rows.arms[-2]
+    found = []
+    for metric in MAIN:
+        for k, when in ((0, "round 0"), (1, "round 1"), (-1, "the end")):
+            found.append(apart(rows, f"{many} - {few}, {metric}: {when}", many, few, metric, k))
+        few_without = few.replace("-verified", "-unverified")
+        many_without = many.replace("-verified", "-unverified")
+        what = f"{many_without} - {few_without}, {metric}: the end"
+        found.append(apart(rows, what, many_without, few_without, metric))
+        gained = _gap(rows, many, many_without, metric) - _gap(rows, few, few_without, metric)
+        found.append(over(f"gain of verifying, {many} - {few}, {metric}: the end", gained))
+    for arm in (few, many):
+        found.append(moved(rows, f"{arm}, nelbo: round 1 - round 0", arm, "nelbo", to=1))
+    return [*tables, quantities(found)]
+
+
+def elbo(name: str) -> list[Table]:
+    """Both arms, and where the verified one is lowest."""
+    rows = records(name)
+    verified = "5k more each-verified"
+    unverified = "5k more each-unverified"
+    metrics = ("nelbo", "reconstruction", "mnist_fid")
+    tables = [arms(rows, {verified: unverified, unverified: None}, metrics)]
+    curve = rows.mean(verified, "nelbo")
+    lowest = int(curve.round[np.argmin(curve.mean)])
+    what = f"{verified}, nelbo: round {lowest}, the lowest"
+    found = [over(what, sample(rows, verified, "nelbo", lowest))]
+    for metric in ("nelbo", "reconstruction"):
+        for since in (1, lowest):
+            what = f"{verified}, {metric}: the end - round {since}"
+            if since != last_round(rows, verified):
+                found.append(moved(rows, what, verified, metric, since=since))
+    return [*tables, quantities(found)]
+
+
+def fixed_verifier(name: str) -> list[Table]:
+    """Every way to train against no verifier, the first round, and the verifier's own accuracy."""
+    rows = records(name)
+    ways = ("20k-each round", "20k-once", "20k-on many")
+    compared = dict.fromkeys(ways, "20k-unverified") | {"20k-unverified": None}
+    tables = [arms(rows, compared, MAIN)]
+    found = []
+    for arm in ways:
+        for metric in ("mnist_fid", "nelbo"):
+            what = f"{arm} - 20k-unverified, {metric}: round 1"
+            found.append(apart(rows, what, arm, "20k-unverified", metric, 1))
+        found += _judged(rows, arm)
+    return [*tables, quantities(found)]
+
+
+def refit_length(name: str) -> list[Table]:
+    """One round of every length: against round 0, against no verifier, and with real images."""
+    rows = records(name)
+    tables = []
+    for model in ("conv", "mlp"):
+        compared: dict[str, str | None] = {}
+        found = []
+        for steps in (500, 1500, 4000):
+            arm = f"20k-{model}-{steps}"
+            compared |= {f"{arm}-verified": f"{arm}-unverified", f"{arm}-unverified": None}
+            for metric in ("mnist_fid", "nelbo"):
+                real = sample(rows, f"{arm}-real", metric, 0)
+                start = sample(rows, f"{arm}-verified", metric, 0)
+                found.append(over(f"{arm}-real - round 0, {metric}", real - start))
+        tables += [arms(rows, compared, ("mnist_fid", "nelbo")), quantities(found)]
+    return tables
+
+
+def policies(name: str) -> list[Table]:
+    """Every policy, verified and not, against replacing, and half real data against verifying."""
+    rows = records(name)
+    names = ("replace", "accumulate", "subsample", "mix 0.5")
+    compared: dict[str, str | None] = {}
+    for policy in names:
+        compared[f"10k-{policy}-verified"] = f"10k-{policy}-unverified"
+        compared[f"10k-{policy}-unverified"] = None
+    found = []
+    for policy in names[1:]:
+        for kind in ("unverified", "verified"):
+            one = f"10k-{policy}-{kind}"
+            other = f"10k-replace-{kind}"
+            found += [
+                apart(rows, f"{one} - {other}, {metric}", one, other, metric) for metric in MAIN
+            ]
+    one = "10k-mix 0.5-unverified"
+    other = "10k-replace-verified"
+    found += [apart(rows, f"{one} - {other}, {metric}", one, other, metric) for metric in MAIN]
+    return [arms(rows, compared, MAIN), quantities(found)]
+
+
+def same_data(name: str) -> list[Table]:
+    """Every pair of sizes against no verifier, and against one another, end against end."""
+    rows = records(name)
+    none = "20k-initial500-verifiernone"
+    none_8000 = "20k-initial8000-verifiernone"
+    own = "20k-initial500-verifier500"
+    more = "20k-initial500-verifier8000"
+    first = "20k-initial8000-verifier8000"
+    compared = {own: none, more: none, first: none_8000, none: None, none_8000: None}
+    found = []
+    for one, other in ((more, own), (more, first)):
+        for metric in MAIN:
+            found.append(apart(rows, f"{one} - {other}, {metric}: the end", one, other, metric))
+    for metric in MAIN:
+        grown = sample(rows, more, metric, -1) - sample(rows, first, metric, 0)
+        found.append(over(f"{more}, the end - {first}, round 0, {metric}", grown))
+    return [arms(rows, compared, MAIN), quantities(found)]
+
+
+def evolving(name: str) -> list[Table]:
+    """Compare every way to train with none and with training anew; add the verifier's accuracy."""
+    rows = records(name)
+    none = "10k-unverified"
+    anew = "10k-retrained"
+    ways = [arm for arm in rows.arms if arm != none]
+    found = []
+    for arm in ways:
+        for metric in MAIN:
+            if arm != anew:
+                found.append(apart(rows, f"{arm} - {anew}, {metric}: the end", arm, anew, metric))
+    for arm, metric in (("10k-continued", "mnist_fid"), ("10k-grown", "agreement")):
+        p = p_value(_gap(rows, arm, anew, metric))
+        found.append(Quantity(f"{arm} - {anew}, {metric}: p, of nine comparisons", p, n=3))
+    for arm in ways:
+        found += _judged(rows, arm)
+    other = sample(records("mnist_elbo-laptop"), "5k more each-unverified", "mnist_fid", 0)
+    what = "round 0, mnist_fid: this run's feature network - that of mnist_elbo-laptop"
+    found.append(over(what, sample(rows, none, "mnist_fid", 0) - other))
+    return [arms(rows, dict.fromkeys(ways, none) | {none: None}, MAIN), quantities(found)]
+
+
+def _gap(rows: Records, one: str, other: str, metric: str) -> np.ndarray:
+    """Return how far two arms end apart, seed by seed."""
+    return sample(rows, one, metric, -1) - sample(rows, other, metric, -1)
+
+
+def _judged(rows: Records, arm: str) -> list[Quantity]:
+    """Return a verifier's accuracy, and the fraction of candidates it accepts, first and last."""
+    found = []
+    for metric, words in (("verifier_accuracy", "accuracy"), ("passed", "acceptance")):
+        for k in (1, last_round(rows, arm)):
+            what = f"{arm}, verifier's {words}: round {k}"
+            found.append(over(what, sample(rows, arm, metric, k)))
+    return found
+
+
+def _accepted(rows: Records, arm: str) -> list[Quantity]:
+    """Return the range of the acceptance over rounds, and over rounds and seeds."""
+    rounds = range(1, last_round(rows, arm) + 1)
+    each = np.array([sample(rows, arm, "passed", k) for k in rounds])
+    by_round = each.mean(axis=1)
+    n = each.shape[1]
+    text = f"{by_round.min():.3f} to {by_round.max():.3f}, mean {each.mean():.3f}"
+    whole = Quantity(f"{arm}, acceptance: means of rounds", n=n, text=text)
+    text = f"{each.min():.3f} to {each.max():.3f}"
+    return [whole, Quantity(f"{arm}, acceptance: single rounds of single seeds", n=n, text=text)]
+
+
+RUNS: Mapping[str, Tables] = {
+    "mnist_schedules": schedules,
+    "mnist_schedules-laptop": schedules,
+    "mnist_verifier_size": verifier_size,
+    "mnist_verifier_size-laptop": verifier_size,
+    "mnist_initial_size": initial_size,
+    "mnist_initial_size-laptop": initial_size,
+    "mnist_elbo": elbo,
+    "mnist_elbo-laptop": elbo,
+    "mnist_fixed_verifier": fixed_verifier,
+    "mnist_fixed_verifier-laptop": fixed_verifier,
+    "mnist_refit_length": refit_length,
+    "policies_vae-laptop": policies,
+    "same_data_verifier-laptop": same_data,
+    "evolving_verifier-laptop": evolving,
+}
