@@ -6,12 +6,14 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
 
 from veriloop.core import Key
+from veriloop.core.checks import check_count
 from veriloop.mnist.cvae import CVAE
 from veriloop.mnist.data import DIGITS, PIXELS, Images
 
@@ -27,14 +29,38 @@ class Generate:
     First z is drawn from N(0, I), then every pixel from its Bernoulli distribution. An image does
     not depend on how many are drawn with it.
 
+    row: the number, from 0, that the first image has among all images of the round. It decides
+        with which digit the turn begins.
+
+    Raises:
+        ValueError: if `row` is negative or no integer.
+
     >>> from veriloop.mnist import MLPCVAE
     >>> images = Generate()(Key(0), MLPCVAE(latent=2, hidden=(8,)), 12)
     >>> images.binary, images.labels
     (True, array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1], dtype=uint8))
     """
 
+    row: int = 0
+
+    def __post_init__(self) -> None:
+        check_count("Generate.row", self.row, least=0)
+
+    def starting_at(self, row: int) -> Self:
+        """Return this generator for a block that begins with row `row` of the round.
+
+        The digits go on where the block before it ended. The loop calls this for every later block.
+
+        row: counted from 0 over all rows that the round draws.
+
+        >>> from veriloop.mnist import MLPCVAE
+        >>> Generate().starting_at(8)(Key(0), MLPCVAE(latent=2, hidden=(8,)), 4).labels
+        array([8, 9, 0, 1], dtype=uint8)
+        """
+        return replace(self, row=row)
+
     def __call__(self, key: Key, model: CVAE, n: int) -> Images:
-        labels = _in_turn(n)
+        labels = _in_turn(n, self.row)
         lots = key.fold("pixels").numpy()
         packed = np.empty((n, PIXELS // 8), dtype=np.uint8)
         for start, brightness in _decoded(key, model, labels):
@@ -61,8 +87,9 @@ def probabilities(key: Key, model: CVAE, n: int) -> Images:
     return Images(pixels, labels)
 
 
-def _in_turn(n: int) -> np.ndarray:
-    return (np.arange(n) % DIGITS).astype(np.uint8)
+def _in_turn(n: int, row: int = 0) -> np.ndarray:
+    """Return the digits of `n` rows, of which the first is row `row`."""
+    return (np.arange(row, row + n) % DIGITS).astype(np.uint8)
 
 
 def _decoded(key: Key, model: CVAE, labels: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
