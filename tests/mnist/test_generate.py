@@ -137,3 +137,11 @@ def test_a_loop_of_small_blocks_asks_for_every_digit_equally_often(model):
     quota = replace(loop, verify=odd, filter=Threshold(), group=None)
     _, record = quota.step(Key(0), State(model), Quota(30))
     np.testing.assert_array_equal(seen[-1], np.arange(record.candidates) % 10)
+
+
+@pytest.mark.parametrize("draw", [Generate(), probabilities], ids=["samples", "probabilities"])
+def test_a_model_that_has_diverged_draws_nothing(decoder, draw):
+    """NaN would be drawn as black."""
+    wanted = "probabilities are NaN from image 0 on, so its weights have diverged; lower the rate"
+    with pytest.raises(FloatingPointError, match=wanted):
+        draw(Key(0), decoder(np.full(784, np.nan)), 300)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from veriloop.mnist.data import DIGITS, PIXELS
+from veriloop.mnist.images import DIGITS, PIXELS
 
 Encoded = tuple[Tensor, Tensor]  # mean and log variance of z, shape (n, latent) each
 Decode = Callable[[Tensor, Tensor], Tensor]  # (z, labels) -> logits of the pixels, shape (n, 784)
@@ -82,7 +82,11 @@ class CVAE(nn.Module):
         labels: the digits, int64, shape (n,).
         generator: draws z, on the device of the model.
         decode: what `decoding` returned, where several batches are decoded by the same weights.
+
+        Raises:
+            ValueError: if the pixels are no floats, or, on the CPU, outside [0, 1].
         """
+        _check_pixels(pixels)
         mean, log_var = self.encode(pixels, labels)
         mean = mean.float()  # under autocast both are bf16
         log_var = log_var.float()
@@ -94,6 +98,26 @@ class CVAE(nn.Module):
         reconstruction: Any = BernoulliNLL.apply(logits, pixels)
         divergence = 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(1)
         return reconstruction, divergence
+
+
+def _check_pixels(pixels: Tensor) -> None:
+    """Refuse pixels that make the ELBO meaningless.
+
+    On a GPU their range is not looked at, since every step would wait for it.
+    """
+    if not pixels.is_floating_point():
+        raise ValueError(
+            f"negative_elbo: pixels must be floats in [0, 1], got {pixels.dtype}; "
+            "write Images(pixels, labels).tensors()"
+        )
+    if pixels.device.type != "cpu" or not pixels.numel():
+        return
+    lowest, highest = torch.aminmax(pixels.detach())
+    if not (lowest >= 0 and highest <= 1):
+        raise ValueError(
+            f"negative_elbo: pixels must be in [0, 1], got values from {float(lowest):g} to "
+            f"{float(highest):g}; divide by 255, or undo the normalisation"
+        )
 
 
 class BernoulliNLL(torch.autograd.Function):

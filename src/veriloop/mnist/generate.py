@@ -15,7 +15,7 @@ import torch
 from veriloop.core import Key
 from veriloop.core.checks import check_count
 from veriloop.mnist.cvae import CVAE
-from veriloop.mnist.data import DIGITS, PIXELS, Images
+from veriloop.mnist.images import DIGITS, PIXELS, Images
 
 # Images decoded at once. The last chunk has as many, since rounding depends on the number, and no
 # image may depend on how many are drawn.
@@ -34,6 +34,7 @@ class Generate:
 
     Raises:
         ValueError: if `row` is negative or no integer.
+        FloatingPointError: when it draws, if the decoder's probabilities are NaN.
 
     >>> from veriloop.mnist import MLPCVAE
     >>> images = Generate()(Key(0), MLPCVAE(latent=2, hidden=(8,)), 12)
@@ -76,6 +77,9 @@ def probabilities(key: Key, model: CVAE, n: int) -> Images:
     model: the decoder, and the number of latent dimensions.
     n: how many images.
 
+    Raises:
+        FloatingPointError: if the probabilities are NaN.
+
     >>> from veriloop.mnist import MLPCVAE
     >>> probabilities(Key(0), MLPCVAE(latent=2, hidden=(8,)), 12).pixels.shape
     (12, 784)
@@ -104,7 +108,13 @@ def _decoded(key: Key, model: CVAE, labels: np.ndarray) -> Iterator[tuple[int, n
         latent = torch.from_numpy(z[rows]).to(device)
         wanted = torch.from_numpy(labels[rows]).to(device).long()
         logits = decode(latent, wanted)[: n - start]
-        return torch.sigmoid(logits).cpu().numpy()
+        values = torch.sigmoid(logits).cpu().numpy()
+        if np.isnan(values).any():
+            raise FloatingPointError(
+                f"the decoder's probabilities are NaN from image {start} on, so its weights have "
+                "diverged; lower the rate of its training"
+            )
+        return values
 
     with _one_thread_each() as threads, ThreadPoolExecutor(threads) as pool:
         with torch.inference_mode():

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from veriloop.mnist.data import Images
 from veriloop.mnist.features import write_tensors
+from veriloop.mnist.images import Images, check_images
 from veriloop.store.folder import cache_folder
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Inception:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        check_images("Inception.real", self.real)
         if self.weights is not None and not Path(self.weights).is_file():
             raise ValueError(
                 f"no Inception weights at {self.weights}; give their file, or leave them out"

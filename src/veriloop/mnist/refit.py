@@ -19,7 +19,7 @@ from veriloop.core.candidates import Candidates
 from veriloop.core.parts import Mask, Scores
 from veriloop.core.verdict import share
 from veriloop.mnist.cvae import CVAE, MLPCVAE, ConvCVAE
-from veriloop.mnist.data import DIGITS, Images
+from veriloop.mnist.images import DIGITS, Images, check_images
 from veriloop.mnist.training import Fitted, Training, fit, new_network
 
 MODELS: Mapping[str, type[CVAE]] = {"conv": ConvCVAE, "mlp": MLPCVAE}
@@ -65,7 +65,12 @@ class Refit:
         return new
 
     def fit(self, key: Key, model: CVAE | None, images: Images) -> tuple[CVAE, Fitted]:
-        """Return the new model and how its fit went."""
+        """Return the new model and how its fit went.
+
+        Raises:
+            TypeError: if `images` is no batch of images.
+        """
+        check_images("Refit: images", images)
         new = self._first_weights(key, model)
 
         def loss(rows: Images, generator: torch.Generator) -> Tensor:

@@ -17,8 +17,8 @@ from veriloop.core.parts import Groups, Mask, Scores
 from veriloop.core.verdict import Verifier
 from veriloop.filters.ranking import check_fraction
 from veriloop.mnist.cvae import CVAE
-from veriloop.mnist.data import DIGITS, PIXELS, Images
 from veriloop.mnist.generate import Generate
+from veriloop.mnist.images import DIGITS, PIXELS, Images, check_images
 from veriloop.mnist.training import Training, fit, new_network
 
 View = Literal["bernoulli", "threshold", "grey"]
@@ -72,6 +72,10 @@ class Judge:
     network: a trained discriminator, in evaluation mode.
     chunk: images in one pass.
 
+    Raises:
+        TypeError: when it scores, if the batch is no batch of images.
+        FloatingPointError: when it scores, if a score is NaN.
+
     >>> judge = Judge(new_network(Key(0), Discriminator).eval())
     >>> judge(Key(0), Images(np.zeros((2, 98), np.uint8), np.arange(2))).shape
     (2,)
@@ -83,12 +87,18 @@ class Judge:
 
     @torch.inference_mode()
     def __call__(self, key: Key, batch: Images) -> Scores:
+        check_images("Judge: batch", batch)
         device = next(self.network.parameters()).device
         scores = np.empty(len(batch), dtype=np.float32)
         for start in range(0, len(batch), self.chunk):
             rows = slice(start, start + self.chunk)
             pixels, labels = batch[rows].tensors(device)
             scores[rows] = self.network(pixels, labels).float().cpu().numpy()
+        if np.isnan(scores).any():
+            raise FloatingPointError(
+                f"Judge scores image {np.isnan(scores).argmax()} as NaN, so its network has "
+                "diverged; lower the rate of its training"
+            )
         return scores
 
 
@@ -128,6 +138,7 @@ class Discriminate:
     device: where it is trained, and stays.
 
     Raises:
+        TypeError: if `real` is no batch of images.
         ValueError: if there is no such view, or `smoothing` or `dropout` is out of its range.
 
     >>> from veriloop.mnist import MLPCVAE, load
@@ -146,6 +157,7 @@ class Discriminate:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        check_images("Discriminate.real", self.real)
         if self.view not in get_args(View):
             raise ValueError(
                 f"Discriminate.view must be bernoulli, threshold or grey, got {self.view!r}"
