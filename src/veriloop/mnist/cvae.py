@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -95,7 +95,7 @@ class CVAE(nn.Module):
         if decode is None:
             decode = self.decode
         logits = decode(z, labels).float()
-        reconstruction: Any = BernoulliNLL.apply(logits, pixels)
+        reconstruction = cast(Tensor, BernoulliNLL.apply(logits, pixels))
         divergence = 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(1)
         return reconstruction, divergence
 
@@ -120,6 +120,14 @@ def _check_pixels(pixels: Tensor) -> None:
         )
 
 
+class _Saved(Protocol):
+    """What autograd keeps between the two passes."""
+
+    saved_tensors: tuple[Tensor, ...]
+
+    def save_for_backward(self, *tensors: Tensor) -> None: ...
+
+
 class BernoulliNLL(torch.autograd.Function):
     r"""The cross-entropy of pixels x in [0, 1] under logits l, both of shape (n, d).
 
@@ -134,14 +142,14 @@ class BernoulliNLL(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, pixels: Tensor) -> Tensor:
+    def forward(ctx: _Saved, logits: Tensor, pixels: Tensor) -> Tensor:
         ctx.save_for_backward(logits, pixels)
         linear = F.relu(logits).addcmul_(logits, pixels, value=-1)
         return linear.add_(logits.abs().neg_().exp_().add_(1).log_()).sum(1)
 
     @staticmethod
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, gradient: Tensor
+        ctx: _Saved, gradient: Tensor
     ) -> tuple[Tensor, None]:
         logits, pixels = ctx.saved_tensors
         return torch.sigmoid(logits).sub_(pixels).mul_(gradient[:, None]), None
@@ -192,14 +200,16 @@ class ConvCVAE(CVAE):
         convolution is applied once, to the columns of the linear layer, and not to every image.
         Hidden values lie pixel by pixel, so that the last layer is one product as well.
         """
-        linear: Any = self.decoder["fc"]
-        up: Any = self.decoder["deconv"]
-        first = up[0]
-        last = up[2]
+        linear = cast(nn.Linear, self.decoder["fc"])
+        up = cast(nn.Sequential, self.decoder["deconv"])
+        first = cast(nn.ConvTranspose2d, up[0])
+        last = cast(nn.ConvTranspose2d, up[2])
+        first_bias = cast(Tensor, first.bias)
+        last_bias = cast(Tensor, last.bias)
         columns = torch.cat([linear.weight.t(), linear.bias[None]]).view(-1, 64, 7, 7)
         matrix = F.conv_transpose2d(columns, first.weight, stride=2, padding=1)
         matrix = matrix.permute(0, 2, 3, 1).flatten(1)  # (latent + 10 + 1, 14 * 14 * 32)
-        bias = matrix[-1] + first.bias.repeat(14 * 14)
+        bias = matrix[-1] + first_bias.repeat(14 * 14)
         kernels = last.weight.flatten(1)
 
         def decode(z: Tensor, labels: Tensor) -> Tensor:
@@ -207,7 +217,7 @@ class ConvCVAE(CVAE):
             strokes = hidden.view(-1, 32) @ kernels  # what each hidden pixel adds to 4 x 4 pixels
             strokes = strokes.view(len(z), 14 * 14, 16).transpose(1, 2)
             images = F.fold(strokes, (28, 28), kernel_size=4, stride=2, padding=1)
-            return images.flatten(1) + last.bias
+            return images.flatten(1) + last_bias
 
         return decode
 
