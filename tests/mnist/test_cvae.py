@@ -288,3 +288,15 @@ def test_an_elbo_of_what_is_no_brightness_is_refused(pixels, message):
     model = MLPCVAE(latent=2, hidden=(8,))
     with pytest.raises(ValueError, match=f"negative_elbo: pixels .*{message}"):
         model.negative_elbo(pixels, torch.arange(2), torch.Generator())
+
+
+@pytest.mark.parametrize("latent", [0, -1, 2.5, True])
+def test_latent_dimensions_that_are_no_count_are_refused(latent):
+    with pytest.raises(ValueError, match="a CVAE needs at least 1 latent dimension, got"):
+        MLPCVAE(latent=latent)
+
+
+@pytest.mark.parametrize("units", [0, -3, 1.5])
+def test_a_layer_without_units_is_refused(units):
+    with pytest.raises(ValueError, match="MLPCVAE.hidden must be an integer of at least 1, got"):
+        MLPCVAE(hidden=(8, units))

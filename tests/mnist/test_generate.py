@@ -145,3 +145,10 @@ def test_a_model_that_has_diverged_draws_nothing(decoder, draw):
     wanted = "probabilities are NaN from image 0 on, so its weights have diverged; lower the rate"
     with pytest.raises(FloatingPointError, match=wanted):
         draw(Key(0), decoder(np.full(784, np.nan)), 300)
+
+
+@pytest.mark.parametrize("draw", [Generate(), probabilities], ids=["samples", "probabilities"])
+@pytest.mark.parametrize("n", [-1, 2.5, True])
+def test_a_number_of_images_that_is_none_is_refused(draw, n, model):
+    with pytest.raises(ValueError, match="the number of images must be an integer of at least 0"):
+        draw(Key(0), model, n)

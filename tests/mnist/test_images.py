@@ -278,3 +278,9 @@ def test_what_is_no_batch_of_images_is_refused():
         TypeError, match=r"x must be Images, got ndarray; write Images\(pixels, lab"
     ):
         check_images("x", GREY)
+
+
+def test_a_batch_is_shown_in_one_line():
+    """Its pixels would fill the screen, wherever a problem or a verifier is shown."""
+    assert repr(Images(GREY, LABELS)) == "Images(6 grey)"
+    assert repr(Images(BITS, LABELS)[:2]) == "Images(2 binary)"

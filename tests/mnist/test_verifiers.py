@@ -347,3 +347,16 @@ def test_a_discriminator_whose_training_diverges_stops_with_the_rate(digits, mod
     wild = Discriminate(real=digits.train[:200], training=Training(steps=30, rate=1e30))
     with pytest.raises(FloatingPointError, match=r"after \d+ steps; lower the rate, 1e\+30"):
         wild(Key(0), model)
+
+
+def test_no_images_have_no_accuracy(digits):
+    def verify(key, images):
+        return np.zeros(len(images))
+
+    none = digits.test[:0]
+    with pytest.raises(ValueError, match="accuracy: real must hold at least 1 images, got 0"):
+        accuracy(Key(0), verify, none, digits.test)
+    with pytest.raises(ValueError, match="accuracy: synthetic must hold at least 1 images, got 0"):
+        accuracy(Key(0), verify, digits.test, none)
+    with pytest.raises(ValueError, match="Discriminate.real must hold at least 1 images, got 0"):
+        Discriminate(real=none)

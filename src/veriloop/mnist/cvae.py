@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from veriloop.core.checks import check_count, is_count
 from veriloop.mnist.images import DIGITS, PIXELS
 
 Encoded = tuple[Tensor, Tensor]  # mean and log variance of z, shape (n, latent) each
@@ -28,7 +29,7 @@ class CVAE(nn.Module):
     settings: the other arguments that make the same model again; they stand in `settings`.
 
     Raises:
-        ValueError: if `latent` is below 1.
+        ValueError: if `latent` is no positive integer.
 
     >>> model = MLPCVAE(latent=2, hidden=(8,))
     >>> noise = torch.Generator().manual_seed(0)
@@ -39,7 +40,7 @@ class CVAE(nn.Module):
 
     def __init__(self, latent: int, **settings: object) -> None:
         super().__init__()
-        if latent < 1:
+        if not is_count(latent, 1):
             raise ValueError(f"a CVAE needs at least 1 latent dimension, got {latent}")
         self.latent = latent
         self.settings: dict[str, object] = {"latent": latent, **settings}
@@ -229,11 +230,16 @@ class MLPCVAE(CVAE):
     hidden: the units of each hidden layer of the encoder; the decoder mirrors them. The published
         code has two such models, (400,) and (512, 512).
 
+    Raises:
+        ValueError: if `latent` or a number of units is no positive integer.
+
     >>> MLPCVAE(latent=2, hidden=(400,)).settings
     {'latent': 2, 'hidden': [400]}
     """
 
     def __init__(self, latent: int = 20, hidden: Sequence[int] = (512,)) -> None:
+        for units in hidden:
+            check_count("MLPCVAE.hidden", units)
         super().__init__(latent, hidden=list(hidden))
         self.encoder = _layers([PIXELS + DIGITS, *hidden, 2 * latent])
         self.decoder = _layers([latent + DIGITS, *reversed(hidden), PIXELS])

@@ -163,7 +163,7 @@ def as_features(what: str, features: npt.ArrayLike | Tensor, least: int = 0) -> 
         ValueError: if they are no table of numbers, have too few rows, or one is not finite.
     """
     rows = as_array(what, features)
-    if rows.ndim != 2 or len(rows) < least:
+    if rows.ndim != 2 or len(rows) < least or not rows.shape[1]:
         raise ValueError(
             f"{what} must be of shape (n, d) with n of at least {least}, got {rows.shape}"
         )

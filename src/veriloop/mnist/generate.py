@@ -93,6 +93,7 @@ def probabilities(key: Key, model: CVAE, n: int) -> Images:
 
 def _in_turn(n: int, row: int = 0) -> np.ndarray:
     """Return the digits of `n` rows, of which the first is row `row`."""
+    check_count("the number of images", n, least=0)
     return (np.arange(row, row + n) % DIGITS).astype(np.uint8)
 
 

@@ -74,6 +74,10 @@ class Images(Columns):
             rows = ones
         return cls(rows, as_array("Images.labels", labels))
 
+    def __repr__(self) -> str:
+        kind = "binary" if self.binary else "grey"
+        return f"Images({len(self)} {kind})"
+
     @property
     def binary(self) -> bool:
         """Whether a pixel is one bit."""
@@ -144,16 +148,23 @@ class Images(Columns):
         return images
 
 
-def check_images(what: str, images: object) -> None:
-    """Refuse what is no batch of images.
+def check_images(what: str, images: object, least: int = 0) -> None:
+    """Refuse what is no batch of images, or one of too few.
+
+    what: the name of the argument, for the error.
+    images: the argument.
+    least: the smallest number of images allowed.
 
     Raises:
         TypeError: with the type that was got, and what to write.
+        ValueError: with the number of images that were got.
     """
     if not isinstance(images, Images):
         raise TypeError(
             f"{what} must be Images, got {type(images).__name__}; write Images(pixels, labels)"
         )
+    if len(images) < least:
+        raise ValueError(f"{what} must hold at least {least} images, got {len(images)}; give more")
 
 
 def as_array(what: str, values: object) -> Array:

@@ -37,7 +37,7 @@ class Problem:
 
     Raises:
         TypeError: if `initial` or `test` is no batch of images.
-        ValueError: if `keep` is out of its range.
+        ValueError: if one of them is empty, or `keep` is out of its range.
 
     >>> from veriloop import run
     >>> from veriloop.mnist import Training, balanced, load
@@ -63,8 +63,8 @@ class Problem:
     chunk: int | None = 2_000_000
 
     def __post_init__(self) -> None:
-        check_images("Problem.initial", self.initial)
-        check_images("Problem.test", self.test)
+        check_images("Problem.initial", self.initial, least=1)
+        check_images("Problem.test", self.test, least=1)
         if not 0 < self.keep <= 1:
             raise ValueError(f"Problem.keep must be in (0, 1], got {self.keep}")
 

@@ -73,6 +73,7 @@ class Judge:
     chunk: images in one pass.
 
     Raises:
+        ValueError: if `chunk` is no positive integer.
         TypeError: when it scores, if the batch is no batch of images.
         FloatingPointError: when it scores, if a score is NaN.
 
@@ -84,6 +85,9 @@ class Judge:
     network: Discriminator
     chunk: int = 2000
     stateful: ClassVar[bool] = True  # its scores depend on its network, not on its settings alone
+
+    def __post_init__(self) -> None:
+        check_count("Judge.chunk", self.chunk)
 
     @torch.inference_mode()
     def __call__(self, key: Key, batch: Images) -> Scores:
@@ -139,7 +143,8 @@ class Discriminate:
 
     Raises:
         TypeError: if `real` is no batch of images.
-        ValueError: if there is no such view, or `smoothing` or `dropout` is out of its range.
+        ValueError: if `real` is empty, there is no such view, or `smoothing` or `dropout` is out
+            of its range.
 
     >>> from veriloop.mnist import MLPCVAE, load
     >>> train = Discriminate(real=load("digits").train[:50], training=Training(steps=2))
@@ -157,7 +162,7 @@ class Discriminate:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        check_images("Discriminate.real", self.real)
+        check_images("Discriminate.real", self.real, least=1)
         if self.view not in get_args(View):
             raise ValueError(
                 f"Discriminate.view must be bernoulli, threshold or grey, got {self.view!r}"
@@ -235,7 +240,11 @@ def accuracy(key: Key, verify: Verifier, real: Images, synthetic: Images) -> flo
 
     key: what the verifier is called with.
     verify: the verifier.
-    real, synthetic: the images, in any numbers; both shares count the same.
+    real, synthetic: the images, at least one each, in any numbers; both shares count the same.
+
+    Raises:
+        TypeError: if one of them is no batch of images.
+        ValueError: if one of them is empty.
 
     >>> dark = Images(np.zeros((3, 98), np.uint8), np.arange(3))
     >>> bright = Images(np.full((2, 98), 255, np.uint8), np.arange(2))
@@ -244,6 +253,8 @@ def accuracy(key: Key, verify: Verifier, real: Images, synthetic: Images) -> flo
     >>> accuracy(Key(0), darkness, real=dark, synthetic=bright)
     1.0
     """
+    check_images("accuracy: real", real, least=1)
+    check_images("accuracy: synthetic", synthetic, least=1)
     of_real = Verdict.of(verify(key, real)).scores
     of_synthetic = Verdict.of(verify(key, synthetic)).scores
     accepted = (of_real >= 0).mean()
