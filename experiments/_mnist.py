@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 
 from figures._mnist import MAIN
 from veriloop import EachRound, KeepAll, Key, Loop, Quota, Replace, RunDir, State, Threshold, build
+from veriloop.core.parts import Filter
 from veriloop.mnist import (
     CVAE,
     Data,
@@ -33,6 +34,7 @@ from veriloop.mnist import (
     have_mnist,
     load,
     probabilities,
+    retrained,
 )
 from veriloop.mnist.features import DEVIATION, MEAN
 from veriloop.study import BadInput, Config, Rows, Sizes, Unit, Whole, per_round, say, tell
@@ -177,6 +179,7 @@ class Arm(NamedTuple):
     real: list[int] | None = (
         None  # images it knows by round, drawn as the first model's, in sets that nest
     )
+    filter: Filter | None = None  # in place of the configuration's
 
 
 def schedules(config: Any) -> dict[str, list[int]]:
@@ -453,28 +456,20 @@ def _size(config: Any, problem: Problem, arm: Arm, kept: int) -> int | Quota:
 def _loop(
     config: Any, arm: Arm, problem: Problem, data: Data, key: Key, model: Callable[[int], CVAE]
 ) -> Loop[CVAE, Images]:
-    """Return the arm's loop; a filter of the published kind knows how many images its round keeps.
-
-    A verifier that goes on from an earlier one is no state: it is made again from the models that
-        are committed.
-    """
+    """Return the loop of an arm: no verifier, one trained anew every round, or one that evolves."""
     if not arm.verified:
         return replace(problem.loop(filter=KeepAll()), observe=None)
     retrain = _retrain(config, data, key, problem.initial)
+    verify: Any = retrained(retrain)
+    if arm.real is not None or arm.judge is not every_round:
 
-    def train(k: int, *models: CVAE, warm: Any = None) -> Any:
-        known = retrain
-        if arm.real is not None:
-            known = replace(
-                retrain, real=balanced(key.fold("initial"), data.train, arm.real[k - 1])
-            )
-        return known(key.fold(k, "loop", "retrain"), *models, warm=warm)
+        def of_round(k: int) -> Discriminate:
+            if arm.real is None:
+                return retrain
+            images = balanced(key.fold("initial"), data.train, arm.real[k - 1])
+            return replace(retrain, real=images)
 
-    @lru_cache(2)  # this round's and the one that it goes on from
-    def judge(k: int) -> Any:
-        return arm.judge(k, train, model, judge)
-
-    verify: Any = EachRound(lambda key, state: judge(state.round + 1))
+        verify = _evolving(arm.judge, of_round, model)
     if config.verifier is not None:
         verify = build(config.verifier)
     elif arm.against is not None:
@@ -482,14 +477,50 @@ def _loop(
         sets = {n: balanced(key.fold("others"), data.train, n) for n in arm.against}
         models = [refit(key.fold("others", n), None, images) for n, images in sets.items()]
         verify = retrain(key.fold("once"), *models)
-    chosen: Any = None
+    return problem.loop(verify=verify, filter=_filter(config, arm))
+
+
+def _filter(config: Any, arm: Arm) -> Any:
+    """Return the arm's filter; None is the problem's own, the top fraction of each digit.
+
+    That of the published code knows how many images its round keeps.
+    """
+    if arm.filter is not None:
+        return arm.filter
     if config.filter == "threshold":
-        chosen = Threshold(0.0)
-    elif config.protocol == "authors":
-        chosen = EachRound(
-            lambda key, state: TopPerDraw(config.keep, arm.counts[state.round] // 10)
-        )
-    return problem.loop(verify=verify, filter=chosen)
+        return Threshold(0.0)
+    if config.protocol == "authors":
+        return EachRound(lambda key, state: TopPerDraw(config.keep, arm.counts[state.round] // 10))
+    return None
+
+
+def _evolving(
+    way: Callable[..., Any],
+    discriminate: Callable[[int], Discriminate],
+    model: Callable[[int], CVAE],
+) -> EachRound[Any]:
+    """Return a verifier that may know other real images each round, or go on from an earlier one.
+
+    An earlier verifier is no state: it is made again, with the key of its own round, from the
+    models that are committed.
+
+    way: how a round's verifier comes about, see `every_round`.
+    discriminate: round -> what trains its verifier. model: round -> the model after it.
+    """
+
+    @lru_cache(2)  # this round's and the one that it goes on from
+    def made(key: Key) -> Any:
+        def train(k: int, *models: CVAE, warm: Any = None) -> Any:
+            return discriminate(k)(_of_round(key, k), *models, warm=warm)
+
+        return way(key.path[0], train, model, lambda k: made(_of_round(key, k)))
+
+    return EachRound(lambda key, state: made(key))
+
+
+def _of_round(key: Key, k: int) -> Key:
+    """Return the key that the loop gives to the same part in round k."""
+    return replace(key, path=(k, *key.path[1:]))
 
 
 def _inception(config: Any, data: Data) -> Inception:

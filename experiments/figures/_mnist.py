@@ -26,6 +26,7 @@ LABELS = {
     "recall": "recall",
     "verifier_accuracy": "verifier's accuracy",
     "passed": "share accepted",
+    "lowest_kept": "lowest score kept",
     "reconstruction": "reconstruction, nats",
     "kl": "KL, nats",
 }

@@ -272,3 +272,31 @@ def test_the_cross_entropy_is_torchs_own_in_value_and_gradient():
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=tolerance, atol=50 * tolerance)
     small = logits[:3, :20].clone().requires_grad_()
     assert torch.autograd.gradcheck(lambda each: BernoulliNLL.apply(each, pixels[:3, :20]), small)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (torch.full((2, 784), 255, dtype=torch.uint8), "got torch.uint8; write Images"),
+        (torch.full((2, 784), 2.0), "got values from 2 to 2; divide by 255"),
+        (torch.full((2, 784), -0.5), "got values from -0.5 to -0.5; divide by 255"),
+        (torch.full((2, 784), torch.nan), "got values from nan to nan"),
+    ],
+)
+def test_an_elbo_of_what_is_no_brightness_is_refused(pixels, message):
+    """It could be negative, which no loss of a Bernoulli decoder is."""
+    model = MLPCVAE(latent=2, hidden=(8,))
+    with pytest.raises(ValueError, match=f"negative_elbo: pixels .*{message}"):
+        model.negative_elbo(pixels, torch.arange(2), torch.Generator())
+
+
+@pytest.mark.parametrize("latent", [0, -1, 2.5, True])
+def test_latent_dimensions_that_are_no_count_are_refused(latent):
+    with pytest.raises(ValueError, match="a CVAE needs at least 1 latent dimension, got"):
+        MLPCVAE(latent=latent)
+
+
+@pytest.mark.parametrize("units", [0, -3, 1.5])
+def test_a_layer_without_units_is_refused(units):
+    with pytest.raises(ValueError, match="MLPCVAE.hidden must be an integer of at least 1, got"):
+        MLPCVAE(hidden=(8, units))

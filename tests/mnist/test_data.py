@@ -1,4 +1,4 @@
-"""Images keep their pixels through every form; files are read as they are or refused with the reason."""
+"""Balanced sets are balanced and nested; files are read as they are or refused with the reason."""
 
 import gzip
 import os
@@ -7,123 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from veriloop import Key
-from veriloop.mnist import Images, balanced, have_mnist, load
+from veriloop.mnist import Data, Images, balanced, have_mnist, load
 
 NAMES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
 }
-
-
-def random_grey(n, key=0):
-    rng = Key(key).fold("grey").numpy()
-    return Images(rng.integers(0, 256, (n, 784), dtype=np.uint8), np.arange(n, dtype=np.uint8) % 10)
-
-
-# Images.
-
-
-@given(st.integers(0, 10**6), st.integers(0, 12), st.sampled_from([0.0, 0.1, 0.5, 1.0]))
-def test_packing_and_unpacking_give_the_same_pixels(seed, n, share):
-    """98 bytes an image; grey, tensors and packing again all agree with the booleans packed."""
-    bits = np.random.default_rng(seed).random((n, 784)) < share
-    images = Images.pack(bits, np.arange(n))
-    assert (
-        images.binary
-        and images.pixels.shape == (n, 98)
-        and images.pixels.dtype == images.labels.dtype == np.uint8
-    )
-    grey = images.grey()
-    assert not grey.binary
-    np.testing.assert_array_equal(grey.pixels, np.where(bits, 255, 0))
-    np.testing.assert_array_equal(grey.threshold().pixels, images.pixels)
-    np.testing.assert_array_equal(grey.bernoulli(Key(seed)).pixels, images.pixels)
-    for each in (images, grey):
-        pixels, labels = each.tensors()
-        assert (pixels.dtype, labels.dtype) == (torch.float32, torch.int64)
-        np.testing.assert_array_equal(pixels.numpy(), bits)
-        assert labels.tolist() == list(range(n))
-
-
-def test_tensors_of_grey_pixels_are_shares_of_255():
-    images = random_grey(3)
-    np.testing.assert_array_equal(
-        images.tensors()[0].numpy(), images.pixels.astype(np.float32) / np.float32(255)
-    )
-
-
-def test_tensors_leave_the_images_as_they_are():
-    images = random_grey(2)
-    before = images.pixels.copy()
-    images.tensors()[0].zero_()
-    np.testing.assert_array_equal(images.pixels, before)
-
-
-def test_threshold_cuts_at_half_brightness():
-    pixels = np.tile(np.array([0, 127, 128, 255], dtype=np.uint8), (1, 196))
-    bits = Images(pixels, np.zeros(1, dtype=np.uint8)).threshold().grey().pixels[0, :4]
-    assert bits.tolist() == [0, 0, 255, 255]
-
-
-@pytest.mark.parametrize("brightness", [1, 100, 254])
-def test_bernoulli_draws_a_one_with_the_probability_of_its_brightness(brightness):
-    """Out of 255, not 256; by z over 784,000 pixels."""
-    n, p = 1000 * 784, brightness / 255
-    images = Images(
-        np.full((1000, 784), brightness, dtype=np.uint8), np.zeros(1000, dtype=np.uint8)
-    )
-    ones = np.unpackbits(images.bernoulli(Key(brightness)).pixels).sum()
-    assert abs((ones - n * p) / np.sqrt(n * p * (1 - p))) < 4
-
-
-def test_bernoulli_keeps_the_mean_brightness_and_the_ends():
-    """The number of ones has the mean and variance of independent pixels, and 0 and 255 are certain."""
-    images = random_grey(200)
-    images.pixels[0], images.pixels[1] = 0, 255
-    ones, p = images.bernoulli(Key(5)).tensors()[0].numpy(), images.pixels / 255
-    assert abs(ones.sum() - p.sum()) / np.sqrt((p * (1 - p)).sum()) < 4
-    assert ones[0].sum() == 0 and ones[1].sum() == 784
-
-
-def test_bernoulli_draws_follow_the_key_and_pixels_are_independent():
-    """Neighbouring pixels are on together as often as chance makes; the same key gives the same images."""
-    images = Images(np.full((500, 784), 51, dtype=np.uint8), np.zeros(500, dtype=np.uint8))
-    bits = images.bernoulli(Key(0)).grey().pixels.reshape(-1, 2) > 0
-    n, p = len(bits), 0.2**2
-    assert abs((bits.all(axis=1).sum() - n * p) / np.sqrt(n * p * (1 - p))) < 4
-    assert images.bernoulli(Key(0)).pixels.tobytes() == images.bernoulli(Key(0)).pixels.tobytes()
-    assert images.bernoulli(Key(0)).pixels.tobytes() != images.bernoulli(Key(1)).pixels.tobytes()
-
-
-def test_binary_images_are_left_as_they_are():
-    images = random_grey(3).threshold()
-    assert images.threshold() is images and images.bernoulli(Key(0)) is images
-    grey = images.grey()
-    assert grey.grey() is grey
-
-
-def test_concatenate_keeps_order_and_turns_a_mixture_grey():
-    grey, binary = random_grey(3), random_grey(4, key=1).threshold()
-    mixed = Images.concatenate([grey, binary, grey[[1]]])
-    assert not mixed.binary
-    np.testing.assert_array_equal(
-        mixed.pixels, np.concatenate([grey.pixels, binary.grey().pixels, grey.pixels[1:2]])
-    )
-    assert mixed.labels.tolist() == [0, 1, 2, 0, 1, 2, 3, 1]
-    same = Images.concatenate([binary, binary[[3, 0]]])
-    assert same.binary and same.pixels.tobytes() == binary.pixels[[0, 1, 2, 3, 3, 0]].tobytes()
-
-
-def test_images_refuse_labels_of_another_number():
-    with pytest.raises(
-        ValueError, match=r"Images needs columns of one length, got \{'pixels': 3, 'labels': 2\}"
-    ):
-        Images(np.zeros((3, 98), dtype=np.uint8), np.zeros(2, dtype=np.uint8))
 
 
 # Balanced sets.
@@ -427,14 +320,6 @@ def test_the_original_mnist():
     assert (round(float(pixels.mean()), 4), round(float(pixels.std()), 4)) == (0.1307, 0.3081)
 
 
-def test_tensors_of_a_reversed_slice_are_its_pixels():
-    """A batch is picked from as an array is; torch takes no negative strides."""
-    images = random_grey(4)
-    pixels, labels = images[::-1].tensors()
-    np.testing.assert_array_equal(pixels.numpy(), images.tensors()[0].numpy()[::-1])
-    assert labels.tolist() == [3, 2, 1, 0]
-
-
 def test_a_download_that_fails_is_one_sentence(cache, monkeypatch):
     """torchvision says why over several lines, one a mirror."""
     import torchvision.datasets
@@ -449,3 +334,23 @@ def test_a_download_that_fails_is_one_sentence(cache, monkeypatch):
     ) as error:
         load("mnist")
     assert "\n" not in str(error.value)
+
+
+def test_a_file_of_zeros_and_ones_is_named(folder):
+    """Bits written as bytes would be read as almost black."""
+    write_idx(folder / TRAIN, np.eye(784)[:12].reshape(12, 28, 28))
+    with pytest.raises(ValueError, match="train-images.*: Images.pixels are all 0 or 1, which can"):
+        load(str(folder))
+
+
+@pytest.mark.parametrize("n", [20.0, True, "20", None])
+def test_balanced_refuses_a_number_that_is_no_integer(n):
+    with pytest.raises(ValueError, match="images are not possible; ask for a multiple of 10"):
+        balanced(Key(0), marked(np.tile(np.arange(10), 3)), n)
+
+
+def test_what_is_no_batch_of_images_is_refused(digits):
+    with pytest.raises(TypeError, match=r"Data.train must be Images, got ndarray; write Images\("):
+        Data("mine", train=digits.train.pixels, test=digits.test)
+    with pytest.raises(TypeError, match="balanced: images must be Images, got list"):
+        balanced(Key(0), [1], 10)

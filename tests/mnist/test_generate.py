@@ -1,10 +1,12 @@
 """Generated digits follow the decoder they come from: labels, latent values, pixels, and what is stored of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import norm
 
-from veriloop import Key
+from veriloop import Key, Loop, Oracle, Quota, State, Threshold
 from veriloop.mnist import Generate, Images, probabilities
 
 LEVELS = np.tile([0.02, 0.3, 0.5, 0.9], 196)  # a probability for every pixel
@@ -94,3 +96,59 @@ def test_an_image_does_not_depend_on_how_many_are_drawn_with_it(model, draw):
 
 def test_no_images_are_no_images(model):
     assert len(Generate()(Key(0), model, 0)) == len(probabilities(Key(0), model, 0)) == 0
+
+
+def test_digits_go_on_in_the_next_block(model):
+    """Blocks of 7 ask for the digits that one block asks for; the pixels follow the key of a block."""
+    generate = Generate()
+    blocks = [generate.starting_at(row)(Key(row), model, 7) for row in range(0, 35, 7)]
+    labels = np.concatenate([block.labels for block in blocks])
+    np.testing.assert_array_equal(labels, np.arange(35) % 10)
+    assert generate == Generate() and generate.starting_at(0) == generate
+    assert generate.starting_at(14).starting_at(3).row == 3
+    whole_turns = generate.starting_at(20)(Key(0), model, 12)
+    assert whole_turns.pixels.tobytes() == generate(Key(0), model, 12).pixels.tobytes()
+
+
+@pytest.mark.parametrize("row", [-1, 1.5, True, "3"])
+def test_a_row_that_is_none_is_refused(row):
+    with pytest.raises(ValueError, match="Generate.row must be an integer of at least 0, got"):
+        Generate().starting_at(row)
+
+
+def test_a_loop_of_small_blocks_asks_for_every_digit_equally_often(model):
+    """Twice in every turn of ten, whatever the block; also where a quota draws blocks of any size."""
+    seen = []
+
+    def observe(key, batch, scores, mask):
+        seen.append(batch.labels.copy())
+        return {}
+
+    loop = Loop(
+        generate=Generate(),
+        refit=lambda key, model, images: model,
+        group=lambda images: images.labels,
+        observe=observe,
+        block=7,
+    )
+    loop.step(Key(0), State(model), 40)
+    np.testing.assert_array_equal(seen[-1], np.arange(40) % 10)
+    odd = Oracle(lambda images: images.pixels.sum(axis=1) % 2 == 1)
+    quota = replace(loop, verify=odd, filter=Threshold(), group=None)
+    _, record = quota.step(Key(0), State(model), Quota(30))
+    np.testing.assert_array_equal(seen[-1], np.arange(record.candidates) % 10)
+
+
+@pytest.mark.parametrize("draw", [Generate(), probabilities], ids=["samples", "probabilities"])
+def test_a_model_that_has_diverged_draws_nothing(decoder, draw):
+    """NaN would be drawn as black."""
+    wanted = "probabilities are NaN from image 0 on, so its weights have diverged; lower the rate"
+    with pytest.raises(FloatingPointError, match=wanted):
+        draw(Key(0), decoder(np.full(784, np.nan)), 300)
+
+
+@pytest.mark.parametrize("draw", [Generate(), probabilities], ids=["samples", "probabilities"])
+@pytest.mark.parametrize("n", [-1, 2.5, True])
+def test_a_number_of_images_that_is_none_is_refused(draw, n, model):
+    with pytest.raises(ValueError, match="the number of images must be an integer of at least 0"):
+        draw(Key(0), model, n)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from veriloop import Key
 from veriloop.mnist import MLPCVAE, Measure, frechet_distance, nelbo, new_network, precision_recall
-from veriloop.mnist.metrics import Gaussian
+from veriloop.mnist.distances import Gaussian
 
 
 def test_the_distance_of_gaussians_in_closed_form():
@@ -294,3 +294,57 @@ def test_a_number_of_images_that_ten_does_not_divide_is_refused(digits, features
 def test_balls_that_reach_to_no_neighbour_are_refused(k):
     with pytest.raises(ValueError, match=f"k must be an integer of at least 1, got {k}"):
         precision_recall(np.zeros((9, 2)), np.zeros((9, 2)), k)
+
+
+def test_measure_refuses_real_images_that_it_cannot_compare(digits, features):
+    """A digit with too few of them, and what is no batch of images."""
+    rows = np.flatnonzero(digits.test.labels == 3)[5:]
+    few = digits.test[np.delete(np.arange(len(digits.test)), rows)]
+    wanted = "at least 6 images of each digit, got 5 of digit 3; give more"
+    with pytest.raises(ValueError, match=wanted):
+        Measure(few, features)
+    with pytest.raises(TypeError, match="Measure.real must be Images, got ndarray"):
+        Measure(digits.test.pixels, features)
+    with pytest.raises(ValueError, match="multiple of 10, at least 100, got 200.0"):
+        Measure(digits.test, features, images=200.0)
+
+
+class Spoilt:
+    """Reads images with features of its own making."""
+
+    def __init__(self, spoil):
+        self.spoil = spoil
+
+    def read(self, images):
+        values = images.grey().pixels[:, ::20].astype(np.float32)
+        return self.spoil(values, images), images.labels
+
+
+def test_measure_names_the_sample_whose_features_are_not_finite(digits, model):
+    def nan_where(binary):
+        def spoil(values, images):
+            if images.binary == binary:
+                values[4, 2] = np.nan
+            return values
+
+        return Spoilt(spoil)
+
+    for binary, sample in ((True, "real"), (False, "generated")):
+        measure = Measure(digits.test, nan_where(binary), images=100)
+        wanted = f"features of the {sample} images: row 4 holds nan as feature 2"
+        with pytest.raises(ValueError, match=wanted):
+            measure(Key(0), model)
+
+
+def test_measure_refuses_features_that_do_not_vary(digits, model):
+    measure = Measure(digits.test, Spoilt(lambda values, images: 0 * values), images=100)
+    with pytest.raises(ValueError, match="features of real images do not vary within digits"):
+        measure(Key(0), model)
+
+
+def test_nelbo_refuses_labels_of_another_number_and_no_images(model):
+    wanted = "nelbo needs images and one label for each, got 2 images and 3 labels"
+    with pytest.raises(ValueError, match=wanted):
+        nelbo(model, np.zeros((2, 784)), np.zeros(3), Key(0))
+    with pytest.raises(ValueError, match="got 0 images and 0 labels"):
+        nelbo(model, np.zeros((0, 784)), np.zeros(0), Key(0))

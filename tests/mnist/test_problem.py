@@ -315,3 +315,11 @@ def test_a_share_to_keep_out_of_range_is_refused_at_construction(problem, keep):
 def test_a_size_that_is_not_the_same_of_each_digit_is_refused(problem, kept):
     with pytest.raises(ValueError, match=f"multiple of 10 images.*got {kept}"):
         problem.size(kept)
+
+
+@pytest.mark.parametrize("name", ["initial", "test"])
+def test_images_that_are_none_or_too_few_are_refused(problem, name):
+    with pytest.raises(ValueError, match=f"Problem.{name} must hold at least 1 images, got 0"):
+        replace(problem, **{name: problem.test[:0]})
+    with pytest.raises(TypeError, match=f"Problem.{name} must be Images, got ndarray; write"):
+        replace(problem, **{name: problem.test.pixels})

@@ -161,6 +161,19 @@ def test_a_loss_that_is_not_finite_stops_the_fit():
         )
 
 
+def test_weights_that_are_not_finite_after_the_last_step_stop_the_fit():
+    """The last loss is finite, its gradient is not: the root at 0."""
+    point = Point()
+    with pytest.raises(FloatingPointError, match="weights are not finite after 1 steps; lower"):
+        fit(
+            Key(0),
+            point,
+            lambda rows, g: (0 * point.at).sqrt() * torch.ones(len(rows)),
+            np.arange(3),
+            Training(steps=1),
+        )
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [

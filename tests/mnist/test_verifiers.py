@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -323,3 +324,39 @@ def test_a_warm_start_from_other_layers_is_refused(discriminate, model):
         ValueError, match="warm must have the layers of conditional=True, spectral=False"
     ):
         discriminate(Key(0), model, warm=other)
+
+
+def test_a_judge_that_has_diverged_scores_nothing(digits):
+    """NaN would be no verdict, and nothing would be kept."""
+    network = new_network(Key(0), Discriminator).eval()
+    with torch.no_grad():
+        network.layers[-1].bias.fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match="scores image 0 as NaN, .*; lower the rate"):
+        Judge(network)(Key(0), digits.test)
+
+
+def test_what_is_no_batch_of_images_is_refused(digits):
+    judge = Judge(new_network(Key(0), Discriminator).eval())
+    with pytest.raises(TypeError, match="Judge: batch must be Images, got ndarray; write Images"):
+        judge(Key(0), digits.test.pixels)
+    with pytest.raises(TypeError, match="Discriminate.real must be Images, got Tensor"):
+        Discriminate(real=digits.test.tensors()[0])
+
+
+def test_a_discriminator_whose_training_diverges_stops_with_the_rate(digits, model):
+    wild = Discriminate(real=digits.train[:200], training=Training(steps=30, rate=1e30))
+    with pytest.raises(FloatingPointError, match=r"after \d+ steps; lower the rate, 1e\+30"):
+        wild(Key(0), model)
+
+
+def test_no_images_have_no_accuracy(digits):
+    def verify(key, images):
+        return np.zeros(len(images))
+
+    none = digits.test[:0]
+    with pytest.raises(ValueError, match="accuracy: real must hold at least 1 images, got 0"):
+        accuracy(Key(0), verify, none, digits.test)
+    with pytest.raises(ValueError, match="accuracy: synthetic must hold at least 1 images, got 0"):
+        accuracy(Key(0), verify, digits.test, none)
+    with pytest.raises(ValueError, match="Discriminate.real must hold at least 1 images, got 0"):
+        Discriminate(real=none)

@@ -1,11 +1,13 @@
 """Conditional autoencoders of digits under trained verifiers; needs the extra [mnist]."""
 
 from veriloop.mnist.cvae import CVAE, MLPCVAE, ConvCVAE
-from veriloop.mnist.data import Data, Images, balanced, have_mnist, load
+from veriloop.mnist.data import Data, balanced, have_mnist, load
+from veriloop.mnist.distances import frechet_distance, precision_recall
 from veriloop.mnist.features import DigitOracle, FeatureNet, feature_net
 from veriloop.mnist.generate import Generate, probabilities
+from veriloop.mnist.images import Images
 from veriloop.mnist.inception import Inception
-from veriloop.mnist.metrics import Measure, frechet_distance, nelbo, precision_recall
+from veriloop.mnist.metrics import Measure, nelbo
 from veriloop.mnist.problem import Problem, retrained
 from veriloop.mnist.refit import Refit, observe
 from veriloop.mnist.training import Fitted, Training, fit, new_network

@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from veriloop.mnist.data import DIGITS, PIXELS
+from veriloop.core.checks import check_count, is_count
+from veriloop.mnist.images import DIGITS, PIXELS
 
 Encoded = tuple[Tensor, Tensor]  # mean and log variance of z, shape (n, latent) each
 Decode = Callable[[Tensor, Tensor], Tensor]  # (z, labels) -> logits of the pixels, shape (n, 784)
@@ -28,7 +29,7 @@ class CVAE(nn.Module):
     settings: the other arguments that make the same model again; they stand in `settings`.
 
     Raises:
-        ValueError: if `latent` is below 1.
+        ValueError: if `latent` is no positive integer.
 
     >>> model = MLPCVAE(latent=2, hidden=(8,))
     >>> noise = torch.Generator().manual_seed(0)
@@ -39,7 +40,7 @@ class CVAE(nn.Module):
 
     def __init__(self, latent: int, **settings: object) -> None:
         super().__init__()
-        if latent < 1:
+        if not is_count(latent, 1):
             raise ValueError(f"a CVAE needs at least 1 latent dimension, got {latent}")
         self.latent = latent
         self.settings: dict[str, object] = {"latent": latent, **settings}
@@ -82,7 +83,11 @@ class CVAE(nn.Module):
         labels: the digits, int64, shape (n,).
         generator: draws z, on the device of the model.
         decode: what `decoding` returned, where several batches are decoded by the same weights.
+
+        Raises:
+            ValueError: if the pixels are no floats, or, on the CPU, outside [0, 1].
         """
+        _check_pixels(pixels)
         mean, log_var = self.encode(pixels, labels)
         mean = mean.float()  # under autocast both are bf16
         log_var = log_var.float()
@@ -91,9 +96,37 @@ class CVAE(nn.Module):
         if decode is None:
             decode = self.decode
         logits = decode(z, labels).float()
-        reconstruction: Any = BernoulliNLL.apply(logits, pixels)
+        reconstruction = cast(Tensor, BernoulliNLL.apply(logits, pixels))
         divergence = 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(1)
         return reconstruction, divergence
+
+
+def _check_pixels(pixels: Tensor) -> None:
+    """Refuse pixels that make the ELBO meaningless.
+
+    On a GPU their range is not looked at, since every step would wait for it.
+    """
+    if not pixels.is_floating_point():
+        raise ValueError(
+            f"negative_elbo: pixels must be floats in [0, 1], got {pixels.dtype}; "
+            "write Images(pixels, labels).tensors()"
+        )
+    if pixels.device.type != "cpu" or not pixels.numel():
+        return
+    lowest, highest = torch.aminmax(pixels.detach())
+    if not (lowest >= 0 and highest <= 1):
+        raise ValueError(
+            f"negative_elbo: pixels must be in [0, 1], got values from {float(lowest):g} to "
+            f"{float(highest):g}; divide by 255, or undo the normalisation"
+        )
+
+
+class _Saved(Protocol):
+    """What autograd keeps between the two passes."""
+
+    saved_tensors: tuple[Tensor, ...]
+
+    def save_for_backward(self, *tensors: Tensor) -> None: ...
 
 
 class BernoulliNLL(torch.autograd.Function):
@@ -110,14 +143,14 @@ class BernoulliNLL(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, pixels: Tensor) -> Tensor:
+    def forward(ctx: _Saved, logits: Tensor, pixels: Tensor) -> Tensor:
         ctx.save_for_backward(logits, pixels)
         linear = F.relu(logits).addcmul_(logits, pixels, value=-1)
         return linear.add_(logits.abs().neg_().exp_().add_(1).log_()).sum(1)
 
     @staticmethod
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, gradient: Tensor
+        ctx: _Saved, gradient: Tensor
     ) -> tuple[Tensor, None]:
         logits, pixels = ctx.saved_tensors
         return torch.sigmoid(logits).sub_(pixels).mul_(gradient[:, None]), None
@@ -168,14 +201,16 @@ class ConvCVAE(CVAE):
         convolution is applied once, to the columns of the linear layer, and not to every image.
         Hidden values lie pixel by pixel, so that the last layer is one product as well.
         """
-        linear: Any = self.decoder["fc"]
-        up: Any = self.decoder["deconv"]
-        first = up[0]
-        last = up[2]
+        linear = cast(nn.Linear, self.decoder["fc"])
+        up = cast(nn.Sequential, self.decoder["deconv"])
+        first = cast(nn.ConvTranspose2d, up[0])
+        last = cast(nn.ConvTranspose2d, up[2])
+        first_bias = cast(Tensor, first.bias)
+        last_bias = cast(Tensor, last.bias)
         columns = torch.cat([linear.weight.t(), linear.bias[None]]).view(-1, 64, 7, 7)
         matrix = F.conv_transpose2d(columns, first.weight, stride=2, padding=1)
         matrix = matrix.permute(0, 2, 3, 1).flatten(1)  # (latent + 10 + 1, 14 * 14 * 32)
-        bias = matrix[-1] + first.bias.repeat(14 * 14)
+        bias = matrix[-1] + first_bias.repeat(14 * 14)
         kernels = last.weight.flatten(1)
 
         def decode(z: Tensor, labels: Tensor) -> Tensor:
@@ -183,7 +218,7 @@ class ConvCVAE(CVAE):
             strokes = hidden.view(-1, 32) @ kernels  # what each hidden pixel adds to 4 x 4 pixels
             strokes = strokes.view(len(z), 14 * 14, 16).transpose(1, 2)
             images = F.fold(strokes, (28, 28), kernel_size=4, stride=2, padding=1)
-            return images.flatten(1) + last.bias
+            return images.flatten(1) + last_bias
 
         return decode
 
@@ -195,11 +230,16 @@ class MLPCVAE(CVAE):
     hidden: the units of each hidden layer of the encoder; the decoder mirrors them. The published
         code has two such models, (400,) and (512, 512).
 
+    Raises:
+        ValueError: if `latent` or a number of units is no positive integer.
+
     >>> MLPCVAE(latent=2, hidden=(400,)).settings
     {'latent': 2, 'hidden': [400]}
     """
 
     def __init__(self, latent: int = 20, hidden: Sequence[int] = (512,)) -> None:
+        for units in hidden:
+            check_count("MLPCVAE.hidden", units)
         super().__init__(latent, hidden=list(hidden))
         self.encoder = _layers([PIXELS + DIGITS, *hidden, 2 * latent])
         self.decoder = _layers([latent + DIGITS, *reversed(hidden), PIXELS])

@@ -1,100 +1,27 @@
-"""Digits: grey or bit-packed batches of 28 x 28 images, from MNIST's files or from scikit-learn."""
+"""Real digits: read from MNIST's files or taken from scikit-learn, and balanced sets of them."""
 
 from __future__ import annotations
 
 import gzip
 import os
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
 
-from veriloop.core import Columns, Key
+from veriloop.core import Key
+from veriloop.core.checks import is_integer
+from veriloop.mnist.images import DIGITS, PIXELS, Images, check_images
 from veriloop.store.folder import cache_folder
 
-PIXELS = 784
-DIGITS = 10
 FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
 }
 AGAIN = "download the original file again"
-
-
-@dataclass(frozen=True)
-class Images(Columns):
-    """Labelled images: grey at one byte a pixel, or binary at one bit a pixel, 98 bytes an image.
-
-    pixels: uint8; grey of shape (n, 784) with values from 0 to 255, or binary of shape (n, 98),
-        eight pixels a byte, the first pixel in the highest bit.
-    labels: the digits, uint8, shape (n,).
-
-    >>> images = Images.pack(np.eye(3, 784) > 0, labels=np.arange(3))
-    >>> images.pixels.shape, images[[2]].grey().pixels[0, :4]
-    ((3, 98), array([  0,   0, 255,   0], dtype=uint8))
-    >>> len(Images.concatenate([images, images.grey()]))
-    6
-    """
-
-    pixels: np.ndarray
-    labels: np.ndarray
-
-    @classmethod
-    def pack(cls, bits: np.ndarray, labels: np.ndarray) -> Self:
-        """Return binary images.
-
-        bits: booleans, shape (n, 784).
-        labels: the digits, shape (n,).
-        """
-        return cls(np.packbits(bits, axis=1), labels.astype(np.uint8))
-
-    @property
-    def binary(self) -> bool:
-        """Whether a pixel is one bit."""
-        return self.pixels.shape[1] != PIXELS
-
-    def grey(self) -> Self:
-        """Return the same images at one byte a pixel, 0 or 255 where they were binary."""
-        if not self.binary:
-            return self
-        bits = np.unpackbits(self.pixels, axis=1)
-        return type(self)(bits * np.uint8(255), self.labels)
-
-    def threshold(self) -> Self:
-        """Return binary images: the pixels of at least half brightness."""
-        if self.binary:
-            return self
-        return self.pack(self.pixels >= 128, self.labels)
-
-    def bernoulli(self, key: Key) -> Self:
-        """Return binary images drawn pixel by pixel: brightness is the probability of a one."""
-        if self.binary:
-            return self
-        lots = key.numpy().integers(0, 255, self.pixels.shape, dtype=np.uint8)
-        return self.pack(lots < self.pixels, self.labels)
-
-    def tensors(self, device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
-        """Return pixels as float32 in [0, 1], shape (n, 784), and labels as int64, shape (n,)."""
-        labels = torch.from_numpy(np.ascontiguousarray(self.labels)).to(device).long()
-        if self.binary:
-            bits = np.unpackbits(self.pixels, axis=1)
-            return torch.from_numpy(bits).to(device).float(), labels
-        grey = np.ascontiguousarray(self.pixels)
-        return torch.from_numpy(grey).to(device).float().div_(255), labels
-
-    @classmethod
-    def concatenate(  # pyright: ignore[reportIncompatibleMethodOverride]
-        cls, batches: Sequence[Self]
-    ) -> Self:
-        """Stack in order; binary and grey together become grey."""
-        if len({batch.binary for batch in batches}) > 1:
-            batches = [batch.grey() for batch in batches]
-        return super().concatenate(batches)
 
 
 @dataclass(frozen=True)
@@ -105,7 +32,10 @@ class Data:
     train: the images to learn from.
     test: the images to judge by.
 
-    >>> images = Images.pack(np.eye(3, 784) > 0, labels=np.arange(3))
+    Raises:
+        TypeError: if a part is no batch of images.
+
+    >>> images = Images(np.eye(3, 784) > 0, labels=np.arange(3))
     >>> len(Data("mine", train=images, test=images[:1]).train)
     3
     """
@@ -113,6 +43,10 @@ class Data:
     name: str
     train: Images
     test: Images
+
+    def __post_init__(self) -> None:
+        check_images("Data.train", self.train)
+        check_images("Data.test", self.test)
 
 
 def load(source: str = "digits") -> Data:
@@ -177,7 +111,10 @@ def _read_part(folder: Path, images: str, labels: str) -> Images:
             f"{folder / labels} must hold {len(pixels)} labels from 0 to 9, as many as {images} "
             f"has images, got {digits.size} up to {highest}; download both original files again"
         )
-    return Images(pixels.reshape(-1, PIXELS), digits)
+    try:
+        return Images(pixels.reshape(-1, PIXELS), digits)
+    except ValueError as error:
+        raise ValueError(f"{folder / images}: {error}") from None
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -211,14 +148,16 @@ def balanced(key: Key, images: Images, n: int) -> Images:
 
     Raises:
         ValueError: if `n` is not a multiple of 10, or a digit has too few images.
+        TypeError: if `images` is no batch of images.
 
     >>> some = balanced(Key(0), load("digits").train, 50)
     >>> np.bincount(some.labels)
     array([5, 5, 5, 5, 5, 5, 5, 5, 5, 5])
     """
+    check_images("balanced: images", images)
     if n == len(images):
         return images
-    if n < DIGITS or n % DIGITS:
+    if not is_integer(n) or n < DIGITS or n % DIGITS:
         raise ValueError(
             f"a balanced set has equally many of each digit, so {n} images are not possible; "
             f"ask for a multiple of {DIGITS}"

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from veriloop.core import Key
 from veriloop.core.parts import Scores
-from veriloop.mnist.data import DIGITS, Data, Images
+from veriloop.mnist.data import Data
+from veriloop.mnist.images import DIGITS, Images, check_images
 from veriloop.mnist.training import ROWS, Training, fit, new_network
 from veriloop.store.folder import cache_folder
 
@@ -80,6 +81,7 @@ class FeatureNet:
         return (logs[own] - others).numpy()
 
     def _outputs(self, images: Images) -> tuple[Tensor, Tensor]:
+        check_images("FeatureNet: images", images)
         device = next(self.network.parameters()).device
         # Run the network once even on zero images, so that the outputs have the right width.
         starts = range(0, max(len(images), 1), ROWS)

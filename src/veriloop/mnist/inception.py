@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from veriloop.mnist.data import Images
 from veriloop.mnist.features import write_tensors
+from veriloop.mnist.images import Images, check_images
 from veriloop.store.folder import cache_folder
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class Inception:
     device: where the network runs.
 
     Raises:
-        ValueError: when it is made, if there is no such file.
+        TypeError: when it is made, if `real` is no batch of images.
+        ValueError: when it is made, if `real` has fewer than two images, or there is no such file.
 
     >>> blank = Images(np.zeros((2, 98), np.uint8), np.zeros(2, np.uint8))
     >>> Inception(blank, Path("none.pth"))
@@ -51,12 +52,14 @@ class Inception:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        check_images("Inception.real", self.real, least=2)
         if self.weights is not None and not Path(self.weights).is_file():
             raise ValueError(
                 f"no Inception weights at {self.weights}; give their file, or leave them out"
             )
 
     def __call__(self, images: Images) -> float:
+        check_images("Inception: images", images, least=2)
         metric = self._metric
         metric.reset()
         self._update(metric, images, real=False)

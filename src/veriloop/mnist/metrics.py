@@ -12,13 +12,16 @@ import torch
 from torch import Tensor
 
 from veriloop.core import Key
-from veriloop.core.batch import check_count
+from veriloop.core.checks import is_count
 from veriloop.mnist.cvae import CVAE
-from veriloop.mnist.data import DIGITS, PIXELS, Images
+from veriloop.mnist.distances import Gaussian, precision_recall
 from veriloop.mnist.features import FeatureNet
 from veriloop.mnist.generate import probabilities
+from veriloop.mnist.images import DIGITS, Images, as_brightness, as_digits, check_images
 from veriloop.mnist.inception import Inception
 from veriloop.mnist.training import ROWS
+
+NEIGHBOUR = 5  # of precision and recall
 
 
 def nelbo(
@@ -27,9 +30,12 @@ def nelbo(
     """Return the negative ELBO of images, its reconstruction and KL parts, in nats an image.
 
     model: is left as it is.
-    images: n images in any shape, uint8 from 0 to 255 or floats in [0, 1].
-    labels: n digits.
+    images: n images in any form that `Images` takes; floats, in [0, 1], are not rounded.
+    labels: the digits, whole numbers from 0 to 9, shape (n,).
     key: draws one latent value for each image.
+
+    Raises:
+        ValueError: if images or labels are in no such form, with the first row that is wrong.
 
     >>> from veriloop.mnist import MLPCVAE, load
     >>> test = load("digits").test
@@ -38,12 +44,13 @@ def nelbo(
     >>> total == reconstruction + kl, 500 < total < 600  # an untrained model: about 784 ln 2
     (True, True)
     """
-    pixels = torch.as_tensor(images)
-    pixels = pixels.reshape(len(pixels), PIXELS)
-    if pixels.dtype == torch.uint8:
-        pixels = pixels.float().div(255)
-    pixels = pixels.float()
-    digits = torch.as_tensor(labels).long()
+    pixels = as_brightness("nelbo: images", images)
+    digits = torch.from_numpy(as_digits("nelbo: labels", labels)).long()
+    if not len(pixels) or len(digits) != len(pixels):
+        raise ValueError(
+            f"nelbo needs images and one label for each, got {len(pixels)} images and "
+            f"{len(digits)} labels"
+        )
     device = next(model.parameters()).device
     generator = key.torch(str(device))
     sums = np.zeros(2)
@@ -58,107 +65,6 @@ def nelbo(
     reconstruction = float(means[0])
     kl = float(means[1])
     return reconstruction + kl, reconstruction, kl
-
-
-def frechet_distance(features_a: npt.ArrayLike, features_b: npt.ArrayLike) -> float:
-    r"""Return the Frechet distance between two samples of features, taken as Gaussian.
-
-    .. math:: \|\mu_a - \mu_b\|^2 + \mathrm{tr}(\Sigma_a + \Sigma_b - 2 (\Sigma_a \Sigma_b)^{1/2})
-
-    It is biased upward for few rows: compare only distances taken with the same numbers of rows.
-
-    features_a, features_b: shape (n, d) and (m, d), with n and m of at least 2.
-
-    Raises:
-        ValueError: if a sample has fewer than two rows, or the features differ in number.
-
-    >>> round(frechet_distance([[0.0], [2.0]], [[1.0], [5.0]]), 9)  # means 1, 3; variances 2, 8
-    6.0
-    """
-    return Gaussian.of(features_a).distance(Gaussian.of(features_b))
-
-
-@dataclass(frozen=True)
-class Gaussian:
-    """The mean, shape (d,), and covariance, shape (d, d), of a sample of features."""
-
-    mean: np.ndarray
-    covariance: np.ndarray
-
-    @classmethod
-    def of(cls, features: npt.ArrayLike) -> Gaussian:
-        """Return the moments of features, shape (n, d)."""
-        rows = np.asarray(features, dtype=float)
-        if rows.ndim != 2 or len(rows) < 2:
-            raise ValueError(
-                f"features must be of shape (n, d) with n of at least 2, got {rows.shape}"
-            )
-        return cls(rows.mean(axis=0), np.atleast_2d(np.cov(rows, rowvar=False)))
-
-    def distance(self, other: Gaussian) -> float:
-        """Return the Frechet distance; see `frechet_distance`."""
-        if self.mean.shape != other.mean.shape:
-            raise ValueError(f"features differ in number: {len(self.mean)} and {len(other.mean)}")
-        # tr (A B)^(1/2) is the sum of the singular values of A^(1/2) B^(1/2), which are never
-        # complex or negative.
-        roots = _root(self.covariance) @ _root(other.covariance)
-        shared = np.linalg.svd(roots, compute_uv=False).sum()
-        apart = ((self.mean - other.mean) ** 2).sum()
-        traces = apart + np.trace(self.covariance) + np.trace(other.covariance)
-        return float(traces - 2 * shared)
-
-
-def _root(covariance: np.ndarray) -> np.ndarray:
-    values, vectors = np.linalg.eigh(covariance)
-    return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
-
-
-def precision_recall(
-    real: np.ndarray, generated: np.ndarray, k: int = 5
-) -> tuple[float, float, float]:
-    """Return precision, recall and coverage of generated rows against real ones, each in [0, 1].
-
-    Every row has a ball that reaches to its k-th neighbour in its own set. Precision is the share
-    of generated rows in the ball of a real row. Recall is the share of real rows in the ball of a
-    generated row (Kynkaanniemi et al., 2019). Coverage is the share of real rows whose ball holds a
-    generated row (Naeem et al., 2020).
-
-    real: shape (n, d). generated: shape (m, d).
-    k: the neighbour that a ball reaches to; both sets need more than k rows.
-
-    Raises:
-        ValueError: if a set has no more than `k` rows.
-
-    >>> real = np.array([[0.0], [1.0], [2.0], [10.0], [11.0], [12.0]])
-    >>> precision_recall(real, real[:3], k=1)  # one of two clusters
-    (1.0, 0.5, 0.5)
-    """
-    check_count("precision_recall: k", k)
-    if min(len(real), len(generated)) <= k:
-        raise ValueError(
-            f"balls that reach to neighbour {k} need more rows, got {len(real)} and "
-            f"{len(generated)}; give at least {k + 1} of both"
-        )
-    apart = _squared_distances(real, generated)
-    in_real = apart <= _reach(real, k)[:, None]
-    in_generated = apart <= _reach(generated, k)
-    precision = in_real.any(axis=0).mean()
-    recall = in_generated.any(axis=1).mean()
-    coverage = in_real.any(axis=1).mean()
-    return float(precision), float(recall), float(coverage)
-
-
-def _reach(rows: np.ndarray, k: int) -> np.ndarray:
-    """Return the squared distance of each row to its k-th nearest other row."""
-    apart = _squared_distances(rows, rows)
-    np.fill_diagonal(apart, -1)  # a row is its own nearest, whatever the rounding
-    return np.partition(apart, k, axis=1)[:, k]
-
-
-def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    a = a.astype(float)
-    b = b.astype(float)
-    return (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
 
 
 @dataclass(frozen=True)
@@ -183,7 +89,8 @@ class Measure:
     inception: measures `fid`.
 
     Raises:
-        ValueError: if `images` is out of its range.
+        TypeError: if `real` is no batch of images.
+        ValueError: if `images` is out of its range, or `real` has too few images of a digit.
 
     >>> from veriloop.mnist import MLPCVAE, feature_net, load, new_network
     >>> from veriloop.mnist.features import Classifier
@@ -200,7 +107,14 @@ class Measure:
     inception: Inception | None = None
 
     def __post_init__(self) -> None:
-        if self.images < 10 * DIGITS or self.images % DIGITS:
+        check_images("Measure.real", self.real)
+        counts = np.bincount(self.real.labels, minlength=DIGITS)
+        if counts.min() <= NEIGHBOUR:
+            raise ValueError(
+                f"Measure.real must hold at least {NEIGHBOUR + 1} images of each digit, got "
+                f"{counts.min()} of digit {counts.argmin()}; give more real images"
+            )
+        if not is_count(self.images, 10 * DIGITS) or self.images % DIGITS:
             raise ValueError(
                 f"Measure.images must be a multiple of {DIGITS}, at least 100, got {self.images}"
             )
@@ -209,7 +123,7 @@ class Measure:
     def _reference(self) -> tuple[np.ndarray, Gaussian]:
         """The features of the real images, and their moments."""
         values, _ = self.features.read(self.real)
-        return values, Gaussian.of(values)
+        return values, Gaussian.of(values, "Measure: features of the real images")
 
     def __call__(self, key: Key, model: CVAE) -> Mapping[str, float]:
         total, reconstruction, kl = nelbo(model, *self.real.tensors(), key.fold("nelbo"))
@@ -230,19 +144,26 @@ class Measure:
         """Compare generated images with the real ones, by their features."""
         real, moments = self._reference
         values, read = self.features.read(generated)
+        generated_moments = Gaussian.of(values, "Measure: features of the generated images")
         shares = np.bincount(read, minlength=DIGITS) / len(read)
         shares = shares[shares > 0]
         rows: list[tuple[float, float, float]] = []
         for digit in range(DIGITS):
             of_digit = values[generated.labels == digit]
-            rows.append(precision_recall(real[self.real.labels == digit], of_digit))
+            rows.append(precision_recall(real[self.real.labels == digit], of_digit, NEIGHBOUR))
         by_digit = np.array(rows)
         precision, recall, coverage = by_digit.mean(axis=0)
         own = _variance_within(values, generated.labels)
+        theirs = _variance_within(real, self.real.labels)
+        if theirs == 0:
+            raise ValueError(
+                "Measure: the features of real images do not vary within digits, so there is no "
+                "diversity; train the feature network longer"
+            )
         named = {
-            "mnist_fid": Gaussian.of(values).distance(moments),
+            "mnist_fid": generated_moments.distance(moments),
             "agreement": float((read == generated.labels).mean()),
-            "diversity": own / _variance_within(real, self.real.labels),
+            "diversity": own / theirs,
             "entropy": float(-(shares * np.log(shares)).sum()),
             "precision": float(precision),
             "recall": float(recall),

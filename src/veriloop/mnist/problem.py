@@ -12,8 +12,8 @@ from veriloop.core.parts import Filter, Groups, Measure, Pool
 from veriloop.core.verdict import Verifier
 from veriloop.filters import TopFraction
 from veriloop.mnist.cvae import CVAE
-from veriloop.mnist.data import DIGITS, Images
 from veriloop.mnist.generate import Generate
+from veriloop.mnist.images import DIGITS, Images, check_images
 from veriloop.mnist.refit import Refit, observe, read_model, write_model
 from veriloop.mnist.verifiers import accuracy
 from veriloop.store import load_state, save_state
@@ -36,7 +36,8 @@ class Problem:
     chunk: the largest number of candidates in memory, see `Loop`.
 
     Raises:
-        ValueError: if `keep` is out of its range.
+        TypeError: if `initial` or `test` is no batch of images.
+        ValueError: if one of them is empty, or `keep` is out of its range.
 
     >>> from veriloop import run
     >>> from veriloop.mnist import Training, balanced, load
@@ -62,6 +63,8 @@ class Problem:
     chunk: int | None = 2_000_000
 
     def __post_init__(self) -> None:
+        check_images("Problem.initial", self.initial, least=1)
+        check_images("Problem.test", self.test, least=1)
         if not 0 < self.keep <= 1:
             raise ValueError(f"Problem.keep must be in (0, 1], got {self.keep}")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -19,7 +19,7 @@ from veriloop.core.candidates import Candidates
 from veriloop.core.parts import Mask, Scores
 from veriloop.core.verdict import share
 from veriloop.mnist.cvae import CVAE, MLPCVAE, ConvCVAE
-from veriloop.mnist.data import DIGITS, Images
+from veriloop.mnist.images import DIGITS, Images, check_images
 from veriloop.mnist.training import Fitted, Training, fit, new_network
 
 MODELS: Mapping[str, type[CVAE]] = {"conv": ConvCVAE, "mlp": MLPCVAE}
@@ -46,7 +46,7 @@ class Refit:
     """
 
     model: str = "conv"
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict[str, object])
     training: Training = field(default_factory=Training)
     warm: bool = False
     device: str = "cpu"
@@ -65,7 +65,12 @@ class Refit:
         return new
 
     def fit(self, key: Key, model: CVAE | None, images: Images) -> tuple[CVAE, Fitted]:
-        """Return the new model and how its fit went."""
+        """Return the new model and how its fit went.
+
+        Raises:
+            TypeError: if `images` is no batch of images.
+        """
+        check_images("Refit: images", images)
         new = self._first_weights(key, model)
 
         def loss(rows: Images, generator: torch.Generator) -> Tensor:
@@ -80,8 +85,13 @@ class Refit:
         """Return the model that a fit starts from: a copy of the last one, or a new one."""
         if self.warm and model is not None:
             return copy.deepcopy(model)
-        kind = MODELS[self.model]
-        return new_network(key.fold("weights"), lambda: kind(**self.settings), self.device)
+        make = _maker(self.model)
+        return new_network(key.fold("weights"), lambda: make(**self.settings), self.device)
+
+
+def _maker(name: str) -> Callable[..., CVAE]:
+    """Return what makes a model of its settings, which decide the arguments."""
+    return cast("Callable[..., CVAE]", MODELS[name])
 
 
 def observe(
@@ -135,6 +145,7 @@ def write_model(model: CVAE, folder: Path) -> None:
 def read_model(folder: Path, device: str = "cpu") -> CVAE:
     """Read back what `write_model` wrote."""
     about = json.loads((folder / "model.json").read_text())
-    model = MODELS[about["model"]](**about["settings"])
+    make = _maker(about["model"])
+    model = make(**about["settings"])
     model.load_state_dict(load_file(folder / "model.safetensors"))
     return model.to(device).eval()

@@ -104,7 +104,7 @@ def fit(key: Key, network: nn.Module, loss: Loss[B], rows: B, how: Training) -> 
 
     Raises:
         ValueError: if no row is left to train on.
-        FloatingPointError: if the loss is no longer finite.
+        FloatingPointError: if the loss or the weights are no longer finite.
 
     >>> line = new_network(Key(0), lambda: nn.Linear(1, 1))
     >>> def loss(x, generator):
@@ -132,7 +132,16 @@ def fit(key: Key, network: nn.Module, loss: Loss[B], rows: B, how: Training) -> 
             break
     if best.weights is not None:
         network.load_state_dict(best.weights)
+    if not _is_finite(network):
+        raise FloatingPointError(
+            f"the weights are not finite after {run.step} steps; lower the rate, {how.rate:g}"
+        )
     return Fitted(tuple(best.losses), best.epoch, run.step)
+
+
+def _is_finite(network: nn.Module) -> bool:
+    """Whether all weights are finite: the last step can spoil them after the last loss."""
+    return all(bool(torch.isfinite(weights).all()) for weights in network.parameters())
 
 
 def _split(key: Key, n: int, holdout: float) -> tuple[np.ndarray, np.ndarray]:

@@ -17,8 +17,8 @@ from veriloop.core.parts import Groups, Mask, Scores
 from veriloop.core.verdict import Verifier
 from veriloop.filters.ranking import check_fraction
 from veriloop.mnist.cvae import CVAE
-from veriloop.mnist.data import DIGITS, PIXELS, Images
 from veriloop.mnist.generate import Generate
+from veriloop.mnist.images import DIGITS, PIXELS, Images, check_images
 from veriloop.mnist.training import Training, fit, new_network
 
 View = Literal["bernoulli", "threshold", "grey"]
@@ -72,6 +72,11 @@ class Judge:
     network: a trained discriminator, in evaluation mode.
     chunk: images in one pass.
 
+    Raises:
+        ValueError: if `chunk` is no positive integer.
+        TypeError: when it scores, if the batch is no batch of images.
+        FloatingPointError: when it scores, if a score is NaN.
+
     >>> judge = Judge(new_network(Key(0), Discriminator).eval())
     >>> judge(Key(0), Images(np.zeros((2, 98), np.uint8), np.arange(2))).shape
     (2,)
@@ -81,14 +86,23 @@ class Judge:
     chunk: int = 2000
     stateful: ClassVar[bool] = True  # its scores depend on its network, not on its settings alone
 
+    def __post_init__(self) -> None:
+        check_count("Judge.chunk", self.chunk)
+
     @torch.inference_mode()
     def __call__(self, key: Key, batch: Images) -> Scores:
+        check_images("Judge: batch", batch)
         device = next(self.network.parameters()).device
         scores = np.empty(len(batch), dtype=np.float32)
         for start in range(0, len(batch), self.chunk):
             rows = slice(start, start + self.chunk)
             pixels, labels = batch[rows].tensors(device)
             scores[rows] = self.network(pixels, labels).float().cpu().numpy()
+        if np.isnan(scores).any():
+            raise FloatingPointError(
+                f"Judge scores image {np.isnan(scores).argmax()} as NaN, so its network has "
+                "diverged; lower the rate of its training"
+            )
         return scores
 
 
@@ -128,7 +142,9 @@ class Discriminate:
     device: where it is trained, and stays.
 
     Raises:
-        ValueError: if there is no such view, or `smoothing` or `dropout` is out of its range.
+        TypeError: if `real` is no batch of images.
+        ValueError: if `real` is empty, there is no such view, or `smoothing` or `dropout` is out
+            of its range.
 
     >>> from veriloop.mnist import MLPCVAE, load
     >>> train = Discriminate(real=load("digits").train[:50], training=Training(steps=2))
@@ -146,6 +162,7 @@ class Discriminate:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        check_images("Discriminate.real", self.real, least=1)
         if self.view not in get_args(View):
             raise ValueError(
                 f"Discriminate.view must be bernoulli, threshold or grey, got {self.view!r}"
@@ -223,7 +240,11 @@ def accuracy(key: Key, verify: Verifier, real: Images, synthetic: Images) -> flo
 
     key: what the verifier is called with.
     verify: the verifier.
-    real, synthetic: the images, in any numbers; both shares count the same.
+    real, synthetic: the images, at least one each, in any numbers; both shares count the same.
+
+    Raises:
+        TypeError: if one of them is no batch of images.
+        ValueError: if one of them is empty.
 
     >>> dark = Images(np.zeros((3, 98), np.uint8), np.arange(3))
     >>> bright = Images(np.full((2, 98), 255, np.uint8), np.arange(2))
@@ -232,6 +253,8 @@ def accuracy(key: Key, verify: Verifier, real: Images, synthetic: Images) -> flo
     >>> accuracy(Key(0), darkness, real=dark, synthetic=bright)
     1.0
     """
+    check_images("accuracy: real", real, least=1)
+    check_images("accuracy: synthetic", synthetic, least=1)
     of_real = Verdict.of(verify(key, real)).scores
     of_synthetic = Verdict.of(verify(key, synthetic)).scores
     accepted = (of_real >= 0).mean()
