@@ -89,15 +89,16 @@ SEEDS, ROUNDS, NOISES = (3, 20), (4, 10), ("of the loop", "independent", "shared
 
 
 @cache
-def long_path(problem):
-    return problem.simulate([N] * 45, 500, Key(12))["error_truth"].mean(axis=1)
+def long_path(bias, radius, exact):
+    problem, _ = exact(bias, radius)
+    return problem.simulate([N] * 40, 400, Key(12))["error_truth"].mean(axis=1)
 
 
 def truths(bias, radius, rounds, exact):
     """rho of theory, and the others from the loop itself, followed for long in many replicates."""
-    problem, parameters = exact(bias, radius)
-    path = long_path(problem)
-    plateau = path[35:].mean()
+    _, parameters = exact(bias, radius)
+    path = long_path(bias, radius, exact)
+    plateau = path[20:].mean()
     return {
         "rho": parameters[0, 0],
         "plateau": plateau,
@@ -123,15 +124,15 @@ def noisy(errors, noise, seeds, key):
 
 @pytest.fixture(scope="module")
 def replications(exact) -> list[tuple[dict[str, float], Advice]]:
-    """Advice on three runs of every kind, and the truth."""
+    """Advice on two runs of every kind, and the truth."""
     found = []
     cells = itertools.product((0.0, 0.25, 0.5, 1.0, 2.0), (0.5, 1.0), SEEDS, ROUNDS, NOISES)
     for bias, radius, seeds, rounds, noise in cells:
         key = Key(11).fold(int(100 * bias), int(10 * radius), seeds, rounds, noise)
         problem, _ = exact(bias, radius)
-        errors = problem.simulate([N] * rounds, 3 * seeds, key)
+        errors = problem.simulate([N] * rounds, 2 * seeds, key)
         errors = noisy(errors, noise, seeds, key.fold("noise"))
-        for first in range(0, 3 * seeds, seeds):
+        for first in range(0, 2 * seeds, seeds):
             run = {name: each[:, first : first + seeds] for name, each in errors.items()}
             advice = advise(rows(run, [N] * rounds), pool="replace", resamples=100)
             found.append((truths(bias, radius, rounds, exact), advice))
@@ -140,13 +141,13 @@ def replications(exact) -> list[tuple[dict[str, float], Advice]]:
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_printed_intervals_hold_the_truth_in_90_to_99_of_100_runs(replications, name):
-    """3 and 20 seeds, 4 and 10 rounds, biases from 0 to 2, noise of three kinds; in all 360 runs."""
+    """3 and 20 seeds, 4 and 10 rounds, biases from 0 to 2, noise of three kinds; in all 240 runs."""
     held = []
     for truth, advice in replications:
         estimate = getattr(advice, name)
         if estimate.value is not None:
             held.append(holds(estimate, truth[name]))
-    assert len(held) > 60
+    assert len(held) > 40
     assert 0.90 <= np.mean(held) <= 0.99
 
 
@@ -222,7 +223,11 @@ def test_an_error_that_only_falls_has_no_reversal_in_sight(exact):
         ([0.45, 0.084, 0.036, 0.0], False, "stop now"),  # on its plateau
         ([0.45, 0.084, 0.036, 0.0625], False, "stop now"),  # past its best round
         ([1.0, 0.084, 0.08, 0.0], True, "add real data"),  # nothing is filtered
-        ([0.95, 0.084, 0.076, 0.0], False, "tighten the filter"),  # noise adds up
+        (
+            [0.95, 0.084, 0.076, 0.0],
+            False,
+            "change the verifier or the filter",
+        ),  # as is 0.95^2 with a bias
         ([0.2, 0.1, 0.002, 0.15], False, "loosen the filter"),  # one round goes past the best
         ([0.45, 0.084, 0.036, 1.0], False, "get a better verifier"),  # the centre is too far off
     ],
