@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from veriloop import Key, Record, advise
-from veriloop.diagnose.advice import Advice, Estimate
+from veriloop.diagnose.advice import Advice
 from veriloop.diagnose.contraction import Contraction
+from veriloop.diagnose.estimates import Estimate
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 GRID = list(itertools.product((0.0, 0.25, 0.5), (0.5, 1.0, 1.5)))  # bias, radius

@@ -12,54 +12,22 @@ import numpy as np
 
 from veriloop.core.key import Key
 from veriloop.diagnose.arm import Scale, nothing_verified, pool_of, replaces
-from veriloop.diagnose.conclusions import (
-    CHANGE,
-    SURE,
-    WORTH,
-    Basis,
-    best_contraction,
-    counted,
-    settle,
-)
+from veriloop.diagnose.conclusions import SURE, Basis, counted, settle
 from veriloop.diagnose.contraction import WITH_BIAS, WITHOUT_BIAS, Contraction
+from veriloop.diagnose.estimates import (
+    AHEAD,
+    NOT_IDENTIFIED,
+    Estimate,
+    estimates,
+    in_metric,
+    shifted,
+)
 from veriloop.diagnose.fits import Fit
 from veriloop.diagnose.series import TIE, Input, Series
+from veriloop.diagnose.wording import Reason, notes
 from veriloop.metrics import Direction
 
-AHEAD = 2  # a path is followed for so many times the rounds seen
-FAR = 16  # beyond so many starts' errors the bias is too large for the formula
-REACHED = 0.2  # a plateau is named where at most so much of the start is left at the end
-LEVELS = (0.025, 0.975)
 PARAMETERS = ("rho", "plateau", "noise", "bias")
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its 95 % interval; value is None where the records do not identify it.
-
-    value: the best guess, or None.
-    low: the lower end of the interval.
-    high: its upper end.
-
-    >>> print(Estimate(0.5, 0.4, 0.65))
-    0.5 (0.4 to 0.65)
-    >>> print(Estimate(None, 0.0, 1.0))
-    not identified
-    """
-
-    value: float | None
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        if self.value is None:
-            return "not identified"
-        if self.low == np.inf:
-            return "none in sight"
-        return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
-
-
-NOT_IDENTIFIED = Estimate(None, 0.0, np.inf)
 
 
 @dataclass(frozen=True)
@@ -186,45 +154,39 @@ def advise(
         verified = not nothing_verified(series)
     fits, model = _fits(series)
     last = fits[-1]
-    basis = Basis(rounds, verified, scale.known)
-    beyond = np.full((AHEAD - 1) * rounds, model.sizes[-1])
-    further = Contraction(np.append(model.sizes, beyond))
-    points = [further.path(fit.point) for fit in fits]
+    ahead = np.full((AHEAD - 1) * rounds, model.sizes[-1])
+    further = Contraction(np.append(model.sizes, ahead))
     drawn = [fit.resample(series, model, resamples, key) for fit in fits]
-    paths = [further.path(parameters) for parameters in drawn]
-    numbers = [_numbers(fit.point, path, further) for fit, path in zip(fits, points, strict=True)]
-    samples = [_numbers(each, path, further) for each, path in zip(drawn, paths, strict=True)]
-    estimates = _estimates(numbers[0], samples, rounds)
-    far = last.point[0, 3] > FAR * last.point[0, 1]
+    found = estimates(fits[0].point, drawn, further, rounds)
     withheld: list[str] = []
-    if far or (pool is not None and not replaces(pool)):
+    if last.is_far or (pool is not None and not replaces(pool)):
         withheld += PARAMETERS
     if not scale.known:
         withheld += ["noise", "bias"]
-    estimates |= dict.fromkeys(withheld, NOT_IDENTIFIED)
+    found |= dict.fromkeys(withheld, NOT_IDENTIFIED)
     for name in ("plateau", "forecast"):
-        estimates[name] = _in_metric(estimates[name], scale)
+        found[name] = in_metric(found[name], scale)
     first = series.rounds[0]
-    estimates["reversal"] = _shifted(estimates["reversal"], first)
+    found["reversal"] = shifted(found["reversal"], first)
     until = first + AHEAD * rounds
-    come_to = [basis.conclude(each, path) for each, path in zip(drawn, paths, strict=True)]
-    conclusion = basis.conclude(fits[0].point, points[0])[0]
-    conclusion, support = settle(come_to, conclusion)
-    says = _Reason(scale, first, rounds, fits[0].point[0], points[0][0])
-    reason = says.of(conclusion, f"{estimates['forecast']} in round {until}")
+    basis = Basis(rounds, verified, scale.known)
+    path = further.path(fits[0].point)
+    come_to = [basis.conclude(each, further.path(each)) for each in drawn]
+    conclusion, support = settle(come_to, basis.conclude(fits[0].point, path)[0])
+    says = Reason(scale, first, rounds, fits[0].point[0], path[0])
+    reason = says.of(conclusion, f"{found['forecast']} in round {until}")
     if support < SURE:
         conclusion = "undecided"
         reason = f"{counted(come_to)}; run more rounds or seeds"
-    notes = _notes(metric, pool, scale, last, far=bool(far))
     return Advice(
         conclusion,
         reason,
         support,
-        **estimates,
+        **found,
         until=until,
         misfit=last.misfit,
         fits=last.explains,
-        notes=tuple(notes),
+        notes=tuple(notes(metric, pool, scale, last)),
     )
 
 
@@ -275,126 +237,3 @@ def _fits(series: Series) -> tuple[list[Fit], Contraction]:
     if not without.explains and without.misfit >= 1.1 * last.misfit:
         return [last], model
     return [without, last], model
-
-
-def _numbers(
-    parameters: np.ndarray, path: np.ndarray, further: Contraction
-) -> dict[str, np.ndarray]:
-    """Return every fit's numbers by their name in `Advice`."""
-    rho, start, noise, bias = parameters.T
-    still = np.where(noise > 0, np.inf, start)  # at rho = 1 nothing is forgotten
-    with np.errstate(divide="ignore", invalid="ignore"):
-        noise = np.where(rho < 1, noise / further.sizes[-1] / (1 - rho**2), still)
-    bias = np.where(rho < 1, bias, 0.0)
-    turns = path[:, -1] > path.min(axis=1) * (1 + TIE)
-    reversal = np.where(turns, path.argmin(axis=1), np.inf)
-    return {
-        "rho": rho,
-        "plateau": noise + bias,
-        "noise": noise,
-        "bias": bias,
-        "reversal": reversal,
-        "forecast": path[:, -1],
-    }
-
-
-def _estimates(
-    values: dict[str, np.ndarray], samples: list[dict[str, np.ndarray]], rounds: int
-) -> dict[str, Estimate]:
-    """Return the values with intervals that hold those of all samples."""
-    found: dict[str, Estimate] = {}
-    for name, value in values.items():
-        ends = [np.quantile(each[name], LEVELS, method="inverted_cdf") for each in samples]
-        low = float(min(low for low, _ in ends))
-        high = float(max(high for _, high in ends))
-        known = high < np.inf
-        if name == "rho":
-            known = low > 0.01 or high < 0.99
-        elif name == "reversal":
-            known = low == high or high < np.inf
-        elif name != "forecast":
-            known = known and found["rho"].high ** (AHEAD * rounds) < REACHED
-        middle = float(np.clip(value[0], low, high)) if known else None
-        found[name] = Estimate(middle, low, high)
-    return found
-
-
-def _in_metric(estimate: Estimate, scale: Scale) -> Estimate:
-    """Return an error's estimate as one of the metric."""
-    low, high = scale.interval(estimate.low, estimate.high)
-    if estimate.value is None:
-        return Estimate(None, low, high)
-    return Estimate(scale.value(estimate.value), low, high)
-
-
-def _shifted(reversal: Estimate, first: int) -> Estimate:
-    """Return the round of an estimate that counts from the first round of the records."""
-    value = None if reversal.value is None else reversal.value + first
-    return Estimate(value, reversal.low + first, reversal.high + first)
-
-
-@dataclass(frozen=True)
-class _Reason:
-    """The numbers that a conclusion rests on, in units of the metric."""
-
-    scale: Scale
-    first: int
-    rounds: int
-    parameters: np.ndarray
-    path: np.ndarray
-
-    def of(self, conclusion: str, forecast: str) -> str:
-        path = self.path
-        best = int(path[: self.rounds + 1].argmin())
-        aim, error = (float(each[0]) for each in best_contraction(self.parameters[None]))
-        rho, _, noise, bias = self.parameters
-        start = self._value(0)
-        now = self._value(self.rounds)
-        beats = f" by {WORTH:.0%}" if self.scale.known else ""
-        none = f"no round is expected to beat the start's {start}{beats}"
-        reached = f"{self.scale.value(error):.3g}"
-        return {
-            "keep going": f"from {now} now to {forecast}",
-            "stop now": f"expected best in round {self.first + best}, {self._value(best)} from "
-            f"{start}; {now} now, and {forecast}",
-            "add real data": f"{none}, no verifier chooses the rows, and {forecast}",
-            CHANGE: f"{none}, and whether noise or the verifier's bias is the cause is not known; "
-            f"{forecast}",
-            "tighten the filter": f"{none}; noise of {noise:.2g} a round adds up at rho {rho:.2g}, "
-            f"and less at a smaller rho, down to {aim:.2g}",
-            "loosen the filter": f"{none}; at rho {aim:.2g} in place of {rho:.2g} "
-            f"one round would reach {reached}",
-            "get a better verifier": f"{none}, at any rho: the verifier's own error is {bias:.3g}",
-        }[conclusion]
-
-    def _value(self, place: int) -> str:
-        return f"{self.scale.value(float(self.path[place])):.3g}"
-
-
-def _notes(metric: str, pool: str | None, scale: Scale, fit: Fit, *, far: bool) -> list[str]:
-    """Return a sentence for each way in which the formula does not hold, or may not."""
-    notes: list[str] = []
-    if pool is None:
-        notes.append(
-            "the formula is that of a pool that replaces: if yours does not, name it with pool="
-        )
-    elif not replaces(pool):
-        notes.append(
-            f"the formula is that of a pool that replaces, and this is {pool!r}: take this as a "
-            "sketch"
-        )
-    if far:
-        notes.append(
-            f"the verifier's centre is far: a bias of more than {FAR} starts' errors, where the "
-            "pull is stronger than rho"
-        )
-    if not scale.known:
-        notes.append(
-            f"the best value of {metric!r} is not known, so noise and bias are not told apart: "
-            "give it as floor="
-        )
-    if not fit.explains:
-        notes.append(
-            f"the formula misses a round by {fit.misfit:.1f} standard errors: take this as a sketch"
-        )
-    return notes

@@ -141,13 +141,13 @@ def alarm(
     fired = np.flatnonzero(p_worse <= spent)
     first = None
     if len(fired):
-        first = series.rounds[fired[0] + 1]
+        first = series.rounds[int(fired[0]) + 1]
     stands = np.select([p_worse <= alpha, p_better <= alpha], ["worse", "better"], "neither")
     now: Now = stands.tolist()[-1]
     others = np.flatnonzero(stands != now)
     since = series.rounds[1]
     if len(others):
-        since = series.rounds[others[-1] + 2]
+        since = series.rounds[int(others[-1]) + 2]
     return Alarm(
         metric,
         direction,

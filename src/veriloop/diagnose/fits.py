@@ -15,6 +15,7 @@ from veriloop.core.key import Key
 from veriloop.diagnose.contraction import Contraction
 from veriloop.diagnose.series import TIE, Series
 
+FAR = 16  # beyond so many starts' errors the bias is too large for the formula
 LEAST_SCALE = 0.01  # a weight is that of an error no smaller than this fraction of its mean
 
 
@@ -33,6 +34,12 @@ class Fit:
     scale: np.ndarray
     misfit: float
     explains: bool
+
+    @property
+    def is_far(self) -> bool:
+        """Tell whether the verifier's centre is so far off that rho does not hold on the way."""
+        _, start, _, bias = self.point[0]
+        return bool(bias > FAR * start)
 
     @classmethod
     def to(cls, series: Series, model: Contraction, supports: Sequence[list[int]]) -> Fit:
