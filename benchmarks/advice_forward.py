@@ -5,7 +5,8 @@ run that has more rounds, for every metric of known direction, and is held again
 
 keep going: right if the metric is better in the last round compared than in round 4.
 stop now: right if no later round is better than the best of rounds 1 to 4.
-any other: right if no later round is better than the start, by as much as the advice says.
+any other: right if no later round is better than the start, by the 5 % that the advice says where
+the best value of the metric is known; strictly, if none is better at all.
 forecast: right if its interval holds the mean that was recorded in that round. It is that of a loop
 that goes on at the size of round 4, so arms of growing size are left out.
 
@@ -31,7 +32,8 @@ from veriloop.metrics import KNOWN
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 SEEN = 4
 LAST = 8
-KINDS = ("keep going", "stop now", "other", "forecast")
+STRICT = "other, strictly"
+COLUMNS = ("keep going", "stop now", "other", STRICT, "forecast")
 Row = dict[str, object]
 
 
@@ -51,7 +53,7 @@ class Case:
         conclusion = self.advice.conclusion
         return conclusion if conclusion in ("keep going", "stop now", "undecided") else "other"
 
-    def is_right(self) -> bool:
+    def is_right(self, *, strictly: bool = False) -> bool:
         """Tell whether what came is what the conclusion said."""
         scale = Scale.of(self.metric, None, None)
         errors = scale.errors(self.means)
@@ -60,7 +62,7 @@ class Case:
             return bool(later[-1] < errors[SEEN])
         if self.kind == "stop now":
             return bool(later.min() >= errors[1 : SEEN + 1].min())
-        worth = WORTH if scale.known else 0.0
+        worth = WORTH if scale.known and not strictly else 0.0
         return bool(later.min() >= (1 - worth) * errors[0])
 
     def holds(self) -> bool | None:
@@ -125,11 +127,13 @@ def _row(names: list[str], own: list[Case]) -> str:
     for case in own:
         said[case.kind] += 1
         right[case.kind] += case.kind != "undecided" and case.is_right()
+        right[STRICT] += case.kind == "other" and case.is_right(strictly=True)
         held = case.holds()
         if held is not None:
             said["forecast"] += 1
             right["forecast"] += held
-    shown = [f"{right[kind]} of {said[kind]}" if said[kind] else "-" for kind in KINDS]
+    said[STRICT] = said["other"]
+    shown = [f"{right[kind]} of {said[kind]}" if said[kind] else "-" for kind in COLUMNS]
     cells = [*names, str(len(own)), *shown, str(said["undecided"])]
     return f"| {' | '.join(cells)} |"
 
@@ -139,7 +143,7 @@ def main(results: Path) -> None:
     found: list[Case] = []
     for file in sorted(results.glob("*/records.jsonl")):
         found += cases(file.parent)
-    columns = ["run", "metric", "arms", *KINDS, "undecided"]
+    columns = ["run", "metric", "arms", *COLUMNS, "undecided"]
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for run, metric in dict.fromkeys((case.run, case.metric) for case in found):
         own = [case for case in found if (case.run, case.metric) == (run, metric)]
@@ -150,7 +154,7 @@ def main(results: Path) -> None:
     print(_row(["**all**", "**all**"], found))
     print("\n| run | arm | metric | advice | means by round |\n|---|---|---|---|---|")
     for case in found:
-        if case.kind != "undecided" and not case.is_right():
+        if case.kind != "undecided" and not case.is_right(strictly=True):
             print(case)
 
 

@@ -112,10 +112,11 @@ def advise(
         start. One seed needs a `METRIC_se` in its rows.
     metric: its name.
     worse: the direction in which it gets worse; by default that of `veriloop.metrics.KNOWN`.
-    floor: the best value that the metric can have. Without it noise and bias are told apart for
-        `error_truth` and fractions alone, since in others a floor counts as noise.
+    floor: the best value that the metric can have, be it the lowest or the highest. With it a
+        change of 5 % of the distance to it counts; without it one of 5 % of the whole path.
     center: the distance to the verifier's centre, fitted with the metric where seeds have it. It
-        tells bias from noise and rho from rho^2, which the error alone seldom does.
+        tells bias from noise and rho from rho^2, which the error alone seldom does; without it no
+        plateau, noise or bias is given.
     pool: the name of the pool, where rows have no column `pool`. The formula is that of "replace".
     verified: whether a verifier chose the kept rows; by default as the rows say.
     resamples: how many means are drawn for the intervals.
@@ -161,15 +162,15 @@ def advise(
     withheld: list[str] = []
     if last.is_far or (pool is not None and not replaces(pool)):
         withheld += PARAMETERS
-    if not scale.known:
-        withheld += ["noise", "bias"]
+    if not model.both:
+        withheld += ["plateau", "noise", "bias"]
     found |= dict.fromkeys(withheld, NOT_IDENTIFIED)
     for name in ("plateau", "forecast"):
         found[name] = in_metric(found[name], scale)
     first = series.rounds[0]
     found["reversal"] = shifted(found["reversal"], first)
     until = first + AHEAD * rounds
-    basis = Basis(rounds, verified, scale.known)
+    basis = Basis(rounds, verified, scale.known, model.both)
     path = further.path(fits[0].point)
     come_to = [basis.conclude(each, further.path(each)) for each in drawn]
     conclusion, support = settle(come_to, basis.conclude(fits[0].point, path)[0])
@@ -186,7 +187,7 @@ def advise(
         until=until,
         misfit=last.misfit,
         fits=last.explains,
-        notes=tuple(notes(metric, pool, scale, last)),
+        notes=tuple(notes(pool, last, has_center=model.both)),
     )
 
 

@@ -19,11 +19,13 @@ class Basis:
     """What conclusions rest on beside the fit.
 
     rounds: how many were seen after the start. verified: whether a verifier chose the kept rows.
-    apart: whether noise and bias can be told apart, because the best value of the metric is known.
+    known: whether the best value of the metric is known. apart: whether noise and bias can be told
+    apart, because the distance to the verifier's centre is known.
     """
 
     rounds: int
     verified: bool
+    known: bool
     apart: bool
 
     def conclude(self, parameters: np.ndarray, path: np.ndarray) -> list[str]:
@@ -47,7 +49,7 @@ class Basis:
 
     def _worth(self, path: np.ndarray, error: np.ndarray) -> np.ndarray:
         """Return which difference counts: a part of the error, or of all that the path changes."""
-        if self.apart:
+        if self.known:
             return WORTH * error
         return WORTH * (path.max(axis=1) - path.min(axis=1))
 

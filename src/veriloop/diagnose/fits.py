@@ -15,7 +15,7 @@ from veriloop.core.key import Key
 from veriloop.diagnose.contraction import Contraction
 from veriloop.diagnose.series import TIE, Series
 
-FAR = 16  # beyond so many starts' errors the bias is too large for the formula
+FAR = 8  # beyond so many starts' errors the bias is too large for the formula
 LEAST_SCALE = 0.01  # a weight is that of an error no smaller than this fraction of its mean
 
 

@@ -49,7 +49,7 @@ class Reason:
         return f"{self.scale.value(float(self.path[place])):.3g}"
 
 
-def notes(metric: str, pool: str | None, scale: Scale, fit: Fit) -> list[str]:
+def notes(pool: str | None, fit: Fit, *, has_center: bool) -> list[str]:
     """Return a sentence for each way in which the formula does not hold, or may not."""
     found: list[str] = []
     if pool is None:
@@ -61,15 +61,15 @@ def notes(metric: str, pool: str | None, scale: Scale, fit: Fit) -> list[str]:
             f"the formula is that of a pool that replaces, and this is {pool!r}: take this as a "
             "sketch"
         )
+    if not has_center:
+        found.append(
+            "no distance to the verifier's centre is known, and without it no plateau, noise or "
+            "bias"
+        )
     if fit.is_far:
         found.append(
             f"the verifier's centre is far: a bias of more than {FAR} starts' errors, where the "
             "pull is stronger than rho"
-        )
-    if not scale.known:
-        found.append(
-            f"the best value of {metric!r} is not known, so noise and bias are not told apart: "
-            "give it as floor="
         )
     if not fit.explains:
         found.append(
