@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 
@@ -173,7 +173,7 @@ def _test(
     series: Series, direction: Direction, margin: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the mean change by round, and its p against being at most margin, and at least 0."""
-    from scipy.special import ndtr
+    from scipy.special import ndtr  # pyright: ignore[reportMissingTypeStubs]
 
     sign = 1 if direction == "higher" else -1
     changes = sign * (series.values[:, 1:] - series.values[:, :1])
@@ -193,14 +193,15 @@ def paired(
     changes: in the bad direction, shape (..., seeds, rounds). same: changes and spreads up to this
     count as none.
     """
-    from scipy.special import stdtr
+    from scipy.special import stdtr  # pyright: ignore[reportMissingTypeStubs]
 
     changes = np.where(np.abs(changes) <= same, 0.0, changes)
     seeds, rounds = changes.shape[-2:]
     change = changes.mean(axis=-2)
-    own = changes.std(axis=-2, ddof=1)
-    own = np.where(own <= same, 0.0, own)
-    so_far = np.sqrt(np.cumsum(own**2, axis=-1) / np.arange(1, rounds + 1))
+    spread = changes.std(axis=-2, ddof=1)
+    own = np.where(spread <= same, 0.0, spread)
+    total = cast("np.ndarray", np.cumsum(own**2, axis=-1))
+    so_far = np.sqrt(total / np.arange(1, rounds + 1))
     error = np.maximum(own, so_far) / np.sqrt(seeds)
     least = np.where(own == 0, 0.5**seeds, 0.0)
     p_worse = stdtr(seeds - 1, -_ratio(change - margin, error))

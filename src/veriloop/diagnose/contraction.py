@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -122,7 +123,8 @@ def _non_negative(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     back = np.swapaxes(x, 1, 2)
     normal = back @ x
     ridge = RIDGE * np.trace(normal, axis1=1, axis2=2)
-    solve = np.linalg.solve(normal + ridge[:, None, None] * np.eye(x.shape[2]), back)
+    regular = normal + ridge[:, None, None] * np.eye(x.shape[2])
+    solve = cast("np.ndarray", np.linalg.solve(regular, back))
     values = (y @ solve.reshape(-1, rounds).T).reshape(shape)
     products = (y @ back.reshape(-1, rounds).T).reshape(shape)
     explained = (values * products).sum(axis=2)

@@ -108,7 +108,7 @@ def _rest(model: Contraction, point: np.ndarray, scale: np.ndarray) -> np.ndarra
 
 def _noise_of_means(series: Series) -> tuple[np.ndarray, float]:
     """Return the standard error of each mean, and how many chance explains in the worst round."""
-    from scipy.special import ndtri, stdtrit
+    from scipy.special import ndtri, stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
     level = 1 - 0.025 / series.values.shape[1]
     if series.errors is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -87,15 +88,18 @@ def read(where: str, records: Input) -> Records:
         raise TypeError(
             f"{where} needs {wanted}, got a {kind}; give it .to_dict('records') of the data frame"
         )
-    if isinstance(records, str | bytes | Mapping) or not isinstance(records, Iterable):
+    given = cast("object", records)
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
         raise TypeError(f"{where} needs {wanted}, got a {kind}; pass such records")
-    items: list[object] = list(records)
+    items = list(cast("Iterable[object]", given))
     for place, item in enumerate(items):
         if isinstance(item, Mapping | Record):
             continue
-        parts: Sequence[object] = item if isinstance(item, Sequence) else ()
+        parts: Sequence[object] = ()
+        if isinstance(item, Sequence):
+            parts = cast("Sequence[object]", item)
         if isinstance(item, str) or not parts:
-            got = type(item).__name__
+            got = type(cast("object", item)).__name__
             raise TypeError(f"{where} needs {wanted}, got a {got} in place {place}; see Records")
         for part in parts:
             if not isinstance(part, Record):
