@@ -1,6 +1,6 @@
-"""How often the intervals of `veriloop.advise` hold the truth: python benchmarks/advice_coverage.py [RUNS].
+"""How often the intervals of `veriloop.advise` hold the truth: python benchmarks/advice_coverage.py RUNS CENTRE.
 
-Prints the tables of docs/advice.md. Each cell is `RUNS` runs of linear regression for each bias and
+Prints two tables of docs/advice.md, of advice with the distance to the centre (CENTRE is yes) or without (no). Each cell is `RUNS` runs of linear regression for each bias and
 radius. The noise of a run is one of three kinds: that of the loop, in which rounds of a seed depend
 on one another; the same with rounds of different seeds put together, so that they do not; and that
 of the loop times a factor by round which all seeds share.
@@ -120,13 +120,13 @@ def head(*names: str) -> None:
     print(f"\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
 
 
-def main(runs: int) -> None:
+def main(runs: int, centre: str) -> None:
     """Print one row for each kind of run, then one for each bias."""
     counts = Counts()
     by_bias = Counts()
+    center = "error_center" if centre == "yes" else None
     head("centre", "noise", "rounds", "seeds")
-    for centre, noise, rounds, seeds in product(("yes", "no"), NOISES, ROUNDS, SEEDS):
-        center = "error_center" if centre == "yes" else None
+    for noise, rounds, seeds in product(NOISES, ROUNDS, SEEDS):
         about = (centre, noise, rounds, seeds)
         for bias, radius in product(BIASES, RADII):
             key = Key(31).fold(noise, rounds, seeds, int(100 * bias), int(10 * radius))
@@ -137,9 +137,9 @@ def main(runs: int) -> None:
                 by_bias.add((centre, noise, bias), advice, truth)
         print(counts.row(about), flush=True)
     head("centre", "noise", "bias")
-    for about in product(("yes", "no"), NOISES, BIASES):
+    for about in product((centre,), NOISES, BIASES):
         print(by_bias.row(about), flush=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 30)
+    main(int(sys.argv[1]), sys.argv[2])

@@ -139,7 +139,7 @@ def _row(names: list[str], own: list[Case]) -> str:
 
 
 def main(results: Path) -> None:
-    """Print how often the advice was right, by run and metric, then every one that was wrong."""
+    """Print how often the advice was right, by run and metric, then all that it got wrong."""
     found: list[Case] = []
     for file in sorted(results.glob("*/records.jsonl")):
         found += cases(file.parent)
@@ -156,6 +156,13 @@ def main(results: Path) -> None:
     for case in found:
         if case.kind != "undecided" and not case.is_right(strictly=True):
             print(case)
+
+    print("\n| run | arm | metric | forecast of round 8 | what came |\n|---|---|---|---|---|")
+    for case in found:
+        if case.holds() is False:
+            forecast = case.advice.forecast
+            came = f"{case.means[LAST]:.3g}"
+            print(f"| {case.run} | {case.arm} | {case.metric} | {forecast} | {came} |")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 
@@ -195,13 +195,13 @@ def paired(
     """
     from scipy.special import stdtr  # pyright: ignore[reportMissingTypeStubs]
 
-    changes = np.where(np.abs(changes) <= same, 0.0, changes)
     seeds, rounds = changes.shape[-2:]
+    changes = np.where(np.abs(changes) <= same, 0.0, changes)
     change = changes.mean(axis=-2)
     spread = changes.std(axis=-2, ddof=1)
     own = np.where(spread <= same, 0.0, spread)
-    total = cast("np.ndarray", np.cumsum(own**2, axis=-1))
-    so_far = np.sqrt(total / np.arange(1, rounds + 1))
+    counted = np.arange(1, rounds + 1)
+    so_far: np.ndarray = np.sqrt(np.cumsum(own**2, axis=-1) / counted)
     error = np.maximum(own, so_far) / np.sqrt(seeds)
     least = np.where(own == 0, 0.5**seeds, 0.0)
     p_worse = stdtr(seeds - 1, -_ratio(change - margin, error))
