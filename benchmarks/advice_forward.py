@@ -69,7 +69,8 @@ class Case:
         """Tell whether the forecast's interval holds what came; None where nothing came."""
         if self.grows or len(self.means) <= LAST or self.advice.forecast.value is None:
             return None
-        return self.advice.forecast.low <= self.means[LAST] <= self.advice.forecast.high
+        forecast = self.advice.forecast
+        return bool(forecast.low <= self.means[LAST] <= forecast.high)
 
     def __str__(self) -> str:
         by_round = ", ".join(f"{mean:.3g}" for mean in self.means)

@@ -99,8 +99,8 @@ def alarm(
     An alarm is false while the expected change has never been above `margin`. By the union bound
     that has at most the probability `alpha`, however rounds depend on one another, if changes are
     independent between seeds and about symmetric. Noise that all seeds share, as that of one small
-    test set, is not seen and raises the rate. So do rare large changes for the better: the rate of
-    5 % then is 10 to 20 %, see docs/advice.md.
+    test set, is not seen and raises the rate. So do rare large changes for the better. Measured
+    rates are in docs/advice.md.
 
     Rows of one seed that bring a `METRIC_se` are tested by z, with the sum of the two standard
     errors, which bounds that of the change whatever their correlation.
@@ -195,7 +195,8 @@ def paired(
     """
     from scipy.special import stdtr  # pyright: ignore[reportMissingTypeStubs]
 
-    seeds, rounds = changes.shape[-2:]
+    seeds: int = changes.shape[-2]
+    rounds: int = changes.shape[-1]
     changes = np.where(np.abs(changes) <= same, 0.0, changes)
     change = changes.mean(axis=-2)
     spread = changes.std(axis=-2, ddof=1)
