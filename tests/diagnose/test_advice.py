@@ -237,7 +237,7 @@ def test_an_error_that_only_falls_has_no_reversal_in_sight(exact):
         ([1.0, 0.084, 0.08, 0.0], True, "add real data"),  # nothing is filtered
         ([0.95, 0.084, 0.076, 0.0], False, "tighten the filter"),  # noise adds up
         ([0.2, 0.1, 0.002, 0.15], False, "loosen the filter"),  # one round goes past the best
-        ([0.45, 0.084, 0.036, 1.0], False, "get a better verifier"),  # the centre is too far off
+        ([0.45, 0.084, 0.036, 0.5], False, "get a better verifier"),  # the centre is too far off
     ],
 )
 def test_each_conclusion_has_its_case(parameters, unfiltered, wanted):
@@ -434,6 +434,7 @@ def test_what_cannot_be_advised_on_is_refused(change, message):
 @pytest.mark.parametrize(
     ("metric", "settings", "message"),
     [
+        ("error_truth", {"resamples": 10}, "resamples must be at least 40, got 10; draw more"),
         ("odd", {}, "'odd' needs worse='higher' or worse='lower', got None"),
         ("nelbo_own", {}, "'nelbo_own' needs worse="),
         (
@@ -502,4 +503,5 @@ def test_a_column_or_an_argument_names_the_pool(exact):
     replaced = advise([row | {"pool": "Replace()"} for row in table])
     assert replaced.notes == () and replaced.rho == unknown.rho
     window = advise(table, pool="window")
+    assert "rho" not in window.reason and window.forecast == unknown.forecast
     assert window.rho.value is None and "this is 'window'" in str(window)

@@ -85,7 +85,8 @@ def test_what_is_no_records_is_a_type_error(ask, given, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda r: r | {"round": float(r["round"])}, "whole numbers as rounds, got 0.0"),
+        (lambda r: r | {"round": r["round"] + 0.5}, "whole numbers as rounds, got 0.5"),
+        (lambda r: r | {"round": str(r["round"])}, "whole numbers as rounds, got '0'"),
         (lambda r: r | {"error_truth": "low"}, "needs numbers for 'error_truth', got 'low'"),
         (lambda r: r | {"kept": "some"}, "needs numbers for 'kept', got 'some'"),
         (lambda r: r | {"error_truth": np.inf}, "for 'error_truth' in every row, got infinity"),
@@ -101,6 +102,12 @@ def test_what_only_some_rows_have_is_not_read_beside():
     assert Series.of("here", rows, "error_truth", "error_center").values.shape == (3, 12)
     del rows[0]["error_center"]
     assert Series.of("here", rows, "error_truth", "error_center").names == ["error_truth"]
+
+
+def test_whole_rounds_may_be_floats():
+    """As a data frame gives them."""
+    rows = [row | {"round": float(row["round"])} for row in table()]
+    assert Series.of("here", rows, "error_truth").rounds == [0, 1, 2, 3, 4, 5]
 
 
 def test_rows_of_no_seed_and_of_no_round_are_told_from_the_others():

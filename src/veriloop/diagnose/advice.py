@@ -27,6 +27,7 @@ from veriloop.diagnose.series import TIE, Input, Series
 from veriloop.diagnose.wording import Reason, notes
 from veriloop.metrics import Direction
 
+LEAST_RESAMPLES = 40  # a percentile of 2.5 % is then one of the values drawn
 PARAMETERS = ("rho", "plateau", "noise", "bias")
 
 
@@ -145,6 +146,10 @@ def advise(
             is not known, or there is no standard error.
         TypeError: if the records are no rows.
     """
+    if resamples < LEAST_RESAMPLES:
+        raise ValueError(
+            f"advise: resamples must be at least {LEAST_RESAMPLES}, got {resamples}; draw more"
+        )
     scale = Scale.of(metric, worse, floor)
     center = center if metric == "error_truth" or center != "error_center" else None
     series = Series.of("advise", records, metric, center)
@@ -159,18 +164,18 @@ def advise(
     further = Contraction(np.append(model.sizes, ahead))
     drawn = [fit.resample(series, model, resamples, key) for fit in fits]
     found = estimates(fits[0].point, drawn, further, rounds)
-    withheld: list[str] = []
-    if last.is_far or (pool is not None and not replaces(pool)):
-        withheld += PARAMETERS
-    if not model.both:
-        withheld += ["plateau", "noise", "bias"]
-    found |= dict.fromkeys(withheld, NOT_IDENTIFIED)
+    outside = last.is_far or (pool is not None and not replaces(pool))
+    apart = model.both and not outside
+    if outside:
+        found |= dict.fromkeys(PARAMETERS, NOT_IDENTIFIED)
+    if not apart:
+        found |= dict.fromkeys(("plateau", "noise", "bias"), NOT_IDENTIFIED)
     for name in ("plateau", "forecast"):
         found[name] = in_metric(found[name], scale)
     first = series.rounds[0]
     found["reversal"] = shifted(found["reversal"], first)
     until = first + AHEAD * rounds
-    basis = Basis(rounds, verified, scale.known, model.both)
+    basis = Basis(rounds, verified, scale.known, apart)
     path = further.path(fits[0].point)
     come_to = [basis.conclude(each, further.path(each)) for each in drawn]
     conclusion, support = settle(come_to, basis.conclude(fits[0].point, path)[0])

@@ -20,7 +20,7 @@ class Basis:
 
     rounds: how many were seen after the start. verified: whether a verifier chose the kept rows.
     known: whether the best value of the metric is known. apart: whether noise and bias can be told
-    apart, because the distance to the verifier's centre is known.
+    apart, because the distance to the verifier's centre is known and the formula holds.
     """
 
     rounds: int

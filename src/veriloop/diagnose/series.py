@@ -150,6 +150,8 @@ def _seeds_and_rounds(
 
 def _round(where: str, row: Row) -> int:
     number = row["round"]
+    if isinstance(number, float) and number.is_integer():
+        return int(number)
     if isinstance(number, bool) or not isinstance(number, int):
         raise ValueError(f"{where} needs whole numbers as rounds, got {number!r}; number them so")
     return number

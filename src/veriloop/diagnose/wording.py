@@ -36,8 +36,7 @@ class Reason:
             "stop now": f"expected best in round {self.first + best}, {self._value(best)} from "
             f"{start}; {now} now, and {forecast}",
             "add real data": f"{none}, no verifier chooses the rows, and {forecast}",
-            CHANGE: f"{none}, and whether noise or the verifier's bias is the cause is not known; "
-            f"{forecast}",
+            CHANGE: f"{none}; {forecast}",
             "tighten the filter": f"{none}; noise of {noise:.2g} a round adds up at rho {rho:.2g}, "
             f"and less at a smaller rho, down to {aim:.2g}",
             "loosen the filter": f"{none}; at rho {aim:.2g} in place of {rho:.2g} "
