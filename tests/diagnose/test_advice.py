@@ -94,7 +94,7 @@ def test_the_reversal_is_where_its_closed_form_says(bias, radius, exact):
 # Intervals cover
 
 NUMBERS = ("rho", "plateau", "noise", "bias", "forecast")
-SEEDS, ROUNDS, NOISES = (3, 20), (4, 10), ("of the loop", "independent", "shared")
+SEEDS, ROUNDS, NOISES = (3, 8, 20), (4, 10), ("of the loop", "independent", "shared")
 
 
 @cache
@@ -135,7 +135,7 @@ def noisy(errors, noise, seeds, key):
 def replications(exact) -> list[tuple[dict[str, float], Advice]]:
     """Advice on two runs of every kind, and the truth."""
     found = []
-    cells = itertools.product((0.0, 0.25, 0.5, 1.0, 2.0), (0.5, 1.0), SEEDS, ROUNDS, NOISES)
+    cells = itertools.product((0.0, 0.5, 1.0, 2.0), (0.5, 1.0), SEEDS, ROUNDS, NOISES)
     for bias, radius, seeds, rounds, noise in cells:
         key = Key(11).fold(int(100 * bias), int(10 * radius), seeds, rounds, noise)
         problem, _ = exact(bias, radius)
@@ -150,7 +150,7 @@ def replications(exact) -> list[tuple[dict[str, float], Advice]]:
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_printed_intervals_hold_the_truth_in_90_to_99_of_100_runs(replications, name):
-    """3 and 20 seeds, 4 and 10 rounds, biases from 0 to 2, noise of three kinds; in all 240 runs."""
+    """3 to 20 seeds, 4 and 10 rounds, biases from 0 to 2, noise of three kinds; in all 288 runs."""
     held = []
     for truth, advice in replications:
         estimate = getattr(advice, name)
@@ -475,7 +475,7 @@ def test_without_the_centre_noise_and_bias_are_not_told_apart():
     advice = advise(table, "odd", worse="higher")
     assert advice.conclusion == "change the verifier or the filter"
     assert advice.noise.value is None and advice.bias.value is None
-    assert "no distance to the verifier's centre is known" in str(advice)
+    assert "plateau, noise and bias need a pool that replaces, five seeds, and" in str(advice)
 
 
 def test_one_first_model_for_all_seeds_is_no_misfit(exact):

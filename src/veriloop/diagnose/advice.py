@@ -28,6 +28,7 @@ from veriloop.diagnose.wording import Reason, notes
 from veriloop.metrics import Direction
 
 LEAST_RESAMPLES = 40  # a percentile of 2.5 % is then one of the values drawn
+FEWEST = 5  # seeds below which noise and bias were told apart wrongly too often
 PARAMETERS = ("rho", "plateau", "noise", "bias")
 
 
@@ -116,8 +117,8 @@ def advise(
     floor: the best value that the metric can have, be it the lowest or the highest. With it a
         change of 5 % of the distance to it counts; without it one of 5 % of the whole path.
     center: the distance to the verifier's centre, fitted with the metric where seeds have it. It
-        tells bias from noise and rho from rho^2, which the error alone seldom does; without it no
-        plateau, noise or bias is given.
+        tells bias from noise and rho from rho^2, which the error alone seldom does; without it, or
+        with fewer than five seeds, no plateau, noise or bias is given.
     pool: the name of the pool, where rows have no column `pool`. The formula is that of "replace".
     verified: whether a verifier chose the kept rows; by default as the rows say.
     resamples: how many means are drawn for the intervals.
@@ -165,7 +166,7 @@ def advise(
     drawn = [fit.resample(series, model, resamples, key) for fit in fits]
     found = estimates(fits[0].point, drawn, further, rounds)
     outside = last.is_far or (pool is not None and not replaces(pool))
-    apart = model.both and not outside
+    apart = model.both and not outside and len(series.values) >= FEWEST
     if outside:
         found |= dict.fromkeys(PARAMETERS, NOT_IDENTIFIED)
     if not apart:
@@ -192,7 +193,7 @@ def advise(
         until=until,
         misfit=last.misfit,
         fits=last.explains,
-        notes=tuple(notes(pool, last, has_center=model.both)),
+        notes=tuple(notes(pool, last, apart=apart)),
     )
 
 

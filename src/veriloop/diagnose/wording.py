@@ -48,7 +48,7 @@ class Reason:
         return f"{self.scale.value(float(self.path[place])):.3g}"
 
 
-def notes(pool: str | None, fit: Fit, *, has_center: bool) -> list[str]:
+def notes(pool: str | None, fit: Fit, *, apart: bool) -> list[str]:
     """Return a sentence for each way in which the formula does not hold, or may not."""
     found: list[str] = []
     if pool is None:
@@ -60,10 +60,10 @@ def notes(pool: str | None, fit: Fit, *, has_center: bool) -> list[str]:
             f"the formula is that of a pool that replaces, and this is {pool!r}: take this as a "
             "sketch"
         )
-    if not has_center:
+    if not apart:
         found.append(
-            "no distance to the verifier's centre is known, and without it no plateau, noise or "
-            "bias"
+            "plateau, noise and bias need a pool that replaces, five seeds, and the distance to the "
+            "verifier's centre"
         )
     if fit.is_far:
         found.append(
