@@ -62,8 +62,8 @@ def notes(pool: str | None, fit: Fit, *, apart: bool) -> list[str]:
         )
     if not apart:
         found.append(
-            "plateau, noise and bias need a pool that replaces, five seeds, and the distance to the "
-            "verifier's centre"
+            "plateau, noise and bias need a pool that replaces, five seeds, and the distance to "
+            "the verifier's centre"
         )
     if fit.is_far:
         found.append(
