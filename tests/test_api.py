@@ -15,10 +15,6 @@ import veriloop.exact
 import veriloop.linear
 
 NOT_YET: dict[str, set[str]] = {
-    "veriloop.Advice": {"example"},
-    "veriloop.Alarm": {"example"},
-    "veriloop.Estimate": {"example", "high", "low"},
-    "veriloop.advise": {"key"},
     "veriloop.linear.Accepted": {"example"},
     "veriloop.linear.ExpectedPath": {"example"},
     "veriloop.exact.gaussian.draw_rows": {"key"},

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from veriloop import Key, advise, alarm
-from veriloop.diagnose.__main__ import main, report
+from veriloop.diagnose.__main__ import main, report, report_of
+from veriloop.records import Records
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 
@@ -66,31 +67,77 @@ def test_an_arms_metrics_share_its_level(tmp_path):
         "a",
         "  recall: worse since round 1 (-1, p = 0.007)",
         "b",
-        "  error_truth: no alarm in 1 rounds",
-        "  recall: no alarm in 1 rounds",
+        "  error_truth: no alarm in 1 round",
+        "  recall: no alarm in 1 round",
     ]
 
 
-def test_an_arm_without_any_metric_that_is_known_is_passed_over(run):
+def test_an_arm_without_any_metric_that_is_known_says_so(run):
     unknown = [{"arm": "odd", "seed": 0, "round": k, "odd": 1.0} for k in range(6)]
     with (run / "records.jsonl").open("a") as file:
         file.write("".join(json.dumps(row) + "\n" for row in unknown))
-    assert [line for line in report(run) if not line.startswith(" ")] == ["short", "long"]
+    assert list(report(run))[-2:] == [
+        "odd",
+        "  no metric of a known direction in two rounds; name one, and --worse",
+    ]
 
 
-@pytest.mark.parametrize("arguments", [[], ["nowhere"], ["nowhere", "recall"], ["a", "b", "c"]])
-def test_the_command_line_names_its_use(arguments):
-    with pytest.raises(SystemExit, match=r"^usage: python -m veriloop\.diagnose RUN \[METRIC\]"):
+def test_a_metric_of_ones_own_is_named_with_its_direction(tmp_path, capsys):
+    """Every arm has its name, one alarm and advice; the arms' names hold the seeds."""
+    table = rows("own", [0.9] * 6, [1.0, 0.5, 0.3, 0.2, 0.15, 0.125])
+    lines = []
+    for row in table:
+        named = {"mine": row["error_truth"], "arm": f"own-seed{row['seed']}"}
+        lines.append(json.dumps({**row, **named, "recall": None, "error_truth": None}) + "\n")
+    (tmp_path / "records.jsonl").write_text("".join(lines))
+    main([str(tmp_path), "mine", "--worse", "higher", "--floor", "0"])
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[:2] == ["own", "  mine: no alarm in 5 rounds"]
+    assert shown[2].startswith("  mine: ") and "rho" in shown[3]
+    main([str(tmp_path), "mine"])
+    shown = capsys.readouterr().out
+    assert "mine: no advice is possible: advise: 'mine' needs worse='higher'" in shown
+
+
+def test_rows_without_rounds_are_one_sentence(tmp_path):
+    (tmp_path / "records.jsonl").write_text('{"bias": 1.0}\n')
+    assert list(report(tmp_path)) == ["no row has a round, so there is nothing to diagnose"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["a", "b", "c"]])
+def test_the_command_line_names_its_use(arguments, capsys):
+    with pytest.raises(SystemExit):
         main(arguments)
+    assert "usage: python -m veriloop.diagnose" in capsys.readouterr().err
 
 
-def test_records_that_cannot_be_read_so_are_one_sentence(run):
-    """Two arms' worth of rows under one name: the folder, and what is wrong with its rows."""
-    (run / "records.jsonl").write_text("".join(json.dumps(row) + "\n" for row in SHORT + SHORT))
-    wanted = rf"^{run}: alarm needs one row .* got 18 rows of 3 seeds"
-    with pytest.raises(SystemExit, match=wanted) as ended:
-        main([str(run)])
-    assert "\n" not in str(ended.value)
+def test_a_folder_or_metric_that_is_not_there_is_one_sentence(run):
+    with pytest.raises(SystemExit, match="^nowhere: cannot read nowhere"):
+        main(["nowhere"])
+    with pytest.raises(SystemExit, match=rf"^{run}: no metric is called 'odd'; pick one of recall"):
+        main([str(run), "odd"])
+
+
+def test_an_arm_that_cannot_be_read_says_why_and_the_others_go_on(run):
+    """Two arms' worth of rows under one name, then an arm that is whole."""
+    lines = [json.dumps(row) + "\n" for row in SHORT + SHORT + LONG]
+    (run / "records.jsonl").write_text("".join(lines))
+    shown = list(report(run))
+    assert "no alarm is possible: alarm needs one row" in shown[1] and "got 18 rows" in shown[1]
+    assert "  recall: no alarm in 5 rounds" in shown
+
+
+@pytest.mark.parametrize(
+    "folder", sorted(RESULTS.glob("*/records.jsonl")), ids=lambda f: f.parent.name
+)
+def test_every_committed_run_ends_with_an_answer_or_a_sentence(folder):
+    """The first two arms of each; every arm has a line beside its name."""
+    records = Records.read(folder)
+    arms = records.arms[:2]
+    some = Records([row for row in records if row.get("arm") in arms][:200])
+    lines = list(report_of(some))
+    names = [line for line in lines if not line.startswith(" ")]
+    assert lines and len(lines) > len(names) - (not arms)
 
 
 @pytest.mark.slow
@@ -99,5 +146,5 @@ def test_the_command_line_speaks_of_every_arm():
     line = ["-W", "error", "-m", "veriloop.diagnose", str(RESULTS / "mnist_schedules"), "mnist_fid"]
     ran = subprocess.run([sys.executable, *line], capture_output=True, text=True, check=True)
     arms = [line for line in ran.stdout.splitlines() if not line.startswith(" ")]
-    assert arms == ["20k-verified", "20k-unverified"]
+    assert arms == ["real", "20k-verified", "20k-unverified"]
     assert "mnist_fid: keep going" in ran.stdout and "mnist_fid: worse since round 1" in ran.stdout

@@ -2,49 +2,120 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
+from typing import cast
 
 from veriloop.diagnose.advice import advise
 from veriloop.diagnose.alarms import WATCHED, alarm
+from veriloop.diagnose.series import arm_without_seed
+from veriloop.metrics import KNOWN, Direction
 from veriloop.records import Records
 
 
-def report(folder: Path, metric: str = "error_truth", alpha: float = 0.05) -> Iterator[str]:
-    """Yield the lines of each arm; a false alarm in an arm has at most the probability `alpha`."""
-    rows = Records([row for row in Records.read(folder) if "round" in row])
-    for arm in dict.fromkeys(row.get("arm") for row in rows):
-        own = rows.select(arm=arm)
-        rounds = {name: _rounds_with(own, name) for name in (*WATCHED, metric)}
-        watched = [name for name in WATCHED if len(rounds[name]) > 1]
-        if watched:
-            yield f"{arm}"
+def report(
+    folder: Path,
+    metric: str | None = None,
+    alpha: float = 0.05,
+    *,
+    worse: Direction | None = None,
+    floor: float | None = None,
+) -> Iterator[str]:
+    """Yield the lines of each arm; a false alarm in an arm has at most the probability `alpha`.
+
+    folder: of the run, with its records.jsonl.
+    metric: what advice is about; None takes the first that is known.
+    alpha: the rate of false alarms of an arm, which its metrics share.
+    worse, floor: see `advise`.
+    """
+    yield from report_of(Records.read(folder), metric, alpha, worse=worse, floor=floor)
+
+
+def report_of(
+    records: Records,
+    metric: str | None = None,
+    alpha: float = 0.05,
+    *,
+    worse: Direction | None = None,
+    floor: float | None = None,
+) -> Iterator[str]:
+    """Yield the lines of each arm of records, see `report`."""
+    rows = [row for row in records if "round" in row]
+    if not rows:
+        yield "no row has a round, so there is nothing to diagnose"
+        return
+    arms: dict[str, list[dict[str, object]]] = {}
+    for row in rows:
+        arms.setdefault(arm_without_seed(row), []).append(row)
+    if metric is not None and metric not in records.metrics:
+        raise ValueError(
+            f"no metric is called {metric!r}; pick one of {', '.join(records.metrics)}"
+        )
+    for arm, own in arms.items():
+        yield arm
+        watched = [name for name in WATCHED if len(_rounds_with(own, name)) > 1]
+        about = metric or _first_known(own)
+        if metric is not None and metric not in watched and worse is not None:
+            watched.append(metric)
         for name in watched:
-            yield f"  {alarm(own, name, alpha=alpha / len(watched))}"
-        if len(rounds[metric]) > 4:
-            yield f"  {metric}: {advise(own, metric)}".replace("\n", "\n  ")
+            direction = worse if name == metric else None
+            yield f"  {_alarm_or_why_not(own, name, alpha / len(watched), direction)}"
+        if about is not None and len(_rounds_with(own, about)) > 4:
+            yield f"  {_advice_or_why_not(own, about, worse, floor)}"
+        elif not watched:
+            yield "  no metric of a known direction in two rounds; name one, and --worse"
 
 
-def _rounds_with(rows: Records, metric: str) -> set[int]:
+def _alarm_or_why_not(
+    rows: list[dict[str, object]], metric: str, alpha: float, worse: Direction | None
+) -> str:
+    try:
+        return str(alarm(rows, metric, worse=worse, alpha=alpha))
+    except ValueError as error:
+        return f"{metric}: no alarm is possible: {error}"
+
+
+def _advice_or_why_not(
+    rows: list[dict[str, object]], metric: str, worse: Direction | None, floor: float | None
+) -> str:
+    try:
+        advice = advise(rows, metric, worse=worse, floor=floor)
+    except ValueError as error:
+        return f"{metric}: no advice is possible: {error}"
+    return f"{metric}: {advice}".replace("\n", "\n  ")
+
+
+def _first_known(rows: list[dict[str, object]]) -> str | None:
+    """Return the first metric of `KNOWN` that has a better direction and is in the rows."""
+    for name, known in KNOWN.items():
+        if known.better is not None and len(_rounds_with(rows, name)) > 4:
+            return name
+    return None
+
+
+def _rounds_with(rows: list[dict[str, object]], metric: str) -> set[object]:
     """Return the rounds that have a number for the metric."""
-    if metric not in rows.metrics:
-        return set()
-    known = ~np.isnan(rows.column(metric))
-    return {row["round"] for row, there in zip(rows, known, strict=True) if there}
+    return {row["round"] for row in rows if row.get(metric) is not None}
 
 
 def main(arguments: list[str]) -> None:
-    """Print the report of a run: its folder comes first, a metric for advice second."""
-    if len(arguments) not in (1, 2) or not (Path(arguments[0]) / "records.jsonl").exists():
-        sys.exit("usage: python -m veriloop.diagnose RUN [METRIC], RUN a folder with records.jsonl")
-    metric = arguments[1] if len(arguments) == 2 else "error_truth"
+    """Print the report of a run."""
+    parser = argparse.ArgumentParser(
+        prog="python -m veriloop.diagnose",
+        description="Print alarms and advice for every arm of a run.",
+    )
+    parser.add_argument("run", metavar="RUN", type=Path, help="a folder with records.jsonl")
+    parser.add_argument("metric", metavar="METRIC", nargs="?", help="what advice is about")
+    parser.add_argument("--worse", choices=["higher", "lower"], help="how METRIC gets worse")
+    parser.add_argument("--floor", type=float, help="the best value that METRIC can have")
+    given = parser.parse_args(arguments)
+    worse = cast("Direction | None", given.worse)
     try:
-        print("\n".join(report(Path(arguments[0]), metric)))
+        print("\n".join(report(given.run, given.metric, worse=worse, floor=given.floor)))
     except ValueError as error:
-        sys.exit(f"{arguments[0]}: {error}")
+        sys.exit(f"{given.run}: {error}")
 
 
 if __name__ == "__main__":

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
+from veriloop.diagnose.series import TIE, Input, Series
 from veriloop.metrics import KNOWN, Direction
-from veriloop.records import Records
 
 WATCHED: Mapping[str, Direction] = {
     name: known.worse for name, known in KNOWN.items() if known.worse is not None
 }
+TINY = 1e-99  # no smaller p is printed
+Now = Literal["worse", "better", "neither"]
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """Whether, and from which round on, a metric is worse than at the start.
+    """Whether a metric has become worse than at the start, when first, and how it stands now.
 
-    round: the first round of the alarm, or None. rounds, change, p: by round after the start, the
-    mean change in the bad direction and its one-sided p. spent: the level that p was held to.
+    metric: its name. worse: the direction in which it gets worse.
+    round: the first round of the alarm, or None.
+    rounds: the rounds after the start.
+    change: the mean change since the start in the bad direction, by round.
+    p: the one-sided p of that change, by round.
+    spent: the level that p was held to, by round.
+    now: how the last round compares with the start, in a test of its own at the level `alpha`.
+    since: the first of the last rounds that all compare as `now` does.
+
+    >>> rows = [{"seed": s, "round": k, "recall": 0.9 - 0.1 * k + 0.01 * s**k}
+    ...         for s in range(4) for k in range(3)]
+    >>> raised = alarm(rows, "recall")
+    >>> raised.round, raised.now, raised.since
+    (1, 'worse', 1)
     """
 
     metric: str
@@ -31,17 +45,37 @@ class Alarm:
     change: tuple[float, ...]
     p: tuple[float, ...]
     spent: tuple[float, ...]
+    now: Now
+    since: int
 
     def __str__(self) -> str:
         if self.round is None:
-            return f"{self.metric}: no alarm in {len(self.rounds)} rounds"
-        i, sign = self.rounds.index(self.round), "+" if self.worse == "higher" else "-"
-        change = f"{sign}{self.change[i]:.3g}, p = {self.p[i]:.1g}"
-        return f"{self.metric}: worse since round {self.round} ({change})"
+            count = len(self.rounds)
+            plural = "" if count == 1 else "s"
+            return f"{self.metric}: no alarm in {count} round{plural}"
+        at = self.rounds.index(self.round)
+        chance = f"p = {self.p[at]:.1g}" if self.p[at] > TINY else f"p < {TINY:.0g}"
+        numbers = f"({self._signed(at)}, {chance})"
+        if self.now == "worse":
+            return f"{self.metric}: worse since round {self.round} {numbers}{self._in_between()}"
+        first = f"{self.metric}: first worse in round {self.round} {numbers}"
+        if self.now == "better":
+            return f"{first}; better than at the start since round {self.since}, {self._signed(-1)}"
+        return f"{first}; since round {self.since} not told from the start, {self._signed(-1)}"
+
+    def _signed(self, at: int) -> str:
+        sign = 1 if self.worse == "higher" else -1
+        return f"{sign * self.change[at]:+.3g}"
+
+    def _in_between(self) -> str:
+        """Say that a metric was not worse all the time since the alarm."""
+        if self.round is None or self.since <= self.round:
+            return ""
+        return f", again since round {self.since}, {self._signed(-1)}"
 
 
 def alarm(
-    records: Iterable[Any],
+    records: Input,
     metric: str,
     *,
     worse: Direction | None = None,
@@ -49,7 +83,7 @@ def alarm(
     horizon: int | None = None,
     margin: float = 0.0,
 ) -> Alarm:
-    r"""Say in which round a metric has become worse than at the start.
+    r"""Say in which round a metric first became worse than at the start, and how it stands now.
 
     The rate of false alarms is at most `alpha`.
 
@@ -58,26 +92,37 @@ def alarm(
         \qquad \sum_k \alpha_k \le \alpha,
 
     where :math:`d_k` is the change since the start in the bad direction, paired by seed, of mean
-    and standard deviation :math:`\bar d_k, s_k` over S seeds. An alarm is false while the expected
-    change has never been above `margin`; by the union bound that has at most the probability
-    `alpha`, however rounds depend on one another, if changes are normal over seeds. Rows of one
-    seed that bring a `METRIC_se` are tested by z, with the sum of the two standard errors, which
-    bounds that of the change whatever their correlation.
+    :math:`\bar d_k` over S seeds. :math:`s_k` is the larger of two standard deviations: that of
+    round k, and the root mean square of those up to round k. Where all seeds change alike, p is
+    not below :math:`2^{-S}`, that of a sign test.
 
-    records: as in `advise`. worse: by default as in `WATCHED`. horizon: spend alpha / horizon in
-        each of so many rounds; None spends alpha / (k (k + 1)), which holds for any number of
-        rounds, looked at one by one.
+    An alarm is false while the expected change has never been above `margin`. By the union bound
+    that has at most the probability `alpha`, however rounds depend on one another, if changes are
+    independent between seeds and about symmetric. Noise that all seeds share, as that of one small
+    test set, is not seen and raises the rate. So do rare large changes for the better. Measured
+    rates are in docs/advice.md.
+
+    Rows of one seed that bring a `METRIC_se` are tested by z, with the sum of the two standard
+    errors, which bounds that of the change whatever their correlation.
+
+    records: as in `advise`.
+    metric: its name.
+    worse: the direction in which it gets worse; by default that of `veriloop.metrics.KNOWN`.
+    alpha: the rate of false alarms, in (0, 1).
+    horizon: spend alpha / horizon in each of so many rounds; None spends alpha / (k (k + 1)), which
+        holds for any number of rounds, looked at one by one.
+    margin: the change that does not count, in units of the metric.
 
     >>> rows = [{"seed": s, "round": k, "recall": 0.9 - 0.1 * k + 0.01 * s**k}
     ...         for s in range(4) for k in range(3)]
     >>> print(alarm(rows, "recall"))
     recall: worse since round 1 (-0.095, p = 0.0003)
 
-    Raises: ValueError: if the direction is not known, there are more rounds than the horizon has,
-        seeds differ in their rounds, or there is no standard error.
+    Raises:
+        ValueError: if the direction is not known, there are more rounds than the horizon has, seeds
+            differ in their rounds, or there is no standard error.
+        TypeError: if the records are no rows.
     """
-    from scipy.special import ndtr, stdtr
-
     direction = worse or WATCHED.get(metric)
     if direction not in ("higher", "lower"):
         raise ValueError(
@@ -85,103 +130,89 @@ def alarm(
         )
     if not 0 < alpha < 1:
         raise ValueError(f"alarm: alpha must be in (0, 1), got {alpha}")
+    if not np.isfinite(margin):
+        raise ValueError(f"alarm: margin must be a finite number, got {margin}")
     series = Series.of("alarm", records, metric)
-    k = np.arange(1, len(series.rounds))
-    if horizon is not None and horizon < len(k):
-        raise ValueError(
-            f"alarm: horizon must be at least the {len(k)} rounds given, got {horizon}"
-        )
-    spent = alpha / (k * (k + 1))
-    if horizon is not None:
-        spent = np.full(len(k), alpha / horizon)
-    sign = 1 if direction == "higher" else -1
-    changes = sign * (series.values[:, 1:] - series.values[:, :1])
-    change = changes.mean(axis=0)
-    seeds = len(changes)
-    if series.errors is None:
-        error = changes.std(axis=0, ddof=1) / np.sqrt(seeds)
-    else:
-        error = series.errors[1:] + series.errors[0]
-    excess = change - margin
-    certain = np.where(excess > 0, np.inf, -np.inf)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(error > 0, excess / error, certain)
-    p = stdtr(seeds - 1, -t) if series.errors is None else ndtr(-t)
-    fired = np.flatnonzero(p <= spent)
+    count = len(series.rounds) - 1
+    if horizon is not None and horizon < count:
+        raise ValueError(f"alarm: horizon must be at least the {count} rounds given, got {horizon}")
+    change, p_worse, p_better = _test(series, direction, margin)
+    spent = levels(alpha, count, horizon)
+    fired = np.flatnonzero(p_worse <= spent)
     first = None
     if len(fired):
-        first = series.rounds[fired[0] + 1]
-    numbers = [tuple(map(float, each)) for each in (change, p, spent)]
-    return Alarm(metric, direction, first, tuple(series.rounds[1:]), *numbers)
+        first = series.rounds[int(fired[0]) + 1]
+    stands = np.select([p_worse <= alpha, p_better <= alpha], ["worse", "better"], "neither")
+    now: Now = stands.tolist()[-1]
+    others = np.flatnonzero(stands != now)
+    since = series.rounds[1]
+    if len(others):
+        since = series.rounds[int(others[-1]) + 2]
+    return Alarm(
+        metric,
+        direction,
+        first,
+        tuple(series.rounds[1:]),
+        change=tuple(map(float, change)),
+        p=tuple(map(float, p_worse)),
+        spent=tuple(map(float, spent)),
+        now=now,
+        since=since,
+    )
 
 
-@dataclass(frozen=True)
-class Series:
-    """What records say of some metrics by round.
+def levels(alpha: float, rounds: int, horizon: int | None) -> np.ndarray:
+    """Return the level of each round."""
+    if horizon is not None:
+        return np.full(rounds, alpha / horizon)
+    k = np.arange(1, rounds + 1)
+    return alpha / (k * (k + 1))
 
-    values: shape (seeds, rounds), one metric beside the other in the second axis; names: those
-    there. errors: known standard errors, where there is one row a round. kept, candidates: their
-    means, NaN where records lack them.
+
+def _test(
+    series: Series, direction: Direction, margin: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the mean change by round, and its p against being at most margin, and at least 0."""
+    from scipy.special import ndtr  # pyright: ignore[reportMissingTypeStubs]
+
+    sign = 1 if direction == "higher" else -1
+    changes = sign * (series.values[:, 1:] - series.values[:, :1])
+    same = TIE * float(np.abs(series.values).max())
+    if series.errors is None:
+        return paired(changes, margin, same)
+    change = changes.mean(axis=0)
+    error = series.errors[1:] + series.errors[0]
+    return change, ndtr(-_ratio(change - margin, error)), ndtr(_ratio(change, error))
+
+
+def paired(
+    changes: np.ndarray, margin: float = 0.0, same: float = 0.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the mean change by round, and its p against being at most margin, and at least 0.
+
+    changes: in the bad direction, shape (..., seeds, rounds). same: changes and spreads up to this
+    count as none.
     """
+    from scipy.special import stdtr  # pyright: ignore[reportMissingTypeStubs]
 
-    rounds: list[int]
-    names: list[str]
-    values: np.ndarray
-    errors: np.ndarray | None
-    kept: np.ndarray
-    candidates: np.ndarray
+    seeds: int = changes.shape[-2]
+    rounds: int = changes.shape[-1]
+    changes = np.where(np.abs(changes) <= same, 0.0, changes)
+    change = changes.mean(axis=-2)
+    spread = changes.std(axis=-2, ddof=1)
+    own = np.where(spread <= same, 0.0, spread)
+    counted = np.arange(1, rounds + 1)
+    so_far: np.ndarray = np.sqrt(np.cumsum(own**2, axis=-1) / counted)
+    error = np.maximum(own, so_far) / np.sqrt(seeds)
+    least = np.where(own == 0, 0.5**seeds, 0.0)
+    p_worse = stdtr(seeds - 1, -_ratio(change - margin, error))
+    p_better = stdtr(seeds - 1, _ratio(change, error))
+    return change, np.maximum(p_worse, least), np.maximum(p_better, least)
 
-    @classmethod
-    def of(cls, where: str, records: Iterable[Any], metric: str, also: str | None = None) -> Series:
-        """Read `metric`, and `also` where every row of several seeds has it."""
-        everything = Records.of(records)
-        rows = [each for each in everything if each.get(metric) is not None]
-        if not rows and metric in everything.metrics:
-            raise ValueError(
-                f"{where} needs a number for {metric!r} in every row, got NaN; leave such rows out"
-            )
-        arms = sorted({str(each.get("arm")) for each in rows})
-        if len(arms) != 1:
-            got = ", ".join(arms) or "none"
-            raise ValueError(
-                f"{where} needs records of one arm with {metric!r}, got {got}; pick one"
-            )
-        cells = {(each.get("seed"), each["round"]): each for each in rows}
-        seeds, rounds = sorted({seed for seed, _ in cells}, key=str), sorted({k for _, k in cells})
-        if len(rows) != len(seeds) * len(rounds) or rounds != list(
-            range(rounds[0], rounds[0] + len(rounds))
-        ):
-            raise ValueError(
-                f"{where} needs one row with {metric!r} for every seed and round, rounds going "
-                "up by one, "
-                f"got {len(rows)} rows of {len(seeds)} seeds and rounds {rounds[0]} to {rounds[-1]}"
-            )
-        if len(rounds) < 2:
-            raise ValueError(f"{where} needs {metric!r} in two rounds or more, got {len(rounds)}")
-        grid = [[cells[seed, k] for k in rounds] for seed in seeds]
 
-        def column(name: str) -> np.ndarray:
-            return np.array([[cell.get(name) for cell in line] for line in grid], dtype=float)
-
-        several = len(seeds) > 1
-        names = [
-            name
-            for name in (metric, also if several else None)
-            if name and np.isfinite(column(name)).all()
-        ]
-        if metric not in names:
-            raise ValueError(f"{where} needs a number for {metric!r} in every row, got infinity")
-        errors = None if several else column(f"{metric}_se")[0]
-        if errors is not None and not (errors >= 0).all():
-            raise ValueError(
-                f"{where} needs two seeds or more, or {metric}_se beside {metric!r}, got one seed"
-            )
-        values = np.concatenate([column(name) for name in names], axis=1)
-        return cls(
-            rounds,
-            names,
-            values,
-            errors,
-            column("kept").mean(axis=0),
-            column("candidates").mean(axis=0),
-        )
+def _ratio(excess: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """Return the excess over its standard error, in standard errors; a change of none is none."""
+    sure = np.where(excess > 0, np.inf, -np.inf)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(error > 0, excess / error, sure)
+    return np.where((error == 0) & (excess == 0), 0.0, ratio)

@@ -20,16 +20,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
-
-from veriloop.core.key import Key
-from veriloop.diagnose.alarms import Series
 
 # Which of s, q and beta^2, by number, may differ from zero. A fit is the best of these supports.
 WITHOUT_BIAS = ([0, 1], [0])
 WITH_BIAS = ([0, 1, 2], [0, 1], [0, 2], [0])
-GRID = 101  # values of rho that a fit tries
+GRID = 51  # values of rho that a fit tries at a time
+FINEST = 1e-4  # no grid of rho is finer than that which has this step
+RIDGE = 1e-11  # keeps the normal equations solvable where two columns are the same
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,24 @@ class Contraction:
         """Return the expected errors by round, shape (n, rounds)."""
         return np.einsum("nrc,nc->nr", self.columns(parameters[:, 0]), parameters[:, 1:])
 
+    def tangents(self, parameters: np.ndarray) -> np.ndarray:
+        """Return how the errors move with rho and with what differs from zero, shape (rounds, c).
+
+        parameters: of one fit, shape (4,).
+        """
+        rho = parameters[:1]
+        above = np.minimum(rho + 1e-5, 1)
+        below = np.maximum(rho - 1e-5, 0)
+        slope = (self.columns(above) - self.columns(below))[0] / (above - below)
+        moved = self.columns(rho)[0][:, parameters[1:] > 0]
+        return np.column_stack([moved, slope @ parameters[1:]])
+
     def fit(
         self, means: np.ndarray, scale: np.ndarray, supports: Sequence[list[int]]
     ) -> np.ndarray:
-        """Fit means by least squares, weighted by 1 / scale^2, on a grid of rho and a finer one.
+        """Fit means by least squares, weighted by 1 / scale^2, on ever finer grids of rho.
+
+        A finer grid covers what the one before found, as long as that halves its width.
 
         means: shape (n, rounds), each row a fit of its own. scale: shape (rounds,).
         supports: which parameters may differ from zero, see `WITH_BIAS`.
@@ -69,25 +83,32 @@ class Contraction:
         Returns the parameters, shape (n, 4).
         """
         y = means / scale
-        found = np.zeros((len(means), 4))
         low = 0.0
         high = 1.0
-        for _ in range(2):
-            rho = np.linspace(low, high, GRID)
-            x = self.columns(rho) / scale[:, None]
-            best = np.full(len(means), -np.inf)
-            for support in supports:
-                values, explained = _non_negative(x[:, :, support], y)
-                at = explained.argmax(axis=1)
-                rows = np.arange(len(y))
-                better = explained[rows, at] > best
-                best = np.where(better, explained[rows, at], best)
-                found[better] = 0
-                found[better, 0] = rho[at][better]
-                found[np.ix_(better, np.array(support) + 1)] = values[rows, at][better]
-            step = (high - low) / (GRID - 1)
+        while True:
+            found = self._fit(y, scale, supports, np.linspace(low, high, GRID))
+            width = high - low
+            step = width / (GRID - 1)
             low = max(0.0, found[:, 0].min() - step)
             high = min(1.0, found[:, 0].max() + step)
+            if step < FINEST or high - low > 0.5 * width:
+                return found
+
+    def _fit(
+        self, y: np.ndarray, scale: np.ndarray, supports: Sequence[list[int]], rho: np.ndarray
+    ) -> np.ndarray:
+        x = self.columns(rho) / scale[:, None]
+        rows = np.arange(len(y))
+        found = np.zeros((len(y), 4))
+        best = np.full(len(y), -np.inf)
+        for support in supports:
+            values, explained = _non_negative(x[:, :, support], y)
+            at = explained.argmax(axis=1)
+            better = explained[rows, at] > best
+            best = np.where(better, explained[rows, at], best)
+            found[better] = 0
+            found[better, 0] = rho[at][better]
+            found[np.ix_(better, np.array(support) + 1)] = values[rows, at][better]
         return found
 
 
@@ -99,65 +120,12 @@ def _non_negative(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     """
     shape = (len(y), len(x), x.shape[2])
     rounds = x.shape[1]
-    solve = np.linalg.pinv(x)
     back = np.swapaxes(x, 1, 2)
+    normal = back @ x
+    ridge = RIDGE * np.trace(normal, axis1=1, axis2=2)
+    regular = normal + ridge[:, None, None] * np.eye(x.shape[2])
+    solve = cast("np.ndarray", np.linalg.solve(regular, back))
     values = (y @ solve.reshape(-1, rounds).T).reshape(shape)
     products = (y @ back.reshape(-1, rounds).T).reshape(shape)
     explained = (values * products).sum(axis=2)
     return values, np.where((values >= 0).all(axis=2), explained, -np.inf)
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A fit to the means over seeds.
-
-    supports: which parameters might differ from zero. point: the parameters, shape (1, 4).
-    scale: what the means were weighted by, shape (rounds,).
-    misfit: the largest distance of a mean from the fit, in standard errors.
-    explains: whether chance explains that.
-    """
-
-    supports: Sequence[list[int]]
-    point: np.ndarray
-    scale: np.ndarray
-    misfit: float
-    explains: bool
-
-    @classmethod
-    def to(cls, series: Series, model: Contraction, supports: Sequence[list[int]]) -> Fit:
-        """Fit the means of a series."""
-        mean = series.values.mean(axis=0)
-        # Weights from the means themselves would favour the rounds that came out low by chance.
-        scale = model.path(model.fit(mean[None], mean, supports))[0]
-        point = model.fit(mean[None], scale, supports)
-        gap = np.abs(mean - model.path(point)[0])
-        error, worst = _noise_of_means(series)
-        misfit = float((gap / error).max())
-        return cls(supports, point, scale, misfit, misfit <= worst)
-
-    def resample(self, series: Series, model: Contraction, count: int, key: Key) -> np.ndarray:
-        """Fit means over resampled seeds, or normal ones where standard errors are all there is."""
-        generator = key.fold("advise").numpy()
-        if series.errors is None:
-            seeds = len(series.values)
-            picked = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=count)
-            means = picked @ series.values / seeds
-        else:
-            mean = series.values.mean(axis=0)
-            rounds = np.arange(len(mean))
-            apart = np.abs(np.subtract.outer(rounds, rounds))
-            covariance = self.point[0, 0] ** apart * np.outer(series.errors, series.errors)
-            means = generator.multivariate_normal(mean, covariance, size=count, method="eigh")
-        return model.fit(means, self.scale, self.supports)
-
-
-def _noise_of_means(series: Series) -> tuple[np.ndarray, float]:
-    """Return the standard error of each mean, and how many chance explains in the worst round."""
-    from scipy.special import ndtri, stdtrit
-
-    level = 1 - 0.025 / series.values.shape[1]
-    if series.errors is not None:
-        return series.errors, float(ndtri(level))
-    seeds = len(series.values)
-    error = series.values.std(axis=0, ddof=1) / np.sqrt(seeds)
-    return error, float(stdtrit(seeds - 1, level))
