@@ -7,8 +7,8 @@ import os
 import pytest
 
 from veriloop import Key
-from veriloop.xsum import documents, load, reports
 from veriloop.xsum import data as module
+from veriloop.xsum import documents, load, reports
 
 ROWS = [{"document": f"Article {i}.", "summary": f"Summary {i}.", "id": str(i)} for i in range(3)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+LARGEST = 700.0  # nats; a perplexity of more would be infinite
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measure:
     """Measure a model on articles with references: `(key, model) -> numbers by name`.
@@ -31,12 +35,16 @@ class Measure:
     - `distinct1`, `distinct2`: different over all n-grams.
     - `repetition`, `copying`: means; see the functions of these names.
     - `empty`, `truncated`: the shares without a word and without an end.
-    - `perplexity`, `perplexity_own`: of the references and of its own summaries, by token.
+    - `perplexity`, `perplexity_own`: of the references and of its own summaries, by token. Rows of
+      which the prompt leaves no token do not count, and a warning says how many.
     - with `facts`, those of `facts_right` too.
 
     generate: how summaries are written; its articles are those measured on.
     facts: whether the articles are embedded reports.
     resamples: of the bootstrap.
+
+    Raises:
+        FloatingPointError: from a call, if the model has diverged.
 
     >>> from veriloop.xsum import reports, train_tokenizer
     >>> pairs = reports(Key(0), 20)
@@ -55,8 +63,8 @@ class Measure:
         named = {
             **self._quality(key, rows),
             **language(rows, self.generate.prompt),
-            "perplexity": self._perplexity(key, model, references),
-            "perplexity_own": self._perplexity(key, model, rows),
+            "perplexity": self._perplexity("perplexity", key, model, references),
+            "perplexity_own": self._perplexity("perplexity_own", key, model, rows),
         }
         if self.facts:
             named |= facts_right(rows.summaries, rows.references)
@@ -73,9 +81,26 @@ class Measure:
             named[f"{variant}_high"] = high
         return named
 
-    def _perplexity(self, key: Key, model: PreTrainedModel, rows: Summaries) -> float:
+    def _perplexity(self, name: str, key: Key, model: PreTrainedModel, rows: Summaries) -> float:
+        """Return the perplexity of the rows that have a token."""
         likelihood = LogLikelihood(model, self.generate.prompt, cut=0.0, batch=self.generate.batch)
-        return math.exp(-likelihood(key, rows).mean())
+        scores = likelihood(key, rows)
+        known = scores[~np.isnan(scores)]
+        if len(known) < len(rows):
+            warnings.warn(
+                f"Measure: {len(rows) - len(known)} of {len(rows)} rows have no token after the "
+                f"cut at Prompt.tokens and are left out of {name}; raise it to count all",
+                stacklevel=3,
+            )
+        if not len(known):
+            return math.nan
+        loss = -float(known.mean())
+        if loss > LARGEST:
+            raise FloatingPointError(
+                f"Measure: {name} is too large for a number, at a mean loss of {loss:.4g} nats; "
+                "the model has diverged: fit it again at a lower rate"
+            )
+        return math.exp(loss)
 
 
 def language(rows: Summaries, prompt: Prompt) -> dict[str, float]:

@@ -19,6 +19,7 @@ from veriloop.store import load_state, save_state
 from veriloop.xsum.base import quietly
 from veriloop.xsum.finetune import FineTune
 from veriloop.xsum.generate import Generate
+from veriloop.xsum.models import check_fit, check_whole
 from veriloop.xsum.rows import Summaries
 from veriloop.xsum.verifiers import rouge
 
@@ -41,7 +42,7 @@ class Problem:
     device: where `load` puts a model.
 
     Raises:
-        ValueError: if `keep` is out of its range.
+        ValueError: if `keep` is out of its range, or the base cannot read the prompts.
 
     >>> from veriloop import run
     >>> from veriloop.xsum import Pretraining, Prompt, pretrained, reports
@@ -75,6 +76,9 @@ class Problem:
     def __post_init__(self) -> None:
         if not 0 < self.keep <= 1:
             raise ValueError(f"Problem.keep must be in (0, 1], got {self.keep}")
+        if self.base is not None:
+            for part in (self.generate, self.first, self.refit):
+                check_fit(self.base, part.prompt)
 
     def start(self, key: Key) -> State[PreTrainedModel]:
         """Return the start: a model fitted to the initial pairs, which pools find in `past`.
@@ -167,6 +171,7 @@ def observe(
 @quietly()
 def write_model(model: PreTrainedModel, folder: Path) -> None:
     """Write a model as safetensors and JSON, by transformers."""
+    check_whole(model)
     model.save_pretrained(folder / "model")
 
 

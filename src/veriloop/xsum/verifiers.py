@@ -11,9 +11,11 @@ import numpy as np
 import torch
 
 from veriloop.core import Key, Verdict
+from veriloop.core.checks import check_count
 from veriloop.core.parts import Scores
 from veriloop.core.verdict import Verifier, judged
 from veriloop.xsum.finetune import token_losses
+from veriloop.xsum.models import check_finite, check_fit
 from veriloop.xsum.padding import padded_blocks
 from veriloop.xsum.prompt import Prompt
 from veriloop.xsum.rows import Strings, Summaries
@@ -338,10 +340,16 @@ def copying(article: str, summary: str, n: int = 3) -> float:
 class LogLikelihood:
     """Score a summary by its mean log-likelihood a token under a model, in nats, less `cut`.
 
+    A summary of which `prompt` leaves no token has no verdict (NaN).
+
     model: a frozen base model, or that of the round for self-verification.
     prompt: makes tokens of articles and summaries.
     cut: a summary is accepted if its mean log-likelihood is at least this, in nats.
     batch: rows in one pass.
+
+    Raises:
+        ValueError: if the model cannot read the prompts.
+        FloatingPointError: from a call, with the row, if a loss is not finite.
 
     >>> from veriloop.xsum import Pretraining, pretrained, reports
     >>> import tempfile
@@ -357,12 +365,18 @@ class LogLikelihood:
     cut: float = -2.0
     batch: int = 16
 
+    def __post_init__(self) -> None:
+        check_count("LogLikelihood.batch", self.batch)
+        check_fit(self.model, self.prompt)
+
     @torch.inference_mode()
     def __call__(self, key: Key, rows: Summaries) -> Scores:
         scores = np.empty(len(rows))
-        for block, each in padded_blocks(self.prompt, rows, self.batch):
-            losses = token_losses(self.model, *each.to(self.model.device)).cpu().double()
-            tokens = each.scored.sum(1).tolist()
-            means = [float(part.mean()) for part in losses.split(tokens)]
+        for block, each in padded_blocks(self.model, self.prompt, rows, self.batch):
+            losses = token_losses(self.model, *each).cpu().double()
+            tokens = each.scored.sum(1).cpu().numpy()
+            row_of_token = np.repeat(block, tokens)
+            check_finite(losses.numpy(), row_of_token, "LogLikelihood: the loss")
+            means = [float(part.mean()) for part in losses.split(tokens.tolist())]
             scores[block] = -np.array(means) - self.cut
         return scores
