@@ -241,6 +241,19 @@ def test_a_summary_ends_at_any_end_token_of_the_model(tokenizer):
         assert texts(said) == ["Rain in Leeds.~ Snow."]
 
 
+def test_a_summary_that_was_cut_is_known(prompt, pairs, model, tokenizer):
+    """Whether the model wrote an end within the limit; what it wrote is then taught without one."""
+    first = tokenizer(" Rain in Leeds.")["input_ids"]
+    says = Says([*first, tokenizer.eos_token_id], None, len(tokenizer))
+    one = pairs[:1]
+    for room, ended in ((len(first), False), (len(first) + 1, True)):
+        short = Prompt(tokenizer, tokens=120, summary_tokens=room)
+        rows = Generate(articles=one, prompt=short)(Key(0), says, 1)
+        assert texts(rows) == ["Rain in Leeds."] and rows.ended.tolist() == [ended]
+        ((ids, start),) = short.examples(rows.articles, rows.summaries, rows.ended)
+        assert ids[start:] == [*first, tokenizer.eos_token_id][:room]
+
+
 def test_padding_by_the_end_token_changes_nothing(prompt, pairs, tokenizer):
     """One end a row has a loss, and none of the padding."""
     end = tokenizer.eos_token_id

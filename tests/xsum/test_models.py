@@ -107,11 +107,14 @@ def test_a_fit_that_diverges_says_at_which_step_and_rate(prompt, pairs, model, r
         tune(Key(0), model, pairs[:8])
 
 
-def test_a_fit_that_ends_in_weights_that_are_not_finite_says_so(prompt, pairs, model):
+def test_a_fit_that_ends_in_weights_that_are_not_finite_says_so(prompt, pairs, network):
     """No loss is computed after the last step."""
-    tune = FineTune(prompt=prompt, batch=4, rate=1e38)
+    model = network()
+    with torch.no_grad():
+        model.model.norm.weight.fill_(2.0)  # twice the decay is beyond float32
+    tune = FineTune(prompt=prompt, batch=4, rate=3e37, weight_decay=10.0)
     with pytest.raises(
-        FloatingPointError, match=r"FineTune, after step 1 at rate 1e\+38: .*not fi"
+        FloatingPointError, match=r"FineTune, after step 1 at rate 3e\+37: .*not fi"
     ):
         tune(Key(0), model, pairs[:4])
 

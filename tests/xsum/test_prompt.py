@@ -1,5 +1,8 @@
 """Prompts keep their cue, examples their end; each way of the published code does what it says and no more."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,7 +36,29 @@ def test_an_example_is_the_prompt_the_summary_and_the_end(prompt, tokenizer):
     (ids, start), (long, begin) = prompt.examples(["Rain fell.", LONG], ["Rain.", LONG])
     assert ids[:start] == prompt.prompts(["Rain fell."])[0]
     assert text_of(tokenizer, ids[start:-1]) == " Rain." and ids[-1] == tokenizer.eos_token_id
-    assert begin == 120 and len(long) == 120 + 12 and long[-1] == tokenizer.eos_token_id
+    assert begin == 120 and len(long) == 120 + 12 and tokenizer.eos_token_id not in long
+
+
+def test_no_end_is_taught_after_a_cut(prompt, tokenizer):
+    """Of a summary that the model did not end, and of one that has no room for its end."""
+    end = tokenizer.eos_token_id
+    eleven, twelve = (tokenizer.decode(tokenizer(LONG)["input_ids"][:n]) for n in (11, 12))
+    texts = ["Rain.", "Rain.", eleven, f" {twelve}", LONG]
+    ended = np.array([True, False, True, True, True])
+    for option, wanted in ((False, [True, False, True, False, False]), (True, [True] * 5)):
+        examples = replace(prompt, end_after_cut=option).examples(["A."] * 5, texts, ended)
+        assert [ids[-1] == end for ids, _ in examples] == wanted
+        assert all(len(ids) - start <= 12 for ids, start in examples)
+    ((ids, start),) = prompt.examples(["A."], ["Rain."], np.array([False]))
+    assert tokenizer.decode(ids[start:]) == " Rain."
+
+
+def test_half_a_character_at_the_cut_is_left_out(prompt, tokenizer):
+    """And not taught as the three tokens of the sign for an unknown character."""
+    new = tokenizer(" Rain €")["input_ids"]
+    assert prompt.read([], new) == "Rain €" and prompt.read([], new[:-1]) == "Rain"
+    end = tokenizer.eos_token_id
+    assert prompt.read([], [*new[:-1], end]) == "Rain \ufffd"  # the model itself ended there
 
 
 def test_a_summary_is_read_up_to_its_end(prompt, tokenizer):

@@ -1,5 +1,7 @@
 """Rows of text: picked and stacked as any batch; what is no text or no number is refused by row."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -67,3 +69,14 @@ def test_two_articles_of_one_number_are_refused():
         Summaries.of(["a", "b", "c"], ["x"] * 3, prompts=[5, 1, 5])
     same = Summaries.of(["a", "b", "a"], ["x"] * 3, prompts=[5, 1, 5])
     assert same.prompts.tolist() == [5, 1, 5]
+
+
+def test_whether_a_summary_ended_is_a_column():
+    """All have, unless it is said; rows that were stored before there was this column as well."""
+    rows = Summaries.of(["a", "b"], ["x", "y"], ended=[True, False])
+    assert rows[[1]].ended.tolist() == [False]
+    old = Summaries(rows.articles, rows.references, rows.summaries, rows.prompts)
+    assert Summaries.concatenate([rows, old]).ended.tolist() == [True, False, True, True]
+    assert replace(rows, summaries=rows.references, ended=None).ended.all()
+    with pytest.raises(ValueError, match="Summaries.ended must be booleans, got int64"):
+        Summaries.of(["a"], ["x"], ended=[1])

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 class FineTune:
     r"""Fit a model to summaries: `(key, model, rows) -> new model`, by AdamW.
 
-    The rate falls as half a cosine. The loss of a batch is the mean over its summary tokens, the
-    end token among them:
+    After a summary that was cut no end token is learnt; see `Summaries.ended`. The rate falls as
+    half a cosine. The loss of a batch is the mean over its summary tokens, the end token among
+    them:
 
     .. math:: -\frac1N \sum_{i,t} \log p(s_{it} \mid \text{prompt}_i, s_{i,<t})
 
@@ -95,7 +96,7 @@ class FineTune:
         first = model
         if self.base is not None:
             first = self.base
-        examples = self.prompt.examples(rows.articles, rows.summaries)
+        examples = self.prompt.examples(rows.articles, rows.summaries, rows.ended)
         self._check(first, examples)
         new = copy.deepcopy(first).train()
         optimizer = torch.optim.AdamW(

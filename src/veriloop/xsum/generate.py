@@ -29,7 +29,7 @@ class Generate:
 
     The candidates of one article lie together. With a temperature the first article follows the
     last one, with new random numbers. A summary ends at the prompt's end token, or at one that the
-    model's `generation_config` names.
+    model's `generation_config` names; `ended` of the rows is False where it was cut before.
 
     If there are several processes (see `process`), each writes its part, and all return the whole.
 
@@ -109,15 +109,18 @@ class Generate:
         if self.bf16:
             model = _in_bf16(model)
         longest_first = shortest_first(prompts)[::-1]
-        own: list[tuple[int, str]] = []
+        own: list[tuple[int, str, bool]] = []
         for block in in_blocks(own_part(longest_first), self.batch):
             new = self._write(model, [prompts[row] for row in block], uniform[block], ends)
             for row, tokens in zip(block, new, strict=True):
-                own.append((row, self.prompt.read(prompts[row], tokens, ends)))
+                summary = self.prompt.read(prompts[row], tokens, ends)
+                own.append((row, summary, not ends.isdisjoint(tokens)))
         summaries = np.empty(n, dtype=object)
-        for row, summary in gathered(own):
+        ended = np.empty(n, dtype=bool)
+        for row, summary, whole in gathered(own):
             summaries[row] = summary
-        return Summaries(rows.articles, rows.references, summaries, rows.prompts)
+            ended[row] = whole
+        return replace(rows, summaries=summaries, ended=ended)
 
     def _rows(self, n: int) -> Summaries:
         """Return the article of each of n candidates, from `first_row` on."""

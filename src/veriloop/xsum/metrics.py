@@ -59,7 +59,7 @@ class Measure:
 
     def __call__(self, key: Key, model: PreTrainedModel) -> Mapping[str, float]:
         rows = self.generate(key.fold("generate"), model, len(self.generate))
-        references = replace(rows, summaries=rows.references)
+        references = replace(rows, summaries=rows.references, ended=None)
         named = {
             **self._quality(key, rows),
             **language(rows, self.generate.prompt),
@@ -107,13 +107,12 @@ def language(rows: Summaries, prompt: Prompt) -> dict[str, float]:
     """Return lengths, variety and defects of summaries; see `Measure`."""
     lengths = np.array([len(summary.split()) for summary in rows.summaries])
     pairs = zip(rows.articles, rows.summaries, strict=True)
-    texts = [f" {summary}" for summary in rows.summaries]
-    tokens = prompt.tokenizer(texts, add_special_tokens=False)["input_ids"]
+    lengths_in_tokens = np.array([len(ids) for ids in prompt.summaries(rows.summaries)])
     ones = _all_grams(rows.summaries, 1)
     twos = _all_grams(rows.summaries, 2)
     repeated = [repetition(summary) for summary in rows.summaries]
     copied = [copying(article, summary) for article, summary in pairs]
-    cut = [len(ids) >= prompt.summary_tokens for ids in tokens]
+    cut = ~rows.ended | (lengths_in_tokens >= prompt.summary_tokens)
     return {
         "words": float(lengths.mean()),
         "types": len(set(ones)),

@@ -100,7 +100,7 @@ def padded_blocks(
     prompt: makes tokens of articles and summaries.
     size: rows in one block.
     """
-    examples = prompt.examples(rows.articles, rows.summaries)
+    examples = prompt.examples(rows.articles, rows.summaries, rows.ended)
     check_fit(model, prompt, [ids for ids, _ in examples])
     order = shortest_first([ids for ids, _ in examples])
     for block in in_blocks(order, size):

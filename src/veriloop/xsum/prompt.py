@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from veriloop.core.batch import check_count
 from veriloop.xsum.padding import Example
 from veriloop.xsum.rows import Strings, check_texts
@@ -29,6 +31,8 @@ class Prompt:
         everywhere.
     string_replace: decode all tokens and remove the prompt as text, as in the published code. A
         prompt that was cut is not found, and stays in the summary.
+    end_after_cut: learn and score the end token after a summary that was cut, too. The model then
+        learns to end in the middle of a sentence.
 
     Raises:
         ValueError: if the tokenizer has no end token, or `tokens` leave no room for an article.
@@ -48,6 +52,7 @@ class Prompt:
     summary_tokens: int = 128
     right_truncation: bool = False
     string_replace: bool = False
+    end_after_cut: bool = False
 
     def __post_init__(self) -> None:
         check_count("Prompt.tokens", self.tokens)
@@ -84,8 +89,14 @@ class Prompt:
         room = self.tokens - len(head) - len(tail)
         return [[*head, *ids[:room], *tail] for ids in self._ids(articles, as_text=True)]
 
-    def examples(self, articles: Strings, summaries: Strings) -> list[Example]:
+    def examples(
+        self, articles: Strings, summaries: Strings, ended: np.ndarray | None = None
+    ) -> list[Example]:
         """Return, for each pair, all its tokens and the place where its summary begins.
+
+        A summary that was cut, or is cut here because it is too long, has no end token.
+
+        ended: whether each summary came to its end, bool, shape (n,). None: all have.
 
         Raises:
             ValueError: with the row, if an article or a summary is no text.
@@ -93,13 +104,25 @@ class Prompt:
         check_texts("summaries", summaries)
         if self.right_truncation:
             return self._cut_examples(articles, summaries)
+        if ended is None:
+            ended = np.ones(len(summaries), dtype=bool)
         prompts = self.prompts(articles)
-        answers = self._ids([f" {summary}" for summary in summaries], as_text=True)
-        longest = self.summary_tokens - 1
+        answers = self.summaries(summaries)
         examples: list[Example] = []
-        for prompt, answer in zip(prompts, answers, strict=True):
-            examples.append(([*prompt, *answer[:longest], self.end], len(prompt)))
+        for prompt, answer, whole in zip(prompts, answers, ended, strict=True):
+            examples.append(([*prompt, *self._target(answer, whole)], len(prompt)))
         return examples
+
+    def summaries(self, texts: Strings) -> list[list[int]]:
+        """Return the tokens of each summary, whole and without an end token."""
+        return self._ids([f" {text}" for text in texts], as_text=True)
+
+    def _target(self, answer: list[int], ended: bool) -> list[int]:
+        """Return the tokens of a summary that are learnt and scored."""
+        room = self.summary_tokens - 1
+        if self.end_after_cut or (ended and len(answer) <= room):
+            return [*answer[:room], self.end]
+        return answer[: self.summary_tokens]
 
     def _cut_examples(self, articles: Strings, summaries: Strings) -> list[Example]:
         """Return the examples of the published code, which cuts prompt and summary together."""
@@ -124,11 +147,14 @@ class Prompt:
         """
         if ends is None:
             ends = {self.end}
-        new = list(takewhile(lambda token: token not in ends, new))
+        written = list(takewhile(lambda token: token not in ends, new))
         if not self.string_replace:
-            return self._decode(new).strip()
+            text = self._decode(written)
+            if len(written) == len(new):  # cut, perhaps within the bytes of a character
+                text = text.rstrip("\ufffd")
+            return text.strip()
         article = self._decode(prompt)
-        whole = self._decode([*prompt, *new])
+        whole = self._decode([*prompt, *written])
         if article.endswith(self.after):
             whole = whole.replace(article, "")
         return whole.strip()

@@ -31,6 +31,7 @@ SETTINGS = (
     "summary_tokens",
     "right_truncation",
     "string_replace",
+    "end_after_cut",
 )
 
 
@@ -40,7 +41,7 @@ class Reward:
 
     .. math:: w^\top h(\text{prompt}, \text{summary}) + b - c
 
-    with h the last hidden state at the end token.
+    with h the last hidden state at the end token; of a summary that was cut, at its last token.
 
     model: a language model that stays as it is, whatever the loop's does.
     prompt: makes tokens of articles and summaries.

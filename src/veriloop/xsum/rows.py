@@ -23,6 +23,11 @@ class Summaries(Columns):
     summaries: that person's or a model's, str objects, shape (n,).
     prompts: which article of its set a row belongs to, int, shape (n,). The candidates of one
         article share the number. Two articles with the same text have different numbers.
+    ended: whether a summary came to its end, bool, shape (n,). False is one that was cut where the
+        model had written the most tokens allowed. None: all have ended.
+
+    Raises:
+        ValueError: if `ended` are no booleans.
 
     >>> pairs = Summaries.of(["Rain fell.", "It is dry."], ["Rain.", "No rain."])
     >>> pairs[[1]].summaries[0], len(Summaries.concatenate([pairs, pairs]))
@@ -33,6 +38,16 @@ class Summaries(Columns):
     references: np.ndarray
     summaries: np.ndarray
     prompts: np.ndarray
+    ended: np.ndarray = None  # pyright: ignore[reportAssignmentType]
+
+    def __post_init__(self) -> None:
+        ended: np.ndarray | None = self.ended
+        if ended is None:
+            ended = np.ones(len(self.summaries), dtype=bool)
+            object.__setattr__(self, "ended", ended)
+        super().__post_init__()
+        if ended.dtype != bool:
+            raise ValueError(f"Summaries.ended must be booleans, got {ended.dtype}")
 
     @classmethod
     def of(
@@ -41,11 +56,13 @@ class Summaries(Columns):
         references: Strings,
         summaries: Strings | None = None,
         prompts: Sequence[int] | np.ndarray | None = None,
+        ended: Sequence[bool] | np.ndarray | None = None,
     ) -> Self:
         """Return rows made from plain lists.
 
         summaries: None takes the references, as in real data.
         prompts: None numbers the articles in order.
+        ended: None: all summaries have ended.
 
         Raises:
             ValueError: with the row, if a text is no str, a number is no integer of at least 0, or
@@ -56,11 +73,14 @@ class Summaries(Columns):
         texts = _column("articles", articles)
         if prompts is None:
             prompts = np.arange(len(texts))
+        if ended is None:
+            ended = np.ones(len(texts), dtype=bool)
         rows = cls(
             articles=texts,
             references=_column("references", references),
             summaries=_column("summaries", summaries),
             prompts=_numbers(prompts),
+            ended=np.asarray(ended),
         )
         collision = two_of_one_number(rows)
         if collision is not None:

@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -104,10 +104,12 @@ class GenerateVLLM(Generate):
             use_tqdm=False,
         )
         summaries = np.empty(n, dtype=object)
+        ended = np.empty(n, dtype=bool)
         for row, (ids, output) in enumerate(zip(prompts, outputs, strict=True)):
             new = list(output.outputs[0].token_ids)
             summaries[row] = self.prompt.read(ids, new, ends)
-        return Summaries(rows.articles, rows.references, summaries, rows.prompts)
+            ended[row] = not ends.isdisjoint(new)
+        return replace(rows, summaries=summaries, ended=ended)
 
     def _sampling(self, key: Key, ends: Collection[int]) -> object:
         """Return vLLM's settings for one row."""
