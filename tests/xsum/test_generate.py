@@ -254,9 +254,10 @@ def test_a_summary_that_was_cut_is_known(prompt, pairs, model, tokenizer):
         assert ids[start:] == [*first, tokenizer.eos_token_id][:room]
 
 
-def test_padding_by_the_end_token_changes_nothing(prompt, pairs, tokenizer):
+def test_padding_by_the_end_token_changes_nothing(pairs, tokenizer):
     """One end a row has a loss, and none of the padding."""
     end = tokenizer.eos_token_id
+    prompt = Prompt(tokenizer, tokens=160, summary_tokens=64)
     tokens, seen, scored = padded(prompt.examples(pairs.articles, pairs.summaries), end)
     ends = tokens == end
     assert (ends & scored).sum(1).tolist() == [1] * len(pairs)

@@ -15,7 +15,8 @@ from veriloop.xsum.embedded import facts_right
 from veriloop.xsum.generate import Generate
 from veriloop.xsum.prompt import Prompt
 from veriloop.xsum.rows import Strings, Summaries
-from veriloop.xsum.verifiers import VARIANTS, LogLikelihood, copying, grams, repetition, rouge
+from veriloop.xsum.verifiers import LogLikelihood
+from veriloop.xsum.words import VARIANTS, Tokenizer, copying, grams, repetition, rouge, words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -42,6 +43,8 @@ class Measure:
     generate: how summaries are written; its articles are those measured on.
     facts: whether the articles are embedded reports.
     resamples: of the bootstrap.
+    tokenizer: makes words of texts: any object with `tokenize(text)`. None: that of `rouge-score`
+        for ROUGE, which reads English, and what spaces separate for the rest.
 
     Raises:
         FloatingPointError: from a call, if the model has diverged.
@@ -56,13 +59,14 @@ class Measure:
     generate: Generate
     facts: bool = False
     resamples: int = 1000
+    tokenizer: Tokenizer | None = None
 
     def __call__(self, key: Key, model: PreTrainedModel) -> Mapping[str, float]:
         rows = self.generate(key.fold("generate"), model, len(self.generate))
         references = replace(rows, summaries=rows.references, ended=None)
         named = {
             **self._quality(key, rows),
-            **language(rows, self.generate.prompt),
+            **language(rows, self.generate.prompt, self.tokenizer),
             "perplexity": self._perplexity("perplexity", key, model, references),
             "perplexity_own": self._perplexity("perplexity_own", key, model, rows),
         }
@@ -74,7 +78,7 @@ class Measure:
         """Return each ROUGE and the ends of its interval."""
         named: dict[str, float] = {}
         for variant in VARIANTS:
-            scores = rouge(variant, rows.references, rows.summaries)
+            scores = rouge(variant, rows.references, rows.summaries, self.tokenizer)
             low, high = bootstrap(key.fold("bootstrap"), scores, self.resamples)
             named[variant] = float(scores.mean())
             named[f"{variant}_low"] = low
@@ -103,15 +107,17 @@ class Measure:
         return math.exp(loss)
 
 
-def language(rows: Summaries, prompt: Prompt) -> dict[str, float]:
+def language(
+    rows: Summaries, prompt: Prompt, tokenizer: Tokenizer | None = None
+) -> dict[str, float]:
     """Return lengths, variety and defects of summaries; see `Measure`."""
-    lengths = np.array([len(summary.split()) for summary in rows.summaries])
+    lengths = np.array([len(words(summary, tokenizer)) for summary in rows.summaries])
     pairs = zip(rows.articles, rows.summaries, strict=True)
     lengths_in_tokens = np.array([len(ids) for ids in prompt.summaries(rows.summaries)])
-    ones = _all_grams(rows.summaries, 1)
-    twos = _all_grams(rows.summaries, 2)
-    repeated = [repetition(summary) for summary in rows.summaries]
-    copied = [copying(article, summary) for article, summary in pairs]
+    ones = _all_grams(rows.summaries, 1, tokenizer)
+    twos = _all_grams(rows.summaries, 2, tokenizer)
+    repeated = [repetition(summary, tokenizer=tokenizer) for summary in rows.summaries]
+    copied = [copying(article, summary, tokenizer=tokenizer) for article, summary in pairs]
     cut = ~rows.ended | (lengths_in_tokens >= prompt.summary_tokens)
     return {
         "words": float(lengths.mean()),
@@ -125,11 +131,11 @@ def language(rows: Summaries, prompt: Prompt) -> dict[str, float]:
     }
 
 
-def _all_grams(texts: Strings, n: int) -> list[tuple[str, ...]]:
+def _all_grams(texts: Strings, n: int, tokenizer: Tokenizer | None) -> list[tuple[str, ...]]:
     """Return the word n-grams of all texts, repeated ones too."""
     found: list[tuple[str, ...]] = []
     for text in texts:
-        found += grams(text, n)
+        found += grams(text, n, tokenizer)
     return found
 
 
