@@ -36,6 +36,9 @@ def test_a_perplexity_is_of_the_rows_that_have_a_token(tokenizer, pairs, model):
     measure = Measure(generate=Generate(articles=mixed, prompt=prompt), resamples=2)
     with pytest.warns(UserWarning, match="3 of 4 rows have no token .* left out of perplexity"):
         named = measure(Key(0), model)
+    none = Measure(generate=Generate(articles=pairs[:3], prompt=prompt), resamples=2)
+    with pytest.warns(UserWarning, match="3 of 3 rows have no token"):
+        assert math.isnan(none(Key(0), model)["perplexity"])
     alone = LogLikelihood(model, prompt, cut=0.0)(Key(0), short)
     assert named["perplexity"] == pytest.approx(math.exp(-alone[0]))
 

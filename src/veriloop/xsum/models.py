@@ -122,8 +122,8 @@ def check_finite(numbers: np.ndarray, rows: np.ndarray, what: str) -> None:
     Raises:
         FloatingPointError: naming the first such row.
     """
-    wrong = ~np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1)
-    if wrong.any():
+    wrong, *_ = np.nonzero(~np.isfinite(numbers))
+    if len(wrong):
         raise FloatingPointError(
             f"{what} of row {rows[wrong].min()} is not finite, so the model has diverged; "
             "fit it again at a lower rate, or take another model"
