@@ -97,7 +97,7 @@ class Texts(Config):
     )
     published: tuple[str, ...] = ()  # or some of them, by name
     end_after_cut: bool = (
-        False  # learn an end after summaries that were cut, as runs before 0.2 did
+        False  # learn an end after summaries that were cut, as the committed runs did
     )
     verifier: dict[str, Any] | None = (
         None  # of the arm "filtered", in place of ROUGE-1: {call: module:name, ...}
