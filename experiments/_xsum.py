@@ -96,6 +96,9 @@ class Texts(Config):
         "corrected"  # authors: all of the published code's ways at once
     )
     published: tuple[str, ...] = ()  # or some of them, by name
+    end_after_cut: bool = (
+        False  # learn an end after summaries that were cut, as the committed runs did
+    )
     verifier: dict[str, Any] | None = (
         None  # of the arm "filtered", in place of ROUGE-1: {call: module:name, ...}
     )
@@ -264,7 +267,13 @@ def _data(config: Texts, seed: int) -> Data:
 
 def _prompt(config: Texts, tokenizer: Any) -> Prompt:
     ways = _ways(config, PUBLISHED[:2])
-    return Prompt(tokenizer, tokens=config.tokens, summary_tokens=config.summary_tokens, **ways)
+    return Prompt(
+        tokenizer,
+        tokens=config.tokens,
+        summary_tokens=config.summary_tokens,
+        end_after_cut=config.end_after_cut,
+        **ways,
+    )
 
 
 def _ways(config: Texts, names: tuple[str, ...]) -> dict[str, Any]:

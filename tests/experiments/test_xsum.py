@@ -134,11 +134,12 @@ def test_the_best_of_several_candidates_and_other_verifiers(here):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Measure:UserWarning")  # of summaries that the cut leaves out
 def test_published_ways_change_the_run(here, tmp_path):
     """Each runs, and none gives what the corrected protocol gives."""
     ways = (
         "protocol=authors",
-        "published=[right_truncation]",
+        "published=[right_truncation, loss_on_prompt]",
         "published=[loss_on_prompt, loss_on_padding]",
     )
     found = {}

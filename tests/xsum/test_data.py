@@ -1,14 +1,14 @@
-"""Rows of text, and the ways to get them: a folder, the files of XSum, the embedded reports; each mistake named."""
+"""The ways to get real pairs: a folder, the files of XSum, the embedded reports; each mistake named."""
 
 import gzip
 import json
 import os
 
-import numpy as np
 import pytest
 
-from veriloop.xsum import Summaries, load
+from veriloop import Key
 from veriloop.xsum import data as module
+from veriloop.xsum import documents, load, reports
 
 ROWS = [{"document": f"Article {i}.", "summary": f"Summary {i}.", "id": str(i)} for i in range(3)]
 
@@ -20,17 +20,6 @@ def folder(tmp_path):
             stream.writelines(json.dumps(row) + "\n" for row in ROWS)
     (tmp_path / "test.jsonl").write_text(json.dumps(ROWS[0]) + "\n")
     return tmp_path
-
-
-def test_rows_are_picked_and_stacked_as_any_batch():
-    rows = Summaries.of(["a", "b", "c"], ["x", "y", "z"], ["p", "q", "r"])
-    assert len(rows) == 3 and rows.prompts.tolist() == [0, 1, 2]
-    picked = rows[np.array([True, False, True])]
-    assert picked.summaries.tolist() == ["p", "r"] and picked.references.tolist() == ["x", "z"]
-    both = Summaries.concatenate([rows[[2]], picked])
-    assert both.articles.tolist() == ["c", "a", "c"] and both.prompts.tolist() == [2, 0, 2]
-    with pytest.raises(ValueError, match="columns of one length"):
-        Summaries.of(["a"], ["x", "y"])
 
 
 def test_a_folder_is_read_in_place(folder):
@@ -49,7 +38,12 @@ def test_a_folder_is_read_in_place(folder):
             '{"document": "A.", "summary": "  "}',
             "line 4 has an empty summary; leave the row out or fill it in",
         ),
-        ('{"document": 3, "summary": "S."}', "line 4 has an empty document"),
+        ('{"document": 3, "summary": "S."}', r"line 4: document must be a text \(str\), got 3"),
+        (
+            '{"document": "A.", "summary": null}',
+            r"line 4: summary must be a text \(str\), got None",
+        ),
+        ('{"document": "A \\ud83d", "summary": "S."}', "line 4: document must be whole characters"),
         ("[1, 2]", "line 4 is no JSON object"),
         ("{", "line 4 is no JSON object"),
     ],
@@ -80,6 +74,61 @@ def test_files_missing_cut_short_or_empty_are_named(folder):
         ValueError, match=r"no test\.jsonl or test\.jsonl\.gz in .*; name a folder with all three"
     ):
         load(str(folder))
+
+
+LINES = "\n".join(json.dumps(row) for row in ROWS)
+
+
+def written(folder, content):
+    for part in ("train", "validation", "test"):
+        (folder / f"{part}.jsonl").write_bytes(content)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        LINES.encode("utf-8-sig"),
+        LINES.replace("\n", "\r\n").encode() + b"\r\n",
+        f"\n{LINES}\n\n  \n".encode(),
+        LINES.replace("\n", "\n\n").encode(),
+    ],
+    ids=["byte-order mark", "CRLF", "blank lines at the ends", "blank lines between"],
+)
+def test_lines_as_other_tools_write_them_are_read(tmp_path, content):
+    data = load(written(tmp_path, content))
+    assert data.train.summaries.tolist() == [row["summary"] for row in ROWS]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (LINES.encode("utf-16"), r"train\.jsonl is written in UTF-16; save it as UTF-8"),
+        (LINES.replace("A", "Ä").encode("latin-1"), r"train\.jsonl is not UTF-8 \(.*\); save it"),
+        (f"{LINES}\n\n{LINES[:20]}".encode(), "line 5, the last, is cut short; remove it"),
+        (f"[{LINES}]".encode(), "line 1 is no JSON object"),
+        (b"document,summary", "line 1 is no JSON object"),
+    ],
+    ids=["UTF-16", "Latin-1", "half a line", "one array", "CSV"],
+)
+def test_a_file_in_another_form_is_named(tmp_path, content, message):
+    with pytest.raises(ValueError, match=message):
+        load(written(tmp_path, content))
+
+
+@pytest.mark.parametrize("size", [0, -1, True, 1.5, "3"])
+@pytest.mark.parametrize("name", ["train", "test"])
+def test_a_number_of_rows_that_is_none_is_refused(folder, name, size):
+    for source in ("reports", str(folder)):
+        with pytest.raises(ValueError, match=f"load: {name} must be an integer of at least 1"):
+            load(source, **{name: size})
+
+
+def test_no_number_of_reports_is_taken_for_another():
+    for make in (reports, documents):
+        assert len(make(Key(0), 0)) == 0
+        with pytest.raises(ValueError, match="n must be an integer of at least 0, got -1"):
+            make(Key(0), -1)
 
 
 def test_the_hub_is_one_sentence_where_there_is_no_network(monkeypatch):

@@ -1,5 +1,7 @@
 """The loss is of the summary's tokens and no others; passes and padding do not change it; published ways do."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch.nn.functional as F
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from veriloop import Key
-from veriloop.xsum import FineTune
+from veriloop.xsum import FineTune, LogLikelihood, Prompt, Summaries
 from veriloop.xsum.finetune import token_losses
 from veriloop.xsum.padding import padded
 
@@ -107,6 +109,25 @@ def test_every_example_is_seen_once_an_epoch(prompt, pairs, network):
     for epoch in (seen[:3], seen[3:]):
         assert sorted(i for batch in epoch for i in batch) == list(range(12))
     assert [set(batch) for batch in seen[:3]] != [set(batch) for batch in seen[3:]]
+
+
+def test_a_fit_without_anything_to_learn_is_refused_and_some_of_it_is_counted(
+    tokenizer, pairs, model
+):
+    """The published cut leaves no summary of a long article; the prompt may be learnt all the same."""
+    short = Summaries.of(["Rain."], ["Rain."])
+    mixed = Summaries.concatenate([pairs[:3], short])
+    prompt = Prompt(tokenizer, tokens=60, right_truncation=True)
+    tune = FineTune(prompt=prompt, batch=4)
+    with pytest.raises(ValueError, match=r"FineTune: none of 3 rows has a token to learn after th"):
+        tune(Key(0), model, pairs[:3])
+    with pytest.warns(UserWarning, match="FineTune: 3 of 4 rows have no token to learn after"):
+        tune(Key(0), model, mixed)
+    replace(tune, loss_on_prompt=True)(Key(0), model, mixed)
+    scores = LogLikelihood(model, prompt)(Key(0), mixed)
+    assert np.isnan(scores).tolist() == [True, True, True, False]
+    with pytest.raises(ValueError, match="FineTune: none of 0 rows has a token"):
+        tune(Key(0), model, pairs[:0])
 
 
 @pytest.mark.parametrize(

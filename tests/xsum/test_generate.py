@@ -1,13 +1,16 @@
 """Summaries follow model and key alone: not the batch, not the other rows, not the global generator."""
 
 from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from veriloop import Key
-from veriloop.xsum import Generate, Summaries
+from veriloop.xsum import Generate, Prompt, Summaries
+from veriloop.xsum.padding import padded
 
 
 def texts(rows):
@@ -147,6 +150,118 @@ def test_bf16_writes_by_a_copy_with_rounded_weights(prompt, pairs, network, orac
 def test_settings_without_effect_or_sense_are_refused(prompt, pairs, settings, message):
     with pytest.raises(ValueError, match=message):
         Generate(articles=pairs, prompt=prompt, **settings)
+
+
+def in_blocks(generate, model, sizes):
+    """What a loop asks for: blocks under keys of their own, each starting where the last ended."""
+    done, blocks = 0, []
+    for number, n in enumerate(sizes):
+        generate = generate.starting_at(done)
+        blocks.append(generate(Key(0).fold(number), model, n))
+        done += n
+    return Summaries.concatenate(blocks)
+
+
+@pytest.mark.parametrize("sizes", [(10, 10, 4), (1, 2, 21), (5, 5, 5, 5, 4)])
+def test_blocks_go_on_where_the_last_one_ended(prompt, pairs, model, oracle, sizes):
+    """Greedily the same rows as in one block; sampled, rows about the same articles."""
+    greedy = in_blocks(Generate(articles=pairs, prompt=prompt), model, sizes)
+    assert texts(greedy) == oracle and greedy.prompts.tolist() == list(range(24))
+    sampled = Generate(articles=pairs[:8], prompt=prompt, temperature=1.0, candidates=3)
+    rows = in_blocks(sampled, model, sizes)
+    assert rows.prompts.tolist() == [row // 3 for row in range(24)]
+    assert rows.articles.tolist() == pairs.articles[rows.prompts].tolist()
+
+
+def test_a_position_is_a_value_and_changes_nothing_else(prompt, pairs, model):
+    generate = Generate(articles=pairs, prompt=prompt, temperature=1.0)
+    later = generate.starting_at(5)
+    assert generate.first_row == 0 and later.starting_at(0) == generate
+    assert later.starting_at(7) == generate.starting_at(7)  # counted from the round's first row
+    assert later(Key(0), model, 3).prompts.tolist() == [5, 6, 7]
+    with pytest.raises(ValueError, match="first_row must be an integer of at least 0, got -1"):
+        generate.starting_at(-1)
+
+
+def test_sampling_goes_round_and_writes_other_summaries(prompt, pairs, model):
+    few = Generate(articles=pairs[:3], prompt=prompt, temperature=1.0, candidates=2)
+    rows = few(Key(0), model, 14)
+    assert rows.prompts.tolist() == [0, 0, 1, 1, 2, 2] * 2 + [0, 0]
+    assert texts(rows)[:6] != texts(rows)[6:12] and texts(rows)[:6] == texts(few(Key(0), model, 6))
+    nothing = Generate(articles=pairs[:0], prompt=prompt, temperature=1.0)
+    with pytest.raises(ValueError, match="has no article, got n = 1; give it articles"):
+        nothing(Key(0), model, 1)
+
+
+def test_greedy_writing_beyond_the_articles_is_refused(prompt, pairs, model):
+    generate = Generate(articles=pairs, prompt=prompt).starting_at(20)
+    with pytest.raises(ValueError, match="at most 24 candidates, 1 of each article, got n = 25"):
+        generate(Key(0), model, 5)
+
+
+def test_two_sets_put_together_are_numbered_anew(prompt, pairs, model):
+    """Their numbers collide; those that do not are kept."""
+    both = Summaries.concatenate([pairs[:3], replace(pairs[3:6], prompts=np.arange(3))])
+    write = Generate(articles=both, prompt=prompt, temperature=1.0, candidates=2)
+    assert write(Key(0), model, 12).prompts.tolist() == np.repeat(np.arange(6), 2).tolist()
+    own = Generate(articles=replace(both, prompts=np.arange(6) + 40), prompt=prompt)
+    assert own(Key(0), model, 6).prompts.tolist() == list(range(40, 46))
+
+
+class Says:
+    """A model that writes the same tokens every time, and names the tokens that end it."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, tokens, ends, vocabulary):
+        self.tokens, self.vocabulary = tokens, vocabulary
+        self.generation_config = SimpleNamespace(eos_token_id=ends)
+
+    def __call__(self, input_ids, past_key_values, **_):
+        step = 0 if past_key_values is None else past_key_values.step
+        logits = torch.zeros(len(input_ids), 1, self.vocabulary)
+        logits[..., self.tokens[step]] = 1
+        cache = SimpleNamespace(step=step + 1, batch_select_indices=lambda rows: None)
+        return SimpleNamespace(logits=logits, past_key_values=cache)
+
+
+def test_a_summary_ends_at_any_end_token_of_the_model(tokenizer):
+    """A second turn is neither written nor read; one token, several, or none may be named."""
+    turn = tokenizer("~")["input_ids"][0]
+    first = tokenizer(" Rain in Leeds.")["input_ids"]
+    tokens = [*first, turn, *tokenizer(" Snow.")["input_ids"], tokenizer.eos_token_id]
+    write = Generate(
+        articles=Summaries.of(["A."], ["B."]), prompt=Prompt(tokenizer, summary_tokens=40)
+    )
+    for ends in (turn, [turn], [tokenizer.eos_token_id, turn]):
+        said = write(Key(0), Says(tokens, ends, len(tokenizer)), 1)
+        assert texts(said) == ["Rain in Leeds."]
+    for ends in (None, tokenizer.eos_token_id, []):
+        said = write(Key(0), Says(tokens, ends, len(tokenizer)), 1)
+        assert texts(said) == ["Rain in Leeds.~ Snow."]
+
+
+def test_a_summary_that_was_cut_is_known(prompt, pairs, model, tokenizer):
+    """Whether the model wrote an end within the limit; what it wrote is then taught without one."""
+    first = tokenizer(" Rain in Leeds.")["input_ids"]
+    says = Says([*first, tokenizer.eos_token_id], None, len(tokenizer))
+    one = pairs[:1]
+    for room, ended in ((len(first), False), (len(first) + 1, True)):
+        short = Prompt(tokenizer, tokens=120, summary_tokens=room)
+        rows = Generate(articles=one, prompt=short)(Key(0), says, 1)
+        assert texts(rows) == ["Rain in Leeds."] and rows.ended.tolist() == [ended]
+        ((ids, start),) = short.examples(rows.articles, rows.summaries, rows.ended)
+        assert ids[start:] == [*first, tokenizer.eos_token_id][:room]
+
+
+def test_padding_by_the_end_token_changes_nothing(pairs, tokenizer):
+    """One end a row has a loss, and none of the padding."""
+    end = tokenizer.eos_token_id
+    prompt = Prompt(tokenizer, tokens=160, summary_tokens=64)
+    tokens, seen, scored = padded(prompt.examples(pairs.articles, pairs.summaries), end)
+    ends = tokens == end
+    assert (ends & scored).sum(1).tolist() == [1] * len(pairs)
+    assert not (scored & ~seen.bool()).any()
 
 
 def test_more_candidates_than_there_are_is_refused(prompt, pairs, model):

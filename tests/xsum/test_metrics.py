@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from veriloop import Key
-from veriloop.xsum import Generate, LogLikelihood, Measure, Summaries, bootstrap, rouge
+from veriloop.xsum import Generate, LogLikelihood, Measure, Prompt, Summaries, bootstrap, rouge
 from veriloop.xsum.metrics import language
 
 
@@ -26,6 +26,21 @@ def test_the_metrics_of_a_model_are_those_of_its_summaries(prompt, pairs, model)
     assert {"event", "place", "number"} < set(named)
     assert "event" not in Measure(generate=generate)(Key(0), model)
     assert named == Measure(generate=generate, facts=True)(Key(0), model)
+
+
+def test_a_perplexity_is_of_the_rows_that_have_a_token(tokenizer, pairs, model):
+    """The published cut leaves none of a long article; a warning counts them."""
+    prompt = Prompt(tokenizer, tokens=60, summary_tokens=6, right_truncation=True)
+    short = Summaries.of(["Rain."], ["Rain."])
+    mixed = Summaries.concatenate([pairs[:3], short])
+    measure = Measure(generate=Generate(articles=mixed, prompt=prompt), resamples=2)
+    with pytest.warns(UserWarning, match="3 of 4 rows have no token .* left out of perplexity"):
+        named = measure(Key(0), model)
+    none = Measure(generate=Generate(articles=pairs[:3], prompt=prompt), resamples=2)
+    with pytest.warns(UserWarning, match="3 of 3 rows have no token"):
+        assert math.isnan(none(Key(0), model)["perplexity"])
+    alone = LogLikelihood(model, prompt, cut=0.0)(Key(0), short)
+    assert named["perplexity"] == pytest.approx(math.exp(-alone[0]))
 
 
 def test_language_by_hand(prompt, tokenizer):

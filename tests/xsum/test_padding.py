@@ -30,10 +30,10 @@ def test_blocks_hold_every_text_once_the_shortest_first(texts, size):
     assert all(len(block) == size for block in blocks[:-1])
 
 
-def test_padded_blocks_are_the_examples_of_their_rows(prompt, pairs):
+def test_padded_blocks_are_the_examples_of_their_rows(prompt, pairs, model):
     examples = prompt.examples(pairs.articles, pairs.summaries)
     met = []
-    for block, each in padded_blocks(prompt, pairs, 5):
+    for block, each in padded_blocks(model, prompt, pairs, 5):
         met += block.tolist()
         lengths = each.seen.sum(1)
         for row, ids, length in zip(block, each.tokens, lengths, strict=True):

@@ -1,5 +1,8 @@
 """Prompts keep their cue, examples their end; each way of the published code does what it says and no more."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,7 +36,29 @@ def test_an_example_is_the_prompt_the_summary_and_the_end(prompt, tokenizer):
     (ids, start), (long, begin) = prompt.examples(["Rain fell.", LONG], ["Rain.", LONG])
     assert ids[:start] == prompt.prompts(["Rain fell."])[0]
     assert text_of(tokenizer, ids[start:-1]) == " Rain." and ids[-1] == tokenizer.eos_token_id
-    assert begin == 120 and len(long) == 120 + 12 and long[-1] == tokenizer.eos_token_id
+    assert begin == 120 and len(long) == 120 + 12 and tokenizer.eos_token_id not in long
+
+
+def test_no_end_is_taught_after_a_cut(prompt, tokenizer):
+    """Of a summary that the model did not end, and of one that has no room for its end."""
+    end = tokenizer.eos_token_id
+    eleven, twelve = (tokenizer.decode(tokenizer(LONG)["input_ids"][:n]) for n in (11, 12))
+    texts = ["Rain.", "Rain.", eleven, f" {twelve}", LONG]
+    ended = np.array([True, False, True, True, True])
+    for option, wanted in ((False, [True, False, True, False, False]), (True, [True] * 5)):
+        examples = replace(prompt, end_after_cut=option).examples(["A."] * 5, texts, ended)
+        assert [ids[-1] == end for ids, _ in examples] == wanted
+        assert all(len(ids) - start <= 12 for ids, start in examples)
+    ((ids, start),) = prompt.examples(["A."], ["Rain."], np.array([False]))
+    assert tokenizer.decode(ids[start:]) == " Rain."
+
+
+def test_half_a_character_at_the_cut_is_left_out(prompt, tokenizer):
+    """And not taught as the three tokens of the sign for an unknown character."""
+    new = tokenizer(" Rain €")["input_ids"]
+    assert prompt.read([], new) == "Rain €" and prompt.read([], new[:-1]) == "Rain"
+    end = tokenizer.eos_token_id
+    assert prompt.read([], [*new[:-1], end]) == "Rain \ufffd"  # the model itself ended there
 
 
 def test_a_summary_is_read_up_to_its_end(prompt, tokenizer):
@@ -77,6 +102,58 @@ def test_a_tokenizer_that_puts_tokens_first_keeps_them_once(tokenizer):
     )
     (ids,) = Prompt(other).prompts(["Rain fell."])
     assert ids[0] == end and end not in ids[1:]
+
+
+def test_the_token_that_comes_first_comes_once(tokenizer):
+    """Whether the tokenizer puts it there, the words before the article, or both; cut at the end too."""
+    from tokenizers.processors import TemplateProcessing
+
+    other = train_tokenizer(["Rain fell in York. Article: Summary:"] * 9, 300)
+    other.add_special_tokens({"bos_token": "<s>"})
+    first = other.bos_token_id
+    other.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", first)]
+    )
+    for before in ("Article: ", "<s>Article: ", "", "<s>"):
+        for cut in (False, True):
+            prompt = Prompt(other, before=before, right_truncation=cut)
+            (ids,) = prompt.prompts(["Rain fell."])
+            assert ids[0] == first and first not in ids[1:], (before, cut)
+            ((whole, start),) = prompt.examples(["Rain fell."], ["Rain."])
+            assert whole[:start] == ids and whole.count(first) == 1
+
+
+CONTROL = "Rain <|end|> fell.<|end|>"
+
+
+def test_control_tokens_in_a_text_are_text(tokenizer, prompt):
+    """The end token is in a prompt never and in an example once; read back, the text is whole."""
+    end = tokenizer.eos_token_id
+    (ids,) = prompt.prompts([CONTROL])
+    assert end not in ids and CONTROL in tokenizer.decode(ids)
+    ((whole, start),) = Prompt(tokenizer).examples([CONTROL], [CONTROL])
+    assert whole.count(end) == 1 and whole[-1] == end
+    assert Prompt(tokenizer).read(whole[:start], whole[start:]) == CONTROL
+    assert tokenizer(CONTROL)["input_ids"].count(end) == 2  # nobody else's calls are changed
+
+
+def test_control_tokens_around_the_article_count_as_such(tokenizer):
+    (ids,) = Prompt(tokenizer, before="<|end|>Article: ", after="<|end|>").prompts([CONTROL])
+    assert ids[0] == ids[-1] == tokenizer.eos_token_id and ids.count(tokenizer.eos_token_id) == 2
+
+
+def test_a_summary_is_read_up_to_the_first_of_several_ends(tokenizer, prompt):
+    rain, (other,) = tokenizer(" Rain.")["input_ids"], tokenizer("~")["input_ids"]
+    new = [*rain, other, *rain, tokenizer.eos_token_id]
+    assert prompt.read([], new, {other, tokenizer.eos_token_id}) == "Rain."
+    assert prompt.read([], new) == "Rain.~ Rain."
+
+
+def test_what_is_no_text_is_refused_by_row(prompt):
+    with pytest.raises(ValueError, match=r"articles, row 1: must be a text \(str\), got nan"):
+        prompt.prompts(["Rain.", float("nan")])
+    with pytest.raises(ValueError, match=r"summaries, row 0: must be a text \(str\), got None"):
+        prompt.examples(["Rain."], [None])
 
 
 def test_what_makes_no_prompt_is_refused(tokenizer):

@@ -10,7 +10,7 @@ from veriloop.refilter import refilter
 from veriloop.store.candidates import StoredRound
 from veriloop.xsum import FineTune, Generate, Problem, RougeVerifier, Summaries, by_article, rouge
 
-COLUMNS = ("articles", "references", "summaries", "prompts")
+COLUMNS = ("articles", "references", "summaries", "prompts", "ended")
 
 
 def nothing(state, folder):
@@ -89,3 +89,12 @@ def test_the_unfiltered_arms_round_judged_by_name_is_the_filtered_arms(problem, 
     # What the backend knows of the rows is the caller's to ask.
     assert rouge("rouge1", kept.references, kept.summaries).mean() == record.metrics["kept_rouge1"]
     assert again.numbers["highest"] == np.max(again.verdict.scores) <= 1
+
+
+def test_a_stored_round_says_which_summaries_were_cut(problem, tmp_path):
+    """A verifier that asks for it judges the stored rows as it judged those just written."""
+    stored(problem, problem.loop(), tmp_path)
+    rows = problem.generate(Key(1).fold(1, "generate", 0), problem.base, 24)
+    again = refilter(tmp_path, verifier={"call": "veriloop.xsum:Ended"}, filter={"call": "KeepAll"})
+    assert not rows.ended.all()
+    np.testing.assert_array_equal(again.verdict.scores >= 0, rows.ended)

@@ -109,6 +109,7 @@ def test_every_model_writes_with_its_own_weights(engines, prompt, pairs, network
         assert (
             texts(rows) == texts(wanted) and rows.references.tolist() == wanted.references.tolist()
         )
+        assert rows.ended.tolist() == wanted.ended.tolist()
     assert len(engines) == 1 and engines[0].settings == {
         "dtype": "float32",
         "gpu_memory_utilization": 0.5,
@@ -152,6 +153,11 @@ def test_a_loop_runs_on_it(engines, prompt, pairs, model):
         loop = problem.loop(verify=RougeVerifier())
         records.append([record for _, record in run(loop, Key(0), State(model), [24] * 2)])
     assert records[0] == records[1] and len(engines) == 1
+
+
+def test_blocks_go_on_where_the_last_one_ended(engines, prompt, pairs, model):
+    write = GenerateVLLM(articles=pairs[:3], prompt=prompt, temperature=1.0, candidates=2)
+    assert write.starting_at(3)(Key(0), model, 5).prompts.tolist() == [1, 2, 2, 0, 0]
 
 
 def test_a_cache_that_is_not_emptied_stops_the_round(prompt, pairs, network, monkeypatch):

@@ -3,6 +3,7 @@
 from veriloop.xsum.base import Pretraining, load_base, pretrained, train_tokenizer
 from veriloop.xsum.data import load
 from veriloop.xsum.embedded import corpus, documents, facts_right, kinds, reports
+from veriloop.xsum.evaluated import Evaluated
 from veriloop.xsum.finetune import FineTune
 from veriloop.xsum.generate import Generate
 from veriloop.xsum.metrics import Measure, bootstrap
@@ -13,22 +14,21 @@ from veriloop.xsum.reward import Reward, fit_reward, load_reward, save_reward
 from veriloop.xsum.rows import Data, Summaries
 from veriloop.xsum.verifiers import (
     Brevity,
-    Evaluated,
+    Ended,
     LittleCopying,
     LittleRepetition,
     LogLikelihood,
     PartialReference,
     RougeVerifier,
     ScoreNoise,
-    copying,
-    repetition,
-    rouge,
 )
 from veriloop.xsum.vllm import GenerateVLLM
+from veriloop.xsum.words import copying, repetition, rouge
 
 __all__ = [
     "Brevity",
     "Data",
+    "Ended",
     "Evaluated",
     "FineTune",
     "Generate",

@@ -19,6 +19,7 @@ from veriloop.store.folder import cache_folder, replaced
 from veriloop.xsum.data import hub_answers
 from veriloop.xsum.embedded import WORDINGS, documents
 from veriloop.xsum.finetune import seeded, set_rate, token_losses
+from veriloop.xsum.models import check_weights
 from veriloop.xsum.padding import padded
 
 if TYPE_CHECKING:
@@ -190,6 +191,7 @@ def _pretrain(how: Pretraining, device: str) -> tuple[PreTrainedModel, PreTraine
         token_losses(model, *batch.to(device)).mean().backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+    check_weights(model, f"Pretraining, after step {how.steps} at rate {how.rate:g}")
     return model.eval(), tokenizer
 
 

@@ -13,10 +13,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from veriloop.core import Key
+from veriloop.core.checks import check_count
 from veriloop.xsum.embedded import corpus
-from veriloop.xsum.rows import Data, Summaries
+from veriloop.xsum.rows import Data, Summaries, flaw
 
 HUB = "EdinburghNLP/xsum"
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # the marks that files in it begin with
+NO_OBJECT = "is no JSON object; every line needs document and summary"
 
 
 def load(source: str, *, train: int | None = None, test: int | None = None) -> Data:
@@ -24,20 +27,24 @@ def load(source: str, *, train: int | None = None, test: int | None = None) -> D
 
     source: "reports", the embedded generator's; "xsum", the files in $VERILOOP_DATA/xsum where that
         is set, else from the hub by `datasets`; or a folder with train, validation and test as
-        .jsonl or .jsonl.gz, where each line is a JSON object with `document` and `summary`.
+        .jsonl or .jsonl.gz in UTF-8, where each line is a JSON object with `document` and
+        `summary`. Blank lines are skipped.
     train: how many rows to learn from, the first ones. None takes all; of "reports" 1,200.
     test: how many rows each to validate and to test on. None takes all; of "reports" 300.
 
     Raises:
         ValueError: with file and line, if one is missing, cut short, or lacks an article or a
-            summary.
+            summary. Also if `train` or `test` is no integer of at least 1.
 
     >>> data = load("reports", train=20, test=5)
     >>> len(data.train), len(data.validation), len(data.test)
     (20, 5, 5)
     """
+    for name, size in (("train", train), ("test", test)):
+        if size is not None:
+            check_count(f"load: {name}", size)
     if source == "reports":
-        return corpus(Key(0).fold("reports"), train or 1200, test or 300)
+        return _reports(train, test)
     return Data(
         source,
         train=_part(source, "train", train),
@@ -46,11 +53,19 @@ def load(source: str, *, train: int | None = None, test: int | None = None) -> D
     )
 
 
+def _reports(train: int | None, test: int | None) -> Data:
+    if train is None:
+        train = 1200
+    if test is None:
+        test = 300
+    return corpus(Key(0).fold("reports"), train, test)
+
+
 def _part(source: str, name: str, size: int | None) -> Summaries:
     """Return the first `size` rows of a part, and refuse fewer."""
     given = os.environ.get("VERILOOP_DATA")
     if source != "xsum":
-        part = _from_folder(Path(source), name, size)
+        part = _from_folder(Path(source).expanduser(), name, size)
     elif given:
         part = _from_folder(Path(given, "xsum"), name, size)
     else:
@@ -83,14 +98,22 @@ def _from_folder(folder: Path, part: str, size: int | None) -> Summaries:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a file with their numbers, from 1."""
+    """Yield the lines of a file that are not blank, with their numbers, from 1."""
     opener: Any = open
     if path.suffix == ".gz":
         opener = gzip.open
     try:
-        with opener(path, "rt", encoding="utf-8") as stream:
-            yield from enumerate(stream, start=1)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        with opener(path, "rb") as stream:
+            mark = stream.read(2)
+        if mark in UTF_16:
+            raise ValueError(f"{path} is written in UTF-16; save it as UTF-8")
+        with opener(path, "rt", encoding="utf-8-sig") as stream:
+            for number, line in enumerate(stream, start=1):
+                if line.strip():
+                    yield number, line
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error.reason}); save it as such") from None
+    except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"cannot read {path} ({reason}); download the file again") from None
 
@@ -102,12 +125,19 @@ def _pair(line: str, where: str) -> tuple[str, str]:
         pair = row["document"], row["summary"]
     except KeyError as error:
         raise ValueError(f"{where} lacks {error}; every line needs document and summary") from None
-    except (ValueError, TypeError):
-        raise ValueError(
-            f"{where} is no JSON object; every line needs document and summary"
-        ) from None
+    except json.JSONDecodeError:
+        if line.startswith("{") and not line.endswith("\n"):
+            raise ValueError(
+                f"{where}, the last, is cut short; remove it, or download the file again"
+            ) from None
+        raise ValueError(f"{where} {NO_OBJECT}") from None
+    except TypeError:
+        raise ValueError(f"{where} {NO_OBJECT}") from None
     for name, text in zip(("document", "summary"), pair, strict=True):
-        if not isinstance(text, str) or not text.strip():
+        wrong = flaw(text)
+        if wrong is not None:
+            raise ValueError(f"{where}: {name} {wrong}; leave the row out or fill it in")
+        if not text.strip():
             raise ValueError(f"{where} has an empty {name}; leave the row out or fill it in")
     return pair
 

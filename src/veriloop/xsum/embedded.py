@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from veriloop.core import Key
+from veriloop.core.checks import check_count
 from veriloop.core.parts import Groups
 from veriloop.core.verdict import share
 from veriloop.xsum.rows import Data, Strings, Summaries
@@ -78,6 +79,7 @@ def reports(key: Key, n: int) -> Summaries:
     >>> reports(Key(0), 2).summaries[0]
     'A Derby bank manager guilty of fraud has been jailed for eleven years.'
     """
+    check_count("reports: n", n, least=0)
     rng = key.numpy()
     articles: list[str] = []
     summaries: list[str] = []
@@ -101,6 +103,7 @@ def documents(key: Key, n: int) -> list[str]:
     >>> report[:30], later == report
     ('A former bank manager from Der', True)
     """
+    check_count("documents: n", n, least=0)
     rng = key.numpy()
     texts: list[str] = []
     for _ in range(n):

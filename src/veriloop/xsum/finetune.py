@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from veriloop.core import Key
 from veriloop.core.batch import check_count
+from veriloop.xsum.models import check_fit, check_weights, hidden_states
 from veriloop.xsum.padding import Example, Padded, in_blocks, padded, shortest_first
 from veriloop.xsum.processes import gathered, own_part, process, sum_gradients
 from veriloop.xsum.prompt import Prompt
@@ -29,8 +31,9 @@ if TYPE_CHECKING:
 class FineTune:
     r"""Fit a model to summaries: `(key, model, rows) -> new model`, by AdamW.
 
-    The rate falls as half a cosine. The loss of a batch is the mean over its summary tokens, the
-    end token among them:
+    After a summary that was cut no end token is learnt; see `Summaries.ended`. The rate falls as
+    half a cosine. The loss of a batch is the mean over its summary tokens, the end token among
+    them:
 
     .. math:: -\frac1N \sum_{i,t} \log p(s_{it} \mid \text{prompt}_i, s_{i,<t})
 
@@ -51,8 +54,12 @@ class FineTune:
     loss_on_prompt: learn the article too, as in the published code.
     loss_on_padding: learn the end tokens that fill up a batch too, as in the published code.
 
+    An adapter such as LoRA is fitted alone, if it wraps the model.
+
     Raises:
-        ValueError: if a value is out of its range.
+        ValueError: if a value is out of its range. A fit raises it too: if no row has a token to
+            learn, no weight can change, or the model cannot read the prompts.
+        FloatingPointError: from a fit, with step and rate, if the loss or a weight is not finite.
 
     >>> from veriloop.xsum import train_tokenizer
     >>> tokenizer = train_tokenizer(["Article: Rain fell. Summary: Rain."] * 9, vocabulary=300)
@@ -89,8 +96,9 @@ class FineTune:
         first = model
         if self.base is not None:
             first = self.base
+        examples = self.prompt.examples(rows.articles, rows.summaries, rows.ended)
+        self._check(first, examples)
         new = copy.deepcopy(first).train()
-        examples = self.prompt.examples(rows.articles, rows.summaries)
         optimizer = torch.optim.AdamW(
             new.parameters(),
             lr=self.rate,
@@ -102,12 +110,50 @@ class FineTune:
         with seeded(key.fold("dropout", number), new.device):
             for step, batch in enumerate(self._batches(key, len(examples))):
                 set_rate(optimizer, self.rate * self._relative_rate(step, total))
-                self._backward(new, [examples[i] for i in batch])
+                where = f"in step {step + 1} of {total}; lower the rate, {self.rate:g}"
+                loss = self._backward(new, [examples[i] for i in batch])
+                if not math.isfinite(loss):
+                    raise FloatingPointError(f"FineTune: the loss is {loss} {where}")
                 if self.clip is not None:
                     torch.nn.utils.clip_grad_norm_(new.parameters(), self.clip)
-                optimizer.step()
+                _take_step(optimizer, where)
                 optimizer.zero_grad(set_to_none=True)
+        check_weights(new, f"FineTune, after step {total} at rate {self.rate:g}")
         return new.eval()
+
+    def _check(self, model: PreTrainedModel, examples: Sequence[Example]) -> None:
+        """Refuse a fit that could not learn; warn of examples that teach nothing."""
+        check_fit(model, self.prompt, [ids for ids, _ in examples])
+        if not any(weight.requires_grad for weight in model.parameters()):
+            raise ValueError(
+                "FineTune: no weight of the model can change; call model.requires_grad_(True)"
+            )
+        check_weights(model, f"FineTune, before step 1 at rate {self.rate:g}")
+        without = self._without_targets(examples)
+        if without == len(examples):
+            raise ValueError(
+                f"FineTune: none of {len(examples)} rows has a token to learn after the cut at "
+                f"Prompt.tokens, {self.prompt.tokens}; raise it, or give other rows"
+            )
+        if without:
+            warnings.warn(
+                f"FineTune: {without} of {len(examples)} rows have no token to learn after the cut "
+                f"at Prompt.tokens, {self.prompt.tokens}; raise it to learn from all",
+                stacklevel=3,
+            )
+
+    def _without_targets(self, examples: Sequence[Example]) -> int:
+        """Return how many examples have no token with a loss."""
+        longest = max((len(ids) for ids, _ in examples), default=0)
+        count = 0
+        for ids, start in examples:
+            targets = len(ids) - start
+            if self.loss_on_prompt:
+                targets = len(ids) - 1
+            if self.loss_on_padding:
+                targets = max(targets, longest - len(ids))
+            count += targets < 1
+        return count
 
     def _batches(self, key: Key, n: int) -> list[np.ndarray]:
         """Return the numbers of the rows of each step."""
@@ -124,15 +170,19 @@ class FineTune:
             return (step + 1) / (rising + 1)
         return 0.5 * (1 + math.cos(math.pi * (step - rising) / (total - rising)))
 
-    def _backward(self, model: PreTrainedModel, examples: Sequence[Example]) -> None:
-        """Add the gradient of the batch's mean loss, pass by pass."""
+    def _backward(self, model: PreTrainedModel, examples: Sequence[Example]) -> float:
+        """Add the gradient of the batch's mean loss, pass by pass; return that loss."""
         passes = self._passes(examples)
         scored = sum(gathered([int(each.scored.sum()) for each in passes]))
+        own: list[float] = []
         for each in passes:
             with torch.autocast(model.device.type, torch.bfloat16, enabled=self.bf16):
                 losses = token_losses(model, *each.to(model.device))
-            (losses.sum() / max(scored, 1)).backward()
+            loss = losses.sum() / max(scored, 1)
+            loss.backward()
+            own.append(float(loss.detach()))
         sum_gradients(model.parameters())
+        return sum(gathered(own))
 
     def _passes(self, examples: Sequence[Example]) -> list[Padded]:
         """Return this process's part of a batch; a pass has examples of about one length."""
@@ -159,7 +209,7 @@ def token_losses(model: PreTrainedModel, tokens: Tensor, seen: Tensor, scored: T
     model: a causal language model.
     tokens, seen, scored: see `Padded`, shape (n, longest) each.
     """
-    hidden = model.base_model(input_ids=tokens, attention_mask=seen).last_hidden_state
+    hidden = hidden_states(model, tokens, seen)
     before = hidden[:, :-1][scored[:, 1:]]  # the hidden state before a token predicts that token
     head: Any = model.get_output_embeddings()
     logits = head(before)
@@ -170,6 +220,16 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Give all weights of an optimizer one learning rate."""
     for group in optimizer.param_groups:
         group["lr"] = rate
+
+
+def _take_step(optimizer: torch.optim.Optimizer, where: str) -> None:
+    """Change the weights; say where a change is too large for float32."""
+    try:
+        optimizer.step()
+    except RuntimeError as error:
+        if "overflow" not in str(error):
+            raise
+        raise FloatingPointError(f"FineTune: the change overflows {where}") from None
 
 
 @contextmanager

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -13,10 +13,11 @@ from torch import Tensor
 
 from veriloop.core import Key
 from veriloop.core.batch import check_count
+from veriloop.xsum.models import check_fit, end_tokens
 from veriloop.xsum.padding import in_blocks, shortest_first
 from veriloop.xsum.processes import gathered, own_part
 from veriloop.xsum.prompt import Prompt
-from veriloop.xsum.rows import Summaries
+from veriloop.xsum.rows import Summaries, two_of_one_number
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -24,11 +25,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Generate:
-    """Write summaries of articles: `(key, model, n) -> Summaries`, the first n candidates.
+    """Write summaries of articles: `(key, model, n) -> Summaries`, n candidates in turn.
+
+    The candidates of one article lie together. With a temperature the first article follows the
+    last one, with new random numbers. A summary ends at the prompt's end token, or at one that the
+    model's `generation_config` names; `ended` of the rows is False where it was cut before.
 
     If there are several processes (see `process`), each writes its part, and all return the whole.
 
-    articles: what is summarised.
+    articles: what is summarised. If two different ones have one number in `prompts`, as in two sets
+        put together, all are numbered anew, in order.
     prompt: makes tokens of articles, and texts of tokens.
     candidates: how many summaries of each article.
     temperature: above 0; tokens are drawn from the model's distribution, which a value below 1
@@ -37,10 +43,13 @@ class Generate:
     batch: prompts decoded at once, sorted by length. In float32 no summary depends on it, because
         every row has its own random numbers.
     bf16: write with a copy of the model that has its weights in bfloat16.
+    first_row: which row of the round is the first one written, from 0; `starting_at` sets it.
 
     Raises:
         ValueError: if a value is out of its range. Also if there is no temperature and there are
-            several candidates, which would be the same, or a `top_p`, which has no effect.
+            several candidates, which would be the same, or a `top_p`, which has no effect. A call
+            raises it if more is asked for than there is, or the model cannot read the prompts.
+        FloatingPointError: from a call, if the model has diverged.
 
     >>> from veriloop.xsum import reports, train_tokenizer
     >>> pairs = reports(Key(0), 20)
@@ -56,8 +65,10 @@ class Generate:
     top_p: float = 1.0
     batch: int = 32
     bf16: bool = False
+    first_row: int = 0
 
     def __post_init__(self) -> None:
+        check_count("Generate.first_row", self.first_row, least=0)
         check_count("Generate.candidates", self.candidates)
         check_count("Generate.batch", self.batch)
         if self.temperature is None:
@@ -85,47 +96,81 @@ class Generate:
     def __len__(self) -> int:
         return self.candidates * len(self.articles)
 
+    def starting_at(self, row: int) -> Self:
+        """Return the same generator whose first row is the round's row `row`, from 0."""
+        return replace(self, first_row=row)
+
     def __call__(self, key: Key, model: PreTrainedModel, n: int) -> Summaries:
         rows = self._rows(n)
-        prompts = self.prompt.prompts(rows.articles)
+        prompts = self._prompts(model, rows)
+        ends = end_tokens(model, self.prompt)
         # One uniform number for each token and row: what a row draws depends on no other row.
         uniform = key.numpy().random((n, self.prompt.summary_tokens))
         if self.bf16:
             model = _in_bf16(model)
         longest_first = shortest_first(prompts)[::-1]
-        own: list[tuple[int, str]] = []
+        own: list[tuple[int, str, bool]] = []
         for block in in_blocks(own_part(longest_first), self.batch):
-            new = self._write(model, [prompts[row] for row in block], uniform[block])
+            new = self._write(model, [prompts[row] for row in block], uniform[block], ends)
             for row, tokens in zip(block, new, strict=True):
-                own.append((row, self.prompt.read(prompts[row], tokens)))
+                summary = self.prompt.read(prompts[row], tokens, ends)
+                own.append((row, summary, not ends.isdisjoint(tokens)))
         summaries = np.empty(n, dtype=object)
-        for row, summary in gathered(own):
+        ended = np.empty(n, dtype=bool)
+        for row, summary, whole in gathered(own):
             summaries[row] = summary
-        return Summaries(rows.articles, rows.references, summaries, rows.prompts)
+            ended[row] = whole
+        return replace(rows, summaries=summaries, ended=ended)
 
     def _rows(self, n: int) -> Summaries:
-        """Return the article of each of the first n candidates."""
-        if n > len(self):
+        """Return the article of each of n candidates, from `first_row` on."""
+        asked = self.first_row + n
+        if self.temperature is None and asked > len(self):
             raise ValueError(
                 f"Generate writes at most {len(self)} candidates, {self.candidates} of each "
-                f"article, got n = {n}; ask for fewer, or give more articles or candidates"
+                f"article, got n = {asked}; ask for fewer, or give more articles or a temperature"
             )
-        return self.articles[np.arange(n) // self.candidates]
+        if n and not len(self):
+            raise ValueError(f"Generate has no article, got n = {n}; give it articles")
+        places = np.arange(self.first_row, asked) // self.candidates
+        return self._numbered[places % max(len(self.articles), 1)]
+
+    @property
+    def _numbered(self) -> Summaries:
+        """The articles, each with a number of its own."""
+        if two_of_one_number(self.articles) is None:
+            return self.articles
+        return replace(self.articles, prompts=np.arange(len(self.articles)))
+
+    def _prompts(self, model: PreTrainedModel, rows: Summaries) -> list[list[int]]:
+        """Return the tokens of each row's prompt, which the model can read."""
+        prompts = self.prompt.prompts(rows.articles)
+        check_fit(model, self.prompt, prompts)
+        return prompts
 
     @torch.inference_mode()
     def _write(
-        self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], uniform: np.ndarray
+        self,
+        model: PreTrainedModel,
+        prompts: Sequence[Sequence[int]],
+        uniform: np.ndarray,
+        ends: Collection[int],
     ) -> list[list[int]]:
         """Return the new tokens of each prompt; a row that has ended leaves the batch."""
-        end = self.prompt.end
-        running = _Running(prompts, end, model.device)
+        last = torch.tensor(sorted(ends), device=model.device)
+        running = _Running(prompts, self.prompt.end, model.device)
         new: list[list[int]] = [[] for _ in prompts]
         for step in range(self.prompt.summary_tokens):
             logits = running.logits(model)
+            if logits.isnan().any():
+                raise FloatingPointError(
+                    "Generate: the model's logits are NaN, so it has diverged; "
+                    "fit it again at a lower rate, or take another model"
+                )
             tokens = self._choose(logits, uniform[running.alive, step])
             for row, token in zip(running.alive, tokens.tolist(), strict=True):
                 new[row].append(token)
-            going = tokens != end
+            going = ~torch.isin(tokens, last)
             if not going.any():
                 break
             running.go_on(tokens, going)

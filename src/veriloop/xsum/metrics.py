@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -14,10 +15,14 @@ from veriloop.xsum.embedded import facts_right
 from veriloop.xsum.generate import Generate
 from veriloop.xsum.prompt import Prompt
 from veriloop.xsum.rows import Strings, Summaries
-from veriloop.xsum.verifiers import VARIANTS, LogLikelihood, copying, grams, repetition, rouge
+from veriloop.xsum.verifiers import LogLikelihood
+from veriloop.xsum.words import VARIANTS, Tokenizer, copying, grams, repetition, rouge, words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+
+LARGEST = 700.0  # nats; a perplexity of more would be infinite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +36,18 @@ class Measure:
     - `distinct1`, `distinct2`: different over all n-grams.
     - `repetition`, `copying`: means; see the functions of these names.
     - `empty`, `truncated`: the shares without a word and without an end.
-    - `perplexity`, `perplexity_own`: of the references and of its own summaries, by token.
+    - `perplexity`, `perplexity_own`: of the references and of its own summaries, by token. Rows of
+      which the prompt leaves no token do not count, and a warning says how many.
     - with `facts`, those of `facts_right` too.
 
     generate: how summaries are written; its articles are those measured on.
     facts: whether the articles are embedded reports.
     resamples: of the bootstrap.
+    tokenizer: makes words of texts: any object with `tokenize(text)`. None: that of `rouge-score`
+        for ROUGE, which reads English, and what spaces separate for the rest.
+
+    Raises:
+        FloatingPointError: from a call, if the model has diverged.
 
     >>> from veriloop.xsum import reports, train_tokenizer
     >>> pairs = reports(Key(0), 20)
@@ -48,15 +59,16 @@ class Measure:
     generate: Generate
     facts: bool = False
     resamples: int = 1000
+    tokenizer: Tokenizer | None = None
 
     def __call__(self, key: Key, model: PreTrainedModel) -> Mapping[str, float]:
         rows = self.generate(key.fold("generate"), model, len(self.generate))
-        references = replace(rows, summaries=rows.references)
+        references = replace(rows, summaries=rows.references, ended=None)
         named = {
             **self._quality(key, rows),
-            **language(rows, self.generate.prompt),
-            "perplexity": self._perplexity(key, model, references),
-            "perplexity_own": self._perplexity(key, model, rows),
+            **language(rows, self.generate.prompt, self.tokenizer),
+            "perplexity": self._perplexity("perplexity", key, model, references),
+            "perplexity_own": self._perplexity("perplexity_own", key, model, rows),
         }
         if self.facts:
             named |= facts_right(rows.summaries, rows.references)
@@ -66,29 +78,47 @@ class Measure:
         """Return each ROUGE and the ends of its interval."""
         named: dict[str, float] = {}
         for variant in VARIANTS:
-            scores = rouge(variant, rows.references, rows.summaries)
+            scores = rouge(variant, rows.references, rows.summaries, self.tokenizer)
             low, high = bootstrap(key.fold("bootstrap"), scores, self.resamples)
             named[variant] = float(scores.mean())
             named[f"{variant}_low"] = low
             named[f"{variant}_high"] = high
         return named
 
-    def _perplexity(self, key: Key, model: PreTrainedModel, rows: Summaries) -> float:
+    def _perplexity(self, name: str, key: Key, model: PreTrainedModel, rows: Summaries) -> float:
+        """Return the perplexity of the rows that have a token."""
         likelihood = LogLikelihood(model, self.generate.prompt, cut=0.0, batch=self.generate.batch)
-        return math.exp(-likelihood(key, rows).mean())
+        scores = likelihood(key, rows)
+        known = scores[~np.isnan(scores)]
+        if len(known) < len(rows):
+            warnings.warn(
+                f"Measure: {len(rows) - len(known)} of {len(rows)} rows have no token after the "
+                f"cut at Prompt.tokens and are left out of {name}; raise it to count all",
+                stacklevel=3,
+            )
+        if not len(known):
+            return math.nan
+        loss = -float(known.mean())
+        if loss > LARGEST:
+            raise FloatingPointError(
+                f"Measure: {name} is too large for a number, at a mean loss of {loss:.4g} nats; "
+                "the model has diverged: fit it again at a lower rate"
+            )
+        return math.exp(loss)
 
 
-def language(rows: Summaries, prompt: Prompt) -> dict[str, float]:
+def language(
+    rows: Summaries, prompt: Prompt, tokenizer: Tokenizer | None = None
+) -> dict[str, float]:
     """Return lengths, variety and defects of summaries; see `Measure`."""
-    lengths = np.array([len(summary.split()) for summary in rows.summaries])
+    lengths = np.array([len(words(summary, tokenizer)) for summary in rows.summaries])
     pairs = zip(rows.articles, rows.summaries, strict=True)
-    texts = [f" {summary}" for summary in rows.summaries]
-    tokens = prompt.tokenizer(texts, add_special_tokens=False)["input_ids"]
-    ones = _all_grams(rows.summaries, 1)
-    twos = _all_grams(rows.summaries, 2)
-    repeated = [repetition(summary) for summary in rows.summaries]
-    copied = [copying(article, summary) for article, summary in pairs]
-    cut = [len(ids) >= prompt.summary_tokens for ids in tokens]
+    lengths_in_tokens = np.array([len(ids) for ids in prompt.summaries(rows.summaries)])
+    ones = _all_grams(rows.summaries, 1, tokenizer)
+    twos = _all_grams(rows.summaries, 2, tokenizer)
+    repeated = [repetition(summary, tokenizer=tokenizer) for summary in rows.summaries]
+    copied = [copying(article, summary, tokenizer=tokenizer) for article, summary in pairs]
+    cut = ~rows.ended | (lengths_in_tokens >= prompt.summary_tokens)
     return {
         "words": float(lengths.mean()),
         "types": len(set(ones)),
@@ -101,11 +131,11 @@ def language(rows: Summaries, prompt: Prompt) -> dict[str, float]:
     }
 
 
-def _all_grams(texts: Strings, n: int) -> list[tuple[str, ...]]:
+def _all_grams(texts: Strings, n: int, tokenizer: Tokenizer | None) -> list[tuple[str, ...]]:
     """Return the word n-grams of all texts, repeated ones too."""
     found: list[tuple[str, ...]] = []
     for text in texts:
-        found += grams(text, n)
+        found += grams(text, n, tokenizer)
     return found
 
 

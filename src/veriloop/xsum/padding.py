@@ -9,7 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from veriloop.xsum.models import check_fit
+
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from veriloop.xsum.prompt import Prompt
     from veriloop.xsum.rows import Summaries
 
@@ -88,14 +92,16 @@ def in_blocks(rows: np.ndarray, size: int) -> list[np.ndarray]:
 
 
 def padded_blocks(
-    prompt: Prompt, rows: Summaries, size: int
+    model: PreTrainedModel, prompt: Prompt, rows: Summaries, size: int
 ) -> Iterator[tuple[np.ndarray, Padded]]:
     """Yield blocks of rows of about one length: their numbers, and their prompts with summaries.
 
+    model: what is to read them; the tensors are put on its device.
     prompt: makes tokens of articles and summaries.
     size: rows in one block.
     """
-    examples = prompt.examples(rows.articles, rows.summaries)
+    examples = prompt.examples(rows.articles, rows.summaries, rows.ended)
+    check_fit(model, prompt, [ids for ids, _ in examples])
     order = shortest_first([ids for ids, _ in examples])
     for block in in_blocks(order, size):
-        yield block, padded([examples[i] for i in block], prompt.end)
+        yield block, padded([examples[i] for i in block], prompt.end).to(model.device)

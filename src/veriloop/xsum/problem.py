@@ -12,15 +12,16 @@ import numpy as np
 
 from veriloop.core import EachRound, Key, Loop, State
 from veriloop.core.candidates import Candidates
-from veriloop.core.parts import Filter, Groups, Mask, Measure, Pool, Scores
+from veriloop.core.parts import Filter, Groups, Mask, Measure, Observer, Pool, Scores
 from veriloop.core.verdict import Verifier
 from veriloop.filters import TopFraction
 from veriloop.store import load_state, save_state
 from veriloop.xsum.base import quietly
 from veriloop.xsum.finetune import FineTune
 from veriloop.xsum.generate import Generate
+from veriloop.xsum.models import check_fit, check_whole
 from veriloop.xsum.rows import Summaries
-from veriloop.xsum.verifiers import rouge
+from veriloop.xsum.words import Tokenizer, rouge, words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -39,9 +40,10 @@ class Problem:
     measure: (key, model) -> numbers by name; None measures nothing.
     pool: the data policy; None fits to the newest rows alone.
     device: where `load` puts a model.
+    tokenizer: makes words of texts, for the ROUGE that is observed of the candidates; see `rouge`.
 
     Raises:
-        ValueError: if `keep` is out of its range.
+        ValueError: if `keep` is out of its range, or the base cannot read the prompts.
 
     >>> from veriloop import run
     >>> from veriloop.xsum import Pretraining, Prompt, pretrained, reports
@@ -71,10 +73,14 @@ class Problem:
     measure: Measure[PreTrainedModel] | None = None
     pool: Pool[Summaries] | None = None
     device: str = "cpu"
+    tokenizer: Tokenizer | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.keep <= 1:
             raise ValueError(f"Problem.keep must be in (0, 1], got {self.keep}")
+        if self.base is not None:
+            for part in (self.generate, self.first, self.refit):
+                check_fit(self.base, part.prompt)
 
     def start(self, key: Key) -> State[PreTrainedModel]:
         """Return the start: a model fitted to the initial pairs, which pools find in `past`.
@@ -104,6 +110,9 @@ class Problem:
         """
         if filter is None:
             filter = TopFraction(self.keep)
+        observed: Observer = observe
+        if self.tokenizer is not None:
+            observed = partial(observe, tokenizer=self.tokenizer)
         return Loop(
             generate=self.generate,
             verify=verify,
@@ -112,7 +121,7 @@ class Problem:
             refit=self.refit,
             measure=self.measure,
             pool=self.pool,
-            observe=observe,
+            observe=observed,
             block=max(len(self.generate), 1),
         )
 
@@ -141,7 +150,11 @@ def by_article(rows: Summaries) -> Groups:
 
 
 def observe(
-    key: Key, batch: Summaries | Candidates[Summaries], scores: Scores, mask: Mask
+    key: Key,
+    batch: Summaries | Candidates[Summaries],
+    scores: Scores,
+    mask: Mask,
+    tokenizer: Tokenizer | None = None,
 ) -> Mapping[str, float]:
     """Return the mean ROUGE-1 of all candidates and of those kept, and the mean words of the kept.
 
@@ -149,14 +162,15 @@ def observe(
     batch: the candidates.
     scores: not used.
     mask: which rows are kept, booleans, shape (n,).
+    tokenizer: makes words of texts; see `rouge`.
 
     >>> rows = Summaries.of(["-"] * 2, ["Rain fell."] * 2, ["Rain fell.", "Snow."])
     >>> observe(Key(0), rows, np.zeros(2), np.array([True, False]))
     {'candidates_rouge1': 0.5, 'kept_rouge1': 1.0, 'kept_words': 2.0}
     """
     rows = batch[np.ones(len(batch), dtype=bool)]
-    quality = rouge("rouge1", rows.references, rows.summaries)
-    lengths = [len(summary.split()) for summary in rows.summaries[mask]]
+    quality = rouge("rouge1", rows.references, rows.summaries, tokenizer)
+    lengths = [len(words(summary, tokenizer)) for summary in rows.summaries[mask]]
     return {
         "candidates_rouge1": float(quality.mean()),
         "kept_rouge1": float(quality[mask].mean()),
@@ -167,6 +181,7 @@ def observe(
 @quietly()
 def write_model(model: PreTrainedModel, folder: Path) -> None:
     """Write a model as safetensors and JSON, by transformers."""
+    check_whole(model)
     model.save_pretrained(folder / "model")
 
 

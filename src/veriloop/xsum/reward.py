@@ -14,6 +14,7 @@ import torch
 from veriloop.core import Key
 from veriloop.core.batch import check_count
 from veriloop.core.parts import Scores
+from veriloop.xsum.models import check_finite, check_whole, hidden_states
 from veriloop.xsum.padding import padded_blocks
 from veriloop.xsum.prompt import Prompt
 from veriloop.xsum.rows import Summaries
@@ -30,6 +31,7 @@ SETTINGS = (
     "summary_tokens",
     "right_truncation",
     "string_replace",
+    "end_after_cut",
 )
 
 
@@ -39,7 +41,7 @@ class Reward:
 
     .. math:: w^\top h(\text{prompt}, \text{summary}) + b - c
 
-    with h the last hidden state at the end token.
+    with h the last hidden state at the end token; of a summary that was cut, at its last token.
 
     model: a language model that stays as it is, whatever the loop's does.
     prompt: makes tokens of articles and summaries.
@@ -102,6 +104,7 @@ def fit_reward(
 
     Raises:
         ValueError: if there is not one finite target for each row, or only one article.
+        FloatingPointError: if the model has diverged.
 
     >>> from veriloop.xsum import Pretraining, pretrained, reports
     >>> import tempfile
@@ -206,14 +209,16 @@ def features(
     """Return the model's last hidden state at each summary's last token, in float64.
 
     Its shape is (n, hidden size).
+
+    Raises:
+        FloatingPointError: with the row, if one is not finite.
     """
     found = np.empty((len(rows), model.config.hidden_size))
-    for block, each in padded_blocks(prompt, rows, batch):
-        tokens, seen, _ = each.to(model.device)
+    for block, (tokens, seen, _) in padded_blocks(model, prompt, rows, batch):
         last = seen.sum(1) - 1  # padding stands on the right
-        output = model.base_model(input_ids=tokens, attention_mask=seen)
-        hidden = output.last_hidden_state
+        hidden = hidden_states(model, tokens, seen)
         found[block] = hidden[torch.arange(len(block)), last].cpu().double()
+        check_finite(found[block], block, "Reward: the hidden state")
     return found
 
 
@@ -235,6 +240,7 @@ def save_reward(reward: Reward, folder: Path) -> None:
     """
     from safetensors.numpy import save_file
 
+    check_whole(reward.model)
     reward.model.save_pretrained(folder)
     reward.prompt.tokenizer.save_pretrained(folder)
     save_file({"weights": reward.weights}, folder / "reward.safetensors")

@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 
 from veriloop.core import Columns
+from veriloop.core.checks import is_integer
 
 Strings = Sequence[str] | np.ndarray  # str objects, shape (n,)
 
@@ -22,6 +23,11 @@ class Summaries(Columns):
     summaries: that person's or a model's, str objects, shape (n,).
     prompts: which article of its set a row belongs to, int, shape (n,). The candidates of one
         article share the number. Two articles with the same text have different numbers.
+    ended: whether a summary came to its end, bool, shape (n,). False is one that was cut where the
+        model had written the most tokens allowed. None: all have ended.
+
+    Raises:
+        ValueError: if `ended` are no booleans.
 
     >>> pairs = Summaries.of(["Rain fell.", "It is dry."], ["Rain.", "No rain."])
     >>> pairs[[1]].summaries[0], len(Summaries.concatenate([pairs, pairs]))
@@ -32,6 +38,16 @@ class Summaries(Columns):
     references: np.ndarray
     summaries: np.ndarray
     prompts: np.ndarray
+    ended: np.ndarray = None  # pyright: ignore[reportAssignmentType]
+
+    def __post_init__(self) -> None:
+        ended: np.ndarray | None = self.ended
+        if ended is None:
+            ended = np.ones(len(self.summaries), dtype=bool)
+            object.__setattr__(self, "ended", ended)
+        super().__post_init__()
+        if ended.dtype != bool:
+            raise ValueError(f"Summaries.ended must be booleans, got {ended.dtype}")
 
     @classmethod
     def of(
@@ -40,22 +56,40 @@ class Summaries(Columns):
         references: Strings,
         summaries: Strings | None = None,
         prompts: Sequence[int] | np.ndarray | None = None,
+        ended: Sequence[bool] | np.ndarray | None = None,
     ) -> Self:
         """Return rows made from plain lists.
 
         summaries: None takes the references, as in real data.
         prompts: None numbers the articles in order.
+        ended: None: all summaries have ended.
+
+        Raises:
+            ValueError: with the row, if a text is no str, a number is no integer of at least 0, or
+                two different articles have one number.
         """
         if summaries is None:
             summaries = references
+        texts = _column("articles", articles)
         if prompts is None:
-            prompts = np.arange(len(articles))
-        return cls(
-            articles=_column(articles),
-            references=_column(references),
-            summaries=_column(summaries),
-            prompts=np.asarray(prompts, dtype=int),
+            prompts = np.arange(len(texts))
+        if ended is None:
+            ended = np.ones(len(texts), dtype=bool)
+        rows = cls(
+            articles=texts,
+            references=_column("references", references),
+            summaries=_column("summaries", summaries),
+            prompts=_numbers(prompts),
+            ended=np.asarray(ended),
         )
+        collision = two_of_one_number(rows)
+        if collision is not None:
+            first, other = collision
+            raise ValueError(
+                f"Summaries.of: rows {first} and {other} have different articles and the number "
+                f"{rows.prompts[first]}; give each article a number of its own"
+            )
+        return rows
 
 
 @dataclass(frozen=True)
@@ -78,8 +112,72 @@ class Data:
     test: Summaries
 
 
-def _column(texts: Strings) -> np.ndarray:
+def check_texts(what: str, texts: Strings) -> None:
+    """Refuse a text that is no str, or that UTF-8 cannot hold.
+
+    what: the name of the texts, for the error.
+
+    >>> check_texts("summaries", ["Rain.", None])
+    Traceback (most recent call last):
+    ValueError: summaries, row 1: must be a text (str), got None; fill it in or leave the row out
+
+    Raises:
+        ValueError: with the first such row.
+    """
+    for row, text in enumerate(texts):
+        wrong = flaw(text)
+        if wrong is not None:
+            raise ValueError(f"{what}, row {row}: {wrong}; fill it in or leave the row out")
+
+
+def flaw(text: object) -> str | None:
+    """Return why a value is no text, or None where it is one."""
+    if not isinstance(text, str):
+        return f"must be a text (str), got {text!r:.40}"
+    if text.isascii():
+        return None
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return f"must be whole characters, got half of one (a lone surrogate) in {text!r:.40}"
+    return None
+
+
+def two_of_one_number(rows: Summaries) -> tuple[int, int] | None:
+    """Return two rows that have different articles and one number, or None if there are none."""
+    if len(np.unique(rows.prompts)) == len(rows):
+        return None
+    first: dict[int, int] = {}
+    for row, number in enumerate(rows.prompts.tolist()):
+        before = first.setdefault(number, row)
+        if rows.articles[before] != rows.articles[row]:
+            return before, row
+    return None
+
+
+def _column(what: str, texts: Strings) -> np.ndarray:
     """Return str objects as they are: NumPy's own text type would pad every row to the longest."""
+    name = f"Summaries.of: {what}"
+    dimensions = getattr(texts, "ndim", 1)
+    single = isinstance(texts, str | bytes | dict)
+    if single or dimensions != 1 or not hasattr(texts, "__len__"):
+        kind = type(texts).__name__
+        raise ValueError(f"{name} must be a list of texts, one a row, got a {kind}; give a list")
     column = np.empty(len(texts), dtype=object)
     column[:] = texts
+    check_texts(name, column)
     return column
+
+
+def _numbers(prompts: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Return the numbers of articles as integers, and refuse what would have to be rounded."""
+    numbers: list[int] = []
+    for row, given in enumerate(np.asarray(prompts, dtype=object).tolist()):
+        whole = is_integer(given) or (isinstance(given, float) and given.is_integer())
+        if not whole or given < 0:
+            raise ValueError(
+                f"Summaries.of: prompts, row {row}: must be an integer of at least 0, "
+                f"got {given!r:.40}; number the articles, or leave prompts out"
+            )
+        numbers.append(int(given))
+    return np.array(numbers, dtype=int)

@@ -6,24 +6,42 @@ import atexit
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from veriloop.core import Key
 from veriloop.xsum.generate import Generate
+from veriloop.xsum.models import check_weights, check_whole, end_tokens
 from veriloop.xsum.processes import process
 from veriloop.xsum.rows import Summaries
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+
+class Engine(Protocol):
+    """What is used of `vllm.LLM`."""
+
+    def generate(
+        self,
+        prompts: Sequence[Mapping[str, Sequence[int]]],
+        sampling_params: Sequence[object],
+        *,
+        use_tqdm: bool,
+    ) -> Sequence[Any]: ...
+
+    def collective_rpc(self, method: str, *, kwargs: Mapping[str, str]) -> object: ...
+
+    def reset_prefix_cache(self) -> bool: ...
+
+
 # Each engine and its folder. An engine keeps its part of a GPU until the process ends, so all
 # generators that can share one do.
-_engines: dict[str, tuple[Any, str]] = {}
+_engines: dict[str, tuple[Engine, str]] = {}
 
 # What `save_pretrained` adds to a configuration: a model that was saved needs no new engine.
 WRITTEN_BY_SAVING = {
@@ -44,7 +62,7 @@ class GenerateVLLM(Generate):
     weights have filled. Every row has its own seed from the key. By rounding, what vLLM writes for
     a row may still depend on the rows beside it, unless VLLM_BATCH_INVARIANT=1 is set.
 
-    articles, prompt, candidates, top_p, bf16: see `Generate`.
+    articles, prompt, candidates, top_p, bf16, first_row: see `Generate`.
     temperature: see `Generate`; at most 2.
     batch: not used by vLLM, which decides itself; `Measure` uses it for its likelihoods.
     options: arguments of `vllm.LLM`, by name. By default it uses half of the GPU, because models
@@ -76,19 +94,24 @@ class GenerateVLLM(Generate):
 
     def __call__(self, key: Key, model: PreTrainedModel, n: int) -> Summaries:
         rows = self._rows(n)
-        prompts = self.prompt.prompts(rows.articles)
+        prompts = self._prompts(model, rows)
+        ends = end_tokens(model, self.prompt)
+        check_whole(model)
+        check_weights(model, "GenerateVLLM")
         outputs = self._engine(model).generate(
             [{"prompt_token_ids": ids} for ids in prompts],
-            [self._sampling(key.fold("row", row)) for row in range(n)],
+            [self._sampling(key.fold("row", row), ends) for row in range(n)],
             use_tqdm=False,
         )
         summaries = np.empty(n, dtype=object)
+        ended = np.empty(n, dtype=bool)
         for row, (ids, output) in enumerate(zip(prompts, outputs, strict=True)):
             new = list(output.outputs[0].token_ids)
-            summaries[row] = self.prompt.read(ids, new)
-        return Summaries(rows.articles, rows.references, summaries, rows.prompts)
+            summaries[row] = self.prompt.read(ids, new, ends)
+            ended[row] = not ends.isdisjoint(new)
+        return replace(rows, summaries=summaries, ended=ended)
 
-    def _sampling(self, key: Key) -> Any:
+    def _sampling(self, key: Key, ends: Collection[int]) -> object:
         """Return vLLM's settings for one row."""
         temperature = 0.0
         seed = None
@@ -100,12 +123,12 @@ class GenerateVLLM(Generate):
             top_p=self.top_p,
             seed=seed,
             max_tokens=self.prompt.summary_tokens,
-            stop_token_ids=[self.prompt.end],
-            ignore_eos=True,  # a model may name other end tokens than the prompt's
+            stop_token_ids=sorted(ends),
+            ignore_eos=True,  # all that end a summary are among these
             detokenize=False,
         )
 
-    def _engine(self, model: PreTrainedModel) -> Any:
+    def _engine(self, model: PreTrainedModel) -> Engine:
         """Return an engine that has the weights of this model, and nothing left from the last."""
         settings = {"dtype": "float32", **self.options}
         if self.bf16:
@@ -126,7 +149,7 @@ class GenerateVLLM(Generate):
             )
         return engine
 
-    def _start(self, model: PreTrainedModel, settings: Mapping[str, Any]) -> tuple[Any, str]:
+    def _start(self, model: PreTrainedModel, settings: Mapping[str, object]) -> tuple[Engine, str]:
         """Start an engine with the weights of this model; return it and its folder."""
         folder = tempfile.mkdtemp()
         atexit.register(shutil.rmtree, folder, ignore_errors=True)

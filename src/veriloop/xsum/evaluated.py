@@ -1,0 +1,108 @@
+"""Any metric of the package `evaluate` as a verifier of summaries; needs the extra [metrics]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Protocol
+
+import numpy as np
+
+from veriloop.core import Key
+from veriloop.core.parts import Scores
+from veriloop.xsum.rows import Summaries
+
+
+class Metric(Protocol):
+    """What the package `evaluate` calls a metric."""
+
+    def compute(
+        self, *, predictions: list[str], references: list[str], **options: object
+    ) -> Mapping[str, Any] | None: ...
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Score a summary by a metric of the package `evaluate`, less `cut`.
+
+    If the metric's value is a list with one number a row, as that of `bertscore` is, the metric is
+    asked once. Any other metric is asked row by row. A row on which it divides by zero has no
+    verdict (NaN), as BLEU does on an empty summary.
+
+    metric: its name on the hub, the folder of its script, or an object with
+        `compute(predictions=, references=)`.
+    value: the name of the number among those it computes. If a lower number is better, write
+        `weighted([-1], Evaluated(...))`.
+    cut: a summary is accepted if the number is at least this.
+    options: arguments of `compute`, by name.
+
+    Raises:
+        ValueError: in one sentence, if the package or the metric cannot be loaded, or computes no
+            such value.
+
+    >>> class Length:
+    ...     def compute(self, *, predictions, references):
+    ...         return {"words": [len(text.split()) for text in predictions]}
+    >>> rows = Summaries.of(["-"] * 2, ["Rain fell."] * 2, ["Rain fell.", "Snow."])
+    >>> Evaluated(Length(), "words", cut=1.5)(Key(0), rows)
+    array([ 0.5, -0.5])
+    """
+
+    metric: str | Metric
+    value: str
+    cut: float = 0.0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.metric, str):
+            _metric(self.metric)
+
+    def __call__(self, key: Key, batch: Summaries) -> Scores:
+        if not len(batch):
+            return np.empty(0)
+        scores = self._values(batch)
+        if len(scores) != len(batch):  # one number for all of them
+            single = [self._values(batch[row : row + 1]) for row in range(len(batch))]
+            scores = np.concatenate(single)
+        if len(scores) != len(batch):
+            raise ValueError(
+                f"Evaluated.value must be one number, or one a row, got {len(scores)} numbers of "
+                f"{self.value!r} for {len(batch)} rows"
+            )
+        return scores - self.cut
+
+    def _values(self, rows: Summaries) -> np.ndarray:
+        """Return the metric's numbers of all rows together, shape (1,) or (n,)."""
+        metric = self.metric
+        if isinstance(metric, str):
+            metric = _metric(metric)
+        predictions = rows.summaries.tolist()
+        references = rows.references.tolist()
+        try:
+            found = metric.compute(predictions=predictions, references=references, **self.options)
+        except ZeroDivisionError:
+            return np.array([np.nan])
+        if found is None or self.value not in found:
+            names = ", ".join(found or {})
+            raise ValueError(f"Evaluated.value must be among {names}, got {self.value!r}")
+        return np.ravel(np.asarray(found[self.value], dtype=float))
+
+
+@cache
+def _metric(name: str) -> Metric:
+    try:
+        import evaluate  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise ValueError(
+            f"the metric {name} needs the package evaluate, which is not there; "
+            "install the extra [metrics]"
+        ) from None
+    try:
+        return evaluate.load(name, keep_in_memory=True)
+    except Exception as error:  # whatever the hub's client, or the script, raises
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"the metric {name} cannot be loaded ({reason}); "
+            "name the folder of its script, or give an object"
+        ) from None

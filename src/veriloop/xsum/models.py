@@ -1,0 +1,150 @@
+"""What a language model must be to be used here, and its hidden states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from veriloop.xsum.prompt import Prompt
+
+MERGE = "merge it first: model = model.merge_and_unload().requires_grad_(True)"
+
+
+def hidden_states(model: PreTrainedModel, tokens: Tensor, seen: Tensor) -> Tensor:
+    """Return the last hidden state at every token, shape (n, longest, hidden size).
+
+    model: a causal language model, or one that an adapter such as LoRA wraps.
+    tokens, seen: see `Padded`, shape (n, longest) each.
+
+    Raises:
+        ValueError: if the model has no such states.
+    """
+    network = _unwrapped(model).base_model
+    output = network(input_ids=tokens, attention_mask=seen)
+    hidden = getattr(output, "last_hidden_state", None)
+    if hidden is None:
+        raise ValueError(
+            f"the model, a {type(model).__name__}, gives no last hidden state; if it is wrapped by "
+            f"an adapter, {MERGE}"
+        )
+    return hidden
+
+
+def _unwrapped(model: PreTrainedModel) -> PreTrainedModel:
+    """Return the causal language model that peft has put its adapters into, or the model itself."""
+    inside = getattr(model, "get_base_model", None)
+    if inside is None:
+        return model
+    settings = getattr(model, "peft_config", {})
+    for each in settings.values():
+        if getattr(each, "is_prompt_learning", False):
+            raise ValueError(
+                f"the adapter of {type(model).__name__} puts tokens before the text, which is not "
+                "supported; take one that changes weights, such as LoRA"
+            )
+    return inside()
+
+
+def check_whole(model: PreTrainedModel) -> None:
+    """Refuse to write a model of which transformers would write the adapter alone.
+
+    Raises:
+        ValueError: saying what to do first.
+    """
+    if getattr(model, "peft_config", None):
+        raise ValueError(
+            f"of a {type(model).__name__} the adapter alone would be written, without its base; "
+            f"{MERGE}"
+        )
+
+
+def check_fit(model: PreTrainedModel, prompt: Prompt, texts: Iterable[Sequence[int]] = ()) -> None:
+    """Refuse a model that cannot read what a prompt makes.
+
+    texts: the tokens of each text.
+
+    Raises:
+        ValueError: if prompt and summary are longer than the model's context, or a token has no
+            row in its embedding.
+    """
+    config = getattr(model, "config", None)
+    context: object = getattr(config, "max_position_embeddings", None)
+    longest = prompt.tokens + prompt.summary_tokens
+    if isinstance(context, int) and 0 < context < longest:
+        raise ValueError(
+            f"Prompt.tokens + Prompt.summary_tokens must be at most {context}, the context of the "
+            f"model, got {prompt.tokens} + {prompt.summary_tokens}; lower one of them"
+        )
+    embedding = getattr(model, "get_input_embeddings", None)
+    if embedding is None:
+        return
+    rows = len(embedding().weight)
+    largest = max((max(ids, default=0) for ids in texts), default=0)
+    largest = max(largest, prompt.end)
+    if largest >= rows:
+        token = prompt.tokenizer.convert_ids_to_tokens(largest)
+        raise ValueError(
+            f"the token {token!r} has the number {largest}, and the model's embedding {rows} rows; "
+            "call model.resize_token_embeddings(len(tokenizer)) first"
+        )
+
+
+def check_weights(model: PreTrainedModel, what: str) -> None:
+    """Refuse a model with a weight that is infinite or NaN.
+
+    what: what was to be done with it, for the error.
+
+    Raises:
+        FloatingPointError: naming such a weight.
+    """
+    for name, weight in model.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise FloatingPointError(
+                f"{what}: the model has weights that are not finite, among them those of {name}; "
+                "fit it again at a lower rate, or take another model"
+            )
+
+
+def check_finite(numbers: np.ndarray, rows: np.ndarray, what: str) -> None:
+    """Refuse a number that is infinite or NaN.
+
+    numbers: shape (n,) or (n, d).
+    rows: the number of the row of each, shape (n,).
+    what: what they are, for the error.
+
+    Raises:
+        FloatingPointError: naming the first such row.
+    """
+    wrong, *_ = np.nonzero(~np.isfinite(numbers))
+    if len(wrong):
+        raise FloatingPointError(
+            f"{what} of row {rows[wrong].min()} is not finite, so the model has diverged; "
+            "fit it again at a lower rate, or take another model"
+        )
+
+
+def end_tokens(model: PreTrainedModel, prompt: Prompt) -> frozenset[int]:
+    """Return the tokens that end a summary: the prompt's, and those the model is said to end with.
+
+    They are where transformers' own `generate` stops: `generation_config.eos_token_id`.
+    """
+    config = getattr(model, "generation_config", None)
+    named = getattr(config, "eos_token_id", None)
+    return frozenset({prompt.end, *_all(named)})
+
+
+def _all(named: int | Sequence[int] | None) -> Iterator[int]:
+    """Yield what a setting of transformers names: nothing, one token, or several."""
+    if named is None:
+        return
+    if isinstance(named, int):
+        yield named
+        return
+    yield from named
