@@ -578,7 +578,7 @@ def test_accumulating_stops_the_collapse():
         (
             {"verify": lambda key, batch: np.zeros(20) > 0},
             20,
-            "verify returned booleans. False would count as the score 0",
+            "verify returned booleans, of which False would count as the score 0",
         ),
         ({"verify": lambda key, batch: np.zeros(19)}, 20, r"verify must .* got shape \(19,\)"),
         (

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from types import FunctionType, MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from veriloop.core.batch import is_tensor
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 _LONGEST = 60  # characters of a value of another kind
 _MOST = 4  # entries of a collection
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """Return a value in one line.
 
     >>> shown([np.zeros((100, 8)), 3, "text"])
@@ -33,7 +36,7 @@ def shown(value: Any) -> str:
     if isinstance(value, MethodType):
         return f"{type(value.__self__).__name__}.{value.__name__}"
     if is_dataclass(value):
-        return one_line(value)
+        return one_line(same)
     if isinstance(value, Mapping):
         return "{" + _some(f"{name!r}: {shown(each)}" for name, each in same.items()) + "}"
     if isinstance(value, list):
@@ -47,7 +50,7 @@ def shown(value: Any) -> str:
     return text
 
 
-def one_line(value: Any, *, defaults: bool = True) -> str:
+def one_line(value: DataclassInstance, *, defaults: bool = True) -> str:
     """Return a dataclass in one line, for its `__repr__`.
 
     value: the dataclass.
