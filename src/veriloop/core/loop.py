@@ -269,8 +269,25 @@ class Loop(Generic[M, B]):
         drawn = Drawn(self, key, n, blocks.candidates, blocks.verdict(), mask, counts)
         if store is not None:
             store(drawn)
-        _check_kept(drawn.verdict.scores, mask)
+        self._check_kept(drawn)
         return drawn
+
+    def _check_kept(self, drawn: Drawn) -> None:
+        """Refuse a round that keeps nothing, and say why."""
+        if drawn.mask.any():
+            return
+        scores = drawn.verdict.scores
+        known = scores[~np.isnan(scores)]
+        reason = "no row has a verdict"
+        if len(known):
+            reason = f"best score {float(known.max()):.4g}"
+            why = getattr(self.filter, "why_none", None)
+            if why is not None:
+                groups = drawn.candidates.labels()
+                reason = f"{reason}; {why(drawn.key.fold('filter'), scores, groups)}"
+        raise RoundError(
+            f"acceptance 0, none of {len(scores)} candidates kept; {reason.removesuffix('; ')}"
+        )
 
     def _check_one_block(self, n: int | Quota) -> None:
         """Refuse a verifier that judges rows together where the round may have several blocks."""
@@ -405,13 +422,3 @@ def _rounds(
     for n in sizes[state.round :]:
         state, record = loop.step(key, state, n, store)
         yield state, record
-
-
-def _check_kept(scores: Scores, mask: Mask) -> None:
-    if mask.any():
-        return
-    known = scores[~np.isnan(scores)]
-    best = "no row has a verdict"
-    if len(known):
-        best = f"best score {float(known.max()):.4g}"
-    raise RoundError(f"acceptance 0, none of {len(scores)} candidates kept; {best}")

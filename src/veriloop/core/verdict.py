@@ -292,6 +292,24 @@ def only_flags(scores: Scores) -> bool:
     return bool(one.any()) or scores.dtype.kind in "iu"
 
 
+def from_0_to_1(scores: Scores) -> bool:
+    """Tell scores that look like probabilities or fractions, which begin at 0 and end at 1.
+
+    They do if all lie from 0 to 1, and many lie near 0. If 0 were a cut inside a wider scale, about
+    as many would lie below it.
+
+    scores: shape (n,). Of fewer than 20 rows, and of fewer than 5 values, nothing is said.
+
+    >>> from_0_to_1(np.linspace(0, 1, 200)), from_0_to_1(np.linspace(-0.1, 1, 200))
+    (True, False)
+    """
+    known = scores[~np.isnan(scores)]
+    if len(known) < ENOUGH or known.min() < 0 or known.max() > 1:
+        return False
+    near = int((known < 0.1).sum())
+    return near >= ENOUGH // 2 and len(np.unique(known)) >= 5
+
+
 def check_scale(where: str, scores: Scores, remedy: str = "or compare with 0.5") -> None:
     """Refuse scores that are 0 for wrong and 1 for right where a score of 0 accepts.
 
