@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from veriloop.core import EachRound, Key, Loop, Quota, State, Verdict, run
+from veriloop.core import EachRound, Key, Loop, Quota, Record, State, Verdict, run
 from veriloop.core.arrays import AnyBatch, Scores
 from veriloop.core.loop import CALLED_WITH
 from veriloop.core.parts import Generate, Part
@@ -25,6 +25,8 @@ from veriloop.core.positions import (
 from veriloop.core.verdict import Verifier, called
 from veriloop.core.verdict import rowwise as says_rowwise
 from veriloop.store.fingerprints import fingerprint
+
+Rounds = Sequence[tuple[State[Any], Record]]  # what a run yields
 
 
 def check_verifier(
@@ -94,11 +96,9 @@ def check_filter(
 
     filter: (key, scores, groups) -> mask.
     scores: shape (n,), an example that the filter accepts. Default: 60 values in (0, 1), a tie and
-        two
-        NaN among them.
+        two NaN among them.
     groups: shape (n,), two or more, for a filter that names its groups. Default: one group, then 0,
-        1
-        and 2 in turn.
+        1 and 2 in turn.
 
     >>> from veriloop import TopCount, TopFraction
     >>> check_filter(TopFraction(0.25))
@@ -190,7 +190,7 @@ def check_backend(
         )
 
 
-def _assert_same_run(got: Any, wanted: Any, message: str) -> None:
+def _assert_same_run(got: Rounds, wanted: Rounds, message: str) -> None:
     """Compare the records, and the last states."""
     for (_, one), (_, other) in zip(got, wanted, strict=True):
         np.testing.assert_equal(one.row(), other.row(), err_msg=f"{message}: round {other.round}")
@@ -260,11 +260,11 @@ def _check_batch(generate: Generate[Any, Any], key: Key, state: State[Any]) -> N
 class _Watched:
     """A part of a loop that refuses to have changed its arguments."""
 
-    def __init__(self, name: str, part: Any) -> None:
+    def __init__(self, name: str, part: Callable[..., object]) -> None:
         self._name = name
         self._part = part
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: object) -> object:
         before = [fingerprint(argument) for argument in arguments]
         answer = self._part(*arguments)
         names = CALLED_WITH[self._name].strip("()").split(", ")
@@ -274,7 +274,7 @@ class _Watched:
             )
         return answer
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._part, name)
 
 
