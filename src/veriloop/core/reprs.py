@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from veriloop.core.batch import is_tensor
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 _LONGEST = 60  # characters of a value of another kind
 _MOST = 4  # entries of a collection
@@ -50,7 +47,7 @@ def shown(value: object) -> str:
     return text
 
 
-def one_line(value: DataclassInstance, *, defaults: bool = True) -> str:
+def one_line(value: object, *, defaults: bool = True) -> str:
     """Return a dataclass in one line, for its `__repr__`.
 
     value: the dataclass.
@@ -60,8 +57,9 @@ def one_line(value: DataclassInstance, *, defaults: bool = True) -> str:
     >>> one_line(State(np.zeros(2)), defaults=False)
     'State(model=float64[2])'
     """
+    dataclass: Any = value  # of which a type checker does not know that it is one
     parts: list[str] = []
-    for each in fields(value):
+    for each in fields(dataclass):
         held = getattr(value, each.name)
         usual = each.default is not MISSING and held is each.default
         if each.repr and (defaults or not usual):
