@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from functools import cache, partial
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -97,6 +97,9 @@ class _Digest:
             self._feed_class(value)
         elif hasattr(value, "__code__"):
             self._feed_function(value)
+        elif isinstance(value, BuiltinFunctionType | np.ufunc):
+            self._text(f"{getattr(value, '__module__', None)}.{value.__name__}")
+            self.feed(getattr(value, "__self__", None))
         elif isinstance(value, ModuleType):
             self._text(value.__name__)
         else:
