@@ -10,14 +10,12 @@ import numpy as np
 
 from veriloop.core.arrays import Groups, Mask, Scores
 from veriloop.core.batch import B
-from veriloop.core.blocks import Blocks
-from veriloop.core.blocks import Drawn as Drawn  # imported from here elsewhere
+from veriloop.core.blocks import Blocks, Drawn
 from veriloop.core.candidates import Quota, RoundError, Tally, check_rows
 from veriloop.core.checks import check_count
 from veriloop.core.divergence import check_model
 from veriloop.core.key import Key
-from veriloop.core.numbers import kind
-from veriloop.core.numbers import merge as merge  # imported from here elsewhere
+from veriloop.core.numbers import kind, merge
 from veriloop.core.parts import (
     Assess,
     EachRound,
