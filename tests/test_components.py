@@ -267,7 +267,7 @@ def test_a_name_that_two_packages_offer_is_refused(installed, tmp_path):
         ),
         (
             "Text",
-            "scores must be numbers, got dtype <U",
+            "Text must return numbers, got dtype <U",
             "verify must return numbers, got dtype <U",
         ),
         (
