@@ -267,7 +267,7 @@ def test_a_name_that_two_packages_offer_is_refused(installed, tmp_path):
         ),
         (
             "Text",
-            "scores must be numbers, got dtype <U",
+            "Text must return numbers, got dtype <U",
             "verify must return numbers, got dtype <U",
         ),
         (
@@ -275,7 +275,7 @@ def test_a_name_that_two_packages_offer_is_refused(installed, tmp_path):
             "a score is infinite",
             "verify must return finite numbers, or NaN for no verdict, got inf",
         ),
-        ("Accepts", "got dtype bool; a score of 0 or more accepts", "verify returned booleans"),
+        ("Accepts", "Accepts returned booleans", "verify returned booleans"),
         ("Flags", "the scores are 0 and 1 alone", None),
         ("Place", "a score depends on other rows", None),
         ("Reversed", "a score depends on the order of rows", None),

@@ -289,3 +289,12 @@ def test_the_spread_is_the_trace_of_the_covariance_whatever_holds_the_rows():
     )
     assert held.metrics["spread"] == pytest.approx(np.trace(np.cov(rows, rowvar=False, ddof=0)))
     assert held == lazy
+
+
+def test_features_that_are_no_numbers_are_refused_by_name():
+    rows = np.array(["a", "b"])
+    mask = np.array([True, False])
+    with pytest.raises(ValueError, match="feature 'text' must be numbers, got dtype <U1"):
+        SelectionBias(lambda batch: {"text": batch})(Key(0), rows, np.zeros(2), mask)
+    with pytest.raises(ValueError, match="Spread.features must be numbers, got dtype <U1"):
+        Spread(lambda batch: batch)(Key(0), rows, np.zeros(2), mask)

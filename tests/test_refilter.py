@@ -435,10 +435,12 @@ def test_a_verifier_that_returns_another_number_of_scores_is_refused(tmp_path):
     with pytest.raises(ValueError, match="filter must keep no row without a verdict"):
         nowhere = lambda key, scores, groups: np.ones(len(scores), dtype=bool)  # noqa: E731
         refilter(tmp_path, filter=nowhere, verifier=lambda key, batch: np.full(len(batch), np.nan))
-    with pytest.raises(RoundError, match="0 rows with a verdict"):
-        refilter(
-            tmp_path, filter=TopCount(1), verifier=lambda key, batch: np.full(len(batch), np.nan)
-        )
+
+    def one_alone(key, batch):
+        return np.where(batch.y == batch.y.max(), 1.0, np.nan)
+
+    with pytest.raises(RoundError, match=r"\d rows with a verdict, 9 are to be kept"):
+        refilter(tmp_path, filter=TopCount(9), verifier=one_alone)
 
 
 def test_linear_rows_come_back_as_their_own_type(tmp_path):

@@ -86,7 +86,7 @@ LOOP = Loop(
     filter=Threshold(),
     refit=lambda key, model, batch: float(batch.min()),
 )
-CUTS = [Threshold(0.0), Threshold(0.5), Threshold(0.9)]
+CUTS = [Threshold(-0.1), Threshold(0.5), Threshold(0.9)]
 
 
 def test_by_round_gives_each_round_its_own_value():
@@ -146,10 +146,10 @@ def test_a_run_folder_tells_two_schedules_apart(tmp_path):
     """Equal values go on where they were; other values are another run."""
     first = replace(LOOP, filter=schedules.by_round(CUTS))
     same = replace(
-        LOOP, filter=schedules.by_round([Threshold(0.0), Threshold(0.5), Threshold(0.9)])
+        LOOP, filter=schedules.by_round([Threshold(-0.1), Threshold(0.5), Threshold(0.9)])
     )
     other = replace(
-        LOOP, filter=schedules.by_round([Threshold(0.0), Threshold(0.5), Threshold(0.8)])
+        LOOP, filter=schedules.by_round([Threshold(-0.1), Threshold(0.5), Threshold(0.8)])
     )
     done = list(RunDir(tmp_path).run(first, Key(0), State(0.0), [20, 20]))
     again = list(RunDir(tmp_path).run(same, Key(0), State(0.0), [20, 20]))
@@ -194,6 +194,6 @@ def test_a_round_without_a_value_is_refused_in_one_sentence():
     rounds = run(loop, Key(0), State(0.0), [10] * 3)
     assert [next(rounds)[1].round for _ in range(3)] == [0, 1, 2]
     with pytest.raises(
-        ValueError, match="^by_round has values for 2 rounds, got round 3; give one a round$"
+        ValueError, match="^by_round has values for 2 rounds, got round 3; give one a round"
     ):
         next(rounds)

@@ -62,16 +62,16 @@ class Counter:
         (lambda key, batch: key.numpy().random(len(batch)), "the key changes the scores"),
         (Counter(), "same key, other scores"),
         (lambda key, batch: np.random.default_rng().random(len(batch)), "same key, other scores"),
-        (lambda key, batch: batch.astype(str), "scores must be numbers, got dtype <U"),
-        (lambda key, batch: batch.astype(complex), "scores must be numbers, got dtype complex"),
-        (lambda key, batch: batch.astype(object), "scores must be numbers, got dtype object"),
+        (lambda key, batch: batch.astype(str), "lambda must return numbers, got dtype <U"),
+        (lambda key, batch: batch.astype(complex), "lambda must return numbers, got dtype complex"),
+        (lambda key, batch: [[1.0]] * 6, r"lambda must return numbers, got list \[1.0\] in row 0"),
         (
             lambda key, batch: (batch > 0).astype(int),
             "the scores are 0 and 1 alone, and a score of 0 accepts",
         ),
         (
             lambda key, batch: batch > 0,
-            "got dtype bool; a score of 0 or more accepts, and False is 0",
+            "lambda returned booleans, of which False would count as the score 0, which accepts",
         ),
         (lambda key, batch: Verdict(z_score(key, batch)), "a score depends on other rows"),
         (
@@ -80,7 +80,7 @@ class Counter:
         ),
         (
             lambda key, batch: Verdict(batch, {"size": batch.astype(str)}),
-            "scores must be numbers, got dtype <U32, of part 'size'",
+            "part 'size' must return numbers, got dtype <U32",
         ),
         (
             lambda key, batch: Verdict(batch, oracle=batch * np.inf),
@@ -88,7 +88,7 @@ class Counter:
         ),
         (
             lambda key, batch: Verdict(batch, {"size": batch}, oracles={"size": batch > 0}),
-            "got dtype bool, of the oracle of part 'size'",
+            "oracle of part 'size' returned booleans",
         ),
     ],
 )

@@ -14,10 +14,10 @@ from typing import Any, Generic
 import numpy as np
 import numpy.typing as npt
 
-from veriloop.core.arrays import Array, Groups, Mask, Scores
+from veriloop.core.arrays import AnyBatch, Array, Groups, Mask, Scores
 from veriloop.core.candidates import Candidates
 from veriloop.core.key import Key
-from veriloop.core.loop import merge
+from veriloop.core.numbers import merge
 from veriloop.core.parts import M, Measure, Observer
 
 
@@ -34,7 +34,7 @@ class AcceptanceByGroup:
 
     group: Callable[[Any], Groups]
 
-    def __call__(self, key: Key, batch: Any, scores: Scores, mask: Mask) -> dict[str, float]:
+    def __call__(self, key: Key, batch: AnyBatch, scores: Scores, mask: Mask) -> dict[str, float]:
         blocks = [_column("group", self.group(block), block) for block in _blocks(batch)]
         labels, place = np.unique(np.concatenate(blocks), return_inverse=True)
         kept = np.bincount(place, weights=mask)
@@ -67,15 +67,16 @@ class SelectionBias:
 
     features: Callable[[Any], Mapping[str, npt.ArrayLike]]
 
-    def __call__(self, key: Key, batch: Any, scores: Scores, mask: Mask) -> dict[str, float]:
+    def __call__(self, key: Key, batch: AnyBatch, scores: Scores, mask: Mask) -> dict[str, float]:
         columns: dict[str, list[Array]] = {}
         for block in _blocks(batch):
             for name, values in self.features(block).items():
-                column = _column(f"feature {name!r}", values, block)
-                columns.setdefault(name, []).append(column)
+                what = f"feature {name!r}"
+                column = _column(what, values, block)
+                columns.setdefault(name, []).append(_numbers(what, column))
         report: dict[str, float] = {}
         for name, parts in columns.items():
-            values = np.concatenate(parts).astype(float)
+            values = np.concatenate(parts)
             scale = np.nan
             # Rounding gives equal values a standard deviation above 0, so compare their ends.
             if np.ptp(values):
@@ -128,9 +129,9 @@ class Spread:
 
     features: Callable[[Any], npt.ArrayLike]
 
-    def __call__(self, key: Key, batch: Any, scores: Scores, mask: Mask) -> dict[str, float]:
+    def __call__(self, key: Key, batch: AnyBatch, scores: Scores, mask: Mask) -> dict[str, float]:
         everything = batch[np.ones(len(batch), dtype=bool)]
-        values = np.asarray(self.features(everything), dtype=float)
+        values = _numbers("Spread.features", np.asarray(self.features(everything)))
         return {"spread": _trace(values), "spread_kept": _trace(values[mask])}
 
 
@@ -138,7 +139,7 @@ class Spread:
 class _ObserveAll:
     observers: tuple[Observer, ...]
 
-    def __call__(self, key: Key, batch: Any, scores: Scores, mask: Mask) -> dict[str, float]:
+    def __call__(self, key: Key, batch: AnyBatch, scores: Scores, mask: Mask) -> dict[str, float]:
         reports: list[Mapping[str, float]] = []
         for i, observer in enumerate(self.observers):
             reports.append(observer(key.fold(i), batch, scores, mask))
@@ -161,20 +162,26 @@ def observe_all(*observers: Observer) -> Observer:
     return _ObserveAll(observers)
 
 
-def _blocks(batch: Any) -> Iterator[Any]:
+def _blocks(batch: AnyBatch) -> Iterator[AnyBatch]:
     if isinstance(batch, Candidates):
         yield from batch.blocks()
     else:
         yield batch
 
 
-def _column(what: str, values: npt.ArrayLike, block: Any) -> Array:
+def _column(what: str, values: npt.ArrayLike, block: AnyBatch) -> Array:
     column = np.asarray(values)
     if column.shape != (len(block),):
         raise ValueError(
             f"{what} must be one value a row, shape ({len(block)},), got shape {column.shape}"
         )
     return column
+
+
+def _numbers(what: str, values: Array) -> Array:
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{what} must be numbers, got dtype {values.dtype}; encode it as numbers")
+    return values.astype(float)
 
 
 def _trace(values: Array) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from veriloop.records import Curve, Records
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+AnyStyle: TypeAlias = Any  # what matplotlib takes for a line
 UNSAID: Any = object()
 
 
@@ -24,7 +25,7 @@ def plot(
     axes: Axes | None = None,
     better: Direction | None = UNSAID,
     label: str | None = None,
-    **style: Any,
+    **style: AnyStyle,
 ) -> Axes:
     """Draw a metric by round: a line for each arm, and a band for its 95 % interval over seeds.
 
@@ -38,6 +39,7 @@ def plot(
     style: given to the lines, as `axes.plot` takes it.
 
     Returns the axes. The legend says how many seeds each line has. One seed has a line and no band.
+    An arm without any number of the metric has no line, and the legend says so.
 
     >>> from matplotlib.figure import Figure
     >>> rows = [{"arm": arm, "seed": s, "round": k, "nelbo": 100 - k + s} for arm in ("a", "b")
@@ -60,16 +62,37 @@ def plot(
         raise ValueError(
             "plot: needs rows with an arm, got none; give every row the name of its arm"
         )
-    curves = {arm: everything.mean(arm, metric) for arm in names}
+    curves = _curves(everything, names, metric)
     if axes is None:
         axes = _new_axes()
     for arm, curve in curves.items():
-        _draw(axes, arm, curve, style)
+        if curve is None:
+            axes.plot([], [], label=f"{arm} (no {metric})")
+        else:
+            _draw(axes, arm, curve, style)
     axes.set_xlabel("round")
     axes.set_ylabel(_label(metric, label, better))
     axes.locator_params(axis="x", integer=True)
     axes.legend()
     return axes
+
+
+def _curves(records: Records, arms: Sequence[str], metric: str) -> dict[str, Curve | None]:
+    """Return the curve of each arm; None of an arm without a number, if another has one."""
+    has = {arm: _has_numbers(records, arm, metric) for arm in arms}
+    curves: dict[str, Curve | None] = {}
+    for arm in arms:
+        curves[arm] = None
+        if has[arm] or not any(has.values()):
+            curves[arm] = records.mean(arm, metric)
+    return curves
+
+
+def _has_numbers(records: Records, arm: str, metric: str) -> bool:
+    if arm not in records.arms or metric not in records.metrics:
+        return True  # not known, which `Records.mean` says with the names that are
+    own = records.select(arm=arm)
+    return bool(np.isfinite(own.column(metric)).any())
 
 
 def _new_axes() -> Axes:

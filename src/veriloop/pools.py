@@ -15,7 +15,7 @@ from typing import Any, Generic
 
 import numpy as np
 
-from veriloop.core.arrays import Array
+from veriloop.core.arrays import AnyPast, Array
 from veriloop.core.batch import B, as_batches, concatenate
 from veriloop.core.checks import check_count, check_fraction
 from veriloop.core.key import Key
@@ -33,7 +33,7 @@ class Replace:
     (array([1, 2]), ())
     """
 
-    def __call__(self, key: Key, past: Any, kept: B) -> tuple[B, tuple[B, ...]]:
+    def __call__(self, key: Key, past: AnyPast, kept: B) -> tuple[B, tuple[B, ...]]:
         return kept, ()
 
 
@@ -50,7 +50,7 @@ class Accumulate:
     array([0, 1, 2])
     """
 
-    def __call__(self, key: Key, past: Any, kept: B) -> tuple[B, tuple[B, ...]]:
+    def __call__(self, key: Key, past: AnyPast, kept: B) -> tuple[B, tuple[B, ...]]:
         batches = (*as_batches(past), kept)
         return concatenate(batches), batches
 
@@ -76,7 +76,7 @@ class AccumulateSubsample:
     def __post_init__(self) -> None:
         check_count("AccumulateSubsample.n", self.n)
 
-    def __call__(self, key: Key, past: Any, kept: B) -> tuple[B, tuple[B, ...]]:
+    def __call__(self, key: Key, past: AnyPast, kept: B) -> tuple[B, tuple[B, ...]]:
         accumulate = Accumulate()
         everything, batches = accumulate(key, past, kept)
         rows = key.numpy().permutation(len(everything))[: self.n]
@@ -102,7 +102,7 @@ class Window:
     def __post_init__(self) -> None:
         check_count("Window.n", self.n)
 
-    def __call__(self, key: Key, past: Any, kept: B) -> tuple[B, tuple[B, ...]]:
+    def __call__(self, key: Key, past: AnyPast, kept: B) -> tuple[B, tuple[B, ...]]:
         batches = (*as_batches(past), kept)[-self.n :]
         return concatenate(batches), batches
 
@@ -132,7 +132,7 @@ class MixReal(Generic[B]):
         if not len(self.real):
             raise ValueError("MixReal.real must have at least one row, got none")
 
-    def __call__(self, key: Key, past: Any, kept: B) -> tuple[B, tuple[B, ...]]:
+    def __call__(self, key: Key, past: AnyPast, kept: B) -> tuple[B, tuple[B, ...]]:
         odds = len(kept) * self.fraction / (1 - self.fraction)
         rows = copied(key, len(self.real), round(odds))
         return concatenate([self.real[rows], kept]), ()
@@ -169,7 +169,7 @@ class FreshReal(Generic[B]):
         if self.weight is not None:
             check_fraction("FreshReal.weight", self.weight)
 
-    def __call__(self, key: Key, past: Any, kept: B) -> tuple[B, tuple[B, ...]]:
+    def __call__(self, key: Key, past: AnyPast, kept: B) -> tuple[B, tuple[B, ...]]:
         real = self.draw(key, self.n)
         if len(real) != self.n:
             raise ValueError(f"FreshReal.draw was asked for {self.n} rows and returned {len(real)}")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Any, Generic, cast
 
 import numpy as np
 
 from veriloop.core.arrays import Array
 from veriloop.core.key import Key
-from veriloop.core.loop import State
 from veriloop.core.parts import EachRound, Part, check_part
+from veriloop.core.state import State
 
 
 def constant(n: int, rounds: int) -> list[int]:
@@ -92,16 +92,12 @@ def by_round(values: Sequence[Part]) -> EachRound[Part]:
     return EachRound(_ByRound(tuple(values)))
 
 
-def _check_values(values: Any) -> None:
-    if not _is_list(values):
+def _check_values(values: object) -> None:
+    if not isinstance(values, Sequence) or isinstance(values, str):
         kind = type(values).__name__
         raise TypeError(f"by_round needs a list of parts, one a round, got {kind}")
-    for i, value in enumerate(values):
+    for i, value in enumerate(cast("Sequence[object]", values)):
         check_part(f"by_round: values[{i}]", value, "the part's arguments")
-
-
-def _is_list(values: object) -> bool:
-    return isinstance(values, Sequence) and not isinstance(values, str)
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from veriloop.core import EachRound, Key, Loop, Quota, State, Verdict, run
+from veriloop.core import EachRound, Key, Loop, Quota, Record, State, Verdict, run
+from veriloop.core.arrays import AnyBatch, Scores
 from veriloop.core.loop import CALLED_WITH
+from veriloop.core.parts import Generate, Part
+from veriloop.core.positions import (
+    REMEDY,
+    ROWS,
+    First,
+    InTurn,
+    first_rows,
+    in_turn,
+    starting_at,
+)
+from veriloop.core.verdict import Verifier, called
 from veriloop.core.verdict import rowwise as says_rowwise
 from veriloop.store.fingerprints import fingerprint
 
+Rounds = Sequence[tuple[State[Any], Record]]  # what a run yields
+
 
 def check_verifier(
-    verify: Callable[[Key, Any], Any], batch: Any, *, stochastic: bool = False, rowwise: bool = True
+    verify: Verifier, batch: AnyBatch, *, stochastic: bool = False, rowwise: bool = True
 ) -> None:
     """Assert what the loop relies on: one number a row, repeatable, and blind to the other rows.
 
@@ -41,14 +55,10 @@ def check_verifier(
         )
     key = Key(0).fold("check")
     n = len(batch)
-    answer = _named(verify(key, batch))
+    answer = _named(_verdict(verify, key, batch))
     for what, scores in answer.items():
         assert scores.shape == (n,), (
             f"expected one score a row, shape ({n},), got {scores.shape}{what}"
-        )
-        assert scores.dtype.kind in "fiu", (
-            f"scores must be numbers, got dtype {scores.dtype}{what}; "
-            "a score of 0 or more accepts, and False is 0"
         )
         assert not np.isinf(scores).any(), (
             f"a score is infinite{what}; return NaN for no verdict, or a large finite number"
@@ -86,11 +96,9 @@ def check_filter(
 
     filter: (key, scores, groups) -> mask.
     scores: shape (n,), an example that the filter accepts. Default: 60 values in (0, 1), a tie and
-        two
-        NaN among them.
+        two NaN among them.
     groups: shape (n,), two or more, for a filter that names its groups. Default: one group, then 0,
-        1
-        and 2 in turn.
+        1 and 2 in turn.
 
     >>> from veriloop import TopCount, TopFraction
     >>> check_filter(TopFraction(0.25))
@@ -137,18 +145,28 @@ def check_backend(
     """Assert that a loop is repeatable and resumable, and never changes its arguments.
 
     It runs from `state` twice, and once more resumed after the first round. It generates a batch
-    and checks its length and indexing. Models and batches may be of any type that Python can look
-    into; where it cannot, a warning says so.
+    and checks its length and indexing. If the rows come in turn, whatever the key, the generator
+    must have a method `starting_at(row)` that goes on with them, see `Loop`. Models and batches may
+    be of any type that Python can look into; where it cannot, a warning says so.
 
     loop: of the backend.
     state: where to begin.
     n: candidates of each round, or a quota.
     rounds: how many.
 
+    >>> from veriloop import Loop, State
+    >>> loop = Loop(
+    ...     generate=lambda key, model, n: model + key.numpy().standard_normal(n),
+    ...     refit=lambda key, model, batch: batch.mean(),
+    ... )
+    >>> check_backend(loop, State(np.float64(0)), 10)
+
     Raises:
         AssertionError: naming the rule that is broken, and the part that broke it.
     """
     key = Key(0).fold("check")
+    generate = _made(loop.generate, key, state)
+    _check_in_turn(loop, generate, key, state, n)
     sizes = [n] * rounds
     unseen: set[str] = set()
     watched = _watched(loop)
@@ -163,7 +181,7 @@ def check_backend(
     done = [pair for pair in straight if pair[1].round <= last.round]
     rest = list(run(loop, key, last, sizes))
     _assert_same_run([*done, *rest], straight, "resuming changes the run")
-    _check_batch(loop, key, state)
+    _check_batch(generate, key, state)
     if unseen:
         warnings.warn(
             f"check_backend cannot look into {', '.join(sorted(unseen))}: "
@@ -172,7 +190,7 @@ def check_backend(
         )
 
 
-def _assert_same_run(got: Any, wanted: Any, message: str) -> None:
+def _assert_same_run(got: Rounds, wanted: Rounds, message: str) -> None:
     """Compare the records, and the last states."""
     for (_, one), (_, other) in zip(got, wanted, strict=True):
         np.testing.assert_equal(one.row(), other.row(), err_msg=f"{message}: round {other.round}")
@@ -181,11 +199,50 @@ def _assert_same_run(got: Any, wanted: Any, message: str) -> None:
     )
 
 
-def _check_batch(loop: Loop[Any, Any], key: Key, state: State[Any]) -> None:
+def _made(part: Part | EachRound[Part], key: Key, state: State[Any]) -> Part:
+    """Return the part of a round."""
+    if isinstance(part, EachRound):
+        return part.make(key, state)
+    return part
+
+
+def _check_in_turn(
+    loop: Loop[Any, Any],
+    generate: Generate[Any, Any],
+    key: Key,
+    state: State[Any],
+    n: int | Quota,
+) -> None:
+    """Check that rows that come in turn, whatever the key, go on from block to block."""
+    rows = n.n * n.groups if isinstance(n, Quota) else n
+    rows = max(min(rows, ROWS), 7)
+
+    def begun(i: int, start: int = 0) -> First:
+        moved = starting_at(generate, start)
+        batch = moved(key.fold("in turn", i), state.model, rows - start)
+        groups = None if loop.group is None else loop.group(batch)
+        return first_rows(batch, groups)
+
+    first = begun(-1)
+    in_turns = [name for name in first if in_turn(first, name, begun)]
+    if not in_turns:
+        return
+    name = in_turns[0]
+    assert isinstance(generate, InTurn), (
+        f"{name!r} of what generate returns is the same under every key, so each block of a round "
+        f"would begin again at the first row; {REMEDY}"
+    )
+    half = rows // 2
+    for name in in_turns:
+        later = begun(0, start=half)
+        assert later[name] == first[name][half:], (
+            f"generate.starting_at({half}) must go on with the round's row {half}, and does not in "
+            f"{name!r}; see help(veriloop.Loop)"
+        )
+
+
+def _check_batch(generate: Generate[Any, Any], key: Key, state: State[Any]) -> None:
     """Check what every batch promises: a length, and rows picked by mask and by integers."""
-    generate: Any = loop.generate
-    if isinstance(generate, EachRound):
-        generate = generate.make(key, state)
     batch = generate(key, state.model, 7)
     assert len(batch) == 7, f"generate was asked for 7 rows and returned {len(batch)}"
     mask = np.arange(7) % 2 == 0
@@ -203,11 +260,11 @@ def _check_batch(loop: Loop[Any, Any], key: Key, state: State[Any]) -> None:
 class _Watched:
     """A part of a loop that refuses to have changed its arguments."""
 
-    def __init__(self, name: str, part: Any) -> None:
+    def __init__(self, name: str, part: Callable[..., object]) -> None:
         self._name = name
         self._part = part
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: object) -> object:
         before = [fingerprint(argument) for argument in arguments]
         answer = self._part(*arguments)
         names = CALLED_WITH[self._name].strip("()").split(", ")
@@ -217,7 +274,7 @@ class _Watched:
             )
         return answer
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._part, name)
 
 
@@ -237,15 +294,21 @@ def _watched_each_round(name: str, part: EachRound[Any]) -> EachRound[Any]:
     return EachRound(lambda key, state: _Watched(name, part.make(key, state)))
 
 
-def _scores(verify: Callable[[Key, Any], Any], key: Key, batch: Any) -> np.ndarray:
-    return Verdict.of(verify(key, batch)).scores
+def _scores(verify: Verifier, key: Key, batch: AnyBatch) -> Scores:
+    return _verdict(verify, key, batch).scores
 
 
-def _named(verdict: Any) -> dict[str, np.ndarray]:
-    """Return all scores of an answer, by what an error calls them."""
-    if not isinstance(verdict, Verdict):
-        return {"": np.asarray(verdict)}
-    named: dict[str, np.ndarray] = {"": verdict.scores}
+def _verdict(verify: Verifier, key: Key, batch: AnyBatch) -> Verdict:
+    """Ask a verifier; what it returns must be numbers, or something that can be converted."""
+    try:
+        return Verdict.of(verify(key, batch), called(verify))
+    except ValueError as error:
+        raise AssertionError(str(error)) from error
+
+
+def _named(verdict: Verdict) -> dict[str, Scores]:
+    """Return all scores of a verdict, by what an error calls them."""
+    named: dict[str, Scores] = {"": verdict.scores}
     for name, scores in verdict.parts.items():
         named[f", of part {name!r}"] = scores
     if verdict.oracle is not None:

@@ -578,7 +578,7 @@ def test_accumulating_stops_the_collapse():
         (
             {"verify": lambda key, batch: np.zeros(20) > 0},
             20,
-            "verify returned booleans. False would count as the score 0",
+            "verify returned booleans, of which False would count as the score 0",
         ),
         ({"verify": lambda key, batch: np.zeros(19)}, 20, r"verify must .* got shape \(19,\)"),
         (
@@ -682,8 +682,128 @@ def test_a_round_without_any_verdict_says_so():
 
 
 def test_a_filter_that_cannot_keep_enough_stops_the_round_by_number():
-    made = loop(verify=lambda key, batch: np.full(len(batch), np.nan), group=None)
+    def one(key, batch):
+        return np.where(np.arange(len(batch)) == 0, 1.0, np.nan)
+
+    made = loop(verify=one, group=None)
     with pytest.raises(
-        RoundError, match="round 1: group 0 has 0 rows with a verdict, 32 are to be kept"
+        RoundError, match="round 1: group 0 has 1 rows with a verdict, 32 are to be kept"
     ):
         made.step(Key(0), START, 80)
+
+
+def test_the_record_counts_groups_of_which_a_filter_that_ranks_keeps_nothing():
+    """One whose rows are all without a verdict, and one too small for the fraction."""
+    groups = np.repeat([0, 1, 2], [40, 40, 2])
+
+    def verify(key, batch):
+        return np.where(groups == 1, np.nan, 1.0)
+
+    made = loop(verify=verify, group=lambda batch: groups[: len(batch)], filter=TopFraction(0.2))
+    assert made.step(Key(0), START, 82)[1].metrics["groups_left_out"] == 2
+    whole = replace(made, verify=lambda key, batch: np.ones(len(batch)), filter=TopFraction(0.5))
+    assert "groups_left_out" not in whole.step(Key(0), START, 82)[1].metrics
+    rejecting = replace(made, verify=lambda key, batch: 0.5 - groups, filter=Threshold())
+    assert "groups_left_out" not in rejecting.step(Key(0), START, 82)[1].metrics
+
+
+# What is known before the refit is checked before it, and what was judged is stored.
+
+
+def fit_that_must_not_run(key, model, batch):
+    raise AssertionError("refitted though it was known that the round fails")
+
+
+@pytest.mark.parametrize("name", ["observe", "assess"])
+@pytest.mark.parametrize(
+    "value, error, message",
+    [
+        ([0.5], TypeError, "the metric 'mine' must be one number, got list"),
+        ("low", TypeError, "the metric 'mine' must be one number, got str 'low'"),
+    ],
+)
+def test_a_number_that_is_none_is_refused_before_the_refit(name, value, error, message):
+    made = loop(**{name: lambda *_: {"mine": value}}, refit=fit_that_must_not_run)
+    with pytest.raises(error, match=message):
+        made.step(Key(0), START, 20)
+
+
+@pytest.mark.parametrize("name", ["arm", "seed", "kept", "no_verdict"])
+def test_a_metric_called_as_a_column_of_the_records_is_refused_before_the_refit(name):
+    made = loop(observe=lambda *_: {name: 1.0}, refit=fit_that_must_not_run)
+    with pytest.raises(ValueError, match=f"called '{name}'.*rename the metric"):
+        made.step(Key(0), START, 20)
+
+
+def test_a_metric_of_the_model_is_refused_at_the_start():
+    made = loop(measure=lambda key, model: {"mine": [1.0]}, refit=fit_that_must_not_run)
+    with pytest.raises(TypeError, match="the metric 'mine' must be one number"):
+        next(run(made, Key(0), START, [20]))
+
+
+def test_an_infinite_metric_is_nan_and_named_with_its_round():
+    made = loop(measure=lambda key, model: {"mine": np.inf})
+    with pytest.warns(UserWarning, match="round 3: the metric 'mine' is inf"):
+        _, record = made.step(Key(0), replace(START, round=2), 20)
+    assert np.isnan(record.metrics["mine"])
+
+
+def test_an_error_of_a_part_says_in_which_round_it_was():
+    def broken(key, model, batch):
+        raise OSError("no space left")
+
+    with pytest.raises(OSError) as caught:
+        loop(refit=broken).step(Key(0), replace(START, round=6), 20)
+    assert caught.value.__notes__ == ["in round 7"]
+
+
+def broken(key, scores, groups):
+    raise OSError("the filter is broken")
+
+
+@pytest.mark.parametrize("settings, n", [({}, 20), ({"block": 6}, 20), ({"block": 6}, Quota(4, 2))])
+def test_what_was_judged_is_stored_though_the_filter_fails(settings, n):
+    broken.rowwise = True
+    stored = []
+    made = loop(filter=broken, refit=fit_that_must_not_run, **settings)
+    with pytest.raises(OSError, match="the filter is broken"):
+        made.step(Key(0), START, n, stored.append)
+    (drawn,) = stored
+    assert not drawn.mask.any()
+    assert len(drawn.candidates) == len(drawn.verdict.scores) == len(drawn.mask) > 0
+
+
+def test_the_blocks_that_were_judged_are_stored_though_the_verifier_fails_in_a_later_one():
+    asked = []
+
+    def judge(key, batch):
+        asked.append(len(batch))
+        if len(asked) == 3:
+            raise OSError("the judge is gone")
+        return batch.x
+
+    stored = []
+    made = loop(verify=judge, block=6)
+    with pytest.raises(OSError, match="the judge is gone"):
+        made.step(Key(0), START, 20, stored.append)
+    (drawn,) = stored
+    assert len(drawn.candidates) == 12
+    np.testing.assert_array_equal(drawn.verdict.scores, drawn.candidates[np.arange(12)].x)
+
+
+def test_a_store_that_fails_too_leaves_the_first_error_and_says_so():
+    def store(drawn):
+        raise ValueError("the disk is full")
+
+    with pytest.raises(OSError, match="the filter is broken") as caught:
+        loop(filter=broken).step(Key(0), START, 20, store)
+    assert "the candidates could not be stored: the disk is full" in caught.value.__notes__
+
+
+def test_a_part_made_for_each_round_must_be_made_by_a_function():
+    with pytest.raises(
+        TypeError, match=r"EachRound.make must be a function of \(key, state\), got"
+    ):
+        EachRound(5)
+    with pytest.raises(TypeError, match="EachRound.make is the class Threshold; make a value"):
+        EachRound(Threshold)

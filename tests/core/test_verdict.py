@@ -46,15 +46,14 @@ NOT_SCORES = [
     (np.zeros(3), r"shape \(4,\), got shape \(3,\)"),
     (0.5, r"shape \(4,\), got shape \(\)"),
     (None, "verify must return one score a row, got None"),
-    (["1", "2", "3", "4"], "verify must return numbers, got dtype <U1"),
-    ([1.0, None, 2.0, 3.0], "verify must return numbers, got dtype object"),
+    ([1.0, 2.0, "3", 4.0], "verify must return numbers, got str '3' in row 2"),
     (np.zeros(4, dtype=complex), "verify must return numbers, got dtype complex128"),
     ([0.0, np.inf, 1.0, 2.0], "verify must return finite numbers, or NaN for no verdict, got inf"),
     (
         [0.0, -np.inf, np.nan, 2.0],
         "verify must return finite numbers, or NaN for no verdict, got -inf",
     ),
-    (np.ones(4, dtype=bool), "verify returned booleans. False would count as the score 0"),
+    (np.ones(4, dtype=bool), "verify returned booleans, of which False would count as the score 0"),
     (
         Verdict(np.zeros(4), {"length": np.zeros(3)}),
         r"part 'length' must return one value a row, shape \(4,\), got shape \(3,\)",
@@ -67,7 +66,10 @@ NOT_SCORES = [
         Verdict(np.zeros(4), oracle=np.array(list("abcd"))),
         "oracle must return numbers, got dtype <U1",
     ),
-    (Verdict(np.zeros(4), oracles={"length": np.zeros(5)}), r"oracle must return one value a row"),
+    (
+        Verdict(np.zeros(4), oracles={"length": np.zeros(5)}),
+        r"oracle of part 'length' must return one value a row",
+    ),
 ]
 
 
@@ -88,10 +90,10 @@ NOT_SCORES = [
 )
 def test_what_is_no_score_a_row_is_refused_wherever_it_comes_from(value, message, wrap):
     """In one sentence, which names the verifier that gave it and not what is round it."""
-    with pytest.raises(ValueError, match=message) as caught:
+    with pytest.raises(ValueError, match=message.removeprefix("verify ")) as caught:
         judged(wrap(of(value)), Key(0), TABLE)
     assert "\n" not in str(caught.value)
-    assert str(caught.value).endswith("; check answer") == ("booleans" not in message)
+    assert str(caught.value).endswith("; check answer")
 
 
 @pytest.mark.parametrize("value, message", NOT_SCORES)

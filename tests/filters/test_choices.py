@@ -12,9 +12,12 @@ from veriloop import (
     Chain,
     KeepAll,
     Key,
+    Loop,
     Luce,
     NearBest,
+    RandomFraction,
     RoundError,
+    State,
     Threshold,
     TopCount,
     TopFraction,
@@ -83,12 +86,9 @@ def test_luce_curates_a_normal_sample_as_in_the_limit_of_many_alternatives():
 @given(KEYS, SCORES, GROUPS)
 def test_luce_keeps_one_of_each_group_that_has_a_verdict(key, scores, seed):
     groups = labels(seed, len(scores))
-    if any(np.isnan(scores[groups == label]).all() for label in np.unique(groups)):
-        with pytest.raises(RoundError, match="has 0 rows with a verdict, 1 are to be kept"):
-            Luce()(key, scores, groups)
-        return
+    judged = np.unique(groups[~np.isnan(scores)])
     kept = Luce()(key, scores, groups)
-    assert sorted(groups[kept]) == sorted(np.unique(groups)) and not np.isnan(scores[kept]).any()
+    assert sorted(groups[kept]) == sorted(judged) and not np.isnan(scores[kept]).any()
 
 
 @given(KEYS, st.lists(st.floats(-5, 5), min_size=2, max_size=20, unique=True), GROUPS)
@@ -207,6 +207,55 @@ def test_two_filters_serve_a_quota_where_both_judge_row_by_row():
     assert not Chain(Threshold(0.0), TopFraction(0.5)).rowwise
     assert not Chain(Luce(), KeepAll()).rowwise
     assert not Chain(Threshold(0.0), lambda key, scores, groups: scores > 0).rowwise
+
+
+PROMPTS = np.repeat([0, 1, 2], 4)
+GOOD_ENOUGH = np.array([1.0, -1, 2, 0.5, -1, -2, -3, -4, -1, 3, -1, -1])
+
+
+@pytest.mark.parametrize("best", [BestOf(), Luce(0.01), TopFraction(0.25)], ids=repr)
+def test_the_best_of_n_skips_a_prompt_of_which_none_is_good_enough_or_none_is_judged(best):
+    lost = np.where(PROMPTS == 1, np.nan, GOOD_ENOUGH)
+    for filter, scores in ((Chain(Threshold(0), best), GOOD_ENOUGH), (best, lost)):
+        np.testing.assert_array_equal(np.flatnonzero(filter(Key(0), scores, PROMPTS)), [2, 9])
+
+
+def test_a_chain_says_which_filter_left_too_few():
+    with pytest.raises(
+        RoundError,
+        match=r"group 2 has 1 rows with a verdict, 2 are to be kept; "
+        r"Threshold\(cut=0\) kept 4 of 12 rows for TopCount\(count=2\)",
+    ):
+        Chain(Threshold(0), TopCount(2))(Key(0), GOOD_ENOUGH, PROMPTS)
+
+
+@pytest.mark.parametrize(
+    "filter, message",
+    [
+        (Chain(Threshold(5), BestOf()), r"best score 3; Threshold\(cut=5\) kept none$"),
+        (
+            Chain(Threshold(0), Threshold(5)),
+            r"; Threshold\(cut=0\) kept 4 of 12 rows for Threshold\(cut=5\); "
+            r"Threshold\(cut=5\) kept none$",
+        ),
+        (
+            TopFraction(0.1),
+            "; 0.1 of 4 rows, the largest group, rounds to 0; give a larger fraction, TopCount",
+        ),
+        (RandomFraction(0.1), "; 0.1 of 4 rows, the largest group, rounds to 0"),
+        (Chain(KeepAll(), TopFraction(0.1)), "kept 12 of 12 rows .* 0.1 of 4 rows"),
+    ],
+)
+def test_a_round_that_keeps_nothing_says_which_filter_it_was(filter, message):
+    loop = Loop(
+        generate=lambda key, model, n: GOOD_ENOUGH,
+        verify=lambda key, batch: batch,
+        filter=filter,
+        refit=lambda key, model, batch: model,
+        group=lambda batch: PROMPTS,
+    )
+    with pytest.raises(RoundError, match=f"round 1: acceptance 0, .*{message}"):
+        loop.step(Key(0), State(None), 12)
 
 
 # Many rows.

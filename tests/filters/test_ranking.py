@@ -145,9 +145,14 @@ def test_group_labels_are_only_names(filter, key, data):
 @few
 @given(key=KEYS, data=scored())
 def test_count_is_exact_in_every_group(filter, key, data):
-    """To the nearest row of the fraction, or refused because too few rows have a verdict."""
+    """To the nearest row of the fraction, or refused because too few rows have a verdict.
+
+    A group without any verdict is skipped.
+    """
     scores, groups = data
-    sizes = {label: (groups == label).sum() for label in np.unique(groups)}
+    judged = np.unique(groups[~np.isnan(scores)])
+    assert not filter(key, np.where(np.isin(groups, judged), np.nan, scores), groups).any()
+    sizes = {label: (groups == label).sum() for label in judged}
     short = [
         label
         for label, n in sizes.items()
@@ -388,8 +393,9 @@ def test_a_tie_in_any_of_many_small_groups_keeps_the_exact_count(many):
 @pytest.mark.parametrize("short", [0, MANY - 1], ids=["first", "last"])
 def test_the_one_group_of_many_that_is_short_is_named(many, short):
     scores, groups = many
-    scores = np.where(groups == short, np.nan, scores)
-    wanted = f"group {short} has 0 rows with a verdict, 2 are to be kept"
+    scores = scores.copy()
+    scores[np.flatnonzero(groups == short)[1:]] = np.nan
+    wanted = f"group {short} has 1 rows with a verdict, 2 are to be kept"
     with pytest.raises(RoundError, match=wanted):
         TopCount(2)(Key(1), scores, groups)
 
@@ -411,6 +417,14 @@ def test_counts_by_group_keep_of_each_group_what_its_own_count_keeps(key, data, 
         np.testing.assert_array_equal(mask[rows], others_too[rows])
         if 0 < n <= min((groups == other).sum() for other in np.unique(groups)):
             np.testing.assert_array_equal(mask[rows], TopCount(int(n))(key, scores, groups)[rows])
+
+
+def test_a_count_of_its_own_is_asked_of_a_group_without_any_verdict():
+    """A count for all skips such a group."""
+    scores, groups = np.array([1.0, 2.0, np.nan]), np.array([0, 0, 1])
+    with pytest.raises(RoundError, match="group 1 has 0 rows with a verdict, 1 are to be kept"):
+        TopCount({0: 1, 1: 1})(Key(0), scores, groups)
+    np.testing.assert_array_equal(TopCount(1)(Key(0), scores, groups), [False, True, False])
 
 
 def test_counts_by_group_refuse_groups_without_a_count_or_without_rows():
@@ -481,3 +495,32 @@ def test_a_few_ratings_and_no_verifier_are_no_flags():
     """Ratings of a few rows may be 0 and 1 by chance; `Constant()` scores all rows 0."""
     assert Threshold()(Key(0), np.array([0.0, 1.0, 1.0])).all()
     assert Threshold()(Key(0), np.zeros(100)).all()
+
+
+PROBABILITIES = np.linspace(0, 1, 200)
+
+
+@pytest.mark.parametrize(
+    "scores", [PROBABILITIES, np.append(PROBABILITIES, np.nan), PROBABILITIES.astype(np.float32)]
+)
+def test_probabilities_at_a_cut_of_0_are_warned_of(scores):
+    """All of them are kept, which may be meant."""
+    with pytest.warns(UserWarning, match=r"keeps every row, .* give Threshold\(0.5\)"):
+        mask = Threshold()(Key(0), scores)
+    np.testing.assert_array_equal(mask, ~np.isnan(scores))
+
+
+@pytest.mark.parametrize(
+    "filter, scores",
+    [
+        (Threshold(0.5), PROBABILITIES),
+        (KeepAll(), PROBABILITIES),
+        (Threshold(), PROBABILITIES - 0.01),  # rejects some, so it is a cut
+        (Threshold(), PROBABILITIES + 0.5),  # goes on above 1
+        (Threshold(), 0.5 + PROBABILITIES / 2),  # a verifier that accepts all clearly
+        (Threshold(), PROBABILITIES[:15]),  # too few to say
+        (Threshold(), np.full(200, 0.05)),  # no verifier
+    ],
+)
+def test_scores_that_are_cut_or_accepted_clearly_are_not_warned_of(filter, scores):
+    filter(Key(0), scores)

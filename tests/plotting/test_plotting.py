@@ -123,3 +123,23 @@ def test_without_axes_a_figure_is_made():
         axes = plot(ROWS, "recall")
         assert axes.figure.number in pyplot.get_fignums()
         pyplot.close(axes.figure)
+
+
+def test_an_arm_without_the_metric_has_no_line_and_the_legend_says_so(axes):
+    """It is missing, or NaN in every row; the other arms are drawn."""
+    plain = [{"arm": "plain", "seed": 0, "round": k, "recall": float("nan")} for k in range(3)]
+    bare = [{"arm": "bare", "seed": 0, "round": k} for k in range(3)]
+    plot([*plain, *ROWS, *bare], "recall", axes=axes)
+    assert legend(axes) == [
+        "plain (no recall)",
+        "verified (n = 4)",
+        "unverified (n = 4)",
+        "bare (no recall)",
+    ]
+    assert [len(line.get_xdata()) for line in axes.lines] == [0, 3, 3, 0]
+
+
+def test_a_metric_that_no_arm_has_is_refused(axes):
+    rows = [{"arm": "a", "seed": 0, "round": k, "recall": float("nan")} for k in range(3)]
+    with pytest.raises(ValueError, match="'recall': no round has a number"):
+        plot(rows, "recall", axes=axes)

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ from veriloop import (
     all_of,
     run,
 )
+from veriloop.refilter import refilter
 from veriloop.store.candidates import FILE, StoredRound, stateful
 
 parquet = pytest.importorskip("pyarrow.parquet", reason="the extra [study] is not installed")
@@ -376,3 +377,83 @@ def test_what_the_round_used_is_written_where_it_can_be(tmp_path):
         "stateful": True,
         "batch": "numpy:ndarray",
     }
+
+
+# A round that fails after its rows were judged.
+
+
+def broken(key, scores, groups):
+    raise OSError("the filter is broken")
+
+
+def failed(folder, made, n=40):
+    with pytest.raises(Exception) as caught:
+        list(RunDir(folder).run(made, Key(3), START, [n], candidates=True))
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"filter": broken},
+        {"filter": Threshold(100.0)},
+        {"refit": lambda key, model, batch: 1 / 0},
+        {"measure": lambda key, model: {"x": 1 / (model[0] == 0)}},
+    ],
+    ids=["filter", "nothing kept", "refit", "measure"],
+)
+def test_what_was_judged_survives_and_can_be_filtered_again(tmp_path, changed):
+    error = failed(tmp_path, loop(**changed))
+    assert "--arm loop.unfinished --round 1" in error.__notes__[-1]
+    assert RunDir(tmp_path).rows(1, "loop") is None
+    kept = list(RunDir(tmp_path / "good").run(loop(), Key(3), START, [40], candidates=True))
+    for filter in (TopFraction(0.4), TopFraction(0.1)):
+        again = refilter(tmp_path, filter=filter)
+        wanted = refilter(tmp_path / "good", filter=filter)
+        np.testing.assert_array_equal(again.mask, wanted.mask)
+        np.testing.assert_array_equal(again.stored[again.mask], wanted.stored[wanted.mask])
+    assert kept[-1][1].candidates == 40
+
+
+def test_a_round_that_succeeds_later_takes_the_place_of_the_unfinished_one(tmp_path):
+    """The filter fails once, as a disk or a judge may."""
+    fails = [True]
+
+    def measure(key, model):
+        if model[0] != 0 and fails:
+            fails.pop()
+            raise OSError("once")
+        return {}
+
+    failed(tmp_path, loop(measure=Once(measure)))
+    list(RunDir(tmp_path).run(loop(measure=Once(measure)), Key(3), START, [40], candidates=True))
+    assert [path.parent.name for path in tmp_path.rglob(FILE)] == ["loop"]
+    assert not list(tmp_path.glob(f".*{FILE}"))
+
+
+@dataclass(frozen=True)
+class Once:
+    """A function that is no part of what a run is made of."""
+
+    call: object = field(compare=False)
+
+    def __call__(self, key, model):
+        return self.call(key, model)
+
+
+def test_rows_of_a_killed_round_are_not_those_of_a_later_failure(tmp_path):
+    """What the verifier judged counts, and nothing was judged here."""
+    RunDir(tmp_path)
+    (tmp_path / f".loop.{FILE}").write_bytes(b"of a process that was killed")
+
+    def judge(key, batch):
+        raise OSError("no judge")
+
+    failed(tmp_path, loop(verify=judge))
+    assert not list(tmp_path.rglob(f"*{FILE}"))
+
+
+def test_without_candidates_nothing_is_stored_of_a_failed_round(tmp_path):
+    with pytest.raises(OSError, match="the filter is broken"):
+        list(RunDir(tmp_path).run(loop(filter=broken), Key(3), START, [40]))
+    assert not list(tmp_path.rglob(f"*{FILE}"))

@@ -1,10 +1,11 @@
 """Folders are whole or not there; where caches lie, and which process writes."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from veriloop.store.files import cache_folder, committed, first_process, replaced, sha256
+from veriloop.store.files import cache_folder, committed, first_process, replaced, sha256, sync
 
 
 def test_a_committed_folder_takes_the_place_of_the_one_before(tmp_path):
@@ -55,3 +56,33 @@ def test_of_launched_processes_the_one_of_rank_0_is_first(monkeypatch, size, ran
 def test_the_digest_is_that_of_the_content(tmp_path):
     (tmp_path / "file").write_bytes(b"abc")
     assert sha256(tmp_path / "file").startswith("ba7816bf8f01cfea")
+
+
+def refuse_folders(monkeypatch):
+    """Refuse to open a folder, as Windows does."""
+    real = os.open
+
+    def as_on_windows(path, flags, *more):
+        if Path(path).is_dir():
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", as_on_windows)
+
+
+def test_a_system_that_cannot_open_folders_commits_too(tmp_path, monkeypatch):
+    refuse_folders(monkeypatch)
+    with committed(tmp_path / "folder") as folder:
+        (folder / "file").write_text("one")
+    assert (tmp_path / "folder" / "file").read_text() == "one"
+
+
+def test_a_file_that_cannot_be_opened_is_not_passed_over(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("one")
+
+    def refuse(path, flags):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(PermissionError):
+        sync(tmp_path / "file")

@@ -1,5 +1,6 @@
 """A fingerprint is the same in another process, and differs where what a run is made of differs."""
 
+import math
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -160,3 +161,10 @@ def test_torch_modules_count_by_their_weights():
     with torch.no_grad():
         model.weight[0, 0] += 1
     assert fingerprint(model) != before
+
+
+def test_functions_written_in_c_count_by_name_and_by_what_they_are_bound_to():
+    unseen = set()
+    found = {fingerprint(each, unseen) for each in (len, sum, math.sin, np.add, np.exp, [1].append)}
+    assert len(found) == 6 and not unseen
+    assert fingerprint([1].append) == fingerprint([1].append) != fingerprint([2].append)

@@ -221,12 +221,12 @@ def test_a_round_error_of_one_arm_does_not_lose_the_others():
     assert caught.value.records == study().run() and len(caught.value.failures) == 3
 
 
-def test_an_infinite_number_is_its_units_failure():
+def test_an_infinite_number_is_nan_and_its_unit_goes_on():
     arms = {"a": replace(walk(), measure=lambda key, model: {"x": np.inf if key.seed else 1.0})}
-    with pytest.raises(
-        UnitsFailed, match="a-seed1: ValueError: the number 'x' of a record must be finite"
-    ):
-        lambdas(arms=arms).run()
+    with pytest.warns(UserWarning, match="the metric 'x' is inf, which a record cannot hold"):
+        records = lambdas(arms=arms).run()
+    np.testing.assert_array_equal(np.isnan(records.select(seed=1).column("x")), True)
+    np.testing.assert_array_equal(records.select(seed=0).column("x"), 1.0)
 
 
 def test_a_metric_called_as_a_column_is_refused():

@@ -2,6 +2,7 @@
 
 import pickle
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pytest
@@ -52,30 +53,63 @@ def columns(table):
     return {f"part{j}": Column(j) for j in range(table.shape[1])}
 
 
-@given(KEYS, tables())
+@given(KEYS, tables(nan=False))
 def test_all_of_is_the_minimum_and_any_of_the_maximum(key, table):
-    """NumPy's own `min` and `max` hand NaN on, as a row without every verdict must have none."""
     np.testing.assert_array_equal(all_of(**columns(table))(key, table).scores, table.min(axis=1))
     np.testing.assert_array_equal(any_of(**columns(table))(key, table).scores, table.max(axis=1))
 
 
-@given(KEYS, tables(), st.data())
+@given(KEYS, tables(nan=False), st.data())
 def test_vote_accepts_what_enough_parts_accept(key, table, data):
     needed = data.draw(st.integers(1, table.shape[1]))
     scores = vote(needed, **columns(table))(key, table).scores
-    judged = ~np.isnan(table).any(axis=1)
-    np.testing.assert_array_equal(np.isnan(scores), ~judged)
-    np.testing.assert_array_equal(scores[judged] >= 0, (table[judged] >= 0).sum(axis=1) >= needed)
-    np.testing.assert_array_equal(scores[judged], -np.sort(-table[judged], axis=1)[:, needed - 1])
+    np.testing.assert_array_equal(scores >= 0, (table >= 0).sum(axis=1) >= needed)
+    np.testing.assert_array_equal(scores, -np.sort(-table, axis=1)[:, needed - 1])
+
+
+@given(KEYS, tables(), st.data())
+def test_a_row_is_decided_where_no_vote_of_a_part_that_abstains_could_change_it(key, table, data):
+    """`all_of` and `any_of` are votes of all and of one; every way to fill in a NaN is tried."""
+    parts = table.shape[1]
+    needed = data.draw(st.integers(1, parts))
+    scores = vote(needed, **columns(table))(key, table).scores
+    for row, score in zip(table, scores, strict=True):
+        outcomes = set()
+        for votes in product([-9.0, 9.0], repeat=int(np.isnan(row).sum())):
+            filled = row.copy()
+            filled[np.isnan(row)] = votes
+            outcomes.add(bool((filled >= 0).sum() >= needed))
+        if len(outcomes) == 2:
+            assert np.isnan(score)
+        else:
+            assert outcomes == {bool(score >= 0)}
+            assert score in row
+
+
+def test_parts_that_abstain_by_hand():
+    """What one part accepts, any_of accepts; what one part rejects, all_of rejects."""
+    table = np.array([[1.0, np.nan], [-1.0, np.nan], [np.nan, np.nan]])
+    parts = columns(table)
+    np.testing.assert_array_equal(any_of(**parts)(Key(0), table).scores, [1.0, np.nan, np.nan])
+    np.testing.assert_array_equal(all_of(**parts)(Key(0), table).scores, [np.nan, -1.0, np.nan])
 
 
 @given(KEYS, tables(), st.lists(st.sampled_from([-1.5, 0.0, 0.25, 2.0]), min_size=4, max_size=4))
 def test_weighted_is_the_weighted_sum(key, table, weights):
-    """A part of weight 0 still takes part in "no verdict"."""
+    """A part of weight 0 counts in nothing, so that its NaN does not either."""
     weights = weights[: table.shape[1]]
     scores = weighted(weights, **columns(table))(key, table).scores
-    reference = np.array([sum(w * s for w, s in zip(weights, row, strict=True)) for row in table])
+    reference = []
+    for row in table:
+        terms = [w * s for w, s in zip(weights, row, strict=True) if w != 0]
+        reference.append(sum(terms))
     np.testing.assert_allclose(scores, reference, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("weight", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused(weight):
+    with pytest.raises(ValueError, match="weighted needs finite weights, got"):
+        weighted([weight], Constant())
 
 
 @given(KEYS, tables())

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veriloop import Bernoulli, Calibrated, Key, Shifted, Verdict, calibrated
+from veriloop import Bernoulli, Calibrated, Key, Shifted, TopFraction, Verdict, calibrated
 from veriloop.testing import check_verifier
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
@@ -81,7 +81,33 @@ def test_isotonic_is_the_rising_function_of_least_squares():
             pools[-1][1] += count
     wanted = np.concatenate([np.full(int(count), total / count) for total, count in pools])
     made = calibrated(score, Key(0), scores, labels)
-    np.testing.assert_allclose(made(Key(0), scores[order]).scores + 0.5, wanted, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(made(Key(0), scores[order]).scores + 0.5, wanted, rtol=0, atol=1e-9)
+
+
+def test_rows_on_one_step_keep_the_order_of_their_scores():
+    """So the best hundredth is that of the raw scores, where these were drawn by lot from a step."""
+    scores, labels = sample(2000)
+    made = calibrated(score, Key(0), scores, labels)
+    fresh, _ = sample(20_000, 1)
+    calibrated_scores = made(Key(0), fresh).scores
+    assert (np.diff(calibrated_scores[np.argsort(fresh)]) >= 0).all()
+    assert len(np.unique(calibrated_scores)) > 19_900
+    for fraction in (0.01, 0.2):
+        best = TopFraction(fraction)
+        np.testing.assert_array_equal(best(Key(0), calibrated_scores), best(Key(0), fresh))
+
+
+def test_the_order_on_a_step_neither_leaves_0_to_1_nor_changes_what_is_accepted():
+    rows = np.array([-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0])
+    labels = np.array([0, 0, 1, 0, 1, 0, 1, 1])  # steps at 0, one half and 1
+    made = calibrated(score, Key(0), rows, labels)
+    fresh = np.linspace(-30, 30, 601)
+    steps = np.interp(fresh, made.curve.scores, made.curve.probabilities)
+    p = made.curve(fresh)
+    assert {0.0, 0.5, 1.0} <= set(steps)
+    assert p.min() >= 0 and p.max() <= 1
+    np.testing.assert_array_equal(p >= 0.5, steps >= 0.5)
+    np.testing.assert_allclose(p, steps, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -160,7 +186,7 @@ def test_shifted_by_a_half_it_is_a_probability_for_bernoulli():
     scores, labels = sample(20_000)
     soft = Shifted(calibrated(score, Key(0), scores, labels), 0.5)
     p = soft(Key(0), scores).scores
-    assert p.min() == 0 and p.max() == 1
+    assert 0 <= p.min() < 1e-9 and 1 - 1e-9 < p.max() <= 1
     kept = Bernoulli()(Key(1), p)
     assert abs(kept.sum() - labels.sum()) < 4 * np.sqrt((p * (1 - p)).sum())
 

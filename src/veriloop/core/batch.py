@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 
+from veriloop.core.arrays import AnyBatch, AnyPast, AnyRows
 from veriloop.core.checks import check_count as check_count  # used under this name elsewhere
 
 
@@ -24,7 +25,7 @@ class Batch(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, rows: Any, /) -> Any: ...
+    def __getitem__(self, rows: AnyRows, /) -> AnyBatch: ...
 
 
 B = TypeVar("B", bound=Batch)
@@ -60,10 +61,12 @@ def concatenate(batches: Sequence[B]) -> B:
     return first.concatenate(batches)
 
 
-def is_tensor(value: Any) -> bool:
+def is_tensor(value: object) -> bool:
     """Tell whether a value is a torch tensor, without importing torch."""
-    module: str = type(value).__module__
-    return module == "torch" and type(value).__name__ in ("Tensor", "Parameter")
+    for kind in type(value).__mro__:
+        if kind.__name__ == "Tensor" and kind.__module__ == "torch":
+            return True
+    return False
 
 
 REMEDY = (
@@ -71,7 +74,7 @@ REMEDY = (
 )
 
 
-def check_batch(batch: Any, what: str = "a batch") -> None:
+def check_batch(batch: object, what: str = "a batch") -> None:
     """Refuse a value whose rows cannot be picked and stacked.
 
     Raises:
@@ -87,7 +90,7 @@ def check_batch(batch: Any, what: str = "a batch") -> None:
         )
 
 
-def as_batches(past: Any) -> tuple[Any, ...]:
+def as_batches(past: AnyPast) -> tuple[Any, ...]:
     """Return the past as a tuple of batches: empty for `None`, of one entry for a single batch."""
     if past is None:
         return ()
@@ -137,7 +140,7 @@ class Columns:
     def __len__(self) -> int:
         return len(getattr(self, fields(self)[0].name))
 
-    def __getitem__(self, rows: Any) -> Self:
+    def __getitem__(self, rows: AnyRows) -> Self:
         picked = {field.name: getattr(self, field.name)[rows] for field in fields(self)}
         return type(self)(**picked)
 

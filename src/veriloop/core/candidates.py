@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Generic
 
 import numpy as np
 
-from veriloop.core.arrays import Array, Groups, Mask, Scores
-from veriloop.core.batch import B, check_batch, concatenate
+from veriloop.core.arrays import AnyRows, Array, Groups, Mask, Scores
+from veriloop.core.batch import B, Batch, check_batch, concatenate
 from veriloop.core.checks import check_count
 
 
@@ -24,7 +24,7 @@ class RoundError(RuntimeError):
     """
 
 
-def one_group(batch: Any) -> Groups:
+def one_group(batch: Batch) -> Groups:
     """Put all rows into group 0."""
     return np.zeros(len(batch), dtype=int)
 
@@ -89,7 +89,7 @@ class Candidates(Generic[B]):
             return labels
         return labels[self._rows]
 
-    def whole(self) -> Any:
+    def whole(self) -> B | Candidates[B]:
         """Return one plain batch if all rows are held, and else these candidates."""
         if self._held is None:
             return self
@@ -113,10 +113,9 @@ class Candidates(Generic[B]):
             return sum(self._sizes)
         return len(self._rows)
 
-    def __getitem__(self, rows: Any) -> B:
-        wanted = np.arange(len(self))[
-            rows
-        ]  # NumPy's own rules, and refusals, for masks, integers and slices
+    def __getitem__(self, rows: AnyRows) -> B:
+        # NumPy's own rules, and refusals, for masks, integers and slices.
+        wanted = np.arange(len(self))[rows]
         if self._rows is not None:
             wanted = self._rows[wanted]
         drawn, place = np.unique(wanted, return_inverse=True)
@@ -126,9 +125,8 @@ class Candidates(Generic[B]):
             if first < last:
                 parts.append(self._at(i)[drawn[first:last] - start])
         if not parts:
-            parts = [
-                self._at(0)[drawn]
-            ]  # an empty part of a block knows what an empty batch looks like
+            # An empty part of a block knows what an empty batch looks like.
+            parts = [self._at(0)[drawn]]
         picked = concatenate(parts)
         if len(place) == len(drawn) and (wanted == drawn).all():
             return picked  # in order, and no row twice

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from numbers import Real
-from typing import Any, Generic
+from dataclasses import dataclass, fields, replace
+from typing import Any, Generic, cast
 
 import numpy as np
 
 from veriloop.core.arrays import Groups, Mask, Scores
 from veriloop.core.batch import B
-from veriloop.core.candidates import Candidates, Quota, RoundError, Tally, check_rows, one_group
+from veriloop.core.blocks import Blocks, Drawn
+from veriloop.core.candidates import Quota, RoundError, Tally, check_rows
 from veriloop.core.checks import check_count
+from veriloop.core.divergence import check_model
 from veriloop.core.key import Key
+from veriloop.core.numbers import kind, merge
 from veriloop.core.parts import (
     Assess,
     EachRound,
@@ -27,7 +29,9 @@ from veriloop.core.parts import (
     check_part,
 )
 from veriloop.core.reprs import one_line
-from veriloop.core.verdict import Verdict, Verifier, called, disagreement, judged, rowwise
+from veriloop.core.state import Record as Record  # imported from here elsewhere
+from veriloop.core.state import State as State  # imported from here elsewhere
+from veriloop.core.verdict import Verifier, called, disagreement, rowwise
 
 # What each part is called with, for whoever writes one.
 CALLED_WITH = {
@@ -41,67 +45,6 @@ CALLED_WITH = {
     "observe": "(key, batch, scores, mask)",
     "assess": "(key, model, verify)",
 }
-COUNTS = ("round", "candidates", "kept")
-
-
-@dataclass(frozen=True, slots=True)
-class State(Generic[M]):
-    """All that a round needs from the past. Saving it is a checkpoint.
-
-    Real data must be given here, as `State(model, past=(real,))`, if a pool such as `Accumulate` is
-    to train on them. Without them a loop that accumulates trains on synthetic rows alone, and
-    forgets the real data.
-
-    model: the current model, of any type.
-    round: how many rounds it has been through; 0 is the start.
-    past: what the pool carries from round to round, a tuple of batches, the oldest first. None: no
-        past.
-
-    >>> State(model=0.5, past=(np.zeros(100),))
-    State(model=0.5, round=0, past=(float64[100],))
-    """
-
-    model: M
-    round: int = 0
-    past: Any = None
-
-    def __repr__(self) -> str:
-        return one_line(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What a round reports: plain numbers, no times, so that two runs can be compared byte by byte.
-
-    round: its number; 0 is the start, which has no candidates.
-    candidates: rows generated.
-    kept: rows that the filter kept.
-    metrics: named numbers.
-
-    >>> Record(round=1, candidates=200, kept=50, metrics={"error": 0.1}).acceptance
-    0.25
-    """
-
-    round: int
-    candidates: int
-    kept: int
-    metrics: Mapping[str, float] = field(default_factory=dict[str, float])
-
-    @property
-    def acceptance(self) -> float:
-        """Kept rows over candidates; NaN for the start."""
-        if self.candidates == 0:
-            return float("nan")
-        return self.kept / self.candidates
-
-    def row(self) -> dict[str, Any]:
-        """Return the record as one flat row: round, candidates, kept, then the metrics by name.
-
-        >>> Record(1, 200, 50, {"error": 0.1}).row()
-        {'round': 1, 'candidates': 200, 'kept': 50, 'error': 0.1}
-        """
-        counts = {name: getattr(self, name) for name in COUNTS}
-        return {**counts, **self.metrics}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,26 +56,24 @@ class Loop(Generic[M, B]):
     A part that changes from round to round, such as a verifier that is retrained, is an
     `EachRound`.
 
-    generate: (key, model, n) -> batch of n candidates.
+    generate: (key, model, n) -> batch of n candidates. If its rows come in turn, as prompts do, it
+        also has a method `starting_at(row)`, see below.
     refit: (key, model, batch) -> new model. It must not change the model it is given.
     verify: (key, batch) -> scores, shape (n,), or a `Verdict`. Higher is better, NaN is no verdict.
-        A
-        verifier that judges rows together says `rowwise = False`, and needs the round in one block.
-        None: no verifier, and all scores are 0.
+        A verifier that judges rows together says `rowwise = False`, and needs the round in one
+        block. None: no verifier, and all scores are 0.
     filter: (key, scores, groups) -> boolean mask, shape (n,). `Threshold()` keeps scores of 0 or
-        more.
-        None keeps all rows, and is refused beside a verifier.
+        more. None keeps all rows, and is refused beside a verifier.
     measure: (key, model) -> named numbers for the record. None: no numbers.
     pool: (key, past, kept) -> (training batch, past): what the next model is fitted to. None: the
-        kept
-        rows alone, as `Replace` does.
-    group: batch -> integers, shape (n,). Filters rank, and quotas count, within groups. None: one
+        kept rows alone, as `Replace` does.
+    group: batch -> integers, shape (n,). Filters rank, and quotas count, within groups. The record
+        counts groups of which a filter that ranks keeps no row, as `groups_left_out`. None: one
         group.
     observe: (key, batch, scores, mask) -> named numbers about the candidates.
     assess: (key, model, verify) -> named numbers about the round's verifier, before it judges.
     block: how many candidates are drawn, and verified, under one key. Another block gives other
-        random
-        numbers.
+        random numbers.
     chunk: the most candidates held in memory. A round with more draws them twice, to score and to
         keep, with the same result. None holds all of them.
 
@@ -146,9 +87,26 @@ class Loop(Generic[M, B]):
     >>> abs(state.model) < 0.5
     True
 
+    A round of more than `block` candidates, and every quota, is drawn in several blocks. A
+    generator whose rows come in turn needs to know where its block begins. `starting_at(row)`
+    returns the same generator whose first row is the round's row `row`, counted from 0. Without the
+    method such a generator would begin again in every block, and the loop refuses it.
+
+    >>> @dataclass(frozen=True)
+    ... class Articles:
+    ...     first: int = 0
+    ...     def starting_at(self, row):
+    ...         return replace(self, first=row)
+    ...     def __call__(self, key, model, n):
+    ...         return self.first + np.arange(n)
+    >>> in_turn = Loop(generate=Articles(), refit=lambda key, model, rows: rows.tolist(), block=2)
+    >>> in_turn.step(Key(0), State([]), 5)[0].model
+    [0, 1, 2, 3, 4]
+
     Raises:
         TypeError: if a part cannot be called, or is a class.
-        ValueError: if there is a verifier and no filter, or a size is no positive integer.
+        ValueError: if there is a verifier and no filter, or a size is no positive integer; in a
+            round, if a generator without `starting_at` begins again in every block.
     """
 
     generate: Generate[M, B] | EachRound[Generate[M, B]]
@@ -185,7 +143,7 @@ class Loop(Generic[M, B]):
     def first_record(self, key: Key, state: State[M]) -> Record:
         """Return the record of the start: no candidates, and the model as it is measured."""
         measured = self._measured(key.fold(state.round), state.model)
-        return Record(state.round, 0, 0, merge(measured))
+        return Record(state.round, 0, 0, merge(measured, round=state.round))
 
     def step(
         self,
@@ -197,47 +155,51 @@ class Loop(Generic[M, B]):
         """Do round `state.round + 1`; return the new state and the record.
 
         n: the number of candidates, or a `Quota` of kept rows.
-        store: sees all that was drawn, before the refit. The round is the same with or without.
+        store: sees all that was drawn and judged, before the refit, and also if the filter fails.
+            The round is the same with or without.
 
         Raises:
             RoundError: if nothing was kept, or less than was asked for. `state` is untouched.
+            FloatingPointError: if the model has diverged.
         """
         index = state.round + 1
         if not isinstance(n, Quota):
             check_count(f"round {index}: the number of candidates", n)
-        key = key.fold(index)
-        loop: Any = self._of_round(key, state)
-        assessed: Mapping[str, float] = {}
-        if loop.assess is not None and loop.verify is not None:
-            assessed = loop.assess(key.fold("loop"), state.model, loop.verify)
         try:
-            drawn = loop._draw(key, state.model, n)
-            _check_kept(drawn.verdict.scores, drawn.mask)
+            return self._step(key.fold(index), state, n, store)
         except RoundError as error:
-            raise RoundError(f"round {index}: {error}") from None
-        if store is not None:
-            store(drawn)
-        candidates, verdict, mask = drawn.counting()
-        kept = candidates[mask]
-        batch, past = kept, ()
+            error.args = (f"round {index}: {error}",)
+            raise
+        except Exception as error:
+            error.add_note(f"in round {index}")
+            raise
+
+    def _step(
+        self,
+        key: Key,
+        state: State[M],
+        n: int | Quota,
+        store: Callable[[Drawn], None] | None,
+    ) -> tuple[State[M], Record]:
+        index = state.round + 1
+        loop = self._of_round(key, state)
+        assessed = merge(loop._assessed(key.fold("loop"), state.model))
+        drawn = loop._draw(key, state.model, n, store)
+        candidates, _, mask = drawn.counting()
+        judged = loop._judged(key.fold("observe"), drawn, assessed)
+        kept: Any = candidates[mask]
+        batch, past = kept, cast(Any, ())
         if loop.pool is not None:
-            batch, past = loop.pool(key.fold("pool"), state.past, kept)
-        model = loop.refit(key.fold("refit"), state.model, batch)
-        _check_model(index, state.model, model)
-        observed: Mapping[str, float] = {}
-        if loop.observe is not None:
-            observed = loop.observe(key.fold("observe"), candidates.whole(), verdict.scores, mask)
-        metrics = merge(
-            {"no_verdict": int(np.isnan(verdict.scores).sum())},
-            verdict.metrics(mask),
-            disagreement(verdict.parts),
-            assessed,
-            observed,
-            loop._measured(key.fold("measure"), model),
-        )
+            pool = cast("Pool[Any]", loop.pool)
+            batch, past = pool(key.fold("pool"), state.past, kept)
+        refit = cast("Refit[M, Any]", loop.refit)
+        model = refit(key.fold("refit"), state.model, batch)
+        check_model(f"round {index}", state.model, model)
+        measured = loop._measured(key.fold("measure"), model)
+        metrics = merge(judged, measured, round=index)
         return State(model, index, past), Record(index, len(candidates), len(kept), metrics)
 
-    def _of_round(self, key: Key, state: State[M]) -> Any:
+    def _of_round(self, key: Key, state: State[M]) -> Loop[M, B]:
         """Return this loop with every `EachRound` replaced by the part it makes for this round."""
         made: dict[str, Any] = {}
         for each in fields(self):
@@ -256,106 +218,123 @@ class Loop(Generic[M, B]):
             return {}
         return self.measure(key, model)
 
-    def _draw(self: Any, key: Key, model: M, n: int | Quota) -> Drawn:
-        """Draw, judge and filter."""
-        verify: Any = self.verify
-        if not rowwise(verify) and (isinstance(n, Quota) or n > self.block):
-            raise ValueError(
-                "a verifier that depends on other rows needs all candidates in one block, "
-                f"got {n} in blocks of {self.block}; raise Loop.block, or check {called(verify)}"
-            )
-        blocks = _Blocks(self, key, model)
-        if isinstance(n, Quota):
-            return self._fill(key, blocks, n)
-        for start in range(0, n, self.block):
-            blocks.draw(min(self.block, n - start))
-        verdict = blocks.verdict()
-        mask = select(self.filter, key.fold("filter"), verdict.scores, blocks.candidates.labels())
-        return Drawn(self, key, n, blocks.candidates, verdict, mask)
+    def _assessed(self, key: Key, model: M) -> Mapping[str, float]:
+        if self.assess is None or self.verify is None:
+            return {}
+        return self.assess(key, model, cast(Verifier, self.verify))
 
-    def _fill(self: Any, key: Key, blocks: _Blocks, quota: Quota) -> Drawn:
-        """Draw block after block until the quota is met."""
-        if self.filter is not None and not getattr(self.filter, "rowwise", False):
-            raise ValueError(
-                f"a quota needs a filter that judges rows one by one, got {self.filter!r}"
-            )
-        tally = Tally(quota, self.block)
+    def _judged(self, key: Key, drawn: Drawn, assessed: Mapping[str, float]) -> dict[str, float]:
+        """Return the numbers that are known before the refit, so that a wrong one costs no fit."""
+        candidates, verdict, mask = drawn.counting()
+        observed: Mapping[str, float] = {}
+        if self.observe is not None:
+            observe = cast(Observer, self.observe)
+            observed = observe(key, candidates.whole(), verdict.scores, mask)
+        left_out: dict[str, float] = {}
+        if self.group is not None and not getattr(self.filter, "rowwise", False):
+            left_out = _groups_left_out(candidates.labels(), mask)
+        return merge(
+            {"no_verdict": int(np.isnan(verdict.scores).sum())},
+            verdict.metrics(mask),
+            disagreement(verdict.parts),
+            assessed,
+            observed,
+            left_out,
+            round=int(drawn.key.path[-1]),
+        )
+
+    def _draw(
+        self, key: Key, model: M, n: int | Quota, store: Callable[[Drawn], None] | None
+    ) -> Drawn:
+        """Draw, judge and filter; store what was judged, whether the filter fails or not."""
+        self._check_one_block(n)
+        blocks = Blocks(self, key, model)
         masks: list[Mask] = []
         counted: list[Mask] = []
+        try:
+            if isinstance(n, Quota):
+                self._fill(key, blocks, n, masks, counted)
+            else:
+                masks.append(self._select(key, blocks, n))
+        except Exception as error:
+            if store is not None and blocks.rows:
+                mask = np.zeros(blocks.rows, dtype=bool)
+                judged = Drawn(self, key, n, blocks.judged_candidates(), blocks.verdict(), mask)
+                _store_though(error, store, judged)
+            raise
+        mask = np.concatenate(masks)
+        counts = np.concatenate(counted) if counted else None
+        drawn = Drawn(self, key, n, blocks.candidates, blocks.verdict(), mask, counts)
+        if store is not None:
+            store(drawn)
+        self._check_kept(drawn)
+        return drawn
+
+    def _check_kept(self, drawn: Drawn) -> None:
+        """Refuse a round that keeps nothing, and say why."""
+        if drawn.mask.any():
+            return
+        scores = drawn.verdict.scores
+        known = scores[~np.isnan(scores)]
+        reason = "no row has a verdict"
+        if len(known):
+            reason = f"best score {float(known.max()):.4g}"
+            why = getattr(self.filter, "why_none", None)
+            if why is not None:
+                groups = drawn.candidates.labels()
+                reason = f"{reason}; {why(drawn.key.fold('filter'), scores, groups)}"
+        raise RoundError(
+            f"acceptance 0, none of {len(scores)} candidates kept; {reason.removesuffix('; ')}"
+        )
+
+    def _check_one_block(self, n: int | Quota) -> None:
+        """Refuse a verifier that judges rows together where the round may have several blocks."""
+        if rowwise(self.verify) or (not isinstance(n, Quota) and n <= self.block):
+            return
+        raise ValueError(
+            "a verifier that depends on other rows needs all candidates in one block, "
+            f"got {n} in blocks of {self.block}; raise Loop.block, or check {called(self.verify)}"
+        )
+
+    def _select(self, key: Key, blocks: Blocks, n: int) -> Mask:
+        """Draw and judge `n` rows; return the mask of those that are kept."""
+        for start in range(0, n, self.block):
+            blocks.draw(min(self.block, n - start))
+        filter = cast("Filter | None", self.filter)
+        groups = blocks.candidates.labels()
+        return select(filter, key.fold("filter"), blocks.verdict().scores, groups)
+
+    def _fill(
+        self, key: Key, blocks: Blocks, quota: Quota, masks: list[Mask], counted: list[Mask]
+    ) -> None:
+        """Draw block after block until the quota is met; add the masks of each."""
+        filter = cast("Filter | None", self.filter)
+        if filter is not None and not getattr(filter, "rowwise", False):
+            raise ValueError(f"a quota needs a filter that judges rows one by one, got {filter!r}")
+        tally = Tally(quota, self.block)
         while not tally.full:
             scores, groups = blocks.draw(tally.rows_wanted())
-            mask = select(self.filter, key.fold("filter", len(masks)), scores, groups)
+            mask = select(filter, key.fold("filter", len(masks)), scores, groups)
             counts = tally.count(scores, groups, mask)
             masks.append(mask & counts)
             counted.append(counts)
-        mask = np.concatenate(masks)
-        return Drawn(
-            self, key, quota, blocks.candidates, blocks.verdict(), mask, np.concatenate(counted)
-        )
 
 
-class _Blocks:
-    """The blocks of one round, drawn and judged one after the other under keys of their own."""
-
-    def __init__(self, loop: Any, key: Key, model: Any) -> None:
-        self._verify = loop.verify
-        self._key = key
-        self._verdicts: list[Verdict] = []
-
-        def generate(block: int, rows: int) -> Any:
-            return loop.generate(key.fold("generate", block), model, rows)
-
-        group: Callable[[Any], Groups] = one_group
-        if loop.group is not None:
-            group = loop.group
-        self.candidates: Candidates[Any] = Candidates(generate, loop.chunk, group)
-
-    def draw(self, rows: int) -> tuple[Scores, Groups]:
-        """Draw and judge the next block; return its scores and its groups."""
-        batch = self.candidates.draw(rows)
-        verdict = Verdict(np.zeros(rows))
-        if self._verify is not None:
-            key = self._key.fold("verify", len(self._verdicts))
-            verdict = judged(self._verify, key, batch)
-        self._verdicts.append(verdict)
-        return verdict.scores, self.candidates.labels(block=-1)
-
-    def verdict(self) -> Verdict:
-        """Return the verdict on all rows drawn."""
-        return Verdict.concatenate(self._verdicts)
+def _store_though(error: Exception, store: Callable[[Drawn], None], drawn: Drawn) -> None:
+    """Store what was judged before an error, which stays the one that is raised."""
+    try:
+        store(drawn)
+    except Exception as second:
+        error.add_note(f"the candidates could not be stored: {second}")
 
 
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """All rows that a round drew, judged and filtered: what `store` is given.
-
-    loop: the round's loop, in which every `EachRound` is replaced by the part it made.
-    key: the round's. Block i was verified under `key.fold("verify", i)`. Under a quota block i was
-        filtered under `key.fold("filter", i)`; without, all rows under `key.fold("filter")`.
-    n: the number of candidates asked for, or the quota.
-    candidates: all rows drawn.
-    verdict: on every row drawn.
-    mask: which of them are kept, shape (n,).
-    counted: which rows count as candidates, shape (n,); None: all.
-    """
-
-    loop: Loop[Any, Any]
-    key: Key
-    n: int | Quota
-    candidates: Candidates[Any]
-    verdict: Verdict
-    mask: Mask
-    counted: Mask | None = None
-
-    def counting(self) -> tuple[Candidates[Any], Verdict, Mask]:
-        """Return the rows that count as candidates, their verdict and their mask."""
-        if self.counted is None:
-            return self.candidates, self.verdict, self.mask
-        return (
-            self.candidates.only(self.counted),
-            self.verdict[self.counted],
-            self.mask[self.counted],
-        )
+def _groups_left_out(groups: Groups, mask: Mask) -> dict[str, float]:
+    """Count the groups of which no row is kept; nothing is reported where there are none."""
+    there = len(np.unique(groups))
+    kept = len(np.unique(groups[mask]))
+    if kept == there:
+        return {}
+    return {"groups_left_out": there - kept}
 
 
 def select(filter: Filter | None, key: Key, scores: Scores, groups: Groups) -> Mask:
@@ -390,8 +369,7 @@ def run(
 
     loop: what a round does.
     key: the address of all random numbers. Two loops under one key share them, so their difference
-        is
-        paired.
+        is paired.
     state: where to begin; `State(model)` is a new run.
     sizes: for each round a number of candidates, or a `Quota` of kept rows: round k uses
         `sizes[k - 1]`.
@@ -417,16 +395,16 @@ def _check_run(loop: object, key: object, state: object, sizes: object) -> None:
         remedy = "see help(veriloop.Loop)"
         if callable(loop):
             remedy = "a part that changes by round is an EachRound"
-        raise TypeError(f"run: loop must be a Loop, got {_kind(loop)}; {remedy}")
+        raise TypeError(f"run: loop must be a Loop, got {kind(loop)}; {remedy}")
     if not isinstance(key, Key):
-        raise TypeError(f"run: key must be a Key, got {_kind(key)}; write veriloop.Key(0)")
+        raise TypeError(f"run: key must be a Key, got {kind(key)}; write veriloop.Key(0)")
     if not isinstance(state, State):
         raise TypeError(
-            f"run: state must be a State, got {_kind(state)}; write veriloop.State(model)"
+            f"run: state must be a State, got {kind(state)}; write veriloop.State(model)"
         )
     if not isinstance(sizes, Sequence | np.ndarray) or isinstance(sizes, str):
         raise TypeError(
-            f"run: sizes must have one entry a round, got {_kind(sizes)}; write [n] * rounds"
+            f"run: sizes must have one entry a round, got {kind(sizes)}; write [n] * rounds"
         )
 
 
@@ -442,60 +420,3 @@ def _rounds(
     for n in sizes[state.round :]:
         state, record = loop.step(key, state, n, store)
         yield state, record
-
-
-def _kind(value: Any) -> str:
-    """Name a value's type, and show the value where it is short."""
-    text = repr(value)
-    if len(text) > 30:
-        return type(value).__name__
-    return f"{type(value).__name__} {text}"
-
-
-def _check_model(index: int, old: Any, new: Any) -> None:
-    if new is None and old is not None:
-        raise ValueError(f"round {index}: refit returned None; return the new model")
-
-
-def _check_kept(scores: Scores, mask: Mask) -> None:
-    if mask.any():
-        return
-    known = scores[~np.isnan(scores)]
-    best = "no row has a verdict"
-    if len(known):
-        best = f"best score {float(known.max()):.4g}"
-    raise RoundError(f"acceptance 0, none of {len(scores)} candidates kept; {best}")
-
-
-def merge(*parts: Any) -> dict[str, float]:
-    """Return the named numbers of all parts.
-
-    Raises:
-        TypeError: if one is no number.
-        ValueError: if two have one name, or one has the name of a count.
-    """
-    merged: dict[str, float] = {}
-    for numbers in parts:
-        part: Any = numbers
-        if not isinstance(numbers, Mapping):
-            raise TypeError(
-                f"numbers of a record need names, as in {{'error': 0.5}}, got {_kind(part)}"
-            )
-        for name, value in part.items():
-            if name in merged or name in COUNTS:
-                raise ValueError(
-                    f"two numbers of one record are called {name!r}; rename the metric"
-                )
-            merged[name] = _number(name, value)
-    return merged
-
-
-def _number(name: str, value: Any) -> Any:
-    """Return a plain number; an array or a tensor of one entry is one."""
-    if value is None or isinstance(value, Real):
-        return value
-    if getattr(value, "shape", None) == ():
-        return value.item()
-    raise TypeError(
-        f"the metric {name!r} must be one number, got {_kind(value)}; give its mean, or drop it"
-    )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+from veriloop.core.arrays import AnyBatch, AnyPast
 from veriloop.core.arrays import Groups as Groups
 from veriloop.core.arrays import Mask as Mask
 from veriloop.core.arrays import Scores as Scores
@@ -21,7 +22,29 @@ B_out = TypeVar("B_out", covariant=True)
 
 
 class Generate(Protocol[M_in, B_out]):
-    """Let the model write n candidates."""
+    """Let the model write n candidates.
+
+    The loop draws a round in blocks, each under a key of its own. If the rows come in turn, so that
+    row i is about prompt i, a generator needs to know where its block begins. It then has a method
+    `starting_at(row)` too. It returns the same generator whose first row is the round's row `row`,
+    counted from 0 over all rows drawn in this round. The loop calls it for every block whose first
+    row is not 0, under a `Quota` too, and where rows are drawn again.
+
+    >>> from dataclasses import dataclass, replace
+    >>> import numpy as np
+    >>> from veriloop import Key, Loop, State
+    >>> @dataclass(frozen=True)
+    ... class InTurn:
+    ...     prompts: int
+    ...     first: int = 0
+    ...     def starting_at(self, row):
+    ...         return replace(self, first=row)
+    ...     def __call__(self, key, model, n):
+    ...         return (self.first + np.arange(n)) % self.prompts
+    >>> loop = Loop(generate=InTurn(5), refit=lambda key, model, rows: rows.tolist(), block=3)
+    >>> loop.step(Key(0), State([]), 8)[0].model
+    [0, 1, 2, 3, 4, 0, 1, 2]
+    """
 
     def __call__(self, key: Key, model: M_in, n: int, /) -> B_out: ...
 
@@ -35,7 +58,7 @@ class Filter(Protocol):
 class Pool(Protocol[B]):
     """Make the training batch of the kept rows and the past; return it and the new past."""
 
-    def __call__(self, key: Key, past: Any, kept: B, /) -> tuple[B, Any]: ...
+    def __call__(self, key: Key, past: AnyPast, kept: B, /) -> tuple[B, AnyPast]: ...
 
 
 class Refit(Protocol[M, B_in]):
@@ -60,7 +83,7 @@ class Observer(Protocol):
     """Measure the candidates of a round: numbers by name."""
 
     def __call__(
-        self, key: Key, batch: Any, scores: Scores, mask: Mask, /
+        self, key: Key, batch: AnyBatch, scores: Scores, mask: Mask, /
     ) -> Mapping[str, float]: ...
 
 
@@ -78,28 +101,35 @@ class EachRound(Generic[Part]):
     >>> stricter = EachRound(lambda key, state: Threshold(cut=0.1 * state.round))
     >>> stricter.make(Key(0), State(model=None, round=3))
     Threshold(cut=0.30000000000000004)
+
+    Raises:
+        TypeError: if `make` is no function of (key, state).
     """
 
     make: Callable[[Key, Any], Part]
 
+    def __post_init__(self) -> None:
+        check_part("EachRound.make", self.make, "(key, state)")
 
-def check_part(name: str, part: Any, called_with: str) -> None:
+
+def check_part(name: str, part: object, called_with: str) -> None:
     """Refuse a part that cannot be called, and a class in place of a value of it.
 
     Raises:
         TypeError: saying what the part is called with, and what to write.
     """
-    if isinstance(part, EachRound):
+    given: object = part
+    if isinstance(part, EachRound) and name != "EachRound.make":
         return
     if isinstance(part, type):
         raise TypeError(
             f"{name} is the class {part.__name__}; make a value of it: {part.__name__}(...)"
         )
-    if not callable(part):
-        raise TypeError(f"{name} must be a function of {called_with}, got {_short(part)}")
+    if not callable(given):
+        raise TypeError(f"{name} must be a function of {called_with}, got {_short(given)}")
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = repr(value)
     if len(text) > 60:
         text = f"{text[:60]}..."

@@ -15,7 +15,7 @@ _LONGEST = 60  # characters of a value of another kind
 _MOST = 4  # entries of a collection
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """Return a value in one line.
 
     >>> shown([np.zeros((100, 8)), 3, "text"])
@@ -33,7 +33,7 @@ def shown(value: Any) -> str:
     if isinstance(value, MethodType):
         return f"{type(value.__self__).__name__}.{value.__name__}"
     if is_dataclass(value):
-        return one_line(value)
+        return one_line(same)
     if isinstance(value, Mapping):
         return "{" + _some(f"{name!r}: {shown(each)}" for name, each in same.items()) + "}"
     if isinstance(value, list):
@@ -47,7 +47,7 @@ def shown(value: Any) -> str:
     return text
 
 
-def one_line(value: Any, *, defaults: bool = True) -> str:
+def one_line(value: object, *, defaults: bool = True) -> str:
     """Return a dataclass in one line, for its `__repr__`.
 
     value: the dataclass.
@@ -57,8 +57,9 @@ def one_line(value: Any, *, defaults: bool = True) -> str:
     >>> one_line(State(np.zeros(2)), defaults=False)
     'State(model=float64[2])'
     """
+    dataclass: Any = value  # of which a type checker does not know that it is one
     parts: list[str] = []
-    for each in fields(value):
+    for each in fields(dataclass):
         held = getattr(value, each.name)
         usual = each.default is not MISSING and held is each.default
         if each.repr and (defaults or not usual):

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from itertools import combinations
 from types import FunctionType, ModuleType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from veriloop.core.arrays import Array, Mask, Scores
+from veriloop.core.arrays import AnyBatch, Array, Mask, Scores
 from veriloop.core.key import Key
+from veriloop.core.scores import as_scores
 
 
 class Verifier(Protocol):
@@ -21,7 +22,7 @@ class Verifier(Protocol):
     Higher is better, NaN is no verdict.
     """
 
-    def __call__(self, key: Key, batch: Any, /) -> npt.ArrayLike | Verdict: ...
+    def __call__(self, key: Key, batch: AnyBatch, /) -> npt.ArrayLike | Verdict: ...
 
 
 @dataclass(frozen=True)
@@ -45,21 +46,24 @@ class Verdict:
     oracles: Mapping[str, Scores] = field(default_factory=dict[str, Scores])
 
     @staticmethod
-    def of(scores: npt.ArrayLike | Verdict) -> Verdict:
-        """Wrap bare scores, shape (n,); leave a verdict as it is.
+    def of(scores: npt.ArrayLike | Verdict, what: str = "verify") -> Verdict:
+        """Wrap bare scores, shape (n,), and make plain arrays of the scores of a verdict.
+
+        what: who gave them, for the error.
 
         Raises:
-            ValueError: if the scores are booleans.
+            ValueError: if scores are neither numbers nor can be converted, see `as_scores`.
         """
-        if isinstance(scores, Verdict):
-            return scores
-        given = np.asarray(scores)
-        if given.dtype == bool:
-            raise ValueError(
-                "verify returned booleans. False would count as the score 0, which means accept. "
-                "Return numbers: positive to accept, negative to reject"
-            )
-        return Verdict(given)
+        if not isinstance(scores, Verdict):
+            return Verdict(_plain(what, scores))
+        parts = {name: _plain(f"part {name!r}", each) for name, each in scores.parts.items()}
+        oracles: dict[str, Scores] = {}
+        for name, each in scores.oracles.items():
+            oracles[name] = _plain(f"the oracle of part {name!r}", each)
+        oracle = scores.oracle
+        if oracle is not None:
+            oracle = _plain("the oracle", oracle)
+        return Verdict(_plain(what, scores.scores), parts, oracle, oracles)
 
     def __getitem__(self, rows: Array) -> Verdict:
         """Pick rows, as from a batch."""
@@ -114,6 +118,13 @@ class Verdict:
         return rates
 
 
+def _plain(what: str, scores: object) -> Scores:
+    try:
+        return as_scores(scores)
+    except ValueError as error:
+        raise ValueError(f"{what} {error}") from error.__cause__
+
+
 def _stack(blocks: Sequence[Scores | None], sizes: Sequence[int]) -> Scores:
     """Stack scores block by block; a missing block is NaN."""
     filled: list[Scores] = []
@@ -154,43 +165,47 @@ def disagreement(parts: Mapping[str, Scores]) -> dict[str, float]:
     return rates
 
 
-def judged(verifier: Verifier, key: Key, batch: Any) -> Verdict:
+def judged(verifier: Verifier, key: Key, batch: AnyBatch, what: str = "verify") -> Verdict:
     """Ask a verifier, and refuse an answer that is not one finite number, or NaN, a row.
+
+    what: the part that is asked, for the error.
 
     Raises:
         ValueError: with what was got, and the name of the verifier that gave it.
     """
-    answer: Any = verifier(key, batch)
+    answer = cast("npt.ArrayLike | Verdict | None", verifier(key, batch))
     if answer is None:
-        raise ValueError(f"verify must return one score a row, got None; check {called(verifier)}")
-    verdict = Verdict.of(answer)
-    for what, scores in _all_scores(verdict):
+        raise ValueError(f"{what} must return one score a row, got None; check {called(verifier)}")
+    try:
+        verdict = Verdict.of(answer, what)
+    except ValueError as error:
+        raise ValueError(f"{error}; check {called(verifier)}") from error.__cause__
+    for who, scores in _all_scores(verdict, what):
         wrong = _wrong(scores, len(batch))
         if wrong:
-            raise ValueError(f"{what} must return {wrong}; check {called(verifier)}")
+            raise ValueError(f"{who} must return {wrong}; check {called(verifier)}")
     return verdict
 
 
-def _all_scores(verdict: Verdict) -> Iterator[tuple[str, Scores]]:
+def _all_scores(verdict: Verdict, what: str) -> Iterator[tuple[str, Scores]]:
     """Yield all scores of a verdict, and what an error calls them."""
-    yield "verify", verdict.scores
+    yield what, verdict.scores
     for name, scores in verdict.parts.items():
         yield f"part {name!r}", scores
     if verdict.oracle is not None:
-        yield "oracle", verdict.oracle
-    for scores in verdict.oracles.values():
-        yield "oracle", scores
+        yield "the oracle", verdict.oracle
+    for name, scores in verdict.oracles.items():
+        yield f"the oracle of part {name!r}", scores
 
 
 def _wrong(scores: Scores, rows: int) -> str:
     """Say what scores must be and are not; an empty string if they are right."""
     if scores.shape != (rows,):
         return f"one value a row, shape ({rows},), got shape {scores.shape}"
-    if scores.dtype.kind not in "fiu":
-        return f"numbers, got dtype {scores.dtype}"
     infinite = np.isinf(scores)
     if infinite.any():
-        return f"finite numbers, or NaN for no verdict, got {scores[infinite][0]}"
+        row = int(np.flatnonzero(infinite)[0])
+        return f"finite numbers, or NaN for no verdict, got {scores[row]} in row {row}"
     return ""
 
 
@@ -229,7 +244,7 @@ def inner_verifiers(verifier: object) -> list[Any]:
     return found
 
 
-def _held_by(value: Any) -> list[Any]:
+def _held_by(value: object) -> list[Any]:
     """Return the values that an object holds."""
     if isinstance(value, type | FunctionType | ModuleType):
         return []
@@ -275,6 +290,24 @@ def only_flags(scores: Scores) -> bool:
     if not zero.any() or not (zero | one).all():
         return False
     return bool(one.any()) or scores.dtype.kind in "iu"
+
+
+def from_0_to_1(scores: Scores) -> bool:
+    """Tell scores that look like probabilities or fractions, which begin at 0 and end at 1.
+
+    They do if all lie from 0 to 1, and many lie near 0. If 0 were a cut inside a wider scale, about
+    as many would lie below it.
+
+    scores: shape (n,). Of fewer than 20 rows, and of fewer than 5 values, nothing is said.
+
+    >>> from_0_to_1(np.linspace(0, 1, 200)), from_0_to_1(np.linspace(-0.1, 1, 200))
+    (True, False)
+    """
+    known = scores[~np.isnan(scores)]
+    if len(known) < ENOUGH or known.min() < 0 or known.max() > 1:
+        return False
+    near = int((known < 0.1).sum())
+    return near >= ENOUGH // 2 and len(np.unique(known)) >= 5
 
 
 def check_scale(where: str, scores: Scores, remedy: str = "or compare with 0.5") -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from veriloop.core.arrays import Groups, Mask, Scores
+from veriloop.core.candidates import RoundError
 from veriloop.core.checks import check_count, check_positive
 from veriloop.core.key import Key
 from veriloop.core.parts import Filter
@@ -15,6 +17,9 @@ from veriloop.filters.ranking import TopCount, by_group, no_groups
 
 def BestOf() -> TopCount:
     """Keep the best row of each group, as in best-of-n sampling; it is `TopCount(1)`.
+
+    A group of which no row has a verdict is skipped. The record counts it in `groups_left_out`.
+    `Chain(Threshold(0), BestOf())` keeps the best row where it is good enough.
 
     >>> Alternatives(2, BestOf())(Key(0), np.array([3.0, 1.0, 2.0, 4.0]))
     array([ True, False, False,  True])
@@ -31,7 +36,7 @@ class Luce:
     The sum is over the rows j of the group that have a verdict. For two rows this is the choice
     model of Bradley and Terry. `Alternatives(K, Luce())` is the curation of Ferbach et al. (2024).
     As T falls to 0 it becomes `BestOf`. The row drawn has the highest :math:`s_i/T + G_i`, with
-    standard Gumbel noise G. Source: Luce (1959).
+    standard Gumbel noise G. A group of which no row has a verdict is skipped. Source: Luce (1959).
 
     temperature: T, positive, in the units of the scores.
 
@@ -40,7 +45,6 @@ class Luce:
 
     Raises:
         ValueError: if the temperature is not positive and finite.
-        RoundError: in a round, if no row of a group has a verdict.
     """
 
     temperature: float = 1.0
@@ -131,12 +135,16 @@ class Alternatives:
 class Chain:
     """Filter by `first`, then filter what it kept by `second`.
 
-    For `second`, the rows that `first` dropped have no verdict.
+    For `second`, the rows that `first` dropped have no verdict. If it needs more rows than are
+    left, or none is left, the error says which filter dropped them.
 
     first, second: (key, scores, groups) -> mask.
 
     >>> Chain(NearBest(2.5), TopCount(2))(Key(0), np.array([3.0, 1.0, -2.0]))
     array([ True,  True, False])
+
+    Raises:
+        RoundError: in a round, if `second` finds fewer rows than it is to keep.
     """
 
     first: Filter
@@ -152,4 +160,25 @@ class Chain:
             groups = no_groups(len(scores))
         kept = self.first(key.fold("first"), scores, groups)
         left = np.where(kept, scores, np.nan)
-        return self.second(key.fold("second"), left, groups)
+        try:
+            return self.second(key.fold("second"), left, groups)
+        except RoundError as error:
+            raise RoundError(f"{error}; {self._left(kept)}") from None
+
+    def why_none(self, key: Key, scores: Scores, groups: Groups) -> str:
+        """Say which of the two filters dropped the last rows of a round."""
+        kept = self.first(key.fold("first"), scores, groups)
+        if not kept.any():
+            return _why(self.first, key.fold("first"), scores, groups)
+        left = np.where(kept, scores, np.nan)
+        inner = _why(self.second, key.fold("second"), left, groups)
+        return f"{self._left(kept)}; {inner}"
+
+    def _left(self, kept: Mask) -> str:
+        return f"{self.first!r} kept {kept.sum()} of {len(kept)} rows for {self.second!r}"
+
+
+def _why(filter: Filter, key: Key, scores: Scores, groups: Groups) -> str:
+    why: Callable[[Key, Scores, Groups], str] | None = getattr(filter, "why_none", None)
+    reason = "" if why is None else why(key, scores, groups)
+    return reason or f"{filter!r} kept none"

@@ -6,6 +6,7 @@ judges each row by itself says so with `rowwise = True`; only such filters can s
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,7 +18,7 @@ from veriloop.core.candidates import RoundError
 from veriloop.core.checks import check_count, is_count
 from veriloop.core.checks import check_fraction as check_fraction  # imported from here elsewhere
 from veriloop.core.key import Key
-from veriloop.core.verdict import check_scale
+from veriloop.core.verdict import check_scale, from_0_to_1
 
 _RANKED_AT_ONCE = 1 << 20  # rows, where groups are small
 
@@ -45,10 +46,11 @@ class Threshold:
     >>> Threshold(0.0)(Key(0), np.array([0.1, 0.0, -3.0]))
     array([ True,  True, False])
 
+    If `cut` is 0, and the scores look like probabilities, a warning says that it keeps all of them.
+
     Raises:
         ValueError: if `cut` is NaN; in a round, if `cut` is 0 and the scores are 0 and 1 alone, as
-        all
-            of them would be kept.
+            all of them would be kept.
     """
 
     cut: float = 0.0
@@ -62,6 +64,13 @@ class Threshold:
         scores = np.asarray(scores)
         if self.cut == 0:
             check_scale("Threshold(0)", scores, "or give filter=Threshold(0.5)")
+            if from_0_to_1(scores):
+                warnings.warn(
+                    "Threshold(0) keeps every row, as all scores lie from 0 to 1; if they are "
+                    "probabilities or fractions give Threshold(0.5) or TopFraction, and KeepAll() "
+                    "if every row is to be kept",
+                    stacklevel=2,
+                )
         return scores >= self.cut
 
 
@@ -93,6 +102,9 @@ class Bernoulli:
 class TopFraction:
     """Keep the best `fraction` of each group, to the nearest row; ties are broken by the key.
 
+    A group keeps no row if the fraction of it rounds to 0, as a tenth of 4 rows does, or if no row
+    of it has a verdict. The record counts such groups as `groups_left_out`.
+
     fraction: in (0, 1], of all rows of the group, those without a verdict too.
 
     >>> TopFraction(0.5)(Key(0), np.array([3.0, 1.0, 2.0, 0.0]))
@@ -102,7 +114,8 @@ class TopFraction:
 
     Raises:
         ValueError: if the fraction lies outside (0, 1].
-        RoundError: in a round, if fewer rows of a group have a verdict than are to be kept.
+        RoundError: in a round, if fewer rows of a group have a verdict than are to be kept, or the
+            fraction of every group rounds to 0.
     """
 
     fraction: float
@@ -112,6 +125,16 @@ class TopFraction:
 
     def __call__(self, key: Key, scores: Scores, groups: Groups | None = None) -> Mask:
         return _top(key, scores, groups, self._wanted)
+
+    def why_none(self, key: Key, scores: Scores, groups: Groups) -> str:
+        """Say why no row of a round is kept; empty if the scores say enough."""
+        _, _, sizes = by_group(groups, len(scores))
+        if not len(sizes) or self._wanted(sizes, sizes).any():
+            return ""
+        return (
+            f"{self.fraction:g} of {sizes.max()} rows, the largest group, rounds to 0; give a "
+            "larger fraction, TopCount(1), or more candidates in each group"
+        )
 
     def _wanted(self, labels: Array, sizes: Array) -> Array:
         return np.floor(self.fraction * sizes + 0.5).astype(int)
@@ -141,10 +164,17 @@ class RandomFraction:
         best = TopFraction(self.fraction)
         return best(key, lots, groups)
 
+    def why_none(self, key: Key, scores: Scores, groups: Groups) -> str:
+        """Say why no row of a round is kept; empty if the scores say enough."""
+        return TopFraction(self.fraction).why_none(key, scores, groups)
+
 
 @dataclass(frozen=True, slots=True)
 class TopCount:
     """Keep the `count` best rows of each group; ties are broken by the key.
+
+    A group of which no row has a verdict is skipped, unless its own number is given. The record
+    counts such groups as `groups_left_out`.
 
     count: one number for all groups, or group -> number. The latter must name every group there is;
         0 keeps no row of it.
@@ -171,7 +201,8 @@ class TopCount:
             )
 
     def __call__(self, key: Key, scores: Scores, groups: Groups | None = None) -> Mask:
-        return _top(key, scores, groups, self._wanted)
+        named = isinstance(self.count, Mapping)
+        return _top(key, scores, groups, self._wanted, skip=not named)
 
     def _wanted(self, labels: Array, sizes: Array) -> Array:
         if not isinstance(self.count, Mapping):
@@ -207,9 +238,15 @@ def by_group(groups: Groups | None, n: int) -> tuple[Array, Array, Array]:
 
 
 def _top(
-    key: Key, scores: Scores, groups: Groups | None, wanted_of: Callable[[Array, Array], Array]
+    key: Key,
+    scores: Scores,
+    groups: Groups | None,
+    wanted_of: Callable[[Array, Array], Array],
+    skip: bool = True,
 ) -> Mask:
     """Mask of the best rows of each group, as many as `wanted_of(labels, sizes)` says.
+
+    skip: keep nothing of a group without any verdict, instead of refusing it.
 
     Groups are ranked a million rows at once, for rounds of many million rows.
     """
@@ -224,13 +261,17 @@ def _top(
         start = ends[first] - sizes[first]
         rows = order[start : ends[last - 1]]
         own = scores[rows].astype(float)
-        _check_enough(own, labels[part], sizes[part], wanted[part])
+        judged = _judged(own, sizes[part])
+        asked = wanted[part]
+        if skip:
+            asked = np.where(judged == 0, 0, asked)
+        _check_enough(judged, labels[part], asked)
         # NaN sorts last in its group, so the best rows wanted never reach it.
         place = np.repeat(np.arange(last - first), sizes[part])
         best = rows[np.lexsort((lots[rows], -own, place))]
         start_of_group = np.repeat(ends[part] - sizes[part] - start, sizes[part])
         rank = np.arange(len(rows)) - start_of_group
-        mask[best] = rank < np.repeat(wanted[part], sizes[part])
+        mask[best] = rank < np.repeat(asked, sizes[part])
     return mask
 
 
@@ -243,10 +284,14 @@ def _pieces(ends: Array) -> list[tuple[int, int]]:
     return list(zip(starts, [*starts[1:], len(ends)], strict=True))
 
 
-def _check_enough(scores: Scores, labels: Array, sizes: Array, wanted: Array) -> None:
-    """Refuse a group with too few rows that have a verdict. Scores are sorted by group."""
+def _judged(scores: Scores, sizes: Array) -> Array:
+    """Count the rows of each group that have a verdict. Scores are sorted by group."""
     starts = np.cumsum(sizes) - sizes
-    judged = np.add.reduceat(~np.isnan(scores), starts, dtype=int)
+    return np.add.reduceat(~np.isnan(scores), starts, dtype=int)
+
+
+def _check_enough(judged: Array, labels: Array, wanted: Array) -> None:
+    """Refuse a group with too few rows that have a verdict."""
     short = np.flatnonzero(judged < wanted)
     if len(short):
         i = short[0]

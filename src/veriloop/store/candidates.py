@@ -9,25 +9,30 @@ from dataclasses import asdict, dataclass, fields
 from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from veriloop.components import describe
+from veriloop.core.arrays import AnyBatch, Array
 from veriloop.core.batch import Columns, concatenate
+from veriloop.core.blocks import Drawn
 from veriloop.core.candidates import Quota
 from veriloop.core.checks import need
 from veriloop.core.key import Key
-from veriloop.core.loop import Drawn
 from veriloop.core.verdict import Verdict, inner_verifiers
 from veriloop.filters.ranking import KeepAll
 from veriloop.verifiers.algebra import Constant
+
+ArrowTable: TypeAlias = Any  # of pyarrow, which has no types
+ArrowArray: TypeAlias = Any
 
 FILE = "candidates.parquet"
 EXTRA = "veriloop[study]"  # what brings pyarrow and yaml
 
 
-def needed(module: str) -> Any:
+def needed(module: str) -> ModuleType:
     """Import a module of the extra [study], or say what to install."""
     return need(module, EXTRA, "storing candidates")
 
@@ -44,21 +49,22 @@ def write_candidates(file: Path, drawn: Drawn) -> None:
         ValueError: if the batch is neither an array nor a `Columns`, or a column has no place in
             Parquet.
     """
-    pa = needed("pyarrow")
+    try:
+        _write(file, drawn)
+    except Exception:
+        file.unlink(missing_ok=True)  # a file is whole or not there
+        raise
+
+
+def _write(file: Path, drawn: Drawn) -> None:
     parquet = needed("pyarrow.parquet")
     writer: Any = None
-    labels = drawn.candidates.labels()
     done = 0
     try:
         for batch in drawn.candidates.blocks():
             rows = np.arange(done, done + len(batch))
             done += len(batch)
-            columns = _columns("batch", batch) | _columns("verdict", drawn.verdict[rows])
-            columns |= {"group": labels[rows], "kept": drawn.mask[rows]}
-            if drawn.counted is not None:
-                columns["counted"] = drawn.counted[rows]
-            arrow = {name: _to_arrow(pa, name, column) for name, column in columns.items()}
-            table = pa.table(arrow)
+            table = _table(drawn, batch, rows)
             if writer is None:
                 about = {"veriloop": json.dumps(_about(drawn, type(batch)))}
                 schema = table.schema.with_metadata(about)
@@ -68,6 +74,17 @@ def write_candidates(file: Path, drawn: Drawn) -> None:
     finally:
         if writer is not None:
             writer.close()
+
+
+def _table(drawn: Drawn, batch: AnyBatch, rows: Array) -> ArrowTable:
+    """Return one block of a round as a table; `rows` are its places among all rows drawn."""
+    pa = needed("pyarrow")
+    columns = _columns("batch", batch) | _columns("verdict", drawn.verdict[rows])
+    columns["group"] = drawn.candidates.labels()[rows]
+    columns["kept"] = drawn.mask[rows]
+    if drawn.counted is not None:
+        columns["counted"] = drawn.counted[rows]
+    return pa.table({name: _to_arrow(pa, name, column) for name, column in columns.items()})
 
 
 @dataclass(frozen=True)
@@ -146,7 +163,7 @@ class StoredRound:
                 given[slot] = scores
         return Verdict(**given)
 
-    def blocks(self) -> Iterator[Any]:
+    def blocks(self) -> Iterator[AnyBatch]:
         """Yield the batch block by block, as it was drawn.
 
         Raises:
@@ -163,7 +180,7 @@ class StoredRound:
                 named = {name.removeprefix("batch."): each for name, each in columns.items()}
                 yield kind(**named)
 
-    def __getitem__(self, mask: np.ndarray) -> Any:
+    def __getitem__(self, mask: np.ndarray) -> AnyBatch:
         """Return the rows of this mask, over all rows drawn, as one batch."""
         masks = np.split(mask, np.cumsum(self.sizes)[:-1])
         parts: list[Any] = []
@@ -171,7 +188,7 @@ class StoredRound:
             parts.append(batch[part])
         return concatenate(parts)
 
-    def _open(self) -> Any:
+    def _open(self) -> ArrowTable:
         return needed("pyarrow.parquet").ParquetFile(self.folder / FILE)
 
     def _read(self, read: Callable[..., Any], names: list[str]) -> dict[str, np.ndarray]:
@@ -206,7 +223,7 @@ def _about(drawn: Drawn, kind: type) -> dict[str, Any]:
     }
 
 
-def stateful(verifier: Any) -> bool:
+def stateful(verifier: object) -> bool:
     """Tell whether the settings of a verifier alone do not give its scores.
 
     So it is if it has the attribute `stateful = True`, or one inside it has.
@@ -214,7 +231,7 @@ def stateful(verifier: Any) -> bool:
     return any(getattr(each, "stateful", False) is True for each in inner_verifiers(verifier))
 
 
-def _columns(name: str, rows: Any) -> dict[str, np.ndarray]:
+def _columns(name: str, rows: object) -> dict[str, np.ndarray]:
     """Name the arrays of a batch or a verdict, those of a mapping too."""
     if isinstance(rows, np.ndarray):
         return {name: rows}
@@ -235,7 +252,7 @@ def _columns(name: str, rows: Any) -> dict[str, np.ndarray]:
     return columns
 
 
-def _to_arrow(pa: Any, name: str, column: np.ndarray) -> Any:
+def _to_arrow(pa: ModuleType, name: str, column: np.ndarray) -> ArrowArray:
     kind = column.dtype
     if kind.kind == "O" and column.ndim == 1 and all(isinstance(text, str) for text in column):
         return pa.array(column, pa.large_string())
@@ -254,7 +271,7 @@ def _to_arrow(pa: Any, name: str, column: np.ndarray) -> Any:
     return array
 
 
-def _from_arrow(pa: Any, column: Any) -> np.ndarray:
+def _from_arrow(pa: ModuleType, column: ArrowArray) -> np.ndarray:
     """Return a copy: the memory of Arrow cannot be written to, and torch wants to be able to."""
     array = column.combine_chunks()
     shape = [len(column)]
@@ -270,7 +287,7 @@ def _from_arrow(pa: Any, column: Any) -> np.ndarray:
     return np.array(array.to_numpy(zero_copy_only=False)).reshape(shape)
 
 
-def _imported(name: str) -> Any:
+def _imported(name: str) -> type:
     module, _, attribute = name.partition(":")
     try:
         return getattr(import_module(module), attribute)

@@ -71,8 +71,18 @@ def sha256(file: Path) -> str:
 
 
 def sync(path: Path) -> None:
-    """Flush a file, or a folder's list of names, to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Flush a file, or a folder's list of names, to disk.
+
+    Windows cannot open a folder, so there its names are flushed when the system does so. And it
+    flushes only a file that is open for writing.
+    """
+    access = os.O_RDWR if os.name == "nt" and path.is_file() else os.O_RDONLY
+    try:
+        descriptor = os.open(path, access)
+    except PermissionError:
+        if path.is_dir():
+            return
+        raise
     try:
         os.fsync(descriptor)
     finally:

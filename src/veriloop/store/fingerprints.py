@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from functools import cache, partial
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ CONSTANT = (
 BY_TYPE_ALONE = ("transformers", "tokenizers")  # objects that note things as they are used
 
 
-def fingerprint(value: Any, unseen: set[str] | None = None) -> str:
+def fingerprint(value: object, unseen: set[str] | None = None) -> str:
     """Return a digest that differs where values differ.
 
     Numbers, texts, arrays, tensors, torch modules, objects with attributes, and collections of them
@@ -60,7 +60,7 @@ class _Digest:
         self.unseen: set[str] = set()
         self._inside: set[int] = set()  # what is being fed, so that a circle ends
 
-    def feed(self, value: Any) -> None:
+    def feed(self, value: object) -> None:
         """Count a value."""
         kind = type(value)
         self._text(f"<{kind.__qualname__}>")
@@ -76,7 +76,8 @@ class _Digest:
     def _text(self, text: str) -> None:
         self.sha256.update(text.encode())
 
-    def _feed_object(self, value: Any) -> None:
+    def _feed_object(self, given: object) -> None:
+        value: Any = given
         if isinstance(value, np.ndarray | np.generic):
             self._feed_array(np.asarray(value))
         elif is_tensor(value):
@@ -96,13 +97,17 @@ class _Digest:
             self._feed_class(value)
         elif hasattr(value, "__code__"):
             self._feed_function(value)
+        elif isinstance(value, BuiltinFunctionType | np.ufunc):
+            self._text(f"{getattr(value, '__module__', None)}.{value.__name__}")
+            self.feed(getattr(value, "__self__", None))
         elif isinstance(value, ModuleType):
             self._text(value.__name__)
         else:
             self._feed_instance(value)
 
-    def _feed_instance(self, value: Any) -> None:
+    def _feed_instance(self, given: object) -> None:
         """Count an object by its class and its attributes."""
+        value: Any = given
         kind = type(value)
         self._feed_class(kind)
         if hasattr(kind, "__fingerprint__"):
@@ -146,10 +151,10 @@ class _Digest:
             return
         self.sha256.update(np.ascontiguousarray(array).tobytes())
 
-    def _feed_function(self, function: Any) -> None:
+    def _feed_function(self, given: Callable[..., object]) -> None:
         """Count a function by its code and by what it uses."""
-        self.feed(getattr(function, "__self__", None))
-        function = getattr(function, "__func__", function)
+        self.feed(getattr(given, "__self__", None))
+        function: Any = getattr(given, "__func__", given)
         if is_installed(function.__module__):
             self._text(f"{function.__module__}.{function.__qualname__}")
         else:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
@@ -14,8 +16,9 @@ from typing import Any
 from veriloop.core.batch import B, as_batches
 from veriloop.core.candidates import Quota
 from veriloop.core.key import Key
-from veriloop.core.loop import Loop, Record, State, run
+from veriloop.core.loop import Loop, run
 from veriloop.core.parts import M
+from veriloop.core.state import Record, State
 from veriloop.records import FILE as RECORDS
 from veriloop.records import Row, line
 from veriloop.store.candidates import FILE, needed, write_candidates
@@ -33,6 +36,7 @@ from veriloop.store.states import (
     write_batch,
 )
 
+UNFINISHED = ".unfinished"  # after the name of the checkpoint of a round that failed
 PARTS = [each.name for each in fields(Loop) if each.name != "chunk"]  # chunk changes no result
 
 
@@ -58,9 +62,8 @@ class RunDir:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
-        self._sound: set[str] = (
-            set()
-        )  # batches of the past that are known to be as they were written
+        # Batches of the past that are known to be as they were written.
+        self._sound: set[str] = set()
 
     def __fingerprint__(self) -> str:
         """Where a run lies is no part of what it is made of."""
@@ -152,7 +155,8 @@ class RunDir:
             dataclasses of arrays, and torch modules.
         name: of the checkpoints, where a folder holds several runs.
         candidates: put every row drawn, with all its scores, into the checkpoint too, for
-            `veriloop.refilter`.
+            `veriloop.refilter`. If a round fails after rows were judged, they are kept too, in a
+            checkpoint of their own, `NAME.unfinished`.
         records: write records.jsonl after every round, with the name as `arm` and the key's seed,
             for `veriloop.Records.read`.
 
@@ -210,8 +214,29 @@ class RunDir:
         if not done and state.round == 0:
             yield commit(state, loop.first_record(key, state))
         for n in sizes[state.round :]:
-            state, record = loop.step(key, state, n, store)
-            yield commit(state, record)
+            with self._unfinished(state.round + 1, name, drawn):
+                state, record = commit(*loop.step(key, state, n, store))
+            yield state, record
+
+    @contextmanager
+    def _unfinished(self, round: int, name: str, drawn: Path) -> Iterator[None]:
+        """Commit the candidates of a round that fails under a name of their own.
+
+        drawn: the file of candidates, which is there once the rows are judged.
+        """
+        apart = f"{name}{UNFINISHED}"
+        drawn.unlink(missing_ok=True)  # of a process that was killed
+        try:
+            yield
+        except Exception as error:
+            if drawn.exists():
+                self.commit(round, apart, [], lambda folder: os.replace(drawn, folder / FILE))
+                error.add_note(
+                    "the candidates of the round are kept; filter them again with: python -m "
+                    f"veriloop.refilter {self.path} --arm {apart} --round {round} --filter SPEC"
+                )
+            raise
+        shutil.rmtree(self.folder(round, apart), ignore_errors=True)
 
     def _done(self, name: str, first: int, last: int) -> list[Record]:
         """Return the records of committed rounds, from round `first` to at most round `last`."""
@@ -280,10 +305,10 @@ class RunDir:
                 then = then[:shared] if isinstance(then, list) else then
             if now != then:
                 raise ValueError(
-                    f"{self.path} holds a run {name!r} with another {part}; give the same "
-                    f"{part} to "
-                    "go on, or another folder or name for a new run. If it changes by itself, as a "
-                    "cache or a counter does, keep that in a dataclass field with compare=False"
+                    f"{self.path} holds a run {name!r} with another {part}; give the same {part} "
+                    "to go on, or another folder or name for a new run. If it changes by itself, "
+                    "as a cache or a counter does, keep that in a dataclass field with "
+                    "compare=False"
                 )
 
 
@@ -296,8 +321,7 @@ def _read_loop(file: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(
             f"{file} is damaged, so the run cannot be compared with the one on disk; delete it "
-            "to go "
-            "on with the same loop, key, start and sizes, or use another folder"
+            "to go on with the same loop, key, start and sizes, or use another folder"
         )
     return found
 
@@ -310,9 +334,8 @@ class _Past:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._known: list[
-            tuple[Any, str]
-        ] = []  # batches of the last state, and the names of their files
+        # Batches of the last state, and the names of their files.
+        self._known: list[tuple[Any, str]] = []
 
     def taken_out(self, state: State[M], checkpoint: Path) -> State[M]:
         """Write the past beside the checkpoints, and its file names into this one.
@@ -346,7 +369,7 @@ class _Past:
         return replace(state, past=tuple(batches))
 
 
-def _arm(text: str) -> Any:
+def _arm(text: str) -> object:
     """Return the arm that a line of records.jsonl is of; None of a line that is cut."""
     try:
         return json.loads(text)["arm"]
@@ -354,7 +377,7 @@ def _arm(text: str) -> Any:
         return None
 
 
-def _size(n: int | Quota) -> Any:
+def _size(n: int | Quota) -> int | dict[str, Any]:
     if isinstance(n, Quota):
         return asdict(n)
     return int(n)

@@ -9,13 +9,17 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from veriloop.core.arrays import AnyBatch, AnyModel
 from veriloop.core.batch import Columns, as_batches, is_tensor
-from veriloop.core.loop import State
+from veriloop.core.scores import to_numpy
+from veriloop.core.state import State
 from veriloop.store.files import sha256
+
+Json: TypeAlias = Any  # what json.loads returns
 
 PLAIN = (bool, int, float, str)
 
@@ -50,7 +54,7 @@ def save_state(
 
 
 def load_state(
-    folder: Path, read_model: Callable[[Path], Any] | None = None, like: Any = None
+    folder: Path, read_model: Callable[[Path], Any] | None = None, like: AnyModel = None
 ) -> State[Any]:
     """Read back what `save_state` wrote.
 
@@ -79,7 +83,7 @@ def load_state(
     return State(model, about["round"], past)
 
 
-def write_batch(batch: Any, folder: Path) -> str:
+def write_batch(batch: object, folder: Path) -> str:
     """Write a batch into a file that is called after its content; return the name."""
     temporary = folder / f".batch-{os.getpid()}.npz"
     _write_value(batch, temporary)
@@ -93,17 +97,17 @@ def batch_name(file: Path) -> str:
     return f"batch-{sha256(file)[:32]}.npz"
 
 
-def read_batch(name: str, folder: Path) -> Any:
+def read_batch(name: str, folder: Path) -> AnyBatch:
     """Read back what `write_batch` wrote."""
     return _read_value(folder / name)
 
 
-def is_batch(value: Any) -> bool:
+def is_batch(value: object) -> bool:
     """Tell whether `write_batch` can write a value."""
     return isinstance(value, np.ndarray | Columns) or is_tensor(value)
 
 
-def _write_model(model: Any, folder: Path) -> None:
+def _write_model(model: AnyModel, folder: Path) -> None:
     if hasattr(model, "state_dict"):
         from safetensors.torch import save_model
 
@@ -112,7 +116,7 @@ def _write_model(model: Any, folder: Path) -> None:
     _write_value(model, folder / "model.npz")
 
 
-def _read_model(folder: Path, like: Any) -> Any:
+def _read_model(folder: Path, like: AnyModel) -> AnyModel:
     weights = folder / "model.safetensors"
     if not weights.exists():
         return _read_value(folder / "model.npz")
@@ -127,7 +131,7 @@ def _read_model(folder: Path, like: Any) -> Any:
     return model
 
 
-def _write_value(value: Any, file: Path) -> None:
+def _write_value(value: object, file: Path) -> None:
     """Write a value as one .npz file: its arrays, and a JSON text that holds the rest."""
     arrays: dict[str, np.ndarray] = {}
     tree = _split(value, arrays)
@@ -135,18 +139,18 @@ def _write_value(value: Any, file: Path) -> None:
     np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
-def _read_value(file: Path) -> Any:
+def _read_value(file: Path) -> AnyModel:
     with np.load(file, allow_pickle=False) as arrays:
         return _join(json.loads(str(arrays["tree"])), arrays)
 
 
-def _split(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+def _split(value: AnyModel, arrays: dict[str, np.ndarray]) -> Json:
     """Return JSON in which every array is replaced by its name in `arrays`."""
     if value is None or type(value) in PLAIN:
         return value
     name = f"array{len(arrays)}"
     if is_tensor(value):
-        arrays[name] = value.detach().cpu().numpy()
+        arrays[name] = to_numpy(value)
         return {"tensor": name}
     if isinstance(value, np.ndarray | np.generic):
         array = np.asarray(value)
@@ -164,11 +168,10 @@ def _split(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         return {"dict": [[key, _split(each, arrays)] for key, each in value.items()]}
     if is_dataclass(value) and not isinstance(value, type):
         kind = type(value)
-        parts = {
-            each.name: _split(getattr(value, each.name), arrays)
-            for each in fields(value)
-            if each.init
-        }
+        parts: dict[str, Json] = {}
+        for each in fields(value):
+            if each.init:
+                parts[each.name] = _split(getattr(value, each.name), arrays)
         return {"dataclass": f"{kind.__module__}:{kind.__qualname__}", "fields": parts}
     raise TypeError(
         f"a {type(value).__name__} cannot be written without pickling; make the model of arrays, "
@@ -176,7 +179,7 @@ def _split(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     )
 
 
-def _join(tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+def _join(tree: Json, arrays: Mapping[str, np.ndarray]) -> AnyModel:
     """Put the arrays back."""
     if not isinstance(tree, dict):
         return tree
@@ -211,7 +214,7 @@ def _texts(content: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return texts
 
 
-def _dataclass_named(name: str) -> Any:
+def _dataclass_named(name: str) -> Callable[..., object]:
     """Find a dataclass in what is loaded already: a file must not decide which code is imported.
 
     Raises:
@@ -221,7 +224,7 @@ def _dataclass_named(name: str) -> Any:
     found: Any = sys.modules.get(module)
     for part in path.split("."):
         found = getattr(found, part, None)
-    if found is None or not is_dataclass(found):
+    if not isinstance(found, type) or not is_dataclass(found):
         raise ValueError(
             f"the file holds a {path} of {module}, which is not loaded; import it first"
         )

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from veriloop.core.arrays import Array, Scores
+from veriloop.core.arrays import AnyBatch, Array, Scores
 from veriloop.core.checks import check_fraction
 from veriloop.core.key import Key
 from veriloop.core.verdict import Verdict, Verifier, called, check_scale, judged
@@ -32,7 +32,7 @@ class Constant:
 
     score: float = 0.0
 
-    def __call__(self, key: Key, batch: Any) -> Scores:
+    def __call__(self, key: Key, batch: AnyBatch) -> Scores:
         return np.full(len(batch), float(self.score))
 
 
@@ -45,7 +45,7 @@ class Random:
     True
     """
 
-    def __call__(self, key: Key, batch: Any) -> Scores:
+    def __call__(self, key: Key, batch: AnyBatch) -> Scores:
         return key.numpy().standard_normal(len(batch))
 
 
@@ -61,7 +61,7 @@ class Oracle:
 
     truth: Callable[[Any], npt.ArrayLike]
 
-    def __call__(self, key: Key, batch: Any) -> Scores:
+    def __call__(self, key: Key, batch: AnyBatch) -> Scores:
         right = np.asarray(self.truth(batch), dtype=bool)
         return np.where(right, 1.0, -1.0)
 
@@ -82,9 +82,9 @@ class Audited:
     verifier: Verifier
     oracle: Verifier
 
-    def __call__(self, key: Key, batch: Any) -> Verdict:
+    def __call__(self, key: Key, batch: AnyBatch) -> Verdict:
         verdict = judged(self.verifier, key, batch)
-        truth = judged(self.oracle, key.fold("oracle"), batch)
+        truth = judged(self.oracle, key.fold("oracle"), batch, "the oracle")
         return Verdict(verdict.scores, verdict.parts, truth.scores)
 
 
@@ -102,7 +102,7 @@ class Shifted:
     verifier: Verifier
     by: float
 
-    def __call__(self, key: Key, batch: Any) -> Verdict:
+    def __call__(self, key: Key, batch: AnyBatch) -> Verdict:
         verdict = judged(self.verifier, key, batch)
         return replace(verdict, scores=verdict.scores + self.by)
 
@@ -134,7 +134,7 @@ class Noisy:
         check_fraction("Noisy.false_accept", self.false_accept, zero=True, one=True)
         check_fraction("Noisy.false_reject", self.false_reject, zero=True, one=True)
 
-    def __call__(self, key: Key, batch: Any) -> Verdict:
+    def __call__(self, key: Key, batch: AnyBatch) -> Verdict:
         clean = judged(self.verifier, key, batch)
         check_scale("Noisy", clean.scores)
         accepted = clean.scores >= 0
@@ -169,10 +169,10 @@ class Composed:
     combine: Callable[[Array], Scores]
     parts: Mapping[str, Verifier]
 
-    def __call__(self, key: Key, batch: Any) -> Verdict:
+    def __call__(self, key: Key, batch: AnyBatch) -> Verdict:
         verdicts: dict[str, Verdict] = {}
         for name, verifier in self.parts.items():
-            verdicts[name] = judged(verifier, key.fold(name), batch)
+            verdicts[name] = judged(verifier, key.fold(name), batch, f"part {name!r}")
             if isinstance(self.combine, _Rank):
                 check_scale(f"part {name!r}", verdicts[name].scores)
         parts: dict[str, Scores] = {}
@@ -191,6 +191,9 @@ class Composed:
 def all_of(*parts: Verifier, **named: Verifier) -> Composed:
     """Accept what every part accepts: the lowest score.
 
+    A part without a verdict (NaN) is counted neither way. A row that another part rejects is
+    rejected. Otherwise it has no verdict.
+
     parts: verifiers that are named in the record after their function or class.
     named: verifiers under names of your own.
 
@@ -207,6 +210,9 @@ def all_of(*parts: Verifier, **named: Verifier) -> Composed:
 def any_of(*parts: Verifier, **named: Verifier) -> Composed:
     """Accept what at least one part accepts: the highest score.
 
+    A part without a verdict (NaN) is counted neither way. A row that another part accepts is
+    accepted. Otherwise it has no verdict.
+
     parts: verifiers that are named in the record after their function or class.
     named: verifiers under names of your own.
 
@@ -222,6 +228,9 @@ def any_of(*parts: Verifier, **named: Verifier) -> Composed:
 
 def vote(needed: int, *parts: Verifier, **named: Verifier) -> Composed:
     """Accept what at least `needed` parts accept: the score that comes `needed`-th from the top.
+
+    A part without a verdict (NaN) is counted neither way. A row is accepted or rejected where the
+    other parts decide it, whatever this one would say. Otherwise it has no verdict.
 
     needed: how many parts must accept.
     parts: verifiers that are named in the record after their function or class.
@@ -245,7 +254,9 @@ def vote(needed: int, *parts: Verifier, **named: Verifier) -> Composed:
 def weighted(weights: Sequence[float], *parts: Verifier, **named: Verifier) -> Composed:
     """Score by the weighted sum of the scores of the parts.
 
-    weights: one number for each part, in their order, `parts` first.
+    A row has no verdict (NaN) if a part of it has none, unless the weight of this part is 0.
+
+    weights: one finite number for each part, in their order, `parts` first.
     parts: verifiers that are named in the record after their function or class.
     named: verifiers under names of your own.
 
@@ -254,13 +265,15 @@ def weighted(weights: Sequence[float], *parts: Verifier, **named: Verifier) -> C
     array([1.])
 
     Raises:
-        ValueError: if there is no part, or not one weight for each.
+        ValueError: if there is no part, or not one finite weight for each.
     """
     verifiers = _named("weighted", parts, named)
     if len(weights) != len(verifiers):
         raise ValueError(
             f"weighted needs one weight for each of the {len(verifiers)} parts, got {len(weights)}"
         )
+    if not np.isfinite(weights).all():
+        raise ValueError(f"weighted needs finite weights, got {list(weights)}")
     return Composed(_Sum(tuple(map(float, weights))), verifiers)
 
 
@@ -282,12 +295,20 @@ def _named(
 
 @dataclass(frozen=True)
 class _Rank:
+    """Take the score at one place of the sorted scores of the parts, where it is decided.
+
+    If a part abstains, the score lies between two bounds: it is lowest if the part gives the lowest
+    score of all, and highest if it gives the highest. If the lower bound accepts, it is the score.
+    If the upper bound rejects, it is the score. Otherwise there is no verdict.
+    """
+
     place: int
 
     def __call__(self, scores: Array) -> Scores:
-        ranked = np.sort(scores, axis=0)[self.place]
-        # A part without a verdict leaves the row without one, instead of voting last.
-        return np.where(np.isnan(scores).any(axis=0), np.nan, ranked)
+        low = np.sort(np.where(np.isnan(scores), -np.inf, scores), axis=0)[self.place]
+        high = np.sort(np.where(np.isnan(scores), np.inf, scores), axis=0)[self.place]
+        decided = np.where(low >= 0, low, np.where(high < 0, high, np.nan))
+        return np.where(np.isnan(scores).any(axis=0), decided, low)
 
 
 @dataclass(frozen=True)
@@ -295,4 +316,6 @@ class _Sum:
     weights: tuple[float, ...]
 
     def __call__(self, scores: Array) -> Scores:
-        return np.asarray(self.weights) @ scores
+        weights = np.asarray(self.weights)
+        counted = np.where(weights[:, None] == 0, 0.0, scores)
+        return weights @ counted

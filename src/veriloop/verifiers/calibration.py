@@ -9,10 +9,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from veriloop.core.arrays import Mask, Scores
+from veriloop.core.arrays import AnyBatch, Mask, Scores
 from veriloop.core.checks import need
 from veriloop.core.key import Key
 from veriloop.core.verdict import Verdict, Verifier, judged
+
+_WITHIN_A_STEP = 1e-9  # the most that rows on one step of an isotonic curve differ by
+_BELOW_HALF = np.nextafter(0.5, 0)
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Calibrated:
     verifier: Verifier
     curve: Callable[[Scores], Scores]
 
-    def __call__(self, key: Key, batch: Any) -> Verdict:
+    def __call__(self, key: Key, batch: AnyBatch) -> Verdict:
         verdict = judged(self.verifier, key, batch)
         return replace(verdict, scores=self.curve(verdict.scores) - 0.5)
 
@@ -43,7 +46,7 @@ class Calibrated:
 def calibrated(
     verifier: Verifier,
     key: Key,
-    batch: Any,
+    batch: AnyBatch,
     labels: npt.ArrayLike,
     method: Literal["isotonic", "platt"] = "isotonic",
 ) -> Calibrated:
@@ -55,7 +58,9 @@ def calibrated(
         left out.
     labels: shape (n,), true where a row is good.
     method: "isotonic" fits the rising function nearest to the labels, and needs a thousand rows or
-        more. "platt" fits :math:`P = 1/(1 + e^{-(a s + b)})`, for fewer rows, to
+        more. It has steps, of one probability each. Rows on one step differ by less than 1e-9, in
+        the order of their raw scores, so that a filter that ranks does not draw lots among them.
+        "platt" fits :math:`P = 1/(1 + e^{-(a s + b)})`, for fewer rows, to
         :math:`(n_+ + 1)/(n_+ + 2)` and :math:`1/(n_- + 2)` in place of 1 and 0 (Platt, 1999). Only
         "platt" can find that a higher score is worse.
 
@@ -92,11 +97,25 @@ def calibrated(
 
 @dataclass(frozen=True)
 class _Steps:
+    """A rising function of steps, on each of which rows keep the order of their scores.
+
+    center, scale: of the sample, in the units of the scores.
+    """
+
     scores: Scores
     probabilities: Scores
+    center: float
+    scale: float
 
     def __call__(self, scores: Scores) -> Scores:
-        return np.interp(scores, self.scores, self.probabilities)
+        steps = np.interp(scores, self.scores, self.probabilities)
+        away = (scores - self.center) / self.scale
+        place = 0.5 + 0.5 * away / (1 + np.abs(away))  # in (0, 1), and rises with the score
+        # Towards one half, so that no row leaves [0, 1], and not past it, so that none is accepted
+        # that was rejected.
+        within = np.where(steps > 0.5, place - 1, place)
+        moved = steps + _WITHIN_A_STEP * within
+        return np.where(steps < 0.5, np.minimum(moved, _BELOW_HALF), np.maximum(moved, 0.5))
 
 
 @dataclass(frozen=True)
@@ -113,7 +132,8 @@ def _steps(scores: Scores, good: Mask) -> _Steps:
 
     model: Any = IsotonicRegression(y_min=0, y_max=1)
     fitted = model.fit(scores, good)
-    return _Steps(fitted.X_thresholds_, fitted.y_thresholds_)
+    scale = float(scores.std()) or 1.0
+    return _Steps(fitted.X_thresholds_, fitted.y_thresholds_, float(scores.mean()), scale)
 
 
 def _sigmoid(scores: Scores, good: Mask) -> _Sigmoid:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from veriloop.core.arrays import Array, Scores
+from veriloop.core.arrays import AnyBatch, Array, Scores
 from veriloop.core.candidates import RoundError
 from veriloop.core.checks import check_count
 from veriloop.core.key import Key
@@ -69,7 +69,7 @@ class CovarianceMatch:
                     f"got shape {matrix.shape}"
                 )
 
-    def __call__(self, key: Key, batch: Any) -> Scores:
+    def __call__(self, key: Key, batch: AnyBatch) -> Scores:
         x = np.asarray(self.features(batch), dtype=float)
         groups = np.zeros(len(batch), dtype=int)
         if self.group is not None:

@@ -9,10 +9,11 @@ import time
 import warnings
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from veriloop.core.arrays import AnyBatch
 from veriloop.core.checks import check_count, check_positive
 from veriloop.core.key import Key
 from veriloop.core.verdict import Verdict, Verifier, called, judged, rowwise
@@ -43,7 +44,7 @@ class Batched:
         check_count("Batched.rows", self.rows)
         _check_rowwise(self)
 
-    def __call__(self, key: Key, batch: Any) -> Verdict:
+    def __call__(self, key: Key, batch: AnyBatch) -> Verdict:
         parts = np.split(np.arange(len(batch)), range(self.rows, len(batch), self.rows))
         verdicts: list[Verdict] = []
         for i, part in enumerate(parts):
@@ -84,7 +85,7 @@ class Cached:
     def __post_init__(self) -> None:
         _check_rowwise(self)
 
-    def __call__(self, key: Key, batch: Any) -> Verdict:
+    def __call__(self, key: Key, batch: AnyBatch) -> Verdict:
         contents = list(self.content(batch))
         if len(contents) != len(batch):
             raise ValueError(
@@ -194,7 +195,7 @@ class Retry:
         if not _are_exceptions(self.errors):
             raise ValueError(f"Retry.errors must be a tuple of exceptions, got {self.errors!r}")
 
-    def __call__(self, key: Key, batch: Any) -> Verdict:
+    def __call__(self, key: Key, batch: AnyBatch) -> Verdict:
         reason = ""
         for attempt in range(self.times + 1):
             if attempt:
@@ -211,9 +212,10 @@ class Retry:
         return Verdict(np.full(len(batch), np.nan))
 
 
-def _are_exceptions(errors: Any) -> bool:
-    kinds: Any = errors
-    return isinstance(errors, tuple) and len(kinds) > 0 and all(map(_is_exception, kinds))
+def _are_exceptions(errors: object) -> bool:
+    if not isinstance(errors, tuple) or errors == ():
+        return False
+    return all(map(_is_exception, cast("tuple[object, ...]", errors)))
 
 
 def _is_exception(kind: object) -> bool:

@@ -1,0 +1,92 @@
+"""The named numbers of a record: plain, finite or NaN, and each under a name of its own."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from decimal import Decimal
+from numbers import Real
+from typing import cast
+
+import numpy as np
+
+from veriloop.core.state import COUNTS
+
+COLUMNS = ("arm", "seed")  # what a study and a run folder write into each row beside the counts
+
+
+def merge(*parts: object, round: int | None = None) -> dict[str, float]:
+    """Return the named numbers of all parts, as plain numbers.
+
+    An array or a tensor without axes counts as its number, and None as NaN. A record cannot hold
+    an infinite number. It becomes NaN, and a warning names it.
+
+    parts: name -> number, each.
+    round: for the warning.
+
+    >>> merge({"error": np.float32(0.5)}, {"rows": np.array(3)})
+    {'error': 0.5, 'rows': 3}
+
+    Raises:
+        TypeError: if one is no number.
+        ValueError: if two have one name, or one has the name of another column of the records.
+    """
+    merged: dict[str, float] = {}
+    for numbers in parts:
+        if not isinstance(numbers, Mapping):
+            raise TypeError(
+                f"numbers of a record need names, as in {{'error': 0.5}}, got {kind(numbers)}"
+            )
+        for name, value in cast("Mapping[object, object]", numbers).items():
+            _check_name(name, merged)
+            merged[str(name)] = _finite(str(name), _number(name, value), round)
+    return merged
+
+
+def kind(value: object) -> str:
+    """Name a value's type, and show the value where it is short."""
+    text = repr(value)
+    if len(text) > 30:
+        return type(value).__name__
+    return f"{type(value).__name__} {text}"
+
+
+def _check_name(name: object, merged: Mapping[str, float]) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a metric must be text, got {kind(name)}")
+    if name in merged or name in COUNTS:
+        raise ValueError(f"two numbers of one record are called {name!r}; rename the metric")
+    if name in COLUMNS:
+        raise ValueError(
+            f"a metric is called {name!r}, as a column of the records is; rename the metric"
+        )
+
+
+def _number(name: object, value: object) -> float:
+    """Return a plain number; an array or a tensor without axes is one."""
+    if value is None:
+        return float("nan")
+    plain = value
+    if getattr(value, "shape", None) == ():
+        plain = cast("np.generic", value).item()
+    if isinstance(plain, Decimal):
+        plain = float(plain)
+    if isinstance(plain, bool | int | float):
+        return plain
+    if isinstance(plain, Real):
+        return float(plain)
+    raise TypeError(
+        f"the metric {name!r} must be one number, got {kind(value)}; give its mean, or drop it"
+    )
+
+
+def _finite(name: str, value: float, round: int | None) -> float:
+    if not math.isinf(value):
+        return value
+    where = "" if round is None else f"round {round}: "
+    warnings.warn(
+        f"{where}the metric {name!r} is {value}, which a record cannot hold; it is NaN there",
+        stacklevel=4,
+    )
+    return float("nan")

@@ -1,0 +1,137 @@
+"""Scores as a plain array: what a verifier may return, and what is refused with its row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from numbers import Real
+from typing import Protocol, cast
+
+import numpy as np
+
+from veriloop.core.arrays import Array, Scores
+from veriloop.core.batch import is_tensor
+
+FLAGS = (
+    "returned booleans, of which False would count as the score 0, which accepts; return numbers, "
+    "positive to accept and negative to reject"
+)
+
+
+class _Tensor(Protocol):
+    """What is used of a torch tensor."""
+
+    dtype: object
+    device: object
+    is_sparse: bool
+
+    def detach(self) -> _Tensor: ...
+    def to_dense(self) -> _Tensor: ...
+    def cpu(self) -> _Tensor: ...
+    def float(self) -> _Tensor: ...
+    def numpy(self) -> Array: ...
+
+
+def as_scores(answer: object) -> Scores:
+    """Return scores as a NumPy array of numbers, NaN where there is no verdict.
+
+    Tensors of any device and precision, masked arrays, pandas, lists, `Decimal` and `None` are
+    converted. `None`, a masked entry and pandas' NA are no verdict.
+
+    >>> as_scores([1.0, None, 3])
+    array([ 1., nan,  3.])
+
+    Raises:
+        ValueError: saying what was got, where that has no plain meaning as scores. The caller puts
+            before it who returned it.
+    """
+    if isinstance(answer, np.ma.MaskedArray):
+        masked = cast("np.ma.MaskedArray[tuple[int, ...], np.dtype[np.generic]]", answer)
+        return _unmasked(masked)
+    given = _as_array(answer)
+    if given.dtype.kind in "fiu":
+        return given
+    if given.dtype == bool:
+        raise ValueError(FLAGS)
+    if given.dtype.kind == "O" and given.ndim == 1:
+        entries: list[object] = given.tolist()
+        return np.array([_number(row, entry) for row, entry in enumerate(entries)], dtype=float)
+    if given.dtype.kind == "O" and given.ndim == 0:
+        raise ValueError(f"must return an array of numbers, got one {_kind(answer)}")
+    raise ValueError(f"must return numbers, got dtype {given.dtype} of shape {given.shape}")
+
+
+def to_numpy(tensor: object) -> Array:
+    """Return the values of a torch tensor of any device and precision, without importing torch.
+
+    Raises:
+        ValueError: if the tensor has no values, as on the device "meta".
+    """
+    given = cast(_Tensor, tensor)
+    try:
+        values = given.detach()
+        if values.is_sparse:
+            values = values.to_dense()
+        values = values.cpu()
+        if str(values.dtype) == "torch.bfloat16":
+            values = values.float()
+        return values.numpy()
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"must return values, got a tensor of {given.dtype} on the device {given.device}, "
+            "which has none that can be copied to the CPU"
+        ) from error
+
+
+def _as_array(answer: object) -> Array:
+    """Return an array of any kind; entries that are not plain numbers stay objects."""
+    if is_tensor(answer):
+        return to_numpy(answer)
+    if isinstance(answer, list | tuple):
+        return _of_entries(cast("Sequence[object]", answer))
+    try:
+        return np.asarray(answer)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(f"must return numbers, got {_kind(answer)}: {error}") from error
+
+
+def _of_entries(entries: Sequence[object]) -> Array:
+    if all(type(entry) is float or type(entry) is int for entry in entries):
+        return np.asarray(entries)
+    array = np.empty(len(entries), dtype=object)
+    for row, entry in enumerate(entries):
+        array[row] = entry
+    return array
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
+
+
+def _unmasked(masked: np.ma.MaskedArray[tuple[int, ...], np.dtype[np.generic]]) -> Scores:
+    if masked.dtype == bool:
+        raise ValueError(FLAGS)
+    if masked.dtype.kind not in "fiu":
+        raise ValueError(f"must return numbers, got a masked array of dtype {masked.dtype}")
+    values = np.array(masked.data, dtype=float)
+    values[np.ma.getmaskarray(masked)] = np.nan
+    return values
+
+
+def _number(row: int, entry: object) -> float:
+    """Return one score; what is no number is refused with its row."""
+    if entry is None or _kind(entry) == "NAType":
+        return float("nan")
+    plain = entry
+    if is_tensor(entry):
+        plain = to_numpy(entry)
+    if getattr(plain, "shape", None) == ():
+        plain = cast("np.generic", plain).item()
+    if isinstance(plain, bool):
+        raise ValueError(FLAGS)
+    if isinstance(plain, Real | Decimal):
+        return float(plain)
+    shown = repr(entry)
+    if len(shown) > 40:
+        shown = f"{shown[:40]}..."
+    raise ValueError(f"must return numbers, got {_kind(entry)} {shown} in row {row}")
