@@ -1,5 +1,6 @@
 """A fingerprint is the same in another process, and differs where what a run is made of differs."""
 
+import importlib
 import math
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from veriloop import Key, TopFraction
-from veriloop.store.fingerprints import fingerprint
+from veriloop.store.fingerprints import fingerprint, is_installed
 
 CODE = """
 import numpy as np
@@ -168,3 +169,16 @@ def test_functions_written_in_c_count_by_name_and_by_what_they_are_bound_to():
     found = {fingerprint(each, unseen) for each in (len, sum, math.sin, np.add, np.exp, [1].append)}
     assert len(found) == 6 and not unseen
     assert fingerprint([1].append) == fingerprint([1].append) != fingerprint([2].append)
+
+
+def test_a_package_lent_by_another_environment_is_installed(tmp_path, monkeypatch):
+    """Its classes count by name: looking into all of torch would take hours."""
+    for folder, installed in (("site-packages", True), ("mine", False)):
+        name = f"module_in_{installed}"
+        place = tmp_path / folder
+        place.mkdir()
+        (place / f"{name}.py").write_text("")
+        monkeypatch.syspath_prepend(place)
+        importlib.import_module(name)
+        assert is_installed(name) is installed
+        monkeypatch.delitem(sys.modules, name)

@@ -9,7 +9,6 @@ from typing import Any, Protocol, Self, TypeVar
 import numpy as np
 
 from veriloop.core.arrays import AnyBatch, AnyPast, AnyRows
-from veriloop.core.checks import check_count as check_count  # used under this name elsewhere
 
 
 class Batch(Protocol):

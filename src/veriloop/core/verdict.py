@@ -268,9 +268,6 @@ def fraction(flags: Mask) -> float:
     return float(np.mean(flags))
 
 
-share = fraction  # the old name
-
-
 ENOUGH = 20  # rows from which scores of 0 and 1 alone are no chance, as ratings of a few rows are
 
 

@@ -15,7 +15,7 @@ import torch
 from veriloop.core import Key
 from veriloop.core.checks import is_integer
 from veriloop.mnist.images import DIGITS, PIXELS, Images, check_images
-from veriloop.store.folder import cache_folder
+from veriloop.store.files import cache_folder
 
 FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),

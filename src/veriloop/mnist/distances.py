@@ -10,7 +10,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from veriloop.core.arrays import Array
-from veriloop.core.batch import check_count
+from veriloop.core.checks import check_count
 from veriloop.mnist.images import as_array
 
 CELLS = 2**23  # distances in memory at once; smaller tables are made whole

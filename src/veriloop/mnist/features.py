@@ -21,7 +21,7 @@ from veriloop.core.parts import Scores
 from veriloop.mnist.data import Data
 from veriloop.mnist.images import DIGITS, Images, check_images
 from veriloop.mnist.training import ROWS, Training, fit, new_network
-from veriloop.store.folder import cache_folder
+from veriloop.store.files import cache_folder
 
 # Of MNIST's training pixels. A distance of features depends on these two numbers.
 MEAN = 0.1307

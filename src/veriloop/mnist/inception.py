@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from veriloop.mnist.features import write_tensors
 from veriloop.mnist.images import Images, check_images
-from veriloop.store.folder import cache_folder
+from veriloop.store.files import cache_folder
 
 if TYPE_CHECKING:
     from torchmetrics.image.fid import FrechetInceptionDistance

@@ -17,7 +17,7 @@ from torch import Tensor
 from veriloop.core import Key
 from veriloop.core.candidates import Candidates
 from veriloop.core.parts import Mask, Scores
-from veriloop.core.verdict import share
+from veriloop.core.verdict import fraction
 from veriloop.mnist.cvae import CVAE, MLPCVAE, ConvCVAE
 from veriloop.mnist.images import DIGITS, Images, check_images
 from veriloop.mnist.training import Fitted, Training, fit, new_network
@@ -116,9 +116,9 @@ def observe(
     labels = batch.labels
     if isinstance(batch, Candidates):
         labels = batch.labels()
-    named = {"passed": share(scores >= 0)}
+    named = {"passed": fraction(scores >= 0)}
     for digit in range(DIGITS):
-        named[f"passed_{digit}"] = share(scores[labels == digit] >= 0)
+        named[f"passed_{digit}"] = fraction(scores[labels == digit] >= 0)
     named["lowest_kept"] = float(scores[mask].min())
     return named
 

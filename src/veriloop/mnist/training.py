@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from veriloop.core import Key
-from veriloop.core.batch import B, check_count
+from veriloop.core.batch import B
+from veriloop.core.checks import check_count
 
 N = TypeVar("N", bound=nn.Module)
 # (rows, generator) -> the loss of each row, shape (n,)

@@ -12,10 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from veriloop.core import Columns, Key, Verdict
-from veriloop.core.batch import check_count
+from veriloop.core.checks import check_count, check_fraction
 from veriloop.core.parts import Groups, Mask, Scores
 from veriloop.core.verdict import Verifier
-from veriloop.filters.ranking import check_fraction
 from veriloop.mnist.cvae import CVAE
 from veriloop.mnist.generate import Generate
 from veriloop.mnist.images import DIGITS, PIXELS, Images, check_images

@@ -30,6 +30,7 @@ CONSTANT = (
     np.ndarray,
     np.generic,
 )
+INSTALLED = {"site-packages", "dist-packages"}
 BY_TYPE_ALONE = ("transformers", "tokenizers")  # objects that note things as they are used
 
 
@@ -206,5 +207,7 @@ def is_installed(module: str | None) -> bool:
     if file is None:
         return module in sys.modules
     place = Path(file).resolve()
+    if INSTALLED.intersection(place.parts):  # of this interpreter, or of one that lends it packages
+        return True
     folders = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     return any(place.is_relative_to(folder) for folder in folders)

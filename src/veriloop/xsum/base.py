@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from veriloop.core import Key
-from veriloop.store.folder import cache_folder, replaced
+from veriloop.store.files import cache_folder, replaced
 from veriloop.xsum.data import hub_answers
 from veriloop.xsum.embedded import WORDINGS, documents
 from veriloop.xsum.finetune import seeded, set_rate, token_losses

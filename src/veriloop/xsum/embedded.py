@@ -18,7 +18,7 @@ import numpy as np
 from veriloop.core import Key
 from veriloop.core.checks import check_count
 from veriloop.core.parts import Groups
-from veriloop.core.verdict import share
+from veriloop.core.verdict import fraction
 from veriloop.xsum.rows import Data, Strings, Summaries
 
 # Names are closed lists, so that each is a frequent piece of the tokenizer and is copied as one.
@@ -152,9 +152,9 @@ def facts_right(summaries: Strings, references: Strings) -> dict[str, float]:
     for name, known in (("event", EVENTS), ("place", PLACES), ("number", NUMBERS)):
         written = np.array([_found(summary, known) for summary in summaries], dtype=object)
         right = np.array([_found(reference, known) for reference in references], dtype=object)
-        named[name] = share(written == right)
+        named[name] = fraction(written == right)
     whole = [_SENTENCE.fullmatch(summary) is not None for summary in summaries]
-    named["wording"] = share(np.array(whole, dtype=bool))
+    named["wording"] = fraction(np.array(whole, dtype=bool))
     named["kinds"] = len({_found(summary, EVENTS) for summary in summaries} - {None})
     return named
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from veriloop.core import Key
-from veriloop.core.batch import check_count
+from veriloop.core.checks import check_count
 from veriloop.xsum.models import check_fit, check_weights, hidden_states
 from veriloop.xsum.padding import Example, Padded, in_blocks, padded, shortest_first
 from veriloop.xsum.processes import gathered, own_part, process, sum_gradients

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from veriloop.core import Key
-from veriloop.core.batch import check_count
+from veriloop.core.checks import check_count
 from veriloop.xsum.models import check_fit, end_tokens
 from veriloop.xsum.padding import in_blocks, shortest_first
 from veriloop.xsum.processes import gathered, own_part

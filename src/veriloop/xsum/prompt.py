@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from veriloop.core.batch import check_count
+from veriloop.core.checks import check_count
 from veriloop.xsum.padding import Example
 from veriloop.xsum.rows import Strings, check_texts
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from veriloop.core import Key
-from veriloop.core.batch import check_count
+from veriloop.core.checks import check_count
 from veriloop.core.parts import Scores
 from veriloop.xsum.models import check_finite, check_whole, hidden_states
 from veriloop.xsum.padding import padded_blocks
