@@ -99,7 +99,8 @@ class FixedDesign:
 def right_singular(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the singular values of a design, shape (p,), and its right singular vectors.
 
-    The vectors are rows, shape (p, d).
+    The vectors are rows, shape (p, d). The number p is the rank of the design. Values that
+    `least_squares` takes for 0 are left out.
 
     x: the design, shape (n, d).
 
@@ -107,7 +108,8 @@ def right_singular(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     array([3., 2.])
     """
     _, values, basis = np.linalg.svd(x, full_matrices=False)
-    return values, basis
+    large = values > np.finfo(float).eps * max(x.shape) * values[0]
+    return values[large], basis[large]
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ class Generate:
 def least_squares(key: Key, model: np.ndarray, data: Samples) -> np.ndarray:
     """Refit from scratch: return the least-squares estimate, shape (d,).
 
-    If there are fewer rows than parameters, it is the shortest of all that fit.
+    If the rows do not span all d directions, it is the shortest of all that fit best.
 
     key, model: not used.
     data: the rows.
