@@ -34,8 +34,8 @@ from veriloop.store import load_state, save_state
 class Problem:
     """Real rows, the true parameter, and the centre of the verifier's knowledge.
 
-    With fewer real rows than parameters, every fit is the shortest one. The rounds then go on inside
-    the span of the real rows. Outside it the model stays 0, so the error there stays
+    With fewer real rows than parameters, every fit is the shortest one. The rounds then go on
+    inside the span of the real rows. Outside it the model stays 0, so the error there stays
     `unseen_truth`.
 
     real_x: x of the real rows, shape (n_0, d).
@@ -105,7 +105,8 @@ class Problem:
         real_x = finite("Problem.real_x", self.real_x)
         if real_x.ndim != 2 or not real_x.any():
             raise ValueError(
-                f"Problem.real_x must have shape (n_0, d) and an entry that is not 0, got shape {real_x.shape}"
+                "Problem.real_x must have shape (n_0, d) and an entry that is not 0, "
+                f"got shape {real_x.shape}"
             )
         object.__setattr__(self, "real_x", real_x)
         for name in ("truth", "center"):

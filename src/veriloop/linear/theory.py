@@ -177,7 +177,8 @@ def log_improvement(
 
     The errors are root mean squares.
 
-    .. math:: \tfrac12 \log \frac{\sum_j \mu_j^{-2} + u}{E\|\hat\theta_1 - \theta^*\|^2/\sigma^2 + u}
+    .. math:: \tfrac12 \log
+        \frac{\sum_j \mu_j^{-2} + u}{E\|\hat\theta_1 - \theta^*\|^2/\sigma^2 + u}
 
     Arguments as in `one_round_mse`. Source: the colour of the paper's one-round heat maps (section
     5.1).

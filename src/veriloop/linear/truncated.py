@@ -182,7 +182,7 @@ def numbers(what: str, value: ArrayLike) -> Array:
 
 
 def counts(what: str, value: ArrayLike) -> list[int]:
-    """Return a list of whole numbers of at least 1, one a round, or refuse it by the name `what`."""
+    """Return whole numbers of at least 1, one a round, or refuse them by the name `what`."""
     array = numbers(what, value)
     if array.ndim != 1 or not array.size:
         raise ValueError(f"{what} must be a list of at least one number, got shape {array.shape}")
