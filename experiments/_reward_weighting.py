@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from scipy.optimize import brentq
@@ -25,6 +25,7 @@ RULES = ("no verifier", "threshold", "top fraction", "Boltzmann", "weights")
 Law = Callable[[float], tuple[float, float]]  # offset of the model -> E, E^2 of the next offset
 _REACH = 9.0  # a label lies farther from its mean than this many standard deviations once in 10^18
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
+_STEP = 0.1  # in log t, where the trapezoidal rule is exact to rounding
 _QUANTILES, _MASSES = np.polynomial.legendre.leggauss(32)
 
 
@@ -54,18 +55,17 @@ class Rule:
     def temperature(self) -> float:
         """Return T at which the weights e^(-|u|/T) of centred labels have the effective size."""
 
-        def excess(log_temperature: float) -> float:
-            inverse = np.exp(-log_temperature)
-            first, second = (
-                _tilted(0.0, lambda r, k=k: np.exp(-k * r * inverse))[0] for k in (1, 2)
-            )
-            return first**2 / second - self.fraction
+        line = _line(0.0)
 
-        return float(np.exp(brentq(excess, -6.0, 6.0, xtol=1e-12)))
+        def excess(log_temperature: float) -> float:
+            w = np.exp(-line.r * np.exp(-log_temperature))
+            return float((line.both @ w) ** 2 / (line.both @ w**2)) - self.fraction
+
+        return float(np.exp(cast(float, brentq(excess, -6.0, 6.0, xtol=1e-12))))
 
     @property
     def law(self) -> Law:
-        """Return the exact law of one round; of weights, to order 1 / N."""
+        """Return the exact law of one round, at any number of candidates."""
         n = self.candidates
         laws: dict[str, Law] = {
             "no verifier": lambda offset: (offset, offset**2 + 1 / self.kept),
@@ -108,18 +108,24 @@ class WeightedFit:
         return least_squares(key, model, Samples(root[:, None] * data.x, root * data.y))
 
 
-def _tilted(offset: float, g: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float, float]:
-    """Return E g, E u g and E u^2 g of u ~ N(offset, 1), where g is of |u|."""
-    r = 0.5 * (abs(offset) + _REACH) * (_NODES + 1)
-    weights = 0.5 * (abs(offset) + _REACH) * _WEIGHTS * g(r) / np.sqrt(2 * np.pi)
-    ahead = np.exp(-0.5 * (r - offset) ** 2)
-    behind = np.exp(-0.5 * (r + offset) ** 2)
-    both = ahead + behind
-    return (
-        float(weights @ both),
-        float((weights * r) @ (ahead - behind)),
-        float((weights * r * r) @ both),
-    )
+class _Line(NamedTuple):
+    """Where the law of u ~ N(offset, 1) is summed: distances r from 0, and masses there.
+
+    both: of u = r and u = -r. odd: of the first less the second, for sums of u.
+    """
+
+    r: np.ndarray
+    both: np.ndarray
+    odd: np.ndarray
+
+
+def _line(offset: float) -> _Line:
+    end = abs(offset) + _REACH
+    r = np.concatenate([0.5 * (_NODES + 1), 1 + 0.5 * (end - 1) * (_NODES + 1)])
+    weights = np.concatenate([0.5 * _WEIGHTS, 0.5 * (end - 1) * _WEIGHTS]) / np.sqrt(2 * np.pi)
+    ahead = weights * np.exp(-0.5 * (r - offset) ** 2)
+    behind = weights * np.exp(-0.5 * (r + offset) ** 2)
+    return _Line(r, ahead + behind, ahead - behind)
 
 
 def _window(offset: float, width: float) -> tuple[float, float]:
@@ -171,27 +177,33 @@ def _nearest(offset: float, share: float) -> tuple[float, float]:
 
 def _drawn(offset: float, share: float, temperature: float) -> tuple[float, float]:
     """Keep with probability 1 - exp(-lambda e^(-|u|/T)), lambda such that the share is met."""
+    line = _line(offset)
 
-    def kept(log_rate: float) -> Callable[[np.ndarray], np.ndarray]:
-        return lambda r: -np.expm1(-np.exp(log_rate - r / temperature))
+    def kept(log_rate: float) -> np.ndarray:
+        return -np.expm1(-np.exp(log_rate - line.r / temperature))
 
     most = (abs(offset) + _REACH) / temperature + 5.0
-    log_rate = float(
-        brentq(lambda rate: _tilted(offset, kept(rate))[0] - share, -most, most, xtol=1e-13)
-    )
-    mass, first, second = _tilted(offset, kept(log_rate))
-    return first / mass, second / mass - (first / mass) ** 2
+
+    def excess(log_rate: float) -> float:
+        return float(line.both @ kept(log_rate)) - share
+
+    passes = kept(cast(float, brentq(excess, -most, most, xtol=1e-13))) / share
+    mean = float(line.odd @ (line.r * passes))
+    return mean, float(line.both @ (line.r**2 * passes)) - mean**2
 
 
 def _weighted(offset: float, temperature: float, n: int) -> tuple[float, float]:
-    """A mean with weights is a ratio of two means: its bias and variance to order 1 / n."""
-    mass, first, _ = _tilted(offset, lambda r: np.exp(-r / temperature))
-    limit = first / mass
-    squares = _tilted(offset, lambda r: np.exp(-2 * r / temperature))
-    bias = -(squares[1] - limit * squares[0]) / (n * mass**2)
-    spread = squares[2] - 2 * limit * squares[1] + limit**2 * squares[0]
-    mean = limit + bias
-    return mean, mean**2 + spread / (n * mass**2)
+    """A mean with weights w is a ratio of sums, and 1 / a is the integral of e^(-ta) over t > 0."""
+    line = _line(offset)
+    w = np.exp(-line.r / temperature)
+    t = np.exp(np.arange(-40.0, 12.0, _STEP))
+    decay = np.exp(-np.outer(t, w))
+    rest = decay @ line.both
+    one = decay @ (line.odd * line.r * w)
+    square = decay @ (line.both * (line.r * w) ** 2)
+    mean = _STEP * n * float(np.sum(t * one * rest ** (n - 1)))
+    pairs = n * square * rest ** (n - 1) + n * (n - 1) * one**2 * rest ** (n - 2)
+    return mean, _STEP * float(np.sum(t**2 * pairs))
 
 
 def tabulated(law: Law, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -86,17 +86,10 @@ def summarise(rows: Rows) -> dict[str, Measured]:
                 row["gain_truth"], row["gain_truth_se"]
             )
     for rule in dict.fromkeys(row["rule"] for row in rows):
-        z = np.concatenate(
-            [
-                column(
-                    [row for row in select(rows, rule=rule) if row[f"{name}_z"] is not None],
-                    f"{name}_z",
-                )
-                for name in MARKS
-            ]
-        )
+        later = [row for row in select(rows, rule=rule) if row["error_truth_z"] is not None]
+        z = column(later, "error_truth_z")
         if len(z):
-            numbers[f"{rule}: rms z of {len(z)} errors, given the round before"] = Measured(
-                float(np.sqrt(np.mean(z**2))), float(1 / np.sqrt(2 * len(z))), 1.0
+            numbers[f"{rule}: rms z of {len(z)} errors to truth, given the round before"] = (
+                Measured(float(np.sqrt(np.mean(z**2))), float(1 / np.sqrt(2 * len(z))), 1.0)
             )
     return numbers

@@ -269,15 +269,15 @@ def break_even_bias(
         return error < baseline
 
     # From here on the window lies so far off that any accepted label is worse than the baseline.
-    reach = (np.minimum(width, EDGE) + np.sqrt(baseline)) / np.abs(unit).max()
-    steps = np.arange(_PLACES + 1) / _PLACES
+    reach: Array = (np.minimum(width, EDGE) + np.sqrt(baseline)) / np.abs(unit).max()
+    steps: Array = np.arange(_PLACES + 1) / _PLACES
     paid = pays(reach[..., None] * steps)
     last = _PLACES - np.argmax(paid[..., ::-1], axis=-1)
     some = paid.any(axis=-1)
-    low = reach * steps[np.where(some, last, 0)]
-    high = reach * steps[np.where(some, np.minimum(last + 1, _PLACES), 0)]
+    low: Array = reach * steps[np.where(some, last, 0)]
+    high: Array = reach * steps[np.where(some, np.minimum(last + 1, _PLACES), 0)]
     for _ in range(52):
-        middle = 0.5 * (low + high)
+        middle: Array = 0.5 * (low + high)
         inside = pays(middle)
         low = np.where(inside, middle, low)
         high = np.where(inside, high, middle)

@@ -166,7 +166,7 @@ def _common_shape(where: str, *arrays: Array) -> None:
         raise ValueError(f"{where}: arguments must broadcast, got shapes {shapes}") from None
 
 
-def numbers(what: str, value: ArrayLike) -> Array:
+def numbers(what: str, value: object) -> Array:
     """Return the value as an array of real numbers, or refuse it by the name `what`."""
     if value is None:  # NumPy takes it for NaN
         raise ValueError(f"{what} must be a number or a list of numbers, got None")
