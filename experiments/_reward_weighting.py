@@ -19,14 +19,28 @@ from scipy.special import ndtri as normal_quantile
 from veriloop import Boltzmann, KeepAll, Key, Loop, RandomFraction, Threshold, TopFraction, run
 from veriloop.linear import KnowledgeBall, Problem, Samples, least_squares
 from veriloop.linear.theory import acceptance, truncated_moments
-from veriloop.study import Rows, spread
+from veriloop.study import Config, Positive, Rows, Seed, Whole, spread
 
 RULES = ("no verifier", "threshold", "top fraction", "Boltzmann", "weights")
+DESIGN = {"rows", "dim", "noise", "design_seed", "direction_seed"}
 Law = Callable[[float], tuple[float, float]]  # offset of the model -> E, E^2 of the next offset
 _REACH = 9.0  # a label lies farther from its mean than this many standard deviations once in 10^18
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
 _STEP = 0.1  # in log t, where the trapezoidal rule is exact to rounding
 _QUANTILES, _MASSES = np.polynomial.legendre.leggauss(32)
+
+
+class OneDesign(Config):
+    """One real design, and how much is run on it."""
+
+    rows: Whole  # real rows
+    dim: Whole
+    noise: Positive
+    candidates: Whole  # a round, in each direction
+    rounds: Whole
+    replicates: Whole
+    design_seed: Seed
+    direction_seed: Seed
 
 
 @dataclass(frozen=True)
@@ -213,6 +227,22 @@ def tabulated(law: Law, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     known = np.array([law(float(place)) for place in places])
     series = np.polynomial.chebyshev.chebfit(places / reach, known, 32)
     return tuple(np.polynomial.chebyshev.chebval(offsets / reach, series))  # type: ignore[return-value]
+
+
+def rule_arms(config: OneDesign, bias: float, fraction: float) -> Rows:
+    """Run all rules on the same keys, so that differences are paired."""
+    problem = Problem.gaussian(bias=bias, radius=0.0, **config.model_dump(include=DESIGN))
+    keys = [Key(config.seed).fold(i) for i in range(config.replicates)]
+    rules = [Rule(name, fraction, config.candidates) for name in RULES]
+    runs = [run_rule(rule, problem, config.rounds, keys) for rule in rules]
+    rows = []
+    for rule, (errors, kept) in zip(rules, runs, strict=True):
+        about = {"arm": f"{rule.name}-fraction{fraction:g}-bias{bias:g}".replace(" ", "-")}
+        about |= {"rule": rule.name, "fraction": fraction, "bias": bias, "seed": config.seed}
+        about |= {"replicates": config.replicates, "temperature": rule.temperature}
+        found = measured(rule, problem, errors, kept, runs[0][0])
+        rows += [about | row for row in found]
+    return rows
 
 
 def run_rule(
