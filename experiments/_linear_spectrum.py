@@ -141,7 +141,8 @@ def _expected(problem: Problem, windows: Windows, sizes: list[int]) -> Rows:
     for k, (mean, variance) in enumerate(zip(path.mean, path.variance, strict=True)):
         truth = np.sum(variance + mean**2) + problem.unseen_truth
         center = np.sum(variance + (mean - problem.center_offset) ** 2) + problem.unseen_center
-        row = {"expected_error_truth": float(truth), "expected_error_center": float(center)}
+        row: dict[str, Any] = {"expected_error_truth": float(truth)}
+        row["expected_error_center"] = float(center)
         row["candidates"] = 0.0
         if k:
             with np.errstate(divide="ignore"):
