@@ -12,6 +12,7 @@ import numpy as np
 
 from veriloop.core import Columns, Key, concatenate
 from veriloop.core.checks import check_count, check_fraction, check_positive
+from veriloop.linear.truncated import finite
 
 Design = Callable[[Key, int], np.ndarray]  # (key, n) -> rows, shape (n, d)
 
@@ -45,6 +46,9 @@ class GaussianDesign:
 
     dim: int
 
+    def __post_init__(self) -> None:
+        check_count("GaussianDesign.dim", self.dim)
+
     def __call__(self, key: Key, n: int) -> np.ndarray:
         return key.numpy().standard_normal((n, self.dim))
 
@@ -61,6 +65,9 @@ class RandomDirections:
     """
 
     dim: int
+
+    def __post_init__(self) -> None:
+        check_count("RandomDirections.dim", self.dim)
 
     def __call__(self, key: Key, n: int) -> np.ndarray:
         rows = key.numpy().standard_normal((n, self.dim))
@@ -82,6 +89,14 @@ class FixedDesign:
     """
 
     rows: np.ndarray
+
+    def __post_init__(self) -> None:
+        rows = finite("FixedDesign.rows", self.rows)
+        if rows.ndim != 2 or not rows.size or not rows.any(axis=1).all():
+            raise ValueError(
+                f"FixedDesign.rows must have shape (p, d), and no row of 0 alone, got {rows.shape}"
+            )
+        object.__setattr__(self, "rows", rows)
 
     def __call__(self, key: Key, n: int) -> np.ndarray:
         return self.rows[(key.integer() + np.arange(n)) % len(self.rows)]

@@ -25,7 +25,7 @@ from veriloop.linear.model import (
     right_singular,
 )
 from veriloop.linear.simulation import simulate
-from veriloop.linear.truncated import finite
+from veriloop.linear.truncated import finite, positive
 from veriloop.linear.verifiers import KnowledgeBall
 from veriloop.store import load_state, save_state
 
@@ -121,9 +121,9 @@ class Problem:
         if self.slack is None:
             object.__setattr__(self, "slack", self.noise * float(np.sqrt(2 / np.pi)))
         for name in ("radius", "slack"):
-            value = getattr(self, name)
-            if not value >= 0:
-                raise ValueError(f"Problem.{name} must be at least 0, got {value}")
+            value = positive(f"Problem.{name}", getattr(self, name), zero=True, infinite=True)
+            if value.shape:
+                raise ValueError(f"Problem.{name} must be one number, got shape {value.shape}")
 
     @cached_property
     def _svd(self) -> tuple[np.ndarray, np.ndarray]:

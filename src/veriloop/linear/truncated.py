@@ -181,7 +181,7 @@ def numbers(what: str, value: object) -> Array:
         ) from None
 
 
-def counts(what: str, value: ArrayLike) -> list[int]:
+def counts(what: str, value: object) -> list[int]:
     """Return whole numbers of at least 1, one a round, or refuse them by the name `what`."""
     array = numbers(what, value)
     if array.ndim != 1 or not array.size:
@@ -195,7 +195,7 @@ def counts(what: str, value: ArrayLike) -> list[int]:
     return [int(each) for each in array]
 
 
-def finite(what: str, value: ArrayLike) -> Array:
+def finite(what: str, value: object) -> Array:
     """Return the value as an array, or refuse it by the name `what`."""
     array = numbers(what, value)
     if not np.isfinite(array).all():
@@ -203,7 +203,7 @@ def finite(what: str, value: ArrayLike) -> Array:
     return array
 
 
-def positive(what: str, value: ArrayLike, *, infinite: bool = False, zero: bool = False) -> Array:
+def positive(what: str, value: object, *, infinite: bool = False, zero: bool = False) -> Array:
     """Return the value as an array, or refuse it by the name `what`.
 
     zero, infinite: allow 0, allow infinity.

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple, TypeGuard
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -165,7 +165,7 @@ def _bisected(near: Callable[[Array], Mask], low: Array, high: Array) -> Array:
     return 0.5 * (low + high)
 
 
-def windows_of(verifier: Any, problem: Problem) -> Windows:
+def windows_of(verifier: object, problem: Problem) -> Windows:
     """Return what a verifier passes along the right singular vectors of the problem's real design.
 
     verifier: a `Knowledge` verifier, `Soft` of one, or None or `Constant` for no verifier. A shape
@@ -189,7 +189,7 @@ def windows_of(verifier: Any, problem: Problem) -> Windows:
             f"windows_of: verifier must be a Knowledge verifier, Soft of one, or Constant, "
             f"got {verifier!r:.200}; give Windows its bounds yourself"
         )
-    shape: Any = verifier
+    shape = verifier
     half = (shape.width(problem.basis) + shape.slack) / problem.noise
     center = problem.basis @ (shape.center - problem.truth) / problem.noise
     lower = center - half
@@ -201,7 +201,7 @@ def windows_of(verifier: Any, problem: Problem) -> Windows:
     return Windows(lower, upper)
 
 
-def _known(verifier: Any) -> TypeGuard[Knowledge]:
+def _known(verifier: object) -> TypeGuard[Knowledge]:
     """Tell whether a verifier scores by the distance to its centre, on both sides or on one."""
     rules = (Knowledge.__call__, KnowledgeHalfSpace.__call__)
     return isinstance(verifier, Knowledge) and type(verifier).__call__ in rules
