@@ -430,7 +430,7 @@ def test_simulate_refuses_in_one_sentence(change, message):
 @pytest.mark.parametrize(
     "args, message",
     [
-        ((0.0, -1.0, 1.0, 0), "n must be at least 1, got 0"),
+        ((0.0, -1.0, 1.0, 0), "n must be an integer of at least 1, got 0"),
         ((0.0, 1.0, -1.0, 5), "lower must be below upper, got 1.0 and -1.0"),
         ((0.0, [0.0, 2.0], 2.0, 5), "lower must be below upper, got 2.0 and 2.0"),
         ((0.0, np.nan, 1.0, 5), "lower must be below upper, got nan and 1.0"),
