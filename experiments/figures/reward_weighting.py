@@ -50,7 +50,6 @@ def draw(rows: Rows) -> Figure:
         title=f"bias {biases[0]:g}, round {last}",
         xlabel="acceptance, effective size",
         ylabel=r"$\|\hat\theta_k-\theta_c\|^2/\sigma^2$",
-        xscale="log",
         yscale="log",
     )
     axes[0, 2].set(title="rows in the fit / candidates", xlabel="round $k$", ylim=(0, 1.05))
