@@ -27,6 +27,8 @@ SECONDS = {
     "linear_rounds": 57,
     "linear_designs": 58,
     "linear_policies": 24,
+    "linear_spectrum": 20,
+    "reward_weighting": 15,
     "noisy_verifier": 44,
     "verifier_shape": 48,
     "curation": 33,

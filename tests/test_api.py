@@ -17,15 +17,9 @@ import veriloop.linear
 NOT_YET: dict[str, set[str]] = {
     "veriloop.linear.Accepted": {"example"},
     "veriloop.linear.ExpectedPath": {"example"},
-    "veriloop.exact.gaussian.draw_rows": {"key"},
     "veriloop.exact.gaussian.SelectedMoments": {"example"},
     "veriloop.exact.noisy_labels.LabelledPoints": {"example"},
-    "veriloop.exact.noisy_labels.is_right": {"batch"},
-    "veriloop.exact.noisy_labels.threshold": {"phi"},
-    "veriloop.exact.noisy_labels.mean_classifier": {"batch", "key", "model"},
     "veriloop.exact.noisy_labels.KeptMean": {"example"},
-    "veriloop.exact.reward_levels.draw_levels": {"key"},
-    "veriloop.exact.reward_levels.frequencies": {"key"},
 }
 
 

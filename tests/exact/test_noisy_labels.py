@@ -156,5 +156,5 @@ def test_a_classifier_errs_as_often_as_asked(mean):
 def test_what_no_linear_classifier_can_do_is_refused():
     with pytest.raises(ValueError, match=r"wrong must be between 0\.159 and 0\.841, .* got 0\.1$"):
         classifier_with_errors(np.array([1.0, 0.0]), 0.1)
-    with pytest.raises(ValueError, match="dim must be at least 2, got 1"):
+    with pytest.raises(ValueError, match="dim must be an integer of at least 2, got 1"):
         accuracy_moments(0.3, 10, 1, 1.0)

@@ -12,6 +12,7 @@ from veriloop import (
     Alternatives,
     Bernoulli,
     BestOf,
+    Boltzmann,
     Chain,
     KeepAll,
     Key,
@@ -34,6 +35,7 @@ FILTERS = [
     TopFraction(1.0),
     RandomFraction(0.3),
     BestOf(),
+    Boltzmann(0.5, fraction=0.3),
     TopCount(2),
     Luce(),
     Luce(0.1),
@@ -44,7 +46,15 @@ FILTERS = [
     Chain(Threshold(0.5), Bernoulli()),
     Chain(NearBest(0.5), Luce()),
 ]
-RANKING = [TopFraction(0.3), TopFraction(0.5), RandomFraction(0.3), BestOf(), TopCount(2), Luce()]
+RANKING = [
+    TopFraction(0.3),
+    TopFraction(0.5),
+    RandomFraction(0.3),
+    BestOf(),
+    TopCount(2),
+    Luce(),
+    Boltzmann(0.5, 0.3),
+]
 KEYS = st.integers(0, 2**32).map(Key)
 # Five values only, so ties are everywhere, and any float of [0, 1] between them.
 SCORE = st.one_of(st.sampled_from([0.0, -0.0, 0.25, 0.5, 1.0]), st.floats(0, 1))
@@ -95,7 +105,7 @@ def test_mask_has_one_boolean_a_row_and_never_keeps_nan(filter, key, data):
 
 def test_every_exported_filter_has_an_example_here():
     """`BestOf` is a function that makes one of the others."""
-    modules = ("veriloop.filters.ranking", "veriloop.filters.choices")
+    modules = [f"veriloop.filters.{name}" for name in ("ranking", "choices", "weighting")]
     exported = {name: getattr(veriloop, name) for name in veriloop.__all__}
     named = {name for name, each in exported.items() if getattr(each, "__module__", "") in modules}
     assert named == {type(filter).__name__ for filter in FILTERS} | {"BestOf"}

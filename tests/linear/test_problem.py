@@ -317,3 +317,113 @@ def test_the_linear_backend_needs_numpy_and_scipy_alone():
         text=True,
     )
     assert (done.returncode, done.stdout) == (0, "ran\n"), done.stderr
+
+
+# Fewer real rows than parameters
+
+
+FEW = {"bias": 0.7, "radius": 0.4, "dim": 7, "rows": 4, "noise": 1.3}
+SIZES = [6, 9, 30, 30]
+
+
+@pytest.fixture(scope="module")
+def few():
+    """A problem of 4 rows in 7 dimensions, whose centre differs from the truth inside and outside their span."""
+    return Problem.gaussian(**FEW)
+
+
+@pytest.mark.parametrize("verified", [True, False], ids=["verified", "unverified"])
+def test_beyond_one_row_a_parameter_the_loop_is_what_is_simulated(few, verified):
+    """Both errors, round by round, by z of two samples; the part that no real row sees is in both."""
+    loop = few.loop(verify=few.verifier if verified else None)
+    quotas = [few.size(n) for n in SIZES]
+    runs = []
+    for key in (Key(11).fold(i) for i in range(300)):
+        rounds = run(loop, key, few.start(key.fold("real")), quotas)
+        runs.append([[r.metrics["error_truth"], r.metrics["error_center"]] for _, r in rounds])
+    looped = np.array(runs)
+    fast = few.simulate(SIZES, 4000, Key(12), verified=verified)
+    for i, name in enumerate(("error_truth", "error_center")):
+        mine = looped[..., i]
+        error = np.hypot(
+            mine.std(0, ddof=1) / np.sqrt(300), fast[name].std(1, ddof=1) / np.sqrt(4000)
+        )
+        assert (abs(mine.mean(0) - fast[name].mean(1)) < 4 * error).all()
+
+
+def test_beyond_one_row_a_parameter_the_theory_adds_what_no_row_sees(few):
+    """One round exactly, and many without a verifier; the start is the baseline plus the unseen part."""
+    mu, c, width = few.singular_values, few.center_offset, few.half_width
+    assert mu.shape == c.shape == (4,) and few.basis.shape == (4, 7)
+    fast = few.simulate(SIZES[:1], 60_000, Key(13))["error_truth"]
+    exact = theory.one_round_mse(mu, c, width, SIZES[0]) + few.unseen_truth
+    assert abs(z_mean(fast[1], exact)) < 4
+    assert abs(z_mean(fast[0], np.sum(mu**-2.0) + few.unseen_truth)) < 4
+    unverified = few.simulate(SIZES, 60_000, Key(14), verified=False)["error_truth"]
+    walk = theory.unfiltered_mse(mu, SIZES) + few.unseen_truth
+    assert (abs(z_mean(unverified.T, walk)) < 4).all()
+    measured = 0.5 * np.log((np.sum(mu**-2.0) + few.unseen_truth) / exact)
+    gain = theory.log_improvement(mu, c, width, SIZES[0], unseen=few.unseen_truth)
+    assert gain == pytest.approx(measured, rel=1e-12)
+
+
+def test_what_no_real_row_sees_is_the_null_space_and_stays(few):
+    """By an independent projection; the model has nothing there in any round."""
+    outside = np.eye(7) - np.linalg.pinv(few.real_x) @ few.real_x
+    for point, stated in ((few.truth, few.unseen_truth), (few.center, few.unseen_center)):
+        assert stated == pytest.approx(np.sum((outside @ point) ** 2) / 1.3**2, rel=1e-12)
+    loop = few.loop(verify=few.verifier)
+    for state, _ in run(loop, Key(1), few.start(Key(0)), [few.size(5)] * 2):
+        assert abs(outside @ state.model).max() < 1e-12
+
+
+def test_no_bias_that_one_round_pays_for_counts_what_lies_outside_the_span(few):
+    """The direction inside the span is shorter than 1; the break-even bias grows by just that."""
+    mu, width = few.singular_values, few.half_width
+    unit = few.basis @ (few.center - few.truth) / 0.7
+    length = np.linalg.norm(unit)
+    assert length < 0.99
+    shorter = theory.break_even_bias(mu, unit, width, 50)
+    assert shorter > 0
+    assert shorter * length == pytest.approx(theory.break_even_bias(mu, unit / length, width, 50))
+
+
+def test_equal_columns_are_one_direction():
+    """What least squares takes for a direction of length 0 is none: rank 2 in 3 dimensions, 5 rows."""
+    x = Key(3).numpy().standard_normal((5, 2))[:, [0, 1, 1]]
+    problem = Problem(x, truth=np.ones(3), center=np.ones(3), radius=1.0)
+    assert len(problem.basis) == 2 and problem.unseen_truth == pytest.approx(0.0, abs=1e-20)
+    apart = replace(problem, truth=np.array([1.0, 3.0, 1.0]))
+    assert apart.unseen_truth == pytest.approx(2.0)
+    check_backend(problem.loop(verify=problem.verifier), problem.start(Key(0)), problem.size(5))
+
+
+def test_rows_that_span_everything_leave_nothing_unseen():
+    problem = Problem.gaussian(bias=0.5, radius=0.5, dim=4, rows=4)
+    assert problem.unseen_truth == problem.unseen_center == 0.0
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"real_x": np.zeros((0, 3))}, "Problem.real_x must have shape"),
+        ({"real_x": np.zeros((3, 3))}, "Problem.real_x must have shape .* an entry that is not 0"),
+        ({"real_x": np.ones(3)}, "Problem.real_x must have shape"),
+        ({"real_x": np.full((3, 3), np.nan)}, "Problem.real_x must be finite, got nan"),
+        ({"truth": np.ones(2)}, r"Problem.truth must have shape \(3,\), .* got \(2,\)"),
+        ({"center": 1.0}, r"Problem.center must have shape \(3,\), .* got \(\)"),
+        ({"center": [1, 2, np.inf]}, "Problem.center must be finite, got inf"),
+        ({"truth": ["1", "2", "3"]}, "Problem.truth must be a number or a list of numbers"),
+    ],
+)
+def test_a_problem_refuses_arrays_in_one_sentence(change, message):
+    given = {"real_x": np.eye(3), "truth": np.ones(3), "center": np.ones(3), "radius": 1.0}
+    with pytest.raises(ValueError, match=message) as caught:
+        Problem(**(given | change))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_problem_takes_lists():
+    problem = Problem([[2, 0], [0, 1]], truth=[1, 1], center=[1, 2], radius=1)
+    assert problem.singular_values.tolist() == [2.0, 1.0]
+    assert problem.center.dtype == float

@@ -415,10 +415,10 @@ GOOD = {
         ({"half_width": [1.0, -2.0]}, "half_width must be positive, got -2.0"),
         ({"half_width": np.nan}, "half_width must be positive, got nan"),
         ({"half_width": [1.0, 1.0, 1.0]}, r"\(3,\)"),
-        ({"sizes": []}, r"sizes of at least 1, one a round, got \[\]"),
-        ({"sizes": [3, 0]}, r"sizes of at least 1, one a round, got \[3, 0\]"),
-        ({"replicates": 0}, "replicates and chunk of at least 1, got 0 and 131072"),
-        ({"chunk": 0}, "replicates and chunk of at least 1, got 2 and 0"),
+        ({"sizes": []}, "sizes must be a list of at least one number"),
+        ({"sizes": [3, 0]}, "sizes must be whole numbers of at least 1, got 0 in round 2"),
+        ({"replicates": 0}, "replicates must be an integer of at least 1, got 0"),
+        ({"chunk": 0}, "chunk must be an integer of at least 1, got 0"),
     ],
 )
 def test_simulate_refuses_in_one_sentence(change, message):
@@ -430,7 +430,7 @@ def test_simulate_refuses_in_one_sentence(change, message):
 @pytest.mark.parametrize(
     "args, message",
     [
-        ((0.0, -1.0, 1.0, 0), "n must be at least 1, got 0"),
+        ((0.0, -1.0, 1.0, 0), "n must be an integer of at least 1, got 0"),
         ((0.0, 1.0, -1.0, 5), "lower must be below upper, got 1.0 and -1.0"),
         ((0.0, [0.0, 2.0], 2.0, 5), "lower must be below upper, got 2.0 and 2.0"),
         ((0.0, np.nan, 1.0, 5), "lower must be below upper, got nan and 1.0"),

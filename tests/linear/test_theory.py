@@ -284,6 +284,31 @@ def test_break_even_bias_is_zero_where_filtering_never_pays():
     assert isinstance(theory.break_even_bias(MU, UNIT, 1.3, 100), float)
 
 
+def test_a_wide_window_pays_where_it_is_biased_and_not_at_its_centre():
+    """One direction, nearly all labels accepted: no gain unbiased, a gain up to some bias near the half width."""
+    mu, width, kept = [1.17], 9.77, 135
+    bias = theory.break_even_bias(mu, [1.0], width, kept)
+    gain = theory.log_improvement(
+        mu, [[0.0], [5.0], [bias - 0.01], [bias], [bias + 0.01]], width, kept
+    )
+    assert (gain[:2] < 0).all() and gain[2] > 1e-4 and gain[4] < -1e-4
+    assert gain[3] == pytest.approx(0, abs=1e-11)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_beyond_the_break_even_bias_nothing_pays(seed):
+    """Random designs and windows, wide ones too: every larger bias of a fine grid harms."""
+    lots = np.random.default_rng(seed)
+    mu = lots.uniform(0.7, 3.0, 3)
+    unit = lots.standard_normal(3)
+    unit /= np.linalg.norm(unit)
+    width = lots.uniform(0.3, 12.0, 5)
+    bias = theory.break_even_bias(mu, unit, width, 150)
+    grid = bias[:, None] + np.geomspace(1e-3, 40, 300)
+    gains = theory.log_improvement(mu, grid[..., None] * unit, width[:, None], 150)
+    assert (gains < 1e-9).all()
+
+
 # Many rounds
 
 
@@ -376,8 +401,10 @@ def test_unfiltered_error_of_the_reference_runs():
         ("one_round_mse", ([0.001], 0, 1, 10), "singular_values must be at least 0.01 when exact"),
         ("log_improvement", ([-1], 0, 1, 10), "singular_values must be positive"),
         ("smallest_size", ([1], 0, 1, "Exact"), "method must be"),
-        ("break_even_bias", ([1, 1], [1, 1], 1, 10), "direction must be a unit vector"),
-        ("break_even_bias", ([1, 1], [1], 1, 10), r"unit vector of shape \(2,\)"),
+        ("break_even_bias", ([1, 1], [1, 1], 1, 10), "direction must be part of a unit vector"),
+        ("break_even_bias", ([1, 1], [0, 0], 1, 10), "not 0"),
+        ("break_even_bias", ([1, 1], [1], 1, 10), r"unit vector, of shape \(2,\)"),
+        ("break_even_bias", ([1], [1], 41, 10), "half_width must be at most 40, or inf, got 41"),
         ("break_even_bias", ([1], [1], -1, 10), "half_width must be positive"),
         ("error_bound", (-1, 1, [10], 8), "initial must be at least 0 and finite, got -1.0"),
         ("error_bound", (1, 0, [10], 8), "half_width must be positive"),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy import integrate, special
 
 from veriloop import Bernoulli, Constant, Key, Random, run
 from veriloop.linear import (
@@ -185,6 +187,76 @@ def test_nothing_holds_the_half_space_from_the_other_side():
         assert np.abs(means[60] - c).max() < 0.02, shape
 
 
+@pytest.mark.parametrize(
+    "mu, sizes",
+    [(1.0, [100_000, 100, 100]), (0.3, [10_000, 100]), (0.02, [100, 100, 100]), (10.0, [3, 3])],
+)
+@pytest.mark.parametrize("verified", [True, False], ids=["verified", "unverified"])
+def test_wide_starts_and_large_rounds_are_followed(mu, sizes, verified):
+    """A start of 50 sigma, or a round of 100,000 labels after a wide one: against the simulation, by z."""
+    width = 1.8 if verified else np.inf
+    bounds = Windows([0.5 - width], [0.5 + width])
+    path = expected_path([mu], bounds, sizes)
+    replicates = 400 if max(sizes) > 1000 else 4000
+    errors = simulate_windows([mu], bounds, sizes, replicates, Key(9))[..., 0]
+    for k, own in enumerate(errors):
+        assert abs(z(own, path.mean[k, 0])) < 4
+        assert abs(z((own - path.mean[k, 0]) ** 2, path.variance[k, 0])) < 4
+    assert ((path.acceptance >= 0) & (path.acceptance <= 1 + 1e-12)).all()
+
+
+def test_what_no_grid_can_hold_is_refused():
+    above = Windows([0.0], [np.inf])
+    with pytest.raises(ValueError, match="spreads over .* sigma, at most 150 can be followed"):
+        expected_path([0.02], above, [100, 100])
+    with pytest.raises(ValueError, match="1 numbers of at least 0.01, one for each window"):
+        expected_path([0.001], above, [100])
+    with pytest.raises(ValueError, match="one for each window"):
+        expected_path([1.0, 2.0], above, [100])
+
+
+SOFT = [(0.0, -1.0, 1.0), (0.5, -1.2, 2.0), (5.0, -1.0, 1.0), (-3.0, 0.0, 0.1)]
+
+
+@pytest.mark.parametrize("temperature", [1e-4, 0.003, 0.02, 0.3, 5.0])
+@pytest.mark.parametrize("offset, lower, upper", SOFT)
+def test_soft_windows_are_right_at_every_temperature(offset, lower, upper, temperature):
+    """Against adaptive quadrature that is told where the rule bends."""
+
+    def density(y):
+        rule = special.expit(min(y - lower, upper - y) / temperature)
+        return rule * np.exp(-0.5 * (y - offset) ** 2)
+
+    bends = [(lower + upper) / 2, offset]
+    bends += [
+        bound + step * temperature for bound in (lower, upper) for step in (-40, -5, 0, 5, 40)
+    ]
+    edges = np.unique(np.clip([offset - 12, offset + 12, *bends], offset - 12, offset + 12))
+
+    def total(function):
+        parts = [
+            integrate.quad(function, low, high, epsabs=1e-15, epsrel=1e-10)[0]
+            for low, high in pairwise(edges)
+        ]
+        return sum(parts)
+
+    mass = total(density)
+    mean = total(lambda y: y * density(y)) / mass
+    variance = total(lambda y: (y - mean) ** 2 * density(y)) / mass
+    share, first, second = Windows([lower], [upper], temperature).moments(offset)
+    assert share[0] == pytest.approx(mass / np.sqrt(2 * np.pi), rel=1e-9)
+    assert first[0] == pytest.approx(mean, rel=1e-9, abs=1e-9)
+    assert second[0] == pytest.approx(variance, rel=1e-9)
+
+
+def test_a_model_far_outside_a_soft_window_is_drawn_to_its_bound():
+    """1,000 sigma away: the mean is that of the hard window to the order of the temperature."""
+    soft = Windows([-1.0], [1.0], 1e-6).moments(1000.0)
+    hard = Windows([-1.0], [1.0]).moments(1000.0)
+    assert soft.mean == pytest.approx(hard.mean, abs=1e-5)
+    assert soft.variance == pytest.approx(hard.variance, rel=1e-2)
+
+
 def test_a_shape_of_ones_own_has_windows_too():
     """A subclass that gives a width; its centre need not be the problem's."""
 
@@ -232,7 +304,7 @@ def test_verifiers_whose_windows_are_unknown_are_refused():
         (lambda: Windows(np.zeros(2), np.array([1.0, np.nan])), "lower must be below upper"),
         (
             lambda: Windows(np.zeros(1), np.ones(1), -0.1),
-            "temperature must be at least 0, got -0.1",
+            "temperature must be at least 0 and finite, got -0.1",
         ),
         (
             lambda: simulate_windows([1.0], Windows(np.zeros(1), np.ones(1), 0.5), [1], 1, Key(0)),
@@ -248,7 +320,7 @@ def test_verifiers_whose_windows_are_unknown_are_refused():
         ),
         (
             lambda: expected_path([1.0], Windows(np.zeros(1), np.ones(1)), [0]),
-            "sizes must be positive",
+            "sizes must be whole numbers of at least 1, got 0 in round 1",
         ),
     ],
 )

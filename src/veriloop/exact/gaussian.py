@@ -9,15 +9,26 @@ docstring says otherwise. Sources are named in each function; where none is, it 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Self, cast, get_args
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import betaincinv, chdtr, chndtr, chndtrix, digamma
+from scipy import optimize, special  # pyright: ignore[reportMissingTypeStubs]
+from scipy.special import (  # pyright: ignore[reportMissingTypeStubs]
+    betaincinv,
+    chdtr,
+    chndtr,
+    chndtrix,
+)
 
 from veriloop.core import Key
+from veriloop.core.checks import check_count
+from veriloop.exact._arguments import Array, at_least, numbers, probability
 
+# SciPy names no types of these.
+_digamma = cast(Callable[[Array], Array], special.digamma)  # pyright: ignore
+_brentq = cast(Callable[..., float], optimize.brentq)  # pyright: ignore
 Policy = Literal["replace", "accumulate", "subsample"]
 
 _REACH = 9.0  # a normal draw lies farther out than this many standard deviations once in 10^18
@@ -32,25 +43,53 @@ class Gaussian:
 
     >>> Gaussian.standard(2)
     Gaussian(mean=array([0., 0.]), covariance=array([[1., 0.], [0., 1.]]))
+
+    Raises:
+        ValueError: if the shapes disagree, or a number is not finite.
     """
 
-    mean: np.ndarray
-    covariance: np.ndarray
+    mean: Array
+    covariance: Array
+
+    def __post_init__(self) -> None:
+        mean = numbers("Gaussian.mean", self.mean, ndim=1)
+        covariance = numbers("Gaussian.covariance", self.covariance, ndim=2)
+        if covariance.shape != (len(mean), len(mean)):
+            raise ValueError(
+                f"Gaussian.covariance must have shape {(len(mean), len(mean))}, "
+                f"got {covariance.shape}"
+            )
+        object.__setattr__(self, "mean", mean)
+        object.__setattr__(self, "covariance", covariance)
 
     @classmethod
     def standard(cls, dim: int) -> Self:
         """Return the standard normal distribution in `dim` dimensions."""
+        check_count("Gaussian.standard: dim", dim)
         return cls(np.zeros(dim), np.eye(dim))
 
 
-def draw_rows(key: Key, model: Gaussian, n: int) -> np.ndarray:
+def draw_rows(key: Key, model: Gaussian, n: int) -> Array:
     """Draw n rows of the model, shape (n, d): a `generate` of `Loop`.
+
+    key: the address of the random numbers.
 
     >>> draw_rows(Key(0), Gaussian.standard(3), 5).shape
     (5, 3)
+
+    Raises:
+        ValueError: if the covariance is not positive definite.
     """
     noise = key.numpy().standard_normal((n, len(model.mean)))
-    return model.mean + noise @ np.linalg.cholesky(model.covariance).T
+    try:
+        root = np.linalg.cholesky(model.covariance)
+    except np.linalg.LinAlgError:
+        least = np.linalg.eigvalsh(model.covariance)[0]
+        raise ValueError(
+            "draw_rows: the covariance must be positive definite, got the least eigenvalue "
+            f"{least:.3g}; keep more rows a round, or give MaximumLikelihood a ridge"
+        ) from None
+    return model.mean + noise @ root.T
 
 
 @dataclass(frozen=True)
@@ -65,7 +104,10 @@ class MaximumLikelihood:
 
     ridge: float = 0.0
 
-    def __call__(self, key: Key, model: Gaussian, rows: np.ndarray) -> Gaussian:
+    def __post_init__(self) -> None:
+        at_least("MaximumLikelihood.ridge", self.ridge)
+
+    def __call__(self, key: Key, model: Gaussian, rows: Array) -> Gaussian:
         covariance = np.atleast_2d(np.cov(rows, rowvar=False, bias=True))
         return Gaussian(rows.mean(axis=0), covariance + self.ridge * np.eye(rows.shape[1]))
 
@@ -84,10 +126,21 @@ class NearCenter:
     array([ -0., -25.])
     """
 
-    center: np.ndarray
-    root: np.ndarray
+    center: Array
+    root: Array
 
-    def __call__(self, key: Key, rows: np.ndarray) -> np.ndarray:
+    def __post_init__(self) -> None:
+        center = numbers("NearCenter.center", self.center, ndim=1)
+        root = numbers("NearCenter.root", self.root, ndim=2)
+        if root.shape != (len(center), len(center)) or np.linalg.matrix_rank(root) < len(center):
+            raise ValueError(
+                f"NearCenter.root must have shape {(len(center), len(center))} and full rank, "
+                f"got shape {root.shape}"
+            )
+        object.__setattr__(self, "center", center)
+        object.__setattr__(self, "root", root)
+
+    def __call__(self, key: Key, rows: Array) -> Array:
         away = np.linalg.solve(self.root, (rows - self.center).T)
         return -np.sum(away**2, axis=0)
 
@@ -107,7 +160,14 @@ class Drift:
     """
 
     truth: Gaussian
-    readout: np.ndarray
+    readout: Array
+
+    def __post_init__(self) -> None:
+        readout = numbers("Drift.readout", self.readout, ndim=1)
+        if readout.shape != self.truth.mean.shape:
+            shapes = f"{self.truth.mean.shape}, got {readout.shape}"
+            raise ValueError(f"Drift.readout must have the shape of the mean, {shapes}")
+        object.__setattr__(self, "readout", readout)
 
     def __call__(self, key: Key, model: Gaussian) -> dict[str, float]:
         truth = self.truth
@@ -117,11 +177,11 @@ class Drift:
         return {"trace": float(trace), "log_volume": float(log_volume), "toward": float(toward)}
 
 
-def _log_volume(covariance: np.ndarray) -> float:
-    return np.linalg.slogdet(covariance)[1]
+def _log_volume(covariance: Array) -> float:
+    return float(np.linalg.slogdet(covariance)[1])
 
 
-def unverified_trace(policy: Policy, n: int, rounds: int, ridge: float = 0.0) -> np.ndarray:
+def unverified_trace(policy: Policy, n: int, rounds: int, ridge: float = 0.0) -> Array:
     r"""Return the expected trace of the covariance by round, without a verifier, over the truth's.
 
     With the maximum-likelihood covariance it is, exactly,
@@ -148,8 +208,9 @@ def unverified_trace(policy: Policy, n: int, rounds: int, ridge: float = 0.0) ->
     (array([1.  , 0.9 , 0.81]), array([1.    , 0.9   , 0.8775]))
     """
     _check_policy("unverified_trace", policy)
-    if n < 2:
-        raise ValueError(f"unverified_trace: n must be at least 2, or there is no spread, got {n}")
+    check_count("unverified_trace: n", n, least=2)  # one row has no spread
+    check_count("unverified_trace: rounds", rounds, least=0)
+    at_least("unverified_trace: ridge", ridge)
     pool = 1.0
     model = 1.0
     path = [model]
@@ -177,7 +238,7 @@ def _offset_of_subsample(pool: float, n: int, rows: int) -> float:
     return pool * (1 - n / rows) * rows / (rows - 1) / n
 
 
-def replaced_log_volume(dim: int, n: int, rounds: int) -> np.ndarray:
+def replaced_log_volume(dim: int, n: int, rounds: int) -> Array:
     r"""Return the expected log volume by round, under replace, without a verifier.
 
     .. math:: E \log\frac{|\hat\Sigma_t|}{|\Sigma|}
@@ -196,9 +257,13 @@ def replaced_log_volume(dim: int, n: int, rounds: int) -> np.ndarray:
     >>> replaced_log_volume(2, 10, 2)[1:].round(4)
     array([-0.5739, -1.1478])
     """
+    check_count("replaced_log_volume: dim", dim)
+    check_count("replaced_log_volume: n", n)
+    check_count("replaced_log_volume: rounds", rounds, least=0)
     if n <= dim:
         raise ValueError(f"replaced_log_volume: n must be more than dim = {dim}, got {n}")
-    a_round = np.sum(digamma((n - np.arange(1, dim + 1)) / 2) + np.log(2 / n))
+    halves: Array = (n - np.arange(1, dim + 1)) / 2
+    a_round = np.sum(_digamma(halves) + np.log(2 / n))
     return np.arange(rounds + 1) * a_round
 
 
@@ -237,7 +302,11 @@ def selected_round(dim: int, bias: float, kept: int, candidates: int) -> Selecte
     >>> print(f"{law.shift:.4f} {law.along:.4f} {law.across:.4f}")
     0.0000 0.3757 0.3757
     """
-    if not 1 <= kept <= candidates:
+    check_count("selected_round: dim", dim)
+    check_count("selected_round: kept", kept)
+    check_count("selected_round: candidates", candidates)
+    at_least("selected_round: bias", bias)
+    if kept > candidates:
         allowed = f"from 1 to candidates = {candidates}"
         raise ValueError(f"selected_round: kept must be {allowed}, got {kept}")
     if candidates == kept:
@@ -255,7 +324,7 @@ def selected_round(dim: int, bias: float, kept: int, candidates: int) -> Selecte
 
 def limit_path(
     policy: Policy, dim: int, bias: float, fraction: float, rounds: int, ridge: float = 0.0
-) -> np.ndarray:
+) -> Array:
     """Return shift, variance along and variance across by round, as the kept rows go to infinity.
 
     The truth is standard normal and the centre lies at distance `bias`. So the model stays
@@ -280,10 +349,11 @@ def limit_path(
            [1.557, 0.161, 0.196]])
     """
     _check_policy("limit_path", policy)
-    if dim < 2:
-        raise ValueError(f"limit_path: dim must be at least 2, got {dim}")
-    if not 0 < fraction <= 1:
-        raise ValueError(f"limit_path: fraction must be in (0, 1], got {fraction}")
+    check_count("limit_path: dim", dim, least=2)
+    at_least("limit_path: bias", bias)
+    probability("limit_path: fraction", fraction, zero=False)
+    check_count("limit_path: rounds", rounds, least=0)
+    at_least("limit_path: ridge", ridge)
     state = np.array([0.0, 1.0, 1.0])
     pool = np.zeros(3)
     path = [state]
@@ -299,7 +369,7 @@ def limit_path(
     return np.array(path)
 
 
-def _nearest(dim: int, bias: float, fraction: float, model: SelectedMoments) -> np.ndarray:
+def _nearest(dim: int, bias: float, fraction: float, model: SelectedMoments) -> Array:
     """Return shift, variance along and across of the share of the model nearest to the centre."""
     scale = np.sqrt(model.along)
     distance = abs(model.shift - bias)
@@ -310,7 +380,7 @@ def _nearest(dim: int, bias: float, fraction: float, model: SelectedMoments) -> 
         section = _section(radius, bias, model)
         return float(section.mass @ chdtr(dim - 1, section.room)) - fraction
 
-    radius = cast(float, brentq(excess, least, most, xtol=1e-13))
+    radius = _brentq(excess, least, most, xtol=1e-13)
     section = _section(radius, bias, model)
     kept = section.mass * chdtr(dim - 1, section.room) / fraction
     shift = float(kept @ section.place)
@@ -326,9 +396,9 @@ class _Section(NamedTuple):
     have and still be inside the ball, in variances across.
     """
 
-    place: np.ndarray
-    mass: np.ndarray
-    room: np.ndarray
+    place: Array
+    mass: Array
+    room: Array
 
 
 def _section(radius: float, bias: float, model: SelectedMoments) -> _Section:

@@ -21,9 +21,17 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
+from scipy.special import (  # pyright: ignore[reportMissingTypeStubs]
+    gammaln,
+    ndtr,
+    ndtri,
+    xlog1py,
+    xlogy,
+)
 
 from veriloop.core import Columns, Key
+from veriloop.core.checks import check_count
+from veriloop.exact._arguments import Array, at_least, numbers, probability
 from veriloop.verifiers import Noisy, Oracle
 
 _NEGLIGIBLE = 1e-18  # a weight below this does not change a sum in double precision
@@ -37,9 +45,9 @@ class LabelledPoints(Columns):
     same two values, shape (n,).
     """
 
-    x: np.ndarray
-    truth: np.ndarray
-    label: np.ndarray
+    x: Array
+    truth: Array
+    label: Array
 
 
 @dataclass(frozen=True)
@@ -53,10 +61,14 @@ class DrawMislabelled:
     ((100, 2), True)
     """
 
-    mean: np.ndarray
+    mean: Array
     wrong: float
 
-    def __call__(self, key: Key, model: np.ndarray, n: int) -> LabelledPoints:
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mean", numbers("DrawMislabelled.mean", self.mean, ndim=1))
+        probability("DrawMislabelled.wrong", self.wrong)
+
+    def __call__(self, key: Key, model: Array, n: int) -> LabelledPoints:
         truth = key.fold("class").numpy().choice([-1.0, 1.0], n)
         noise = key.fold("x").numpy().standard_normal((n, len(self.mean)))
         flipped = key.fold("flip").numpy().random(n) < self.wrong
@@ -76,15 +88,20 @@ class DrawSelfLabelled:
     True
     """
 
-    mean: np.ndarray
+    mean: Array
 
-    def __call__(self, key: Key, model: np.ndarray, n: int) -> LabelledPoints:
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mean", numbers("DrawSelfLabelled.mean", self.mean, ndim=1))
+
+    def __call__(self, key: Key, model: Array, n: int) -> LabelledPoints:
         points = DrawMislabelled(self.mean, 0.0)(key, model, n)
         return replace(points, label=np.where(points.x @ model >= 0, 1.0, -1.0))
 
 
-def is_right(batch: LabelledPoints) -> np.ndarray:
+def is_right(batch: LabelledPoints) -> Array:
     """Tell which labels are the class of their point, booleans of shape (n,).
+
+    batch: the points.
 
     >>> is_right(LabelledPoints(np.zeros((2, 1)), np.array([1.0, -1.0]), np.array([1.0, 1.0])))
     array([ True, False])
@@ -98,6 +115,8 @@ def noisy_oracle(phi: float, psi: float) -> Noisy:
     >>> noisy_oracle(0.75, 0.25)
     Noisy(verifier=Oracle(truth=<function is_right at ...>), false_accept=0.25, false_reject=0.25)
     """
+    probability("noisy_oracle: phi", phi)
+    probability("noisy_oracle: psi", psi)
     return Noisy(Oracle(is_right), false_accept=psi, false_reject=1 - phi)
 
 
@@ -106,9 +125,13 @@ def threshold(phi: float, psi: float) -> float:
 
     .. math:: p^* = 1/(1 + \psi/\varphi)
 
+    phi: how often a right label is accepted, not 0. psi: how often a wrong one is.
+
     >>> threshold(0.5, 0.5), threshold(0.75, 0.25)
     (0.5, 0.75)
     """
+    probability("threshold: phi", phi, zero=False)
+    probability("threshold: psi", psi)
     return 1 / (1 + psi / phi)
 
 
@@ -118,11 +141,22 @@ def wrong_when_kept(wrong: float, phi: float, psi: float) -> float:
     >>> round(wrong_when_kept(0.6, phi=0.9, psi=0.6), 9)
     0.5
     """
-    return wrong * psi / (wrong * psi + (1 - wrong) * phi)
+    probability("wrong_when_kept: wrong", wrong)
+    probability("wrong_when_kept: phi", phi)
+    probability("wrong_when_kept: psi", psi)
+    accepted = wrong * psi + (1 - wrong) * phi
+    if not accepted:
+        raise ValueError(
+            "wrong_when_kept: some label must be accepted, got "
+            f"wrong {wrong:g}, phi {phi:g}, psi {psi:g}"
+        )
+    return wrong * psi / accepted
 
 
-def mean_classifier(key: Key, model: np.ndarray, batch: LabelledPoints) -> np.ndarray:
+def mean_classifier(key: Key, model: Array, batch: LabelledPoints) -> Array:
     """Refit from scratch: the mean of label times point, shape (d,).
+
+    key, model: not used. batch: the points.
 
     >>> x = np.array([[1.0, 0.0], [0.0, 2.0]])
     >>> points = LabelledPoints(x, truth=np.ones(2), label=np.array([1.0, -1.0]))
@@ -132,7 +166,7 @@ def mean_classifier(key: Key, model: np.ndarray, batch: LabelledPoints) -> np.nd
     return batch.label @ batch.x / len(batch)
 
 
-def classifier_with_errors(mean: np.ndarray, wrong: float) -> np.ndarray:
+def classifier_with_errors(mean: Array, wrong: float) -> Array:
     """Return a classifier of length 1, shape (d,), that labels the share `wrong` wrongly.
 
     mean: shape (d,), d at least 2.
@@ -144,9 +178,12 @@ def classifier_with_errors(mean: np.ndarray, wrong: float) -> np.ndarray:
     >>> round(Accuracy(np.array([2.0, 0.0]), 1.0, 1.0)(Key(0), w)["accuracy"], 9)
     0.7
     """
+    mean = numbers("classifier_with_errors: mean", mean, ndim=1)
+    probability("classifier_with_errors: wrong", wrong)
+    if len(mean) < 2:
+        raise ValueError("classifier_with_errors: mean must have 2 numbers or more, got 1")
     separation = float(np.linalg.norm(mean))
-    fewest = special.ndtr(-separation)
-    most = special.ndtr(separation)
+    fewest, most = _least_and_most_errors(separation)
     if not fewest < wrong < most:
         raise ValueError(
             f"classifier_with_errors: wrong must be between {fewest:.3g} and {most:.3g}, "
@@ -156,7 +193,7 @@ def classifier_with_errors(mean: np.ndarray, wrong: float) -> np.ndarray:
     axis = np.eye(len(mean))[np.argmin(np.abs(along))]
     rest = axis - (axis @ along) * along
     across = rest / np.linalg.norm(rest)
-    cosine = float(special.ndtri(1 - wrong)) / separation
+    cosine = float(ndtri(1 - wrong)) / separation
     return cosine * along + np.sqrt(1 - cosine**2) * across
 
 
@@ -175,17 +212,26 @@ class Accuracy:
     {'accuracy': 0.5, 'signal': 0.0, 'signal_next': 0.0}
     """
 
-    mean: np.ndarray
+    mean: Array
     phi: float
     psi: float
 
-    def __call__(self, key: Key, model: np.ndarray) -> dict[str, float]:
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mean", numbers("Accuracy.mean", self.mean, ndim=1))
+        probability("Accuracy.phi", self.phi)
+        probability("Accuracy.psi", self.psi)
+        if not self.mean.any():
+            raise ValueError("Accuracy.mean must not be 0, where no classifier is better")
+
+    def __call__(self, key: Key, model: Array) -> dict[str, float]:
+        if not np.any(model):
+            raise ValueError("Accuracy: the classifier must not be 0, which answers nothing")
         separation = float(np.linalg.norm(self.mean))
         signal = float(model @ self.mean) / separation
         cosine = signal / float(np.linalg.norm(model))
         kept = mean_of_kept(cosine, separation, self.phi, self.psi)
         return {
-            "accuracy": float(special.ndtr(cosine * separation)),
+            "accuracy": float(ndtr(cosine * separation)),
             "signal": signal,
             "signal_next": (kept.along + kept.own * cosine) / kept.accepted,
         }
@@ -220,16 +266,23 @@ def mean_of_kept(cosine: float, separation: float, phi: float, psi: float) -> Ke
     >>> mean_of_kept(0.0, 2.0, 0.75, 0.25).along, mean_of_kept(0.0, 2.0, 0.75, 0.25).accepted
     (0.5, 0.5)
     """
+    if abs(numbers("mean_of_kept: cosine", cosine, ndim=0)) > 1 + 1e-12:
+        raise ValueError(f"mean_of_kept: cosine must be in [-1, 1], got {cosine:g}")
+    at_least("mean_of_kept: separation", separation)
+    probability("mean_of_kept: phi", phi)
+    probability("mean_of_kept: psi", psi)
+    if phi == psi == 0:
+        raise ValueError("mean_of_kept: some label must be accepted, got phi 0 and psi 0")
     a = separation * cosine
-    right = phi * special.ndtr(a)
-    wrong = psi * special.ndtr(-a)
+    right = phi * ndtr(a)
+    wrong = psi * ndtr(-a)
     density = np.exp(-0.5 * a * a) / np.sqrt(2 * np.pi)
     along = float(separation * (right - wrong))
     own = float((phi + psi) * density)
     return KeptMean(along, own, float(right + wrong))
 
 
-def limit_path(wrong: float, separation: float, phi: float, psi: float, rounds: int) -> np.ndarray:
+def limit_path(wrong: float, separation: float, phi: float, psi: float, rounds: int) -> Array:
     """Return the accuracy by round as the kept rows go to infinity, shape (rounds + 1,).
 
     Each classifier labels the data of the next one.
@@ -239,14 +292,23 @@ def limit_path(wrong: float, separation: float, phi: float, psi: float, rounds: 
     >>> limit_path(0.5, separation=2.0, phi=0.9, psi=0.6, rounds=3).round(3)
     array([0.5  , 0.815, 0.974, 0.977])
     """
-    cosine = float(special.ndtri(1 - wrong)) / separation
+    at_least("limit_path: separation", separation, above=True)
+    probability("limit_path: wrong", wrong)
+    check_count("limit_path: rounds", rounds, least=0)
+    fewest, most = _least_and_most_errors(separation)
+    if not fewest <= wrong <= most:
+        raise ValueError(
+            f"limit_path: wrong must be from {fewest:.3g} to {most:.3g}, "
+            f"what a linear classifier can do, got {wrong:g}"
+        )
+    cosine = float(np.clip(float(ndtri(1 - wrong)) / separation, -1.0, 1.0))
     path = [1 - wrong]
     for _ in range(rounds):
         kept = mean_of_kept(cosine, separation, phi, psi)
         signal = kept.along + kept.own * cosine
         across = kept.own * np.sqrt(1 - cosine**2)
         cosine = signal / float(np.hypot(signal, across))
-        path.append(float(special.ndtr(separation * cosine)))
+        path.append(float(ndtr(separation * cosine)))
     return np.array(path)
 
 
@@ -269,36 +331,38 @@ def accuracy_moments(wrong: float, n: int, dim: int, separation: float) -> tuple
     >>> [round(float(number), 4) for number in accuracy_moments(0.3, 20, dim=5, separation=1.0)]
     [0.7068, 0.0179]
     """
-    if dim < 2:
-        raise ValueError(f"accuracy_moments: dim must be at least 2, got {dim}")
+    probability("accuracy_moments: wrong", wrong)
+    check_count("accuracy_moments: n", n)
+    check_count("accuracy_moments: dim", dim, least=2)
+    at_least("accuracy_moments: separation", separation)
     flips, weight = _binomial(n, wrong)
     centers = np.sqrt(n) * (1 - 2 * flips / n) * separation
-    first = np.floor(20 * (centers.min() - 9))
-    last = np.ceil(20 * (centers.max() + 9))
-    t = 0.05 * np.arange(first, last + 1)  # the trapezoidal rule, with step 1 / 20
+    first = int(np.floor(20 * (centers.min() - 9)))
+    last = int(np.ceil(20 * (centers.max() + 9)))
+    t = np.arange(first, last + 1) * np.float64(0.05)  # the trapezoidal rule, with step 1 / 20
     law = weight @ np.exp(-0.5 * (t - centers[:, None]) ** 2)
     law = law / law.sum()
     log_chi, chi = _log_chi(dim)
-    accuracy = special.ndtr(separation * t[:, None] / np.hypot(t[:, None], np.exp(log_chi)))
+    accuracy = ndtr(separation * t[:, None] / np.hypot(t[:, None], np.exp(log_chi)))
     mean = float(law @ accuracy @ chi)
     return mean, float(law @ (accuracy - mean) ** 2 @ chi)
 
 
-def _binomial(n: int, wrong: float) -> tuple[np.ndarray, np.ndarray]:
+def _least_and_most_errors(separation: float) -> tuple[float, float]:
+    """Return the smallest and the largest share of wrong answers of a linear classifier."""
+    return float(ndtr(-separation)), float(ndtr(separation))
+
+
+def _binomial(n: int, wrong: float) -> tuple[Array, Array]:
     """Return the counts of wrong labels that matter, and their probabilities."""
-    flips = np.arange(n + 1)
-    log = (
-        special.gammaln(n + 1)
-        - special.gammaln(flips + 1)
-        - special.gammaln(n - flips + 1)
-        + special.xlogy(flips, wrong)
-    )
-    weight = np.exp(log + special.xlog1py(n - flips, -wrong))
+    flips = np.arange(n + 1.0)
+    log = gammaln(n + 1) - gammaln(flips + 1) - gammaln(n - flips + 1) + xlogy(flips, wrong)
+    weight = np.exp(log + xlog1py(n - flips, -wrong))
     matters = weight > _NEGLIGIBLE
     return flips[matters], weight[matters]
 
 
-def _log_chi(dim: int) -> tuple[np.ndarray, np.ndarray]:
+def _log_chi(dim: int) -> tuple[Array, Array]:
     """Return places of log chi with d - 1 degrees of freedom, and their weights in a sum."""
     from_mode = np.arange(-40 / (dim - 1), 3, 0.02)
     place = from_mode + 0.5 * np.log(dim - 1)

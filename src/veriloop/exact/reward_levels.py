@@ -14,8 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from veriloop.core import Key
+from veriloop.core.checks import check_count
+from veriloop.exact._arguments import Array, at_least, numbers, same_length
+
+Levels = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -28,16 +33,19 @@ class LevelReward:
     array([2., 0.])
     """
 
-    rewards: np.ndarray
+    rewards: Array
 
-    def __call__(self, key: Key, batch: np.ndarray) -> np.ndarray:
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rewards", numbers("LevelReward.rewards", self.rewards, ndim=1))
+
+    def __call__(self, key: Key, batch: Levels) -> Array:
         return self.rewards[batch]
 
 
-def draw_levels(key: Key, model: np.ndarray, n: int) -> np.ndarray:
+def draw_levels(key: Key, model: Array, n: int) -> Levels:
     """Draw n levels with the probabilities of the model: a `generate` of `Loop`.
 
-    model: shape (L,).
+    key: the address of the random numbers. model: shape (L,).
 
     >>> draw_levels(Key(0), np.array([0.0, 1.0]), 3)
     array([1, 1, 1])
@@ -45,10 +53,10 @@ def draw_levels(key: Key, model: np.ndarray, n: int) -> np.ndarray:
     return key.numpy().choice(len(model), n, p=model)
 
 
-def frequencies(key: Key, model: np.ndarray, batch: np.ndarray) -> np.ndarray:
+def frequencies(key: Key, model: Array, batch: Levels) -> Array:
     """Refit from scratch: the share of each level in the batch, shape (L,).
 
-    model: shape (L,); only its length is used. batch: levels, shape (n,).
+    key: not used. model: shape (L,); only its length is used. batch: levels, shape (n,).
 
     >>> frequencies(Key(0), np.zeros(3), np.array([0, 2, 2, 2]))
     array([0.25, 0.  , 0.75])
@@ -56,7 +64,7 @@ def frequencies(key: Key, model: np.ndarray, batch: np.ndarray) -> np.ndarray:
     return np.bincount(batch, minlength=len(model)) / len(batch)
 
 
-def picked_by_luce(model: np.ndarray, rewards: np.ndarray, k: float) -> np.ndarray:
+def picked_by_luce(model: Array, rewards: Array, k: float) -> Array:
     r"""Return the law of one of k samples, picked with probabilities proportional to e^reward.
 
     `Alternatives(k, Luce())` keeps rows of this law:
@@ -77,8 +85,9 @@ def picked_by_luce(model: np.ndarray, rewards: np.ndarray, k: float) -> np.ndarr
     >>> picked_by_luce(np.array([0.5, 0.5]), np.array([0.0, np.log(3.0)]), 2).round(6)
     array([0.375, 0.625])
     """
-    if not k >= 1:
-        raise ValueError(f"picked_by_luce: k must be at least 1, got {k}")
+    model, rewards = _model_and_rewards("picked_by_luce", model, rewards)
+    if k != np.inf:
+        at_least("picked_by_luce: k", k, 1)
     weight = np.exp(rewards - rewards.max())
     if k == np.inf:
         return model * weight / (model @ weight)
@@ -91,7 +100,7 @@ def picked_by_luce(model: np.ndarray, rewards: np.ndarray, k: float) -> np.ndarr
     return law / law.sum()  # a total off by rounding would grow as its k-th power when iterated
 
 
-def picked_as_best(model: np.ndarray, rewards: np.ndarray, k: int) -> np.ndarray:
+def picked_as_best(model: Array, rewards: Array, k: int) -> Array:
     """Return the law of the best of k samples: F(x)^k - F(x-)^k, shape (L,).
 
     `Alternatives(k, BestOf())` keeps rows of this law.
@@ -104,6 +113,8 @@ def picked_as_best(model: np.ndarray, rewards: np.ndarray, k: int) -> np.ndarray
     >>> picked_as_best(np.array([0.5, 0.5]), np.array([0.0, 1.0]), 2)
     array([0.25, 0.75])
     """
+    model, rewards = _model_and_rewards("picked_as_best", model, rewards)
+    check_count("picked_as_best: k", k)
     if len(np.unique(rewards)) < len(rewards):
         raise ValueError(f"picked_as_best: no two rewards may be equal, got {rewards}")
     order = np.argsort(rewards)
@@ -131,29 +142,37 @@ class CurationLaw:
     {'reward': 0.5, 'variance': 0.25, 'reward_next': 0.75, 'variance_next': 0.01875}
     """
 
-    rewards: np.ndarray
-    real: np.ndarray
-    picked: Callable[[np.ndarray], np.ndarray]
+    rewards: Array
+    real: Array
+    picked: Callable[[Array], Array]
     size: int
     fresh: int = 0
 
-    def expected(self, model: np.ndarray) -> np.ndarray:
+    def __post_init__(self) -> None:
+        real, rewards = _model_and_rewards("CurationLaw", self.real, self.rewards)
+        object.__setattr__(self, "real", real)
+        object.__setattr__(self, "rewards", rewards)
+        check_count("CurationLaw.size", self.size)
+        check_count("CurationLaw.fresh", self.fresh, least=0)
+
+    def expected(self, model: Array) -> Array:
         """Return the next model in expectation, shape (L,): the exact map of one round."""
         total = self.size * self.picked(model) + self.fresh * self.real
         return total / (self.size + self.fresh)
 
-    def path(self, rounds: int) -> np.ndarray:
+    def path(self, rounds: int) -> Array:
         """Return the map iterated from the real distribution, shape (rounds + 1, L).
 
         It is the loop in the limit of many samples. At a finite size the mean of many runs differs
         from it by O(1 / size), as the map is not linear.
         """
+        check_count("CurationLaw.path: rounds", rounds, least=0)
         models = [self.real]
         for _ in range(rounds):
             models.append(self.expected(models[-1]))
         return np.array(models)
 
-    def __call__(self, key: Key, model: np.ndarray) -> dict[str, float]:
+    def __call__(self, key: Key, model: Array) -> dict[str, float]:
         mean, variance = reward_moments(model, self.rewards)
         of_picked = reward_moments(self.picked(model), self.rewards)[1]
         of_real = reward_moments(self.real, self.rewards)[1]
@@ -166,7 +185,7 @@ class CurationLaw:
         }
 
 
-def reward_moments(model: np.ndarray, rewards: np.ndarray) -> tuple[float, float]:
+def reward_moments(model: Array, rewards: Array) -> tuple[float, float]:
     """Return mean and variance of the reward under a model.
 
     model, rewards: shape (L,).
@@ -174,5 +193,19 @@ def reward_moments(model: np.ndarray, rewards: np.ndarray) -> tuple[float, float
     >>> reward_moments(np.array([0.5, 0.5]), np.array([0.0, 2.0]))
     (1.0, 1.0)
     """
+    model, rewards = _model_and_rewards("reward_moments", model, rewards)
     mean = float(model @ rewards)
     return mean, float(model @ (rewards - mean) ** 2)
+
+
+def _model_and_rewards(where: str, model: object, rewards: object) -> tuple[Array, Array]:
+    """Return a distribution over levels and their rewards, or refuse them."""
+    law = numbers(f"{where}: model", model, ndim=1)
+    levels = numbers(f"{where}: rewards", rewards, ndim=1)
+    same_length(where, model=law, rewards=levels)
+    if law.min() < 0 or abs(law.sum() - 1) > 1e-6:
+        raise ValueError(
+            f"{where}: model must be probabilities that sum to 1, got the sum {law.sum():.6g} "
+            f"and the least {law.min():.3g}"
+        )
+    return law, levels

@@ -9,11 +9,13 @@ from veriloop.filters.ranking import (
     TopCount,
     TopFraction,
 )
+from veriloop.filters.weighting import Boltzmann
 
 __all__ = [
     "Alternatives",
     "Bernoulli",
     "BestOf",
+    "Boltzmann",
     "Chain",
     "KeepAll",
     "Luce",

@@ -12,6 +12,7 @@ import numpy as np
 
 from veriloop.core import Columns, Key, concatenate
 from veriloop.core.checks import check_count, check_fraction, check_positive
+from veriloop.linear.truncated import finite
 
 Design = Callable[[Key, int], np.ndarray]  # (key, n) -> rows, shape (n, d)
 
@@ -45,6 +46,9 @@ class GaussianDesign:
 
     dim: int
 
+    def __post_init__(self) -> None:
+        check_count("GaussianDesign.dim", self.dim)
+
     def __call__(self, key: Key, n: int) -> np.ndarray:
         return key.numpy().standard_normal((n, self.dim))
 
@@ -61,6 +65,9 @@ class RandomDirections:
     """
 
     dim: int
+
+    def __post_init__(self) -> None:
+        check_count("RandomDirections.dim", self.dim)
 
     def __call__(self, key: Key, n: int) -> np.ndarray:
         rows = key.numpy().standard_normal((n, self.dim))
@@ -83,6 +90,14 @@ class FixedDesign:
 
     rows: np.ndarray
 
+    def __post_init__(self) -> None:
+        rows = finite("FixedDesign.rows", self.rows)
+        if rows.ndim != 2 or not rows.size or not rows.any(axis=1).all():
+            raise ValueError(
+                f"FixedDesign.rows must have shape (p, d), and no row of 0 alone, got {rows.shape}"
+            )
+        object.__setattr__(self, "rows", rows)
+
     def __call__(self, key: Key, n: int) -> np.ndarray:
         return self.rows[(key.integer() + np.arange(n)) % len(self.rows)]
 
@@ -99,7 +114,8 @@ class FixedDesign:
 def right_singular(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the singular values of a design, shape (p,), and its right singular vectors.
 
-    The vectors are rows, shape (p, d).
+    The vectors are rows, shape (p, d). The number p is the rank of the design. Values that
+    `least_squares` takes for 0 are left out.
 
     x: the design, shape (n, d).
 
@@ -107,7 +123,8 @@ def right_singular(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     array([3., 2.])
     """
     _, values, basis = np.linalg.svd(x, full_matrices=False)
-    return values, basis
+    large = values > np.finfo(float).eps * max(x.shape) * values[0]
+    return values[large], basis[large]
 
 
 @dataclass(frozen=True)
@@ -143,7 +160,7 @@ class Generate:
 def least_squares(key: Key, model: np.ndarray, data: Samples) -> np.ndarray:
     """Refit from scratch: return the least-squares estimate, shape (d,).
 
-    If there are fewer rows than parameters, it is the shortest of all that fit.
+    If the rows do not span all d directions, it is the shortest of all that fit best.
 
     key, model: not used.
     data: the rows.

@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from veriloop.linear.truncated import acceptance, finite, positive, truncated_moments
+from veriloop.core.checks import check_fraction
+from veriloop.linear.truncated import Array, acceptance, finite, positive, truncated_moments
+
+_LEAST = 0.01  # the least singular value whose offsets a grid can hold
+_REACH = 9.5  # standard deviations, beyond which a normal density is below rounding
 
 
 def noisy_one_round_mse(
@@ -41,22 +45,38 @@ def noisy_one_round_mse(
     >>> round(noisy_one_round_mse([10.0] * 8, [0.0] * 8, 1.0, 100, **errors), 9)  # no verifier
     0.16
     """
+    for name, rate in (("false_accept", false_accept), ("false_reject", false_reject)):
+        check_fraction(f"noisy_one_round_mse: {name}", rate, zero=True, one=True)
     phi = 1 - false_reject
     psi = false_accept
-    for name, rate in (("false_accept", false_accept), ("false_reject", false_reject)):
-        if not 0 <= rate <= 1:
-            raise ValueError(f"noisy_one_round_mse: {name} must be in [0, 1], got {rate}")
     if phi == psi == 0:
         raise ValueError("noisy_one_round_mse: every label is refused, got false_reject 1")
     mu = positive("noisy_one_round_mse: singular_values", singular_values)
     center = finite("noisy_one_round_mse: center_offset", center_offset)
-    nodes, weights = np.polynomial.hermite_e.hermegauss(64)
+    if mu.ndim != 1 or not mu.size or center.shape not in ((), mu.shape) or mu.min() < _LEAST:
+        raise ValueError(
+            f"noisy_one_round_mse: singular_values must be numbers of at least {_LEAST}, as many "
+            f"as center_offset has, got shapes {mu.shape} and {center.shape}"
+        )
+    width = float(positive("noisy_one_round_mse: half_width", half_width, infinite=True))
+    size = float(positive("noisy_one_round_mse: kept", kept, infinite=True))
+    nodes, weights = _nodes(float(mu.min()))
     a = nodes[:, None] / mu
-    lower = center - half_width
-    upper = center + half_width
+    lower = center - width
+    upper = center + width
     inside = (phi - psi) * acceptance(a, 1.0, lower, upper)
     mean, variance, _ = truncated_moments(a, 1.0, lower, upper)
+    if psi == 0:  # what is inside is all there is, however rare
+        inside = np.maximum(inside, 1e-300)
     first = (psi * a + inside * mean) / (psi + inside)
     second = (psi * (1 + a**2) + inside * (variance + mean**2)) / (psi + inside)
-    spread = (second - first**2) / kept
+    spread = (second - first**2) / size
     return float(weights @ (first**2 + spread).sum(axis=1) / weights.sum())
+
+
+def _nodes(finest: float) -> tuple[Array, Array]:
+    """Return nodes and weights for N(0, 1), more of them where offsets are wide."""
+    if finest > 1:
+        return np.polynomial.hermite_e.hermegauss(64)
+    nodes = np.linspace(-_REACH, _REACH, 2 * int(np.ceil(_REACH / 0.2 / finest)) + 1)
+    return nodes, np.exp(-0.5 * nodes**2)

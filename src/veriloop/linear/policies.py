@@ -13,13 +13,16 @@ arXiv:2502.18049). Where none is named, the form is our derivation.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
 from veriloop.core.checks import check_count
-from veriloop.linear.truncated import Array
+from veriloop.linear.truncated import Array, numbers
+
+_polygamma = cast(Callable[[int, float], float], special.polygamma)  # pyright: ignore
 
 GOLDEN = (np.sqrt(5) - 1) / 2  # the weight of fresh real data with the lowest error in the limit
 ACCUMULATED = np.pi**2 / 6  # what accumulating stays below
@@ -35,6 +38,8 @@ def one_fit(rows: int, dim: int) -> float:
     >>> one_fit(100, 8)
     0.08791208791208792
     """
+    check_count("one_fit: rows", rows)
+    check_count("one_fit: dim", dim)
     if rows < dim + 2:
         raise ValueError(
             f"one_fit: rows must be at least dim + 2 = {dim + 2}, got {rows}; "
@@ -51,6 +56,7 @@ def replaced(rounds: int) -> Array:
     >>> replaced(3)
     array([1., 2., 3., 4.])
     """
+    check_count("replaced: rounds", rounds, least=0)
     return np.arange(1.0, rounds + 2)
 
 
@@ -64,6 +70,7 @@ def accumulated(rounds: int) -> Array:
     >>> accumulated(20)[[1, 20]].round(4), ACCUMULATED
     (array([1.25  , 1.5984]), 1.64493...)
     """
+    check_count("accumulated: rounds", rounds, least=0)
     return np.cumsum(replaced(rounds) ** -2)
 
 
@@ -79,6 +86,8 @@ def fixed_real(rounds: int, share: float) -> Array:
     >>> fixed_real(20, 0.5)[[1, 20]].round(4)
     array([1.25  , 1.3333])
     """
+    check_count("fixed_real: rounds", rounds, least=0)
+    _fractions("fixed_real: share", share)
     return np.cumsum((1 - share) ** (2 * replaced(rounds) - 2))
 
 
@@ -95,6 +104,8 @@ def fresh_real(rounds: int, share: float) -> Array:
     >>> fresh_real(20, 0.5)[[1, 20]].round(4)
     array([0.75  , 0.6667])
     """
+    check_count("fresh_real: rounds", rounds, least=0)
+    _fractions("fresh_real: share", share)
     path = [1.0]
     for _ in range(rounds):
         path.append(share**2 + (1 - share) ** 2 * (1 + path[-1]))
@@ -111,7 +122,9 @@ def fresh_real_limit(share: Array | float) -> Array:
     >>> fresh_real_limit(np.array([0.5, GOLDEN, 0.75])).round(4)
     array([0.6667, 0.618 , 0.6667])
     """
-    share = np.asarray(share)
+    share = _fractions("fresh_real_limit: share", share)
+    if not np.all(share > 0):
+        raise ValueError("fresh_real_limit: share must be in (0, 1], got 0, which has no limit")
     return (share**2 + (1 - share) ** 2) / (share * (2 - share))
 
 
@@ -139,6 +152,8 @@ def pooled_mean(
     >>> pooled_mean(200, 10**6, sample=10**6)[[1, 20, 200]].round(3), SUBSAMPLED
     (array([1.75 , 2.795, 2.92 ]), 2.93480...)
     """
+    check_count("pooled_mean: rounds", rounds, least=0)
+    check_count("pooled_mean: rows", rows)
     for name, n in (("rows", rows), ("window", window), ("sample", sample)):
         if n is not None:
             check_count(f"pooled_mean: {name}", n)
@@ -180,6 +195,8 @@ def gaussian_variance(rounds: int, sample: int, *, unbiased: bool = True) -> Arr
     >>> gaussian_variance(3, 10)
     array([1. , 1.1, 1.2, 1.3])
     """
+    check_count("gaussian_variance: rounds", rounds, least=0)
+    check_count("gaussian_variance: sample", sample, least=1 + unbiased)
     return 1 + unbiased * np.arange(rounds + 1) / sample
 
 
@@ -203,6 +220,8 @@ def gaussian_log_variance(
     >>> mean[[1, 100]].round(3), variance[[1, 100]].round(3)
     (array([ -0.115, -11.521]), array([ 0.249, 24.873]))
     """
+    check_count("gaussian_log_variance: rounds", rounds, least=0)
+    check_count("gaussian_log_variance: sample", sample)
     if sample < 2:
         raise ValueError(
             f"gaussian_log_variance: sample must be at least 2, got {sample}; "
@@ -211,7 +230,15 @@ def gaussian_log_variance(
     half = (sample - 1) / 2
     k = np.arange(rounds + 1)
     divisor = half if unbiased else sample / 2
-    functions: Any = special
-    drift = float(functions.digamma(half)) - float(np.log(divisor))
-    scatter = float(functions.polygamma(1, half))
-    return np.asarray(drift * k, float), np.asarray(scatter * k, float)
+    drift = _polygamma(0, half) - float(np.log(divisor))
+    scatter = _polygamma(1, half)
+    return np.asarray(float(drift) * k, float), np.asarray(float(scatter) * k, float)
+
+
+def _fractions(what: str, value: Array | float) -> Array:
+    """Return numbers from 0 to 1 as an array, or refuse them by the name `what`."""
+    array = numbers(what, value)
+    wrong = ~((array >= 0) & (array <= 1))
+    if wrong.any():
+        raise ValueError(f"{what} must be in [0, 1], got {array[wrong][0]}")
+    return array

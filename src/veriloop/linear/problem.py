@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 
 from veriloop.core import Key, Loop, Quota, State
-from veriloop.core.checks import check_positive
+from veriloop.core.checks import check_count, check_positive
 from veriloop.core.parts import Filter
 from veriloop.core.reprs import one_line
 from veriloop.core.verdict import Verifier
@@ -25,6 +25,7 @@ from veriloop.linear.model import (
     right_singular,
 )
 from veriloop.linear.simulation import simulate
+from veriloop.linear.truncated import finite, positive
 from veriloop.linear.verifiers import KnowledgeBall
 from veriloop.store import load_state, save_state
 
@@ -32,6 +33,10 @@ from veriloop.store import load_state, save_state
 @dataclass(frozen=True)
 class Problem:
     """Real rows, the true parameter, and the centre of the verifier's knowledge.
+
+    With fewer real rows than parameters, every fit is the shortest one. The rounds then go on
+    inside the span of the real rows. Outside it the model stays 0, so the error there stays
+    `unseen_truth`.
 
     real_x: x of the real rows, shape (n_0, d).
     truth: theta*, the true parameter, shape (d,).
@@ -48,7 +53,8 @@ class Problem:
     0.5
 
     Raises:
-        ValueError: if the noise is not positive and finite, or the radius or slack negative.
+        ValueError: if shapes disagree, a number is not finite, the noise is not positive, or the
+            radius or slack is negative.
     """
 
     real_x: np.ndarray
@@ -80,9 +86,12 @@ class Problem:
         bias: the distance of the centre from the truth.
         radius, noise, slack: as in `Problem`.
         dim: d, the number of parameters.
-        rows: n_0, the number of real rows.
+        rows: n_0, the number of real rows; they may be fewer than dim.
         design_seed, direction_seed: of the design, and of the direction of the bias.
         """
+        check_count("Problem.gaussian: dim", dim)
+        check_count("Problem.gaussian: rows", rows)
+        check_positive("Problem.gaussian: bias", bias, zero=True)
         real_x = np.random.default_rng(design_seed).normal(size=(rows, dim))
         direction = np.random.default_rng(direction_seed).normal(size=dim)
         truth = np.ones(dim)
@@ -93,13 +102,28 @@ class Problem:
         return one_line(self)
 
     def __post_init__(self) -> None:
+        real_x = finite("Problem.real_x", self.real_x)
+        if real_x.ndim != 2 or not real_x.any():
+            raise ValueError(
+                "Problem.real_x must have shape (n_0, d) and an entry that is not 0, "
+                f"got shape {real_x.shape}"
+            )
+        object.__setattr__(self, "real_x", real_x)
+        for name in ("truth", "center"):
+            point = finite(f"Problem.{name}", getattr(self, name))
+            if point.shape != real_x.shape[1:]:
+                raise ValueError(
+                    f"Problem.{name} must have shape {real_x.shape[1:]}, one number for each "
+                    f"column of real_x, got {point.shape}"
+                )
+            object.__setattr__(self, name, point)
         check_positive("Problem.noise", self.noise)
         if self.slack is None:
             object.__setattr__(self, "slack", self.noise * float(np.sqrt(2 / np.pi)))
         for name in ("radius", "slack"):
-            value = getattr(self, name)
-            if not value >= 0:
-                raise ValueError(f"Problem.{name} must be at least 0, got {value}")
+            value = positive(f"Problem.{name}", getattr(self, name), zero=True, infinite=True)
+            if value.shape:
+                raise ValueError(f"Problem.{name} must be one number, got shape {value.shape}")
 
     @cached_property
     def _svd(self) -> tuple[np.ndarray, np.ndarray]:
@@ -107,7 +131,7 @@ class Problem:
 
     @property
     def singular_values(self) -> np.ndarray:
-        """mu, shape (p,), of the real design."""
+        """mu, shape (p,), of the real design; p is its rank, d if the rows span all directions."""
         return self._svd[0]
 
     @property
@@ -119,6 +143,28 @@ class Problem:
     def center_offset(self) -> np.ndarray:
         """c_j = v_j . (theta_c - theta*) / sigma, shape (p,)."""
         return self.basis @ (self.center - self.truth) / self.noise
+
+    @property
+    def unseen_truth(self) -> float:
+        r"""The squared length of theta* outside the span of the real rows, over sigma squared.
+
+        It is the part of `error_truth` that no round changes; 0 if the rows span all directions.
+        """
+        return self._unseen(self.truth)
+
+    @property
+    def unseen_center(self) -> float:
+        """The squared length of theta_c outside the span of the real rows, over sigma squared.
+
+        It is the part of `error_center` that no round changes.
+        """
+        return self._unseen(self.center)
+
+    def _unseen(self, point: np.ndarray) -> float:
+        if len(self.basis) == len(point):
+            return 0.0
+        outside = point - self.basis.T @ (self.basis @ point)
+        return float(outside @ outside) / self.noise**2
 
     @property
     def half_width(self) -> float:
@@ -183,7 +229,9 @@ class Problem:
         """
         width = self.half_width if verified else np.inf
         errors = simulate(self.singular_values, self.center_offset, width, sizes, replicates, key)
+        center = np.sum((errors - self.center_offset) ** 2, axis=2)
+        truth = np.sum(errors**2, axis=2)
         return {
-            "error_center": np.sum((errors - self.center_offset) ** 2, axis=2),
-            "error_truth": np.sum(errors**2, axis=2),
+            "error_center": center + self.unseen_center,
+            "error_truth": truth + self.unseen_truth,
         }

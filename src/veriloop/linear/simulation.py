@@ -14,7 +14,8 @@ from scipy.special import (  # pyright: ignore[reportMissingTypeStubs]
 )
 
 from veriloop.core import Key
-from veriloop.linear.truncated import Array, Mask, finite, interval, positive
+from veriloop.core.checks import check_count
+from veriloop.linear.truncated import Array, Mask, counts, finite, interval, positive
 
 _SEGMENT = 65_536  # draws summed at once; a constant, so that sums never depend on `chunk`
 _BELOW_ONE = 1 - 2**-53
@@ -59,7 +60,12 @@ def simulate(
     """
     mu = positive("simulate: singular_values", singular_values, infinite=True)
     center = finite("simulate: center_offset", center_offset)
-    width = np.broadcast_to(positive("simulate: half_width", half_width, infinite=True), mu.shape)
+    width = positive("simulate: half_width", half_width, infinite=True)
+    if width.shape not in ((), mu.shape):
+        raise ValueError(
+            f"simulate: half_width must be one number or have shape {mu.shape}, got {width.shape}"
+        )
+    width = np.broadcast_to(width, mu.shape)
     if mu.ndim != 1 or center.shape != mu.shape:
         shapes = f"{mu.shape} and {center.shape}"
         raise ValueError(f"simulate needs mu and center_offset of one shape, got {shapes}")
@@ -88,14 +94,12 @@ def simulate_between(
         ValueError: if shapes disagree, or a singular value, size or count is not positive.
     """
     mu = positive("simulate: singular_values", singular_values, infinite=True)
-    if not mu.shape == np.shape(lower) == np.shape(upper) or mu.ndim != 1:
+    if not mu.shape == np.shape(lower) == np.shape(upper) or mu.ndim != 1 or not mu.size:
         shapes = f"{mu.shape}, {np.shape(lower)} and {np.shape(upper)}"
         raise ValueError(f"simulate needs mu, lower and upper of one shape (p,), got {shapes}")
-    if not len(sizes) or min(sizes) < 1:
-        raise ValueError(f"simulate needs sizes of at least 1, one a round, got {list(sizes)}")
-    if min(replicates, chunk) < 1:
-        counts = f"{replicates} and {chunk}"
-        raise ValueError(f"simulate needs replicates and chunk of at least 1, got {counts}")
+    sizes = counts("simulate: sizes", sizes)
+    check_count("simulate: replicates", replicates)
+    check_count("simulate: chunk", chunk)
     errors = np.empty((len(sizes) + 1, replicates, len(mu)))
     errors[0] = key.fold(0, "real").numpy().standard_normal((replicates, len(mu))) / mu
     for k, n in enumerate(sizes):
@@ -124,8 +128,8 @@ def truncated_means(
     Raises:
         ValueError: if a mean is not finite, a lower bound not below its upper one, or n below 1.
     """
-    if n < 1:
-        raise ValueError(f"truncated_means: n must be at least 1, got {n}")
+    check_count("truncated_means: n", n)
+    check_count("truncated_means: chunk", chunk)
     arguments = interval("truncated_means", mean, 1.0, lower, upper)
     mean, _, lower, upper = np.broadcast_arrays(*arguments)
     a = (lower - mean).ravel()

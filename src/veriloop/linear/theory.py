@@ -15,6 +15,10 @@ name                 symbol                  meaning
 ..                   :math:`T(a), V(a)`      mean, variance of :math:`N(a, 1)` in :math:`c \pm w`
 ===================  ======================  =========================================
 
+If the real rows span only p < d directions, every error here is the one inside their span. Outside
+it no round changes anything: add `Problem.unseen_truth`, or `unseen_center` for distances to the
+centre.
+
 "The paper" is Yi, Liu, Cheng, Xu (2025), arXiv:2510.16657. Bad input raises `ValueError`
 everywhere.
 """
@@ -61,6 +65,7 @@ __all__ = [
 _ZERO = np.zeros(())
 _ONE = np.ones(())
 _FINEST = 0.01  # Gauss-Hermite needs some 1 / mu^2 nodes; this singular value needs 240,000
+_PLACES = 512  # biases tried by break_even_bias
 _ROUNDING = 1e-12  # an improvement below this share of the baseline cannot be told from rounding
 
 
@@ -165,25 +170,29 @@ def log_improvement(
     half_width: ArrayLike,
     kept: ArrayLike,
     method: Method = "exact",
+    *,
+    unseen: float = 0.0,
 ) -> Array:
     r"""Return the log ratio of errors before and after one round; positive if it helps.
 
     The errors are root mean squares.
 
-    .. math:: \tfrac12 \log \frac{\sum_j \mu_j^{-2}}{E\|\hat\theta_1 - \theta^*\|^2/\sigma^2}
+    .. math:: \tfrac12 \log
+        \frac{\sum_j \mu_j^{-2} + u}{E\|\hat\theta_1 - \theta^*\|^2/\sigma^2 + u}
 
     Arguments as in `one_round_mse`. Source: the colour of the paper's one-round heat maps (section
     5.1).
 
     singular_values, center_offset, half_width, kept, method: as in `one_round_mse`.
+    unseen: u, the error outside the span of the real rows, which is `Problem.unseen_truth`.
 
     >>> print(f"{log_improvement([10.0] * 8, 0.0, 1.0, kept=100):.4f}")
     0.4902
     """
     baseline = np.sum(_vector("log_improvement: singular_values", singular_values) ** -2.0)
-    return 0.5 * np.log(
-        baseline / one_round_mse(singular_values, center_offset, half_width, kept, method)
-    )
+    outside = positive("log_improvement: unseen", unseen, zero=True)
+    after = one_round_mse(singular_values, center_offset, half_width, kept, method)
+    return 0.5 * np.log((baseline + outside) / (after + outside))
 
 
 def smallest_size(
@@ -218,44 +227,57 @@ def smallest_size(
 def break_even_bias(
     singular_values: ArrayLike, direction: ArrayLike, half_width: ArrayLike, kept: ArrayLike
 ) -> Array:
-    r"""Return the bias at which one round stops helping: the boundary of the paper's heat maps.
+    r"""Return the largest bias at which one round helps: the boundary of the paper's heat maps.
 
     .. math:: \Delta > 0: \quad E\|\hat\theta_1 - \theta^*\|^2/\sigma^2 = \sum_j \mu_j^{-2}
         \quad\text{at}\quad c_j = \Delta\, d_j
 
     `direction` holds :math:`d_j = v_j^T u` of a unit vector u, shape (p,); `half_width` and `kept`
-    broadcast and shape the result, in units of sigma; 0 where filtering does not pay even unbiased.
-    Source: our derivation.
+    broadcast and shape the result, in units of sigma; 0 where no bias helps. Where a wide window
+    accepts nearly all labels, a verifier that is somewhat biased may help although an unbiased one
+    does not. So smaller biases than this one need not help. Biases are tried at 512 places and the
+    last crossing is then found to rounding. Source: our derivation.
 
     singular_values: mu, shape (p,).
-    direction: d, shape (p,), of length 1.
-    half_width: w; inf is no verifier. kept: n. They broadcast.
+    direction: d, shape (p,), of length 1, or less where u leaves the span of the real rows.
+    half_width: w, at most 40, or inf for no verifier. kept: n. They broadcast.
 
     >>> break_even_bias([10.0] * 8, [1.0] + [0.0] * 7, [1.0, 1.3, np.inf], kept=100).round(3)
     array([0.315, 0.303, 0.   ])
     """
     mu = _vector("break_even_bias: singular_values", singular_values)
     unit = finite("break_even_bias: direction", direction)
-    if unit.shape != mu.shape or abs(np.linalg.norm(unit) - 1) > 1e-6:
+    if unit.shape != mu.shape or not 0 < np.linalg.norm(unit) < 1 + 1e-6:
         raise ValueError(
-            f"break_even_bias: direction must be a unit vector of shape {mu.shape}, "
-            f"got {direction!r}"
+            f"break_even_bias: direction must be part of a unit vector, of shape {mu.shape} and "
+            f"not 0, got {direction!r}"
         )
-    widths = np.asarray(half_width, dtype=float)
-    width, kept = np.broadcast_arrays(widths, np.asarray(kept, dtype=float))
+    widths = positive("break_even_bias: half_width", half_width, infinite=True)
+    wide = (widths > EDGE) & (widths < np.inf)
+    if wide.any():
+        raise ValueError(
+            f"break_even_bias: half_width must be at most {EDGE:g}, or inf, got {widths[wide][0]}"
+        )
+    sizes = positive("break_even_bias: kept", kept, infinite=True)
+    width, size = np.broadcast_arrays(widths, sizes)
     baseline = (1 - _ROUNDING) * np.sum(mu**-2.0)
 
     def pays(bias: Array) -> Mask:
-        return one_round_mse(mu, bias[..., None] * unit, width, kept) < baseline
+        rest = (1,) * (bias.ndim - width.ndim)
+        shape = (*width.shape, *rest)
+        error = one_round_mse(mu, bias[..., None] * unit, width.reshape(shape), size.reshape(shape))
+        return error < baseline
 
-    low = np.zeros(width.shape)
-    high = np.where(pays(low), 1.0, 0.0)
-    growing = (high > 0) & pays(high)
-    while growing.any():
-        high = np.where(growing, 2 * high, high)
-        growing = (high > 0) & pays(high)
+    # From here on the window lies so far off that any accepted label is worse than the baseline.
+    reach: Array = (np.minimum(width, EDGE) + np.sqrt(baseline)) / np.abs(unit).max()
+    steps: Array = np.arange(_PLACES + 1) / _PLACES
+    paid = pays(reach[..., None] * steps)
+    last = _PLACES - np.argmax(paid[..., ::-1], axis=-1)
+    some = paid.any(axis=-1)
+    low: Array = reach * steps[np.where(some, last, 0)]
+    high: Array = reach * steps[np.where(some, np.minimum(last + 1, _PLACES), 0)]
     for _ in range(52):
-        middle = 0.5 * (low + high)
+        middle: Array = 0.5 * (low + high)
         inside = pays(middle)
         low = np.where(inside, middle, low)
         high = np.where(inside, high, middle)

@@ -146,8 +146,9 @@ def interval(
     """Return the arguments of `truncated_moments` as arrays, or refuse them by the name `where`."""
     mean = finite(f"{where}: mean", mean)
     scale = positive(f"{where}: scale", scale)
-    lower = np.asarray(lower, dtype=float)
-    upper = np.asarray(upper, dtype=float)
+    lower = numbers(f"{where}: lower", lower)
+    upper = numbers(f"{where}: upper", upper)
+    _common_shape(where, mean, scale, lower, upper)
     wrong = np.asarray(~(lower < upper))
     if wrong.any():
         low = np.broadcast_to(lower, wrong.shape)[wrong][0]
@@ -156,20 +157,58 @@ def interval(
     return [mean, scale, lower, upper]
 
 
-def finite(what: str, value: ArrayLike) -> Array:
+def _common_shape(where: str, *arrays: Array) -> None:
+    """Refuse arrays that do not broadcast."""
+    try:
+        np.broadcast_shapes(*(each.shape for each in arrays))
+    except ValueError:
+        shapes = ", ".join(str(each.shape) for each in arrays)
+        raise ValueError(f"{where}: arguments must broadcast, got shapes {shapes}") from None
+
+
+def numbers(what: str, value: object) -> Array:
+    """Return the value as an array of real numbers, or refuse it by the name `what`."""
+    if value is None:  # NumPy takes it for NaN
+        raise ValueError(f"{what} must be a number or a list of numbers, got None")
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "iuf":
+            raise TypeError
+        return array.astype(float, copy=False)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{what} must be a number or a list of numbers, got {value!r:.60}"
+        ) from None
+
+
+def counts(what: str, value: object) -> list[int]:
+    """Return whole numbers of at least 1, one a round, or refuse them by the name `what`."""
+    array = numbers(what, value)
+    if array.ndim != 1 or not array.size:
+        raise ValueError(f"{what} must be a list of at least one number, got shape {array.shape}")
+    allowed = (array >= 1) & (array < np.inf) & (array == np.floor(array))
+    if not allowed.all():
+        raise ValueError(
+            f"{what} must be whole numbers of at least 1, got {array[~allowed][0]:g} "
+            f"in round {np.flatnonzero(~allowed)[0] + 1}"
+        )
+    return [int(each) for each in array]
+
+
+def finite(what: str, value: object) -> Array:
     """Return the value as an array, or refuse it by the name `what`."""
-    array = np.asarray(value, dtype=float)
+    array = numbers(what, value)
     if not np.isfinite(array).all():
         raise ValueError(f"{what} must be finite, got {array[~np.isfinite(array)][0]}")
     return array
 
 
-def positive(what: str, value: ArrayLike, *, infinite: bool = False, zero: bool = False) -> Array:
+def positive(what: str, value: object, *, infinite: bool = False, zero: bool = False) -> Array:
     """Return the value as an array, or refuse it by the name `what`.
 
     zero, infinite: allow 0, allow infinity.
     """
-    array = np.asarray(value, dtype=float)
+    array = numbers(what, value)
     allowed = ((array > 0) | (zero & (array == 0))) & (infinite | (array < np.inf))
     if not allowed.all():
         kind = "at least 0" if zero else "positive"

@@ -15,14 +15,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import expit  # pyright: ignore[reportMissingTypeStubs]
 
 from veriloop.core import Key, Verdict
 from veriloop.core.checks import check_positive
 from veriloop.linear.model import Samples
+from veriloop.linear.truncated import Array, finite, positive
 
 
 class Knowledge:
@@ -51,9 +52,14 @@ class Knowledge:
 
     def __post_init__(self) -> None:
         for name in ("radius", "slack"):
-            value = getattr(self, name, 0.0)
-            if not value >= 0:
-                raise ValueError(f"{type(self).__name__}.{name} must be at least 0, got {value}")
+            what = f"{type(self).__name__}.{name}"
+            value = positive(what, getattr(self, name, 0.0), zero=True, infinite=True)
+            if value.shape:
+                raise ValueError(f"{what} must be one number, got shape {value.shape}")
+        for name, axes in (("center", 1), ("normal", 1), ("axes", 2)):
+            if hasattr(self, name):
+                what = f"{type(self).__name__}.{name}"
+                object.__setattr__(self, name, _point(what, getattr(self, name), axes))
 
     def width(self, x: np.ndarray) -> np.ndarray:
         """Return h(x) of the rows, shape (n,). With slack it is half the window of labels."""
@@ -61,6 +67,15 @@ class Knowledge:
 
     def __call__(self, key: Key, batch: Samples) -> np.ndarray:
         return self.width(batch.x) + self.slack - np.abs(batch.y - batch.x @ self.center)
+
+
+def _point(what: str, value: object, axes: int) -> Array:
+    """Return an array of so many axes, or refuse the value by the name `what`."""
+    array = finite(what, value)
+    if array.ndim != axes or not array.size:
+        kinds = {1: "(d,)", 2: "(d, d)"}
+        raise ValueError(f"{what} must have shape {kinds[axes]}, got {array.shape}")
+    return array
 
 
 @dataclass(frozen=True)
@@ -220,7 +235,7 @@ class Soft:
         ValueError: if the temperature is not positive and finite.
     """
 
-    verifier: Callable[[Key, Samples], Any]
+    verifier: Callable[[Key, Samples], ArrayLike | Verdict]
     temperature: float
 
     def __post_init__(self) -> None:
