@@ -248,14 +248,14 @@ def main() -> None:
 
 
 def _spec(name: str, text: str | None) -> Any:
-    yaml: Any = need("yaml", EXTRA, f"--{name}")
+    yaml12 = need("veriloop.yaml12", EXTRA, f"--{name}")
     if text is None:
         return None
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):
+        return yaml12.parsed(text)
+    except ValueError as error:
         raise ValueError(
-            f"--{name}: {text!r} is not valid YAML; write {{call: NAME, argument: value}}"
+            f"--{name}: {error}; write {{call: NAME, argument: value}}, got {text!r:.60}"
         ) from None
 
 

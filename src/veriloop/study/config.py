@@ -5,17 +5,16 @@ from __future__ import annotations
 import copy
 import difflib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import numpy as np
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from veriloop.schedules import constant, geometric, linear
 from veriloop.study.engine import ENGINES, BadInput
+from veriloop.yaml12 import Replaced, parsed, read_text
 
 Whole = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -141,22 +140,19 @@ def read_config(
         if type(number) not in (int, float):
             raise BadInput(f"{path}: expected.{name}: got {_short(number)}, must be a number")
     values = merged(values, _preset(presets, preset, path))
+    _check_plain(values, str(path))
     layered = _layered(kind, values, settings)
-    for name, value in layered.items():
-        try:
-            json.dumps({name: value})
-        except (TypeError, ValueError) as error:
-            source = "--set" if name in _keys(settings) else path
-            raise BadInput(
-                f"{source}: {name}: {error}; use numbers, strings, lists and mappings only"
-            ) from None
+    _check_plain(layered, "--set")
     try:
-        return kind.model_validate_json(json.dumps(layered)), expected
+        config = kind.model_validate_json(json.dumps(layered))
     except ValidationError as error:
-        source = path
-        if settings and _first(error) not in _mistakes(kind, values):
-            source = "--set"
-        raise BadInput(f"{source}: {_sentence(error, kind)}") from None
+        blamed = path
+        if _is_of_settings(error, kind, values, settings):
+            blamed = "--set"
+        raise BadInput(f"{blamed}: {_sentence(error, kind)}") from None
+    _check_plain(values, str(path), finite=True)
+    _check_plain(layered, "--set", finite=True)
+    return config, expected
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -189,22 +185,6 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-class Replaced(dict[str, Any]):
-    """A mapping that is not merged but takes the place of another: in YAML `!replace {...}`."""
-
-
-class _Loader(yaml.SafeLoader):
-    """Knows `!replace` beside what is safe."""
-
-
-def _replace(loader: _Loader, node: yaml.MappingNode) -> Replaced:
-    values: dict[Any, Any] = loader.construct_mapping(node, deep=True)
-    return Replaced(values)
-
-
-_Loader.add_constructor("!replace", _replace)
-
-
 def _preset(presets: Mapping[str, Any], name: str | None, path: Path) -> dict[str, Any]:
     if name is None and not presets:
         return {}
@@ -213,7 +193,10 @@ def _preset(presets: Mapping[str, Any], name: str | None, path: Path) -> dict[st
         raise BadInput(
             f"{path}: no preset is called {chosen!r}; it has {', '.join(presets) or 'none'}"
         )
-    return _mapping(presets[chosen] or {}, path, f"presets.{chosen}")
+    values = presets[chosen]
+    if values is None:  # `smoke:` with nothing after it
+        return {}
+    return _mapping(values, path, f"presets.{chosen}")
 
 
 def _layered(
@@ -224,25 +207,38 @@ def _layered(
     return _with_settings({**values, **kind.for_data(asked)}, settings)
 
 
-def _keys(settings: Sequence[str]) -> set[str]:
-    return {re.split("[.=]", setting)[0] for setting in settings}
+def _check_plain(values: Mapping[str, Any], blamed: str, *, finite: bool = False) -> None:
+    """Refuse what JSON cannot hold: dates, sets, a list that holds itself, infinite numbers."""
+    for name, value in values.items():
+        try:
+            json.dumps(value, allow_nan=not finite)
+        except (TypeError, ValueError) as error:
+            raise BadInput(
+                f"{blamed}: {name}: {error}; use finite numbers, text, lists and mappings only"
+            ) from None
 
 
-def _first(error: ValidationError) -> tuple[Any, ...]:
-    """Return place and kind of the mistake that is told."""
+def _is_of_settings(
+    error: ValidationError,
+    kind: type[Config],
+    values: Mapping[str, Any],
+    settings: Sequence[str],
+) -> bool:
+    """Tell whether the mistake that is told is one of the settings, and not of the file."""
     first = _in_order(error)[0]
-    return first["loc"], first["type"]
-
-
-def _mistakes(kind: type[Config], values: Mapping[str, Any]) -> set[tuple[Any, ...]]:
-    """Return place and kind of every mistake that the file has without any setting."""
+    place = tuple(map(str, first["loc"]))
+    for setting in settings:
+        path = tuple(setting.partition("=")[0].split("."))
+        if place[: len(path)] == path:
+            return True
+    if not settings:
+        return False
     try:
         kind.model_validate_json(json.dumps(_layered(kind, values, ())))
-    except ValidationError as error:
-        return {(each["loc"], each["type"]) for each in error.errors()}
-    except (TypeError, ValueError):
-        return set()
-    return set()
+    except ValidationError as without:
+        mistakes = {(each["loc"], each["type"]) for each in without.errors()}
+        return (first["loc"], first["type"]) not in mistakes
+    return True
 
 
 def _in_order(error: ValidationError) -> list[Any]:
@@ -259,32 +255,40 @@ def _mapping(value: Any, path: Path, name: str) -> dict[str, Any]:
 def _read_yaml(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in above:
         raise BadInput(f"{path}: base: the file is its own base; leave out one of the bases")
-    values = _parsed_yaml(path)
+    values = _parsed_yaml(path, above)
     base = values.pop("base", None)
     if base is None:
         return values
-    if not isinstance(base, str):
+    if not isinstance(base, str) or not base:
         raise BadInput(
             f"{path}: base: got {_short(base)}, must be the name of a YAML file beside this one"
         )
     return merged(_read_yaml(path.parent / base, (*above, path.resolve())), values)
 
 
-def _parsed_yaml(path: Path) -> dict[str, Any]:
+def _parsed_yaml(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     try:
-        values = yaml.load(path.read_text(), Loader=_Loader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(
-            f"--config: cannot read {path} ({getattr(error, 'strerror', error)}); name a YAML file"
-        ) from None
-    except (yaml.YAMLError, ValueError) as error:  # a date that does not exist is a bare ValueError
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "unreadable text"
-        raise BadInput(f"{path}: not valid YAML{where}: {problem}; correct the file") from None
+        text = read_text(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        blamed = f"{above[-1]}: base" if above else "--config"
+        raise BadInput(f"{blamed}: cannot read {path} ({reason}); name a YAML file") from None
+    try:
+        values = parsed(text)
+    except ValueError as error:
+        raise BadInput(f"{path}: {error}; correct the file") from None
     if not isinstance(values, dict):
         raise BadInput(f"{path}: must be a mapping of keys to values, got {type(values).__name__}")
-    return values
+    return cast("dict[str, Any]", _with_text_keys(values))
+
+
+def _with_text_keys(value: object) -> object:
+    """Return a value whose mappings have text alone as keys, as in JSON: 200 becomes "200"."""
+    if isinstance(value, Replaced):
+        return Replaced({str(name): _with_text_keys(each) for name, each in value.items()})
+    if isinstance(value, dict):
+        return {str(name): _with_text_keys(each) for name, each in value.items()}
+    return value
 
 
 def _with_settings(values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
@@ -302,9 +306,9 @@ def _apply(values: dict[str, Any], setting: str) -> None:
         )
     *parents, last = name.split(".")
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):
-        raise BadInput(f"--set {name}: the value {text!r} is not valid YAML; quote it") from None
+        value = parsed(text)
+    except ValueError as error:
+        raise BadInput(f"--set {name}: {error}; correct {text!r:.60}, or quote it") from None
     for parent in parents:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
@@ -312,7 +316,7 @@ def _apply(values: dict[str, Any], setting: str) -> None:
                 f"--set {name}: {parent} is not a mapping, so it has no key below it; set "
                 f"{parent} itself"
             )
-    values[last] = value
+    values[last] = _with_text_keys(value)
 
 
 def _sentence(error: ValidationError, kind: type[Config]) -> str:
@@ -327,6 +331,8 @@ def _sentence(error: ValidationError, kind: type[Config]) -> str:
         text = f"{where}: missing; give it a value"
     else:
         message = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
+        if first["type"] == "bool_type":
+            message = "must be true or false"
         got = "" if not where else f"got {_short(first['input'])}, "
         text = f"{where + ': ' if where else ''}{got}{message}"
     return text + (f" (and {len(others)} more)" if others else "")
