@@ -21,7 +21,8 @@ def describe(component: object) -> dict[str, Any] | str:
     """Return the spec from which `build` makes an equal component, or its name alone.
 
     A spec can be written for a dataclass whose fields are numbers, strings, lists of them, or such
-    dataclasses. Of anything else only the name is returned.
+    dataclasses. Of anything else only the name is returned. A field with `repr=False`, such as a
+    key that nobody may read, is left out.
 
     component: a verifier, a filter, or any other component.
 
@@ -37,7 +38,7 @@ def describe(component: object) -> dict[str, Any] | str:
         return name
     spec: dict[str, Any] = {"call": name}
     for each in fields(component):
-        if each.init:
+        if each.init and each.repr:
             spec[each.name] = _written(getattr(component, each.name))
     if any(value is _UNWRITABLE for value in spec.values()):
         return name
@@ -67,7 +68,7 @@ def _written(value: object) -> object:
     return _UNWRITABLE
 
 
-def build(spec: object, **context: object) -> Any:
+def build(spec: object, **context: object) -> Callable[..., Any]:
     """Return the component that `spec` describes.
 
     spec: the component itself, or `{"call": NAME, **arguments}`. NAME is "module:attribute", or an
@@ -171,7 +172,7 @@ def _is_plain(hint: object, value: object) -> bool:
     if hint is int:
         return is_integer(value)
     if hint is float:
-        return isinstance(value, Real) and not isinstance(value, bool)
+        return not isinstance(value, bool) and isinstance(value, Real)
     if hint is str:
         return isinstance(value, str)
     return value is None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Hashable
 from pathlib import Path
 from typing import cast
 
@@ -96,9 +95,9 @@ def _mapping(loader: _Loader, node: yaml.Node) -> dict[str, object]:
 
 def _key(loader: _Loader, node: yaml.Node) -> str:
     """Return a key as text; refuse one that is neither text nor a whole number."""
-    value: Hashable = None
+    value: object = None
     if isinstance(node, yaml.ScalarNode):
-        value = loader.construct_object(node)
+        value = cast("object", loader.construct_object(node))
     whole = isinstance(value, int) and str(value) == node.value
     if isinstance(value, str) or whole:
         return str(value)

@@ -83,7 +83,23 @@ def test_other_code_in_an_arm_is_another_run(project):
     script = project / "mine.py"
     script.write_text(script.read_text().replace("float(batch.mean())", "float(np.median(batch))"))
     refused = call(project, "--preset", "smoke", "--out", "run", "--resume")
-    assert refused.returncode == 2 and "--resume: run holds a run with arms = " in refused.stderr
+    assert refused.returncode == 2
+    wanted = (
+        "--resume: run holds another study: refit of the arm 'verified' is refit with other code"
+    )
+    assert wanted in refused.stderr
+
+
+def test_a_run_goes_on_with_more_seeds_and_rounds(project):
+    """Counts of the settings may grow; another setting may not change."""
+    assert call(project, "--preset", "smoke", "--out", "run").returncode == 0
+    more = ("--set", "seeds=6", "--set", "rounds=6", "--out", "run", "--resume")
+    ran = call(project, "--preset", "smoke", *more)
+    assert ran.returncode == 0, ran.stderr
+    assert len(Records.read(project / "run")) == 2 * 6 * 7
+    assert about(project / "run")["config"]["seeds"] == 6 and about(project / "run")["finished"]
+    refused = call(project, "--preset", "smoke", *more, "--set", "reach=1")
+    assert refused.returncode == 2 and "holds a run with reach = 1.5, got 1.0" in refused.stderr
 
 
 def test_a_unit_that_fails_is_named_at_the_end_and_the_rest_is_kept(project):
@@ -100,7 +116,9 @@ def test_a_unit_that_fails_is_named_at_the_end_and_the_rest_is_kept(project):
         "mine: 5 units failed, unverified-seed0: ZeroDivisionError: division by zero; "
     )
     assert "in refit" in ran.stderr and about(project / "run")["finished"] is False
-    assert Records.read(project / "run").arms == ("verified",)
+    records = Records.read(project / "run")
+    assert {row["round"] for row in records.select(arm="unverified")} == {0}
+    assert len(records.failed) == 5 and records.failed[0]["round"] == 1
 
 
 def test_a_wrong_setting_is_blamed_on_the_setting(project):

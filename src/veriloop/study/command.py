@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from veriloop.records import Records
 from veriloop.store.candidates import needed
-from veriloop.store.folder import first_process
+from veriloop.store.files import first_process
 from veriloop.study.config import DEFAULT, C, Config, read_config
 from veriloop.study.engine import BadInput, Unit, UnitsFailed
 from veriloop.study.folder import RunFolder, script
