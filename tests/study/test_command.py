@@ -1,9 +1,13 @@
 """A script of somebody else: its configuration, folder, commit and mistakes."""
 
+import io
 import json
+import runpy
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -21,8 +25,33 @@ def project(tmp_path):
     return tmp_path
 
 
+class Ended(NamedTuple):
+    """How a script ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 def call(folder, *arguments):
-    line = [sys.executable, "mine.py", *map(str, arguments)]
+    """Run the script in this process, from its folder."""
+    stdout = io.StringIO()
+    stderr = io.StringIO()
+    code = 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout), redirect_stderr(stderr):
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["mine.py", *map(str, arguments)])
+        patch.setattr(sys, "path", [str(folder), *sys.path])
+        try:
+            runpy.run_path("mine.py", run_name="__main__")
+        except SystemExit as ended:
+            code = ended.code or 0
+    return Ended(code, stdout.getvalue(), stderr.getvalue())
+
+
+def call_apart(folder, script, *arguments):
+    """Run the script in a process of its own."""
+    line = [sys.executable, script, *map(str, arguments)]
     return subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=300)
 
 
@@ -50,8 +79,10 @@ def test_run_json_holds_the_commit_of_their_repository(project):
     assert (clean["commit"], clean["dirty"]) == (commit, False) and "veriloop" in clean["versions"]
     (project / "mine.yaml").write_text((project / "mine.yaml").read_text() + "\n")
     (project / "elsewhere").mkdir()
-    line = [sys.executable, project / "mine.py", "--preset", "smoke", "--out", "run"]
-    subprocess.run(line, cwd=project / "elsewhere", check=True, capture_output=True)
+    apart = call_apart(
+        project / "elsewhere", project / "mine.py", "--preset", "smoke", "--out", "run"
+    )
+    assert apart.returncode == 0, apart.stderr
     assert about(project / "elsewhere" / "run")["dirty"] is True
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from veriloop.core.checks import is_count
 from veriloop.schedules import constant, geometric, linear
 from veriloop.study.engine import ENGINES, BadInput
 from veriloop.yaml12 import Replaced, parsed, read_text
@@ -43,18 +44,25 @@ class Config(BaseModel):
         return {}
 
 
-def _numbers(value: Any) -> Any:
+def _numbers(value: object) -> list[object]:
     """A number, a list, or {first, last, count} for evenly spaced values."""
     if isinstance(value, Mapping):
-        ends, count = [value.get("first"), value.get("last")], value.get("count")
-        known = set(value) == {"first", "last", "count"} and type(count) is int and count >= 1
-        if not known or not all(type(end) in (int, float) for end in ends):
-            raise ValueError(
-                "must be a number, a list, or a mapping with numbers first, last and count (1 "
-                "or more)"
-            )
-        return np.linspace(value["first"], value["last"], value["count"]).tolist()
-    return value if isinstance(value, list) else [value]
+        return list(_spaced(cast("Mapping[str, object]", value)))
+    if isinstance(value, list):
+        return cast("list[object]", value)
+    return [value]
+
+
+def _spaced(value: Mapping[str, object]) -> list[float]:
+    count = value.get("count")
+    ends = [value.get("first"), value.get("last")]
+    known = set(value) == {"first", "last", "count"} and is_count(count, 1)
+    if not known or not all(type(end) in (int, float) for end in ends):
+        raise ValueError(
+            "must be a number, a list, or a mapping with numbers first, last and count (1 or more)"
+        )
+    first, last = cast("list[float]", ends)
+    return np.linspace(first, last, cast("int", count)).tolist()
 
 
 def _distinct(values: list[float]) -> list[float]:
@@ -72,22 +80,32 @@ Positives = Annotated[
 Shares = Annotated[list[Annotated[float, Field(gt=0, lt=1)]], AfterValidator(_distinct)]
 
 
-def _sizes(value: Any) -> dict[str, Any]:
+def _sizes(value: object) -> dict[str, object]:
     """Name -> schedule: a count, a list of counts, or {kind: linear | geometric, first, last}."""
-    named = value if isinstance(value, Mapping) and "kind" not in value else {"constant": value}
+    named: dict[str, object] = {"constant": value}
+    if isinstance(value, Mapping) and "kind" not in value:
+        named = dict(cast("Mapping[str, object]", value))
     if not named:
         raise ValueError("must name at least one schedule")
     for name, schedule in named.items():
-        ramp = isinstance(schedule, Mapping) and set(schedule) == {"kind", "first", "last"}
-        counts = [schedule["first"], schedule["last"]] if ramp else schedule
-        counts = counts if isinstance(counts, list) else [counts]
-        whole = all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in counts)
-        if not counts or not whole or (ramp and schedule["kind"] not in RAMPS):
+        if not _is_schedule(schedule):
             raise ValueError(
                 f"{name} must be a count of at least 1, a non-empty list of such counts, "
                 "or {kind: linear or geometric, first: count, last: count}"
             )
-    return dict(named)
+    return named
+
+
+def _is_schedule(schedule: object) -> bool:
+    counts = [schedule]
+    if isinstance(schedule, list):
+        counts = cast("list[object]", schedule)
+    if isinstance(schedule, Mapping):
+        ramp = cast("Mapping[str, object]", schedule)
+        if set(ramp) != {"kind", "first", "last"} or ramp["kind"] not in list(RAMPS):
+            return False
+        counts = [ramp["first"], ramp["last"]]
+    return bool(counts) and all(is_count(n, 1) for n in counts)
 
 
 Sizes = Annotated[dict[str, Any], BeforeValidator(_sizes)]
@@ -96,22 +114,27 @@ Sizes = Annotated[dict[str, Any], BeforeValidator(_sizes)]
 def per_round(sizes: Mapping[str, Any], rounds: int) -> dict[str, list[int]]:
     """Spell every named schedule out, one count a round.
 
+    sizes: schedules by name, as a configuration says them.
+    rounds: how many counts each must have.
+
     Raises:
         ValueError: if a list has another length than `rounds`, or a ramp has one round only.
     """
-    spelled: dict[str, list[int]] = {}
-    for name, schedule in sizes.items():
-        if isinstance(schedule, Mapping):
-            spelled[name] = RAMPS[schedule["kind"]](schedule["first"], schedule["last"], rounds)
-        elif isinstance(schedule, list):
-            spelled[name] = schedule
-        else:
-            spelled[name] = constant(schedule, rounds)
-        if len(spelled[name]) != rounds:
-            raise ValueError(
-                f"must have one count for each of the {rounds} rounds, {name} has {len(schedule)}"
-            )
-    return spelled
+    return {name: _spelled(name, schedule, rounds) for name, schedule in sizes.items()}
+
+
+def _spelled(name: str, schedule: object, rounds: int) -> list[int]:
+    if isinstance(schedule, Mapping):
+        ramp = cast("Mapping[str, Any]", schedule)
+        return RAMPS[ramp["kind"]](ramp["first"], ramp["last"], rounds)
+    if not isinstance(schedule, list):
+        return constant(cast("int", schedule), rounds)
+    counts = cast("list[int]", schedule)
+    if len(counts) != rounds:
+        raise ValueError(
+            f"must have one count for each of the {rounds} rounds, {name} has {len(counts)}"
+        )
+    return counts
 
 
 C = TypeVar("C", bound=Config)
@@ -175,13 +198,11 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = Replaced(old) if isinstance(old, Replaced) else dict(old)
     for name, value in new.items():
         before = result.get(name)
-        if (
-            isinstance(before, Mapping)
-            and isinstance(value, Mapping)
-            and not isinstance(value, Replaced)
-        ):
-            value = merged(before, value)
-        result[name] = value
+        both = isinstance(before, Mapping) and isinstance(value, Mapping)
+        if both and not isinstance(value, Replaced):
+            result[name] = merged(cast("dict[str, Any]", before), cast("dict[str, Any]", value))
+        else:
+            result[name] = value
     return result
 
 
@@ -246,10 +267,10 @@ def _in_order(error: ValidationError) -> list[Any]:
     return sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
 
 
-def _mapping(value: Any, path: Path, name: str) -> dict[str, Any]:
+def _mapping(value: object, path: Path, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadInput(f"{path}: {name}: got {_short(value)}, must be a mapping of keys to values")
-    return value
+    return cast("dict[str, Any]", value)
 
 
 def _read_yaml(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
@@ -279,16 +300,19 @@ def _parsed_yaml(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
         raise BadInput(f"{path}: {error}; correct the file") from None
     if not isinstance(values, dict):
         raise BadInput(f"{path}: must be a mapping of keys to values, got {type(values).__name__}")
-    return cast("dict[str, Any]", _with_text_keys(values))
+    return cast("dict[str, Any]", _with_text_keys(cast("object", values)))
 
 
 def _with_text_keys(value: object) -> object:
     """Return a value whose mappings have text alone as keys, as in JSON: 200 becomes "200"."""
+    if not isinstance(value, dict):
+        return value
+    values: dict[str, object] = {}
+    for name, each in cast("dict[object, object]", value).items():
+        values[str(name)] = _with_text_keys(each)
     if isinstance(value, Replaced):
-        return Replaced({str(name): _with_text_keys(each) for name, each in value.items()})
-    if isinstance(value, dict):
-        return {str(name): _with_text_keys(each) for name, each in value.items()}
-    return value
+        return Replaced(values)
+    return values
 
 
 def _with_settings(values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
@@ -310,12 +334,13 @@ def _apply(values: dict[str, Any], setting: str) -> None:
     except ValueError as error:
         raise BadInput(f"--set {name}: {error}; correct {text!r:.60}, or quote it") from None
     for parent in parents:
-        values = values.setdefault(parent, {})
-        if not isinstance(values, dict):
+        below: object = values.setdefault(parent, {})
+        if not isinstance(below, dict):
             raise BadInput(
                 f"--set {name}: {parent} is not a mapping, so it has no key below it; set "
                 f"{parent} itself"
             )
+        values = cast("dict[str, Any]", below)
     values[last] = _with_text_keys(value)
 
 
@@ -338,6 +363,6 @@ def _sentence(error: ValidationError, kind: type[Config]) -> str:
     return text + (f" (and {len(others)} more)" if others else "")
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = json.dumps(value, default=str)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -9,14 +9,13 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from reprlib import repr as short
 from typing import Any, cast
 
-from veriloop.core.checks import is_integer
 from veriloop.records import FILE, Records, Row, line
 from veriloop.store.files import first_process
 from veriloop.store.folder import RunDir
@@ -103,7 +102,7 @@ class RunFolder:
         return before
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> Generator[None]:
         """Time a stage for run.json; a finished run keeps the times that it took."""
         start = time.perf_counter()
         yield
@@ -205,9 +204,11 @@ def _refuse_other_run(
 def _is_more(old: object, new: object) -> bool:
     """Tell whether a setting says the same and more: a higher count, a list that goes on."""
     if isinstance(old, list) and isinstance(new, list):
-        return cast("list[object]", new)[: len(cast("list[object]", old))] == old
-    counts = is_integer(old) and is_integer(new)
-    return counts and cast("int", new) > cast("int", old)
+        before = cast("list[object]", old)
+        return cast("list[object]", new)[: len(before)] == before
+    if type(old) is int and type(new) is int:
+        return new > old
+    return False
 
 
 def _is_same(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

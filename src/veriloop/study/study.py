@@ -185,9 +185,10 @@ class _Arm:
         """Add the row of each round to `rows`."""
         key = Key(self.seed)
         state = self.start(key)
-        if not isinstance(state, State):
+        given: object = state
+        if not isinstance(given, State):
             raise TypeError(
-                f"Study.start must return a State, got {state!r:.60}; write State(model)"
+                f"Study.start must return a State, got {given!r:.60}; write State(model)"
             )
         before = fingerprint(state)
         about = {"arm": self.arm, "seed": self.seed}
