@@ -15,7 +15,7 @@ import numpy as np
 Row = Mapping[str, Any]
 FILE = "records.jsonl"
 FAILED = "failed"  # the column in which a mark says what ended its arm
-WHOLE = ("seed", "round", "candidates", "kept")  # columns of whole numbers
+WHOLE = ("seed", "round")  # columns of whole numbers
 
 
 def line(values: Row) -> str:

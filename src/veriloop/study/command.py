@@ -241,7 +241,7 @@ def _parse(script: Path) -> argparse.Namespace:
         "--redraw",
         type=Path,
         metavar="DIR",
-        help="only draw the figure anew from DIR/records.jsonl",
+        help="only draw the figure again, from DIR/records.jsonl",
     )
     arguments = parser.parse_args()
     if arguments.engine:

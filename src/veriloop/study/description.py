@@ -29,10 +29,11 @@ def description(
     seeds: whole numbers. start: key -> state.
     """
     loops: dict[str, object] = {}
+    counts: dict[str, object] = {}
     for arm, loop in arms.items():
         parts = {part: getattr(loop, part) for part in PARTS}
         loops[arm] = {part: _told(value) for part, value in parts.items() if value is not None}
-    counts = {arm: [_size(size) for size in sizes[arm]] for arm in arms}
+        counts[arm] = [_size(size) for size in sizes[arm]]
     whole = [int(seed) for seed in seeds]
     return {"arms": loops, "sizes": counts, "seeds": whole, "start": _told(start)}
 
