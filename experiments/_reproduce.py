@@ -82,11 +82,15 @@ def _plan(names: Sequence[str], arguments: argparse.Namespace) -> str:
         return f"First {FIRST}, about {SECONDS[FIRST]} seconds, then the set-up goes on."
     counted = f"{len(names)} figures" if len(names) > 1 else "1 figure"
     plan = (
-        f"{counted} into {arguments.out}/NAME-{arguments.preset}/figure.png, about {_minutes(names):.0f} minutes "
-        f"at laptop on two cores. Stop at any time: the same command goes on where it was."
+        f"{counted} into {arguments.out}/NAME-{arguments.preset}/figure.png, "
+        f"about {_minutes(names):.0f} minutes at laptop on two cores. "
+        "Stop at any time: the same command goes on where it was."
     )
     if arguments.data == "digits":
-        return f"{plan}\nThe digits are the 1,797 of scikit-learn, too few for more than to see the code at work."
+        return (
+            f"{plan}\nThe digits are the 1,797 of scikit-learn, too few for more than to see the "
+            "code at work."
+        )
     return f"{plan}\nThe digits are real MNIST where it is found, which takes longer."
 
 
@@ -95,7 +99,9 @@ def _minutes(names: Sequence[str]) -> float:
 
 
 def command(name: str, arguments: argparse.Namespace) -> list[str]:
-    """Return the command that makes a figure; digit figures also get their data, and share their arms."""
+    """Return the command that makes a figure; digit figures also get their data, and share their
+    arms.
+    """
     script = [sys.executable, str(HERE / f"{name}.py"), "--preset", arguments.preset, "--resume"]
     given = ["--out", str(_folder(name, arguments))]
     if _is_of_digits(name):

@@ -2,8 +2,10 @@
 
 import importlib.metadata
 import json
+import re
 import sys
 import textwrap
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -27,6 +29,7 @@ from veriloop import (
     TopCount,
     all_of,
     build,
+    components,
 )
 from veriloop.components import describe
 from veriloop.testing import check_filter, check_verifier
@@ -108,6 +111,46 @@ def test_what_cannot_be_built_is_refused_in_one_sentence(spec, message):
     with pytest.raises(ValueError, match=message.replace("?", r"\?")) as caught:
         build(spec)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"call": "veriloop:Threshold", "cut": "0.1"}, "cut must be a number, got '0.1'"),
+        ({"call": "veriloop:Threshold", "cut": True}, "cut must be a number, got True"),
+        ({"call": "veriloop:TopCount", "count": "9"}, "count must be a whole number or a mapping"),
+        ({"call": "veriloop:Constant", "score": None}, "score must be a number, got None"),
+        ({"call": "veriloop:all_of", "a": 3}, "a must be a component, {call: NAME, argument"),
+        (
+            {"call": "veriloop:Noisy", "verifier": "veriloop:Random"},
+            "verifier must be a component, {call: NAME, argument: value}, got 'veriloop:Random'",
+        ),
+        (
+            {"call": "veriloop:weighted", "weights": ["a"], "b": {"call": "veriloop:Random"}},
+            "weights must be a list, each entry a number, got ['a']",
+        ),
+    ],
+)
+def test_an_argument_of_another_type_is_refused_at_the_door(spec, message):
+    """By the annotations: not in the first round, with a traceback."""
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        build(spec)
+    assert str(caught.value).startswith(spec["call"])
+
+
+@dataclass(frozen=True)
+class Far:
+    """A verifier of one's own whose annotations cannot be read."""
+
+    limit: "Unknown"  # noqa: F821
+
+    def __call__(self, key, batch):
+        return self.limit - batch
+
+
+def test_what_has_no_readable_annotations_takes_any_argument():
+    assert components._hints(Far) == {} and components._hints(len) == {}
+    assert build({"call": "veriloop:Oracle", "truth": len}) == Oracle(len)
 
 
 def test_errors_of_the_component_itself_come_through():

@@ -295,6 +295,19 @@ def test_the_last_round_and_the_rounds_own_filter_are_the_default(cli):
     assert "acceptance of 3      0.5\n" in out
 
 
+@pytest.mark.parametrize(
+    ("given", "same"),
+    [("fraction: 5e-2", TopFraction(0.05)), ("fraction: 1e0", TopFraction(1.0))],
+)
+def test_a_number_with_an_exponent_is_a_number(cli, several, given, same):
+    """With a point and without, which YAML 1.1 takes for text."""
+    code, out, err = cli(
+        "--arm", "verified", "--json", "--filter", f"{{call: TopFraction, {given}}}"
+    )
+    assert (code, err) == (0, "")
+    assert json.loads(out) == refilter(several, arm="verified", filter=same).numbers
+
+
 REFUSED = [
     (("--arm", "verifed"), "holds no candidates of an arm 'verifed'; did you mean 'verified'?"),
     ((), "holds several arms; name one as arm: unverified, verified"),
@@ -312,7 +325,14 @@ REFUSED = [
     (("--filter", "TopFraction"), "a mapping with a name under 'call', got 'TopFraction'"),
     (("--filter", "{call: Key, seed: 1}"), "a filter must be a function, got Key"),
     (("--filter", "{call: TopCount, count: 600}"), "rows with a verdict, 600 are to be kept"),
-    (("--filter", "{call: [TopFraction"), "--filter: '{call: [TopFraction' is not valid YAML"),
+    (("--filter", "{call: [TopFraction"), "--filter: not valid YAML at line 1, column 20"),
+    (("--filter", "{call: TopFraction, fraction: '0.1'}"), "fraction must be a number, got '0.1'"),
+    (("--filter", "{call: TopCount, count: 5.5}"), "count must be a whole number or a mapping"),
+    (("--filter", "{call: Threshold, cut: 1, cut: 2}"), "the key 'cut' is given twice, in line 1"),
+    (
+        ("--verifier", "{call: 'veriloop:Shifted', by: 1, verifier: 'veriloop:Random'}"),
+        "verifier must be a component, {call: NAME, argument: value}, got 'veriloop:Random'",
+    ),
     (("--verifier", "{call: 'ten_lines:Modst'}"), "did you mean 'Modest'?"),
     (
         ("--verifier", "{call: 'ten_lines:Learns'}"),
@@ -368,6 +388,7 @@ def test_a_damaged_file_is_refused(cli, several):
 @pytest.mark.parametrize("missing", ["pyarrow.parquet", "yaml"])
 def test_what_must_be_installed_is_named(cli, monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.delitem(sys.modules, "veriloop.yaml12", raising=False)
     code, out, err = cli("--arm", "verified")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert f" needs {missing!r}; install it with: pip install 'veriloop[study]'" in err

@@ -42,15 +42,13 @@ def legend(
             line("verified", color="black"),
             line("unverified", color="black", ls="--"),
         ]
-    if any(drawn.get_gid() == "published" for panel in figure.axes for drawn in panel.lines):
+    drawn = [each.get_gid() for panel in figure.axes for each in panel.lines]
+    if "published" in drawn:
         handles = [*handles, line("published", color="black", lw=0.5)]
     about = f"{rows[0]['data']}, {len(values(rows, 'seed'))} seeds, 95 % intervals"
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=5,
-        title=f"{title}; {about}" if title else about,
-    )
+    if title:
+        about = f"{title}; {about}"
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, title=about)
 
 
 def by_round(
@@ -60,7 +58,9 @@ def by_round(
     handles: list[Any],
     **options: Any,
 ) -> Figure:
-    """Draw one panel a metric, by round; one line an arm: its rows, and how it is drawn. The legend goes below."""
+    """Draw one panel a metric, by round; one line an arm: its rows, and how it is drawn. The legend
+    goes below.
+    """
     names = metrics(rows, names)
     figure, axes = panels(1, len(names), height=2.6)
     for panel, name in zip(axes[0], names, strict=True):

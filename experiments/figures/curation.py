@@ -24,7 +24,9 @@ from figures.style import (
 
 
 def draw(rows: Rows) -> Figure:
-    """Mean and variance by round without real data, and the last variance against the share of real data."""
+    """Mean and variance by round without real data, and the last variance against the share of real
+    data.
+    """
     figure, axes = panels(1, 3, height=2.7)
     choices = sorted(
         {(row["choice"], row["k"]) for row in rows}, key=lambda each: (each[0] != "luce", each[1])
@@ -74,13 +76,16 @@ def _sweep(panel: Any, rows: Rows, color: str) -> None:
     last = sorted(
         (row for row in rows if row["round"] == rows[-1]["round"]), key=lambda row: row["share"]
     )
-    x, error = column(last, "share"), 1.96 * np.nan_to_num(column(last, "variance_se"))
+    x = column(last, "share")
+    error = 1.96 * np.nan_to_num(column(last, "variance_se"))
     panel.errorbar(x, column(last, "variance"), error, fmt="o", ms=3, color=color, capsize=2)
     panel.plot(x, column(last, "exact_variance"), "--", color="black", lw=0.8)
 
 
 def summarise(rows: Rows) -> dict[str, Measured]:
-    """Mean reward and variance at the last round of every arm beside the exact map, and the fit of all rounds."""
+    """Mean reward and variance at the last round of every arm beside the exact map, and the fit of
+    all rounds.
+    """
     numbers = {}
     for row in rows:
         if row["round"] == rows[-1]["round"]:

@@ -56,7 +56,9 @@ def draw(rows: Rows) -> Figure:
 
 
 def _best(panel: Any, rows: Rows) -> None:
-    """Colour each cell by the best estimate, pale where its lead over the next is within two standard errors."""
+    """Colour each cell by the best estimate, pale where its lead over the next is within two
+    standard errors.
+    """
     tables = {
         name: grid(rows, name, "radius", "bias")[2] for name in (*STRATEGIES, "lead", "lead_se")
     }

@@ -14,7 +14,9 @@ LEVELS = np.linspace(-0.8, 0.8, 6)
 
 
 def draw(rows: Rows) -> Figure:
-    """Three maps with the exact zero-improvement curve, and the Monte Carlo's z-scores, for each noise."""
+    """Three maps with the exact zero-improvement curve, and the Monte Carlo's z-scores, for each
+    noise.
+    """
     noises = values(rows, "noise")
     figure, axes = panels(len(noises), 4, height=2.1, width_ratios=[1, 1, 1, 0.9])
     titles = {
@@ -65,7 +67,9 @@ def _scores(panel: Any, cells: Rows) -> None:
 
 
 def summarise(rows: Rows) -> dict[str, Measured]:
-    """The gain without bias and the zero-improvement bias at the ends of the radii, and the Monte Carlo's fit."""
+    """The gain without bias and the zero-improvement bias at the ends of the radii, and the Monte
+    Carlo's fit.
+    """
     numbers = {}
     for radius in (min(values(rows, "radius")), max(values(rows, "radius"))):
         cells = sorted(
@@ -79,7 +83,8 @@ def summarise(rows: Rows) -> dict[str, Measured]:
             if gain[0] > 0 > gain[-1]:
                 crossing = float(np.interp(0, -gain, column(cells, "bias")))
                 numbers[f"{title}: zero-improvement bias, radius {radius:g}"] = Measured(crossing)
-    gap, error = column(rows, "mean") - column(rows, "exact"), column(rows, "standard_error")
+    gap = column(rows, "mean") - column(rows, "exact")
+    error = column(rows, "standard_error")
     if np.isfinite(error).all():
         z = gap.sum() / np.sqrt(np.sum(error**2))
         numbers["z of all cells' mean gap, Monte Carlo - exact"] = Measured(z, 1.0)

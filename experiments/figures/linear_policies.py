@@ -25,7 +25,9 @@ LABELS = ("replace", "accumulate", "accumulate, subsample", "half fixed real", "
 
 
 def draw(rows: Rows) -> Figure:
-    """Errors by round, unverified and verified, and the last round's error against the share of real data."""
+    """Errors by round, unverified and verified, and the last round's error against the share of
+    real data.
+    """
     figure, axes = panels(1, 3, height=2.7)
     for panel, verified in zip(axes[0], (False, True), strict=False):
         for color, policy, label in zip(COLORS, POLICIES, LABELS, strict=False):
@@ -33,7 +35,8 @@ def draw(rows: Rows) -> Figure:
             x = column(arm_rows, "round")
             band(panel, x, arm_rows, "error_truth", color=color, label=label)
             panel.plot(x, column(arm_rows, "closed_form"), "--", color="black", lw=0.8)
-        panel.set(title="verified" if verified else "unverified", xlabel="round $k$", yscale="log")
+        title = "verified" if verified else "unverified"
+        panel.set(title=title, xlabel="round $k$", yscale="log")
     axes[0, 0].set_ylabel(r"$\|\hat\theta_k-\theta_*\|^2/\sigma^2$")
     limits = [limit for panel in axes[0, :2] for limit in panel.get_ylim()]
     for panel in axes[0, :2]:
@@ -50,7 +53,8 @@ def _sweep(panel: Any, rows: Rows) -> None:
     last = [row for row in select(rows, policy="weight") if row["round"] == rows[-1]["round"]]
     for verified, color, label in ((False, GREY, "unverified"), (True, COLORS[0], "verified")):
         arm_rows = sorted(select(last, verified=verified), key=lambda row: row["weight"])
-        x, error = column(arm_rows, "weight"), 1.96 * column(arm_rows, "error_truth_se")
+        x = column(arm_rows, "weight")
+        error = 1.96 * column(arm_rows, "error_truth_se")
         panel.errorbar(
             x,
             column(arm_rows, "error_truth"),
@@ -68,7 +72,9 @@ def _sweep(panel: Any, rows: Rows) -> None:
 
 
 def summarise(rows: Rows) -> dict[str, Measured]:
-    """The last round of every policy, as a multiple of the real-data estimate's error in closed form."""
+    """The last round of every policy, as a multiple of the real-data estimate's error in closed
+    form.
+    """
     unit = select(rows, policy="replace", verified=False, round=0)[0]["closed_form"]
     last = [row for row in rows if row["round"] == rows[-1]["round"] and row["weight"] is None]
     numbers = {}

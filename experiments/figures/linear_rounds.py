@@ -21,8 +21,11 @@ from figures.style import (
 
 
 def draw(rows: Rows) -> Figure:
-    """One row a size; one column a bias for the error to the truth, and one more to the centre for the largest."""
-    noise, biases = rows[0]["noise"], values(rows, "bias")
+    """One row a size; one column a bias for the error to the truth, and one more to the centre for
+    the largest.
+    """
+    noise = rows[0]["noise"]
+    biases = values(rows, "bias")
     targets = [(bias, "truth") for bias in biases] + [(biases[-1], "center")] * (biases[-1] > 0)
     sizes = list(dict.fromkeys(row["size"] for row in rows))
     figure, axes = panels(len(sizes), len(targets), height=2.2, sharex=True)
@@ -42,7 +45,9 @@ def draw(rows: Rows) -> Figure:
 
 
 def _regime(rows: Rows, bias: float) -> str:
-    """Name the regime: biased is mild where the tightest ball's first round, without noise, gains on real data."""
+    """Name the regime: biased is mild where the tightest ball's first round, without noise, gains
+    on real data.
+    """
     if bias == 0:
         return "unbiased"
     start, first = (
@@ -92,6 +97,7 @@ def summarise(rows: Rows) -> dict[str, Measured]:
             exact = row["unfiltered_truth"] if row["radius"] is None and target == "truth" else None
             numbers[name] = Measured(row[f"error_{target}"], row[f"error_{target}_se"], exact)
         if row["radius"] is not None:
-            name = f"bias {row['bias']:g}, {arm_name}: paired gain over unverified, round {row['round']}"
+            name = f"bias {row['bias']:g}, {arm_name}: paired gain over unverified"
+            name = f"{name}, round {row['round']}"
             numbers[name] = Measured(row["gain_truth"], row["gain_truth_se"])
     return numbers

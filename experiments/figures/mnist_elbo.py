@@ -11,7 +11,8 @@ METRICS = ("nelbo", "reconstruction", "kl", "mnist_fid", "fid", "verifier_accura
 
 def draw(rows: Rows) -> Figure:
     """One panel a metric, one colour a schedule."""
-    names, last = metrics(rows, METRICS), max(row["round"] for row in rows)
+    names = metrics(rows, METRICS)
+    last = max(row["round"] for row in rows)
     sizes = list(dict.fromkeys(row["size"] for row in rows))
     figure, axes = panels(1, len(names), height=2.6)
     for panel, name in zip(axes[0], names, strict=True):

@@ -1,4 +1,6 @@
-"""Distances, agreement and the verifier's accuracy by round, for verifiers trained once and every round."""
+"""Distances, agreement and the verifier's accuracy by round, for verifiers trained once and every
+round.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ METRICS = ("mnist_fid", "fid", "agreement", "nelbo", "verifier_accuracy", "passe
 
 def draw(rows: Rows) -> Figure:
     """One panel a metric, one colour a way to train; below, images of the first seed at the end."""
-    names, last = metrics(rows, METRICS), max(row["round"] for row in rows)
+    names = metrics(rows, METRICS)
+    last = max(row["round"] for row in rows)
     figure = plt.figure(figsize=(7.0, 4.6))
     above, below = figure.subfigures(2, 1, height_ratios=(1, 0.85))  # pyright: ignore[reportGeneralTypeIssues]
     for panel, name in zip(above.subplots(1, len(names)), names, strict=True):

@@ -11,11 +11,9 @@ METRICS = ("mnist_fid", "fid", "agreement", "nelbo", "recall")
 
 def draw(rows: Rows) -> Figure:
     """One panel a metric, one colour a size."""
-    names, sizes, last = (
-        metrics(rows, METRICS),
-        values(rows, "initial"),
-        max(row["round"] for row in rows),
-    )
+    names = metrics(rows, METRICS)
+    sizes = values(rows, "initial")
+    last = max(row["round"] for row in rows)
     figure, axes = panels(1, len(names), height=2.6)
     for panel, name in zip(axes[0], names, strict=True):
         for color, size in zip(COLORS, sizes, strict=False):
@@ -47,8 +45,7 @@ def draw(rows: Rows) -> Figure:
 
 def summarise(rows: Rows) -> dict[str, Measured]:
     """How far each arm moved by the last round."""
-    return {
-        name: number
-        for size in values(rows, "initial")
-        for name, number in gains(rows, f"first model of {size}, ", MAIN, initial=size).items()
-    }
+    numbers: dict[str, Measured] = {}
+    for size in values(rows, "initial"):
+        numbers |= gains(rows, f"first model of {size}, ", MAIN, initial=size)
+    return numbers

@@ -11,11 +11,9 @@ METRICS = ("mnist_fid", "fid", "agreement", "nelbo")
 
 def draw(rows: Rows) -> Figure:
     """One row a generator, one panel a metric: the last round against steps, round 0 as a level."""
-    names, models, last = (
-        metrics(rows, METRICS),
-        values(rows, "model"),
-        max(row["round"] for row in rows),
-    )
+    names = metrics(rows, METRICS)
+    models = values(rows, "model")
+    last = max(row["round"] for row in rows)
     figure, axes = panels(len(models), len(names), height=2.1, sharex=True)
     for row, model in zip(axes, models, strict=True):
         for panel, name in zip(row, names, strict=True):
@@ -51,15 +49,16 @@ def draw(rows: Rows) -> Figure:
 
 
 def summarise(rows: Rows) -> dict[str, Measured]:
-    """For each generator and length, how far verified refits moved, and how far they ended from the others."""
+    """For each generator and length, how far verified refits moved, and how far they ended from the
+    others.
+    """
     numbers: dict[str, Measured] = {}
     for model in values(rows, "model"):
         for steps in values(rows, "steps"):
             arm = {"model": model, "steps": steps}
             for name in ("mnist_fid", "nelbo"):
-                (first, verified), (_, unverified) = (
-                    ends(rows, name, verified=kind, **arm) for kind in (True, False)
-                )
+                first, verified = ends(rows, name, verified=True, **arm)
+                _, unverified = ends(rows, name, verified=False, **arm)
                 real, _ = ends(rows, name, verified=None, **arm)
                 at = f"{model}, {steps} steps, {name}"
                 numbers[f"{at}: verified - round 0"] = difference(verified - first)

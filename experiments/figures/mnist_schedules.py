@@ -1,4 +1,6 @@
-"""Distances, agreement and ELBO by round; images of the start, of both arms' ends, and of a model of real data."""
+"""Distances, agreement and ELBO by round; images of the start, of both arms' ends, and of a model
+of real data.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,8 @@ def draw(rows: Rows) -> Figure:
     figure = plt.figure(figsize=(7.0, 4.2))
     parts: Any = figure.subfigures(2, 1, height_ratios=(1, 0.72))
     above, below = parts
-    last, sizes = (
-        max(row["round"] for row in rows),
-        list(dict.fromkeys(row["size"] for row in rows if row["size"])),
-    )
+    last = max(row["round"] for row in rows)
+    sizes = list(dict.fromkeys(row["size"] for row in rows if row["size"]))
     for panel, name in zip(above.subplots(1, len(names)), names, strict=True):
         for color, size in zip(COLORS, sizes, strict=False):
             for verified, style in STYLE.items():

@@ -1,4 +1,6 @@
-"""Distances and agreement by round for each verifier, and where each ends against what it was trained on."""
+"""Distances and agreement by round for each verifier, and where each ends against what it was
+trained on.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ METRICS = ("mnist_fid", "fid", "agreement", "nelbo", "verifier_accuracy")
 
 def draw(rows: Rows) -> Figure:
     """One panel a metric, one line a verifier."""
-    names, sizes, last = metrics(rows, METRICS), _sizes(rows), max(row["round"] for row in rows)
+    names = metrics(rows, METRICS)
+    sizes = _sizes(rows)
+    last = max(row["round"] for row in rows)
     shades = plt.colormaps["viridis"](np.linspace(0, 0.95, len(sizes)))
     colors = dict(zip(sizes, shades, strict=True))
     figure, axes = panels(1, len(names), height=2.6)
@@ -28,10 +32,10 @@ def draw(rows: Rows) -> Figure:
         if name != "verifier_accuracy":
             curve(panel, select(rows, verified=False), name, color=GREY, ls="--")
         panel.set(title=LABELS[name], xlabel="round $k$")
-    handles = [
-        line("the generator's own" if size == "initial" else f"{size:,}", color=color)
-        for size, color in colors.items()
-    ]
+    handles: list[Any] = []
+    for size, color in colors.items():
+        label = "the generator's own" if size == "initial" else f"{size:,}"
+        handles.append(line(label, color=color))
     handles += [line("no verifier", color=GREY, ls="--")]
     legend(figure, rows, handles, title="real images the verifier learns from")
     return figure

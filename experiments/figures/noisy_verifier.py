@@ -1,4 +1,6 @@
-"""Accuracy against wrong labels, the ball verifier's error against wrong verdicts, and accuracy by round."""
+"""Accuracy against wrong labels, the ball verifier's error against wrong verdicts, and accuracy by
+round.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ ALPHA = (0.3, 0.6, 1.0)  # of the smallest, a middle and the largest size
 
 
 def draw(rows: Rows) -> Figure:
-    """The classifier's phase transition beside the ball's smooth error, and what rounds make of a start."""
+    """The classifier's phase transition beside the ball's smooth error, and what rounds make of a
+    start.
+    """
     figure, axes = panels(1, 3, height=2.9)
     _transition(axes[0, 0], select(rows, part="transition"))
     _ball(axes[0, 1], select(rows, part="ball"))
@@ -99,7 +103,8 @@ def _ball(panel: Any, rows: Rows) -> None:
 
 
 def _points(panel: Any, cells: Rows, x: str, y: str, color: str, alpha: float) -> None:
-    at, error = column(cells, x), 1.96 * np.nan_to_num(column(cells, f"{y}_se"))
+    at = column(cells, x)
+    error = 1.96 * np.nan_to_num(column(cells, f"{y}_se"))
     panel.errorbar(at, column(cells, y), error, fmt="o", ms=2, lw=0.8, color=color, alpha=alpha)
     panel.plot(at, column(cells, "exact"), "--", lw=0.8, color=color, alpha=alpha)
 
@@ -133,7 +138,9 @@ def _rounds(panel: Any, rows: Rows) -> None:
 
 
 def summarise(rows: Rows) -> dict[str, Measured]:
-    """Where accuracy crosses 1/2, the fit of all cells to their closed forms, and where the loop ends."""
+    """Where accuracy crosses 1/2, the fit of all cells to their closed forms, and where the loop
+    ends.
+    """
     numbers = {}
     arms = dict.fromkeys(
         (row["phi"], row["psi"], row["kept"]) for row in select(rows, part="transition")
@@ -150,7 +157,8 @@ def summarise(rows: Rows) -> dict[str, Measured]:
             )
     for part, name, expected in (("transition", "accuracy", "exact_se"), ("ball", "mse", "mse_se")):
         cells = select(rows, part=part)
-        gap, error = column(cells, name) - column(cells, "exact"), column(cells, expected)
+        gap = column(cells, name) - column(cells, "exact")
+        error = column(cells, expected)
         if np.isfinite(error).all() and (error > 0).all():
             z = gap / error
             numbers[f"{part}: rms z of {len(z)} cells, simulation - exact"] = Measured(
@@ -168,7 +176,8 @@ def summarise(rows: Rows) -> dict[str, Measured]:
             )
     gaps = [row for row in loop if row["round"] and row["gap_se"]]
     if gaps:
-        gap, error = column(gaps, "gap"), column(gaps, "gap_se")
+        gap = column(gaps, "gap")
+        error = column(gaps, "gap_se")
         numbers["loop: signal - its expectation given the round before"] = Measured(
             float(gap.mean()), float(np.sqrt(np.sum(error**2)) / len(error)), 0.0
         )
@@ -176,7 +185,9 @@ def summarise(rows: Rows) -> dict[str, Measured]:
 
 
 def _crossing(cells: Rows) -> Measured | None:
-    """Interpolate between neighbours on both sides of 1/2, with the error of one accuracy over the slope."""
+    """Interpolate between neighbours on both sides of 1/2, with the error of one accuracy over the
+    slope.
+    """
     for left, right in pairwise(cells):
         if left["accuracy"] >= 0.5 > right["accuracy"]:
             slope = (right["accuracy"] - left["accuracy"]) / (right["wrong"] - left["wrong"])

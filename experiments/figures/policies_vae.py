@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from figures._mnist import MAIN, by_round
 from figures._seeds import STYLE, difference, ends, gains
 from figures.style import COLORS, Figure, Measured, Rows, line, select
@@ -13,15 +15,14 @@ LABELS = {"subsample": "accumulate, subsample"}
 def draw(rows: Rows) -> Figure:
     """One panel a metric, one colour a policy."""
     colors = dict(zip(_policies(rows), COLORS, strict=False))
-    arms = [
-        (select(rows, policy=policy, verified=verified), {"color": color, "ls": style})
-        for policy, color in colors.items()
-        for verified, style in STYLE.items()
-    ]
-    handles = [
-        line(LABELS.get(policy, policy.replace("mix", "real share")), color=color)
-        for policy, color in colors.items()
-    ]
+    arms: list[tuple[Rows, dict[str, Any]]] = []
+    handles: list[Any] = []
+    for policy, color in colors.items():
+        for verified, style in STYLE.items():
+            own = select(rows, policy=policy, verified=verified)
+            arms.append((own, {"color": color, "ls": style}))
+        label = LABELS.get(policy, policy.replace("mix", "real share"))
+        handles.append(line(label, color=color))
     return by_round(rows, METRICS, arms, handles, arms=True)
 
 
@@ -30,14 +31,15 @@ def _policies(rows: Rows) -> list[str]:
 
 
 def summarise(rows: Rows) -> dict[str, Measured]:
-    """How far each policy's arms moved, what verifying gains under it, and how far they ended from replacing."""
+    """How far each policy's arms moved, what verifying gains under it, and how far they ended from
+    replacing.
+    """
     numbers: dict[str, Measured] = {}
     for policy in _policies(rows):
         numbers |= gains(rows, f"{policy}, ", MAIN, policy=policy)
         for name in MAIN if policy != "replace" else ():
             for verified, kind in ((False, "unverified"), (True, "verified")):
-                mine, other = (
-                    ends(rows, name, policy=p, verified=verified)[1] for p in (policy, "replace")
-                )
+                _, mine = ends(rows, name, policy=policy, verified=verified)
+                _, other = ends(rows, name, policy="replace", verified=verified)
                 numbers[f"{policy}, {name}: {kind} - {kind} replace"] = difference(mine - other)
     return numbers

@@ -1,4 +1,6 @@
-"""Distances, agreement and NELBO by round, for verifiers that know what the generator knows, or more."""
+"""Distances, agreement and NELBO by round, for verifiers that know what the generator knows, or
+more.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ METRICS = ("mnist_fid", "fid", "agreement", "nelbo", "recall")
 
 
 def draw(rows: Rows) -> Figure:
-    """One panel a metric, one colour a verifier; dashed, in the colour of its like, a generator without one."""
+    """One panel a metric, one colour a verifier; dashed, in the colour of its like, a generator
+    without one.
+    """
     colors = dict(zip(_pairs(rows), COLORS, strict=False))
     arms = []
     for (initial, knows), color in colors.items():
@@ -35,7 +39,9 @@ def _pairs(rows: Rows) -> list[tuple[int, int]]:
 
 
 def summarise(rows: Rows) -> dict[str, Measured]:
-    """What each verifier adds; and what more images are worth to the verifier, and to the generator itself."""
+    """What each verifier adds; and what more images are worth to the verifier, and to the generator
+    itself.
+    """
     numbers: dict[str, Measured] = {}
     fewest = min(row["initial"] for row in rows)
     for initial, knows in _pairs(rows):

@@ -43,7 +43,9 @@ def published() -> Rows:
 
 
 def draw(rows: Rows) -> Figure:
-    """The trace of the covariance for every bias, and for the last its volume, each against the truth's."""
+    """The trace of the covariance for every bias, and for the last its volume, each against the
+    truth's.
+    """
     biases = values(rows, "bias")
     figure, axes = panels(1, len(biases) + 1, height=2.7)
     off = (
@@ -68,7 +70,8 @@ def draw(rows: Rows) -> Figure:
     if rows[0]["truth"] == "standard":
         handles += [line(r"$n \to \infty$", color="black", ls=":", lw=0.9)]
     handles += [patch(f"middle 90 % of {rows[0]['replicates']} runs", "black", 0.12)]
-    if any(each.get_gid() == "published" for panel in axes[0] for each in panel.lines):
+    drawn = [each.get_gid() for panel in axes[0] for each in panel.lines]
+    if "published" in drawn:
         handles += [line("published, round 200", color="black", ls="", marker="_")]
     figure.legend(handles=handles, loc="outside lower center", ncols=5)
     return figure
@@ -80,9 +83,8 @@ def _panel(panel: Any, rows: Rows, bias: float, name: str) -> None:
         for own, style in ((bias, "-"), (None, "--")):
             arm = select(rows, policy=policy, bias=own)
             x = column(arm, "round")
-            band(
-                panel, x, arm, name, color=color, ls=style, lw=1.8 if policy == "subsample" else 0.9
-            )
+            width = 1.8 if policy == "subsample" else 0.9
+            band(panel, x, arm, name, color=color, ls=style, lw=width)
             if own is None:
                 panel.plot(x, column(arm, f"expected_{name}"), color="black", lw=0.5)
             elif name == "trace":
@@ -97,7 +99,7 @@ def _panel(panel: Any, rows: Rows, bias: float, name: str) -> None:
 
 
 def _comparable(row: dict[str, Any], bias: float, last: int) -> bool:
-    """Tell whether a run is of the published kind, and reaches the round of which the numbers are."""
+    """Tell whether a run is of the published kind, and reaches the published round."""
     return (row["truth"], row["n"], row["fraction"], bias) == (
         "drawn",
         300,
@@ -107,7 +109,9 @@ def _comparable(row: dict[str, Any], bias: float, last: int) -> bool:
 
 
 def summarise(rows: Rows) -> dict[str, Measured]:
-    """The first and the last round's trace, the volume, and how far the first round moved towards the centre."""
+    """The first and the last round's trace, the volume, and how far the first round moved towards
+    the centre.
+    """
     last = max(values(rows, "round"))
     numbers: dict[str, Measured] = {}
 

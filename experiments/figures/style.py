@@ -42,7 +42,7 @@ plt.rcParams.update(
 def panels(
     rows: int, columns: int, *, width: float = 7.0, height: float = 2.3, **options: Any
 ) -> tuple[Figure, Any]:
-    """Return a figure `width` inches wide and its axes, always an array of shape (rows, columns)."""
+    """Return a figure `width` inches wide and its axes, an array of shape (rows, columns)."""
     return plt.subplots(rows, columns, figsize=(width, height * rows), squeeze=False, **options)
 
 
@@ -58,17 +58,17 @@ def values(rows: Iterable[dict[str, Any]], name: str) -> list[Any]:
 
 def column(rows: Iterable[dict[str, Any]], name: str) -> np.ndarray:
     """Return one column as floats; null becomes NaN."""
-    return np.array([np.nan if row.get(name) is None else row[name] for row in rows], dtype=float)
+    found = [row.get(name) for row in rows]
+    return np.array(found, dtype=float)  # None becomes NaN
 
 
 def grid(rows: Rows, name: str, y: str, x: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return x values, y values and the table of one column over them, shape (y, x)."""
-    xs, ys = values(rows, x), values(rows, y)
+    xs = values(rows, x)
+    ys = values(rows, y)
     table = np.full((len(ys), len(xs)), np.nan)
-    place = {value: i for i, value in enumerate(xs)}, {value: i for i, value in enumerate(ys)}
-    table[[place[1][row[y]] for row in rows], [place[0][row[x]] for row in rows]] = column(
-        rows, name
-    )
+    for row, value in zip(rows, column(rows, name), strict=True):
+        table[ys.index(row[y]), xs.index(row[x])] = value
     return np.array(xs), np.array(ys), table
 
 

@@ -26,7 +26,9 @@ EARLY = 5  # rounds after which the bias that is left is reported
 
 
 def draw(rows: Rows) -> Figure:
-    """One row a design; the error to the truth for every bias, and the share of the largest that is still ahead."""
+    """One row a design; the error to the truth for every bias, and the share of the largest that is
+    still ahead.
+    """
     biases = values(rows, "bias")
     targets = [(bias, "error_truth") for bias in biases] + [(biases[-1], "ahead")] * (
         biases[-1] > 0
@@ -61,7 +63,8 @@ def _panel(panel: Any, rows: Rows, name: str) -> None:
         else:
             panel.plot(x, column(arm, name), _dashes(shape), color=color)
         panel.plot(x, column(arm, f"expected_{name}"), ":", color="black", lw=0.9)
-    panel.set_yscale("log" if name == "error_truth" else "linear")
+    if name == "error_truth":
+        panel.set_yscale("log")
 
 
 def _dashes(shape: str) -> str:
@@ -69,7 +72,7 @@ def _dashes(shape: str) -> str:
 
 
 def summarise(rows: Rows) -> dict[str, Measured]:
-    """Every shape's first acceptance, errors of the last round, and early share of the bias ahead."""
+    """Every shape's first acceptance, last errors, and early share of the bias ahead."""
     last = max(values(rows, "round"))
     early = min(EARLY, last)
     numbers: dict[str, Measured] = {}
@@ -94,9 +97,10 @@ def summarise(rows: Rows) -> dict[str, Measured]:
                 add(f"error to centre, round {last}", "error_center")
             elif row.get("plateau_center") is not None:
                 # Where the loop comes to rest: 1, but late in directions that see a wide window.
-                rest, error = row["plateau_center"], row["error_center_se"]
-                share = Measured(
-                    row["error_center"] / rest, None if error is None else error / rest
-                )
+                rest = row["plateau_center"]
+                error = row["error_center_se"]
+                if error is not None:
+                    error = error / rest
+                share = Measured(row["error_center"] / rest, error)
                 numbers[f"{named}: share of the plateau, round {last}"] = share
     return numbers

@@ -1,4 +1,6 @@
-"""ROUGE, facts and variety of language by round, filtered and unfiltered, for both rules of how many to keep."""
+"""ROUGE, facts and variety of language by round, filtered and unfiltered, for both rules of how
+many to keep.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +28,11 @@ MOVED = ("rouge1", "event", "place", "number", "wording", "types", "kinds", "wor
 
 def draw(rows: Rows) -> Figure:
     """One panel a metric, one colour a rule."""
-    names, rules = metrics(rows, [*LABELS]), list(dict.fromkeys(row["rule"] for row in rows))
+    names = metrics(rows, [*LABELS])
+    rules = list(dict.fromkeys(row["rule"] for row in rows))
     figure, axes = panels(-(-len(names) // 4), 4, height=1.6, sharex=True)
-    colors, styles = dict(zip(rules, COLORS, strict=False)), _styles(rows)
+    colors = dict(zip(rules, COLORS, strict=False))
+    styles = _styles(rows)
     for panel, name in zip(axes.flat, names, strict=False):
         for rule, color in colors.items():
             for filtering in _filterings(rows, rule):
@@ -41,15 +45,20 @@ def draw(rows: Rows) -> Figure:
         panel.set_xlabel("round $k$")
     handles = [line(f"kept share {rule}", color=color) for rule, color in colors.items()]
     handles += [line(filtering, color="black", ls=style) for filtering, style in styles.items()]
-    bases, starts = len(values(rows, "base")), len({(row["base"], row["seed"]) for row in rows})
-    about = f"{rows[0]['data']}; {bases} pre-trained model{'s' * (bases > 1)}, {starts} starts, 95 % intervals"
+    bases = len(values(rows, "base"))
+    starts = len({(row["base"], row["seed"]) for row in rows})
+    models = "pre-trained model" if bases == 1 else "pre-trained models"
+    about = f"{rows[0]['data']}; {bases} {models}, {starts} starts, 95 % intervals"
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), title=about)
     return figure
 
 
 def summarise(rows: Rows) -> dict[str, Measured]:
-    """How far each arm moved by the last round, and how far it ended from the unfiltered and the filtered one."""
-    rows, numbers = _by_start(rows), {}
+    """How far each arm moved by the last round, and how far it ended from the unfiltered and the
+    filtered one.
+    """
+    rows = _by_start(rows)
+    numbers = {}
     for rule in dict.fromkeys(row["rule"] for row in rows):
         arms = _filterings(rows, rule)
         for name in metrics(rows, MOVED):

@@ -1,7 +1,7 @@
 """Train on synthetic data that a verifier has checked: one loop, and backends for it."""
 
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from veriloop import schedules
 from veriloop.components import build
@@ -61,6 +61,12 @@ from veriloop.verifiers import (
 )
 
 if TYPE_CHECKING:
+    from veriloop import exact as exact
+    from veriloop import linear as linear
+    from veriloop import mnist as mnist
+    from veriloop import study as study
+    from veriloop import testing as testing
+    from veriloop import xsum as xsum
     from veriloop.plotting import plot as plot
     from veriloop.study import Study as Study
 
@@ -144,7 +150,7 @@ def __dir__() -> list[str]:
     return sorted([*__all__, *_LAZY, *_NAMES, "__version__"])
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in _NAMES:
         return getattr(_loaded(_NAMES[name]), name)
     if name in _LAZY:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from importlib import import_module
-from inspect import signature
-from typing import Any
+from inspect import Parameter, isclass, signature
+from numbers import Real
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
-from veriloop.core.checks import nearest
+import numpy as np
+
+from veriloop.core.checks import is_integer, nearest
 
 GROUP = "veriloop.verifiers"
 
 
-def describe(component: Any) -> dict[str, Any] | str:
+def describe(component: object) -> dict[str, Any] | str:
     """Return the spec from which `build` makes an equal component, or its name alone.
 
     A spec can be written for a dataclass whose fields are numbers, strings, lists of them, or such
-    dataclasses. Of anything else only the name is returned.
+    dataclasses. Of anything else only the name is returned. A field with `repr=False`, such as a
+    key that nobody may read, is left out.
 
     component: a verifier, a filter, or any other component.
 
@@ -25,17 +30,17 @@ def describe(component: Any) -> dict[str, Any] | str:
     >>> build(describe(Noisy(Random(), false_accept=0.1)))
     Noisy(verifier=Random(), false_accept=0.1, false_reject=0.0)
     """
-    kind: Any = component
-    if not hasattr(component, "__qualname__"):
-        kind = type(component)
-    name = f"{kind.__module__}:{kind.__qualname__}"
+    kind = component if hasattr(component, "__qualname__") else type(component)
+    module = getattr(kind, "__module__", None)
+    qualname = getattr(kind, "__qualname__", None)
+    name = f"{module}:{qualname}"
     if not is_dataclass(component) or isinstance(component, type):
         return name
     spec: dict[str, Any] = {"call": name}
     for each in fields(component):
-        if each.init:
+        if each.init and each.repr:
             spec[each.name] = _written(getattr(component, each.name))
-    if _UNWRITABLE in spec.values():
+    if any(value is _UNWRITABLE for value in spec.values()):
         return name
     return spec
 
@@ -47,15 +52,15 @@ class _Unwritable:
 _UNWRITABLE = _Unwritable()
 
 
-def _written(value: Any) -> Any:
+def _written(value: object) -> object:
     if is_dataclass(value):
         spec = describe(value)
         if isinstance(spec, str):
             return _UNWRITABLE
         return spec
     if isinstance(value, list):
-        items = [_written(item) for item in value]
-        if _UNWRITABLE in items:
+        items = [_written(item) for item in cast("list[object]", value)]
+        if any(item is _UNWRITABLE for item in items):
             return _UNWRITABLE
         return items
     if value is None or isinstance(value, bool | int | float | str):
@@ -63,7 +68,7 @@ def _written(value: Any) -> Any:
     return _UNWRITABLE
 
 
-def build(spec: Any, **context: Any) -> Any:
+def build(spec: object, **context: object) -> Callable[..., Any]:
     """Return the component that `spec` describes.
 
     spec: the component itself, or `{"call": NAME, **arguments}`. NAME is "module:attribute", or an
@@ -81,28 +86,126 @@ def build(spec: Any, **context: Any) -> Any:
     """
     if callable(spec):
         return spec
-    name: Any = None
-    if isinstance(spec, Mapping):
-        name = spec.get("call")
+    settings = cast("Mapping[str, object]", spec)
+    name = settings.get("call") if isinstance(spec, Mapping) else None
     if not isinstance(name, str):
         raise ValueError(
             f"a component is a callable or a mapping with a name under 'call', got {spec!r}"
         )
-    arguments: dict[str, Any] = {}
-    for key, value in spec.items():
+    arguments: dict[str, object] = {}
+    for key, value in settings.items():
+        if key == "call":
+            continue
         nested = isinstance(value, Mapping) and "call" in value
-        arguments[key] = build(value) if nested else value
-    del arguments["call"]
+        arguments[str(key)] = build(cast("object", value)) if nested else value
     found = _find(name)
     if not arguments and not context and _is_component(found):
         return found
+    _check_arguments(name, found, arguments)
     try:
         return found(**arguments, **context)
     except TypeError as error:
         raise ValueError(f"{name} does not take the arguments given: {error}") from None
 
 
-def _find(name: str) -> Any:
+def _check_arguments(name: str, found: object, arguments: Mapping[str, object]) -> None:
+    """Refuse a value of another type than the component's annotations ask for."""
+    hints = _hints(found)
+    for argument, value in arguments.items():
+        hint = hints.get(argument, hints.get("**"))
+        if hint is not None and not _fits(hint, value):
+            raise ValueError(f"{name}: {argument} must be {_called(hint)}, got {value!r:.60}")
+
+
+def _hints(found: object) -> dict[str, object]:
+    """Return the types of what a class or a function takes; those of **arguments under "**"."""
+    function = cast("type", found).__init__ if isclass(found) else found
+    try:
+        hints: dict[str, object] = dict(get_type_hints(function))
+        parameters = signature(cast("Callable[..., object]", found)).parameters
+    except (TypeError, ValueError, NameError, AttributeError):  # it has none, or they are not there
+        return {}
+    taken: dict[str, object] = {}
+    for name, parameter in parameters.items():
+        if name not in hints or parameter.kind is Parameter.VAR_POSITIONAL:
+            continue
+        named = "**" if parameter.kind is Parameter.VAR_KEYWORD else name
+        taken[named] = hints[name]
+    return taken
+
+
+_PLAIN: dict[object, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    NoneType: "null",
+}
+
+
+def _fits(hint: object, value: object) -> bool:
+    """Tell whether a value can be of a type; of types that are not known here it can."""
+    if hint in _PLAIN:
+        return _is_plain(hint, value)
+    origin = get_origin(hint)
+    inner = get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(each, value) for each in inner)
+    if origin is Literal:
+        return value in inner
+    if _is_called(hint):
+        return callable(value)
+    if origin in (dict, Mapping):
+        return isinstance(value, Mapping)
+    if origin in (list, Sequence):
+        items = cast("Sequence[object]", value)
+        listed = isinstance(value, Sequence) and not isinstance(value, str)
+        return isinstance(value, np.ndarray) or (
+            listed and all(_fits(inner[0], item) for item in items)
+        )
+    return True
+
+
+def _is_plain(hint: object, value: object) -> bool:
+    if hint is bool:
+        return isinstance(value, bool | np.bool_)
+    if hint is int:
+        return is_integer(value)
+    if hint is float:
+        return not isinstance(value, bool) and isinstance(value, Real)
+    if hint is str:
+        return isinstance(value, str)
+    return value is None
+
+
+def _is_called(hint: object) -> bool:
+    """Tell whether a type is that of a function or of another component."""
+    if hint is Callable or get_origin(hint) is Callable:
+        return True
+    protocol = get_origin(hint) or hint
+    return bool(getattr(protocol, "_is_protocol", False)) and "__call__" in vars(protocol)
+
+
+def _called(hint: object) -> str:
+    """Say a type in words."""
+    if hint in _PLAIN:
+        return _PLAIN[hint]
+    inner = get_args(hint)
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        return " or ".join(_called(each) for each in inner)
+    if origin is Literal:
+        return f"one of {', '.join(map(repr, inner))}"
+    if _is_called(hint):
+        return "a component, {call: NAME, argument: value}"
+    if origin in (dict, Mapping):
+        return "a mapping"
+    if origin in (list, Sequence):
+        return f"a list, each entry {_called(inner[0])}"
+    return getattr(hint, "__name__", str(hint))
+
+
+def _find(name: str) -> Callable[..., Any]:
     module, colon, attribute = name.partition(":")
     if not colon:
         return _offered(name)
@@ -119,7 +222,7 @@ def _find(name: str) -> Any:
     return getattr(found, attribute)
 
 
-def _offered(name: str) -> Any:
+def _offered(name: str) -> Callable[..., Any]:
     """Find the verifier that a package offers under this name."""
     from importlib.metadata import entry_points  # slow to import, seldom needed
 
@@ -136,7 +239,7 @@ def _offered(name: str) -> Any:
     return _find(values[0])
 
 
-def _is_component(found: Any) -> bool:
+def _is_component(found: Callable[..., Any]) -> bool:
     """Tell a verifier from what makes one: a verifier takes a `key` first."""
     try:
         return next(iter(signature(found).parameters), None) == "key"

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -18,7 +19,8 @@ from veriloop.core.arrays import Mask, Scores
 from veriloop.core.candidates import RoundError, until_full
 from veriloop.core.checks import nearest, need
 from veriloop.core.loop import select
-from veriloop.core.verdict import Verdict, judged, rowwise
+from veriloop.core.parts import Filter
+from veriloop.core.verdict import Verdict, Verifier, judged, rowwise
 from veriloop.records import line
 from veriloop.store.candidates import EXTRA, FILE, StoredRound, stateful
 
@@ -48,8 +50,8 @@ def refilter(
     *,
     round: int | None = None,
     arm: str | None = None,
-    filter: Any = None,
-    verifier: Any = None,
+    filter: Filter | Mapping[str, Any] | None = None,
+    verifier: Verifier | Mapping[str, Any] | None = None,
 ) -> Refiltered:
     """Filter a stored round again under its own key, so that the same filter keeps the same rows.
 
@@ -59,8 +61,7 @@ def refilter(
     filter: a filter or its spec, `{"call": "TopFraction", "fraction": 0.05}`. Default: that of the
         round.
     verifier: a verifier or its spec, see `build`. It judges all rows again, block by block, under
-        the
-        keys of the round. Default: the stored scores.
+        the keys of the round. Default: the stored scores.
 
     If the round had a quota, a filter that judges rows one by one keeps the first n of each group
     that it accepts. A filter that ranks chooses among the candidates of the round.
@@ -120,7 +121,7 @@ def find(run: str | Path, round: int | None = None, arm: str | None = None) -> S
     return StoredRound(rounds[round])
 
 
-def _own_filter(stored: StoredRound) -> dict[str, Any]:
+def _own_filter(stored: StoredRound) -> Mapping[str, Any]:
     spec = stored.about["filter"]
     if isinstance(spec, str):
         raise ValueError(
@@ -129,16 +130,19 @@ def _own_filter(stored: StoredRound) -> dict[str, Any]:
     return spec
 
 
-def _filter(spec: Any) -> Any:
-    if isinstance(spec, dict):
-        name = spec.get("call")
+def _filter(spec: object) -> Filter:
+    named = spec
+    if isinstance(spec, Mapping):
+        settings = dict(cast("Mapping[str, object]", spec))
+        name = settings.get("call")
         if isinstance(name, str) and ":" not in name:
-            spec = {**spec, "call": f"veriloop:{name}"}
-    return _callable("filter", build(spec))
+            settings["call"] = f"veriloop:{name}"
+        named = settings
+    return cast("Filter", _callable("filter", build(named)))
 
 
-def _verifier(spec: Any) -> Any:
-    verifier = _callable("verifier", build(spec))
+def _verifier(spec: object) -> Verifier:
+    verifier = cast("Verifier", _callable("verifier", build(spec)))
     if stateful(verifier):
         raise ValueError(
             f"the verifier {type(verifier).__name__} is stateful: what it scored "
@@ -148,13 +152,13 @@ def _verifier(spec: Any) -> Any:
     return verifier
 
 
-def _callable(what: str, component: Any) -> Any:
+def _callable(what: str, component: object) -> object:
     if not callable(component):
         raise ValueError(f"a {what} must be a function, got {component!r:.60}; name another")
     return component
 
 
-def _judged(stored: StoredRound, verifier: Any) -> Verdict:
+def _judged(stored: StoredRound, verifier: Verifier) -> Verdict:
     blocks = len(stored.sizes)
     if not rowwise(verifier) and blocks > 1:
         raise ValueError(
@@ -167,7 +171,7 @@ def _judged(stored: StoredRound, verifier: Any) -> Verdict:
     return Verdict.concatenate(verdicts)
 
 
-def _select(stored: StoredRound, filter: Any, scores: Scores) -> tuple[Mask, Mask]:
+def _select(stored: StoredRound, filter: Filter, scores: Scores) -> tuple[Mask, Mask]:
     """Return masks over all rows drawn: those kept, and those that count as candidates."""
     key = stored.key
     groups = stored.columns["group"]
@@ -247,15 +251,15 @@ def main() -> None:
     print(text, end="")
 
 
-def _spec(name: str, text: str | None) -> Any:
-    yaml: Any = need("yaml", EXTRA, f"--{name}")
+def _spec(name: str, text: str | None) -> Mapping[str, Any] | None:
+    yaml12 = need("veriloop.yaml12", EXTRA, f"--{name}")
     if text is None:
         return None
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):
+        return yaml12.parsed(text)
+    except ValueError as error:
         raise ValueError(
-            f"--{name}: {text!r} is not valid YAML; write {{call: NAME, argument: value}}"
+            f"--{name}: {error}; write {{call: NAME, argument: value}}, got {text!r:.60}"
         ) from None
 
 

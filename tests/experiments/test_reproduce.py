@@ -68,11 +68,14 @@ def test_digit_figures_get_the_data_and_a_folder_to_share(tmp_path):
         assert words[words.index("--out") + 1] == str(tmp_path / f"{name}-smoke")
 
 
-def test_a_figure_that_is_not_there_is_refused_with_the_names():
+def test_a_figure_that_is_not_there_is_refused_with_the_names(monkeypatch, capsys):
     """Exit 2 and one sentence; nothing is made."""
-    ran = reproduce("liner_rounds")
-    assert ran.returncode == 2
-    assert "no figure is called 'liner_rounds'" in ran.stderr and "linear_rounds" in ran.stderr
+    monkeypatch.setattr(sys, "argv", ["_reproduce.py", "liner_rounds"])
+    with pytest.raises(SystemExit) as ended:
+        _reproduce.main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert "no figure is called 'liner_rounds'" in said and "linear_rounds" in said
 
 
 def test_an_old_interpreter_is_refused_by_make_in_one_sentence(tmp_path):

@@ -567,11 +567,3 @@ def test_numpy_scalars_become_plain_numbers(value):
 def test_what_is_no_plain_value_is_refused(value):
     with pytest.raises(TypeError, match="a record holds plain numbers and strings, got"):
         line({"x": value})
-
-
-@pytest.mark.parametrize("value", [float("inf"), np.float64("-inf"), np.float32("inf")])
-def test_infinity_is_refused_by_name(value):
-    with pytest.raises(
-        ValueError, match=r"the number 'error' of a record must be finite or NaN, got -?inf"
-    ):
-        line({"kept": 3, "error": value})

@@ -1,9 +1,13 @@
 """A script of somebody else: its configuration, folder, commit and mistakes."""
 
+import io
 import json
+import runpy
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -21,8 +25,33 @@ def project(tmp_path):
     return tmp_path
 
 
+class Ended(NamedTuple):
+    """How a script ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 def call(folder, *arguments):
-    line = [sys.executable, "mine.py", *map(str, arguments)]
+    """Run the script in this process, from its folder."""
+    stdout = io.StringIO()
+    stderr = io.StringIO()
+    code = 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout), redirect_stderr(stderr):
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["mine.py", *map(str, arguments)])
+        patch.setattr(sys, "path", [str(folder), *sys.path])
+        try:
+            runpy.run_path("mine.py", run_name="__main__")
+        except SystemExit as ended:
+            code = ended.code or 0
+    return Ended(code, stdout.getvalue(), stderr.getvalue())
+
+
+def call_apart(folder, script, *arguments):
+    """Run the script in a process of its own."""
+    line = [sys.executable, script, *map(str, arguments)]
     return subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=300)
 
 
@@ -50,8 +79,10 @@ def test_run_json_holds_the_commit_of_their_repository(project):
     assert (clean["commit"], clean["dirty"]) == (commit, False) and "veriloop" in clean["versions"]
     (project / "mine.yaml").write_text((project / "mine.yaml").read_text() + "\n")
     (project / "elsewhere").mkdir()
-    line = [sys.executable, project / "mine.py", "--preset", "smoke", "--out", "run"]
-    subprocess.run(line, cwd=project / "elsewhere", check=True, capture_output=True)
+    apart = call_apart(
+        project / "elsewhere", project / "mine.py", "--preset", "smoke", "--out", "run"
+    )
+    assert apart.returncode == 0, apart.stderr
     assert about(project / "elsewhere" / "run")["dirty"] is True
 
 
@@ -83,7 +114,23 @@ def test_other_code_in_an_arm_is_another_run(project):
     script = project / "mine.py"
     script.write_text(script.read_text().replace("float(batch.mean())", "float(np.median(batch))"))
     refused = call(project, "--preset", "smoke", "--out", "run", "--resume")
-    assert refused.returncode == 2 and "--resume: run holds a run with arms = " in refused.stderr
+    assert refused.returncode == 2
+    wanted = (
+        "--resume: run holds another study: refit of the arm 'verified' is refit with other code"
+    )
+    assert wanted in refused.stderr
+
+
+def test_a_run_goes_on_with_more_seeds_and_rounds(project):
+    """Counts of the settings may grow; another setting may not change."""
+    assert call(project, "--preset", "smoke", "--out", "run").returncode == 0
+    more = ("--set", "seeds=6", "--set", "rounds=6", "--out", "run", "--resume")
+    ran = call(project, "--preset", "smoke", *more)
+    assert ran.returncode == 0, ran.stderr
+    assert len(Records.read(project / "run")) == 2 * 6 * 7
+    assert about(project / "run")["config"]["seeds"] == 6 and about(project / "run")["finished"]
+    refused = call(project, "--preset", "smoke", *more, "--set", "reach=1")
+    assert refused.returncode == 2 and "holds a run with reach = 1.5, got 1.0" in refused.stderr
 
 
 def test_a_unit_that_fails_is_named_at_the_end_and_the_rest_is_kept(project):
@@ -100,7 +147,9 @@ def test_a_unit_that_fails_is_named_at_the_end_and_the_rest_is_kept(project):
         "mine: 5 units failed, unverified-seed0: ZeroDivisionError: division by zero; "
     )
     assert "in refit" in ran.stderr and about(project / "run")["finished"] is False
-    assert Records.read(project / "run").arms == ("verified",)
+    records = Records.read(project / "run")
+    assert {row["round"] for row in records.select(arm="unverified")} == {0}
+    assert len(records.failed) == 5 and records.failed[0]["round"] == 1
 
 
 def test_a_wrong_setting_is_blamed_on_the_setting(project):

@@ -113,7 +113,11 @@ def test_yaml_stays_safe(tmp_path):
         ("fit.steps=x", "--set: fit.steps: "),
         ("fitt=3", "--set: fitt: unknown key; did you mean 'fit'?"),
         ("sizes=[]", "--set: sizes: "),
-        ("free.day=2024-10-10", "--set: free: "),
+        ("free.day=!!timestamp 2024-10-10", "--set: free: "),
+        ("free.limit=.inf", "--set: free: "),
+        ("free={a: 1, a: 2}", "--set free: the key 'a' is given twice, in line 1; keep one"),
+        ("free={1e-2: 1}", "--set free: the key 1e-2 in line 1 is not text; write '1e-2'"),
+        ("fit.rate=1:30", '--set: fit.rate: got "1:30", must be a valid number'),
     ],
 )
 def test_a_wrong_setting_is_blamed_on_the_setting(setting, start, path):
@@ -128,6 +132,54 @@ def test_a_wrong_file_is_blamed_on_the_file_whatever_the_settings(path):
         with pytest.raises(BadInput) as caught:
             read(path, "smoke", *settings)
         assert str(caught.value).startswith(f"{path}: fit.rate: got ")
+
+
+def test_a_mistake_that_file_and_setting_share_is_blamed_on_the_setting(path):
+    """The setting has taken the place of what the file says."""
+    path.write_text(OWN.replace("rate: 0.3", "rate: fast"))
+    with pytest.raises(BadInput) as caught:
+        read(path, "smoke", "fit.rate=slow")
+    assert str(caught.value).startswith('--set: fit.rate: got "slow"')
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("dim: 3\nfit: {}\ndim: 4\n", "the key 'dim' is given twice, in lines 1 and 3; keep one"),
+        ("free: {a: 1,\n  a: 2}", "the key 'a' is given twice, in lines 1 and 2; keep one"),
+        ("presets: {smoke: []}", "presets.smoke: got [], must be a mapping of keys to values"),
+        ("base: ''", 'base: got "", must be the name of a YAML file beside this one'),
+        ("base: gone.yaml", "base: cannot read "),
+        ("true: 3", "the key true in line 1 is not text; write 'true'"),
+    ],
+)
+def test_a_mistake_of_the_file_is_said_with_its_place(text, sentence, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(BadInput) as caught:
+        read(path)
+    assert str(caught.value).startswith(f"{path}: {sentence}")
+
+
+def test_an_infinite_number_of_the_file_is_blamed_on_the_file(path):
+    """Where no type of the configuration refuses it; run.json could not hold it."""
+    path.write_text(OWN + "free: {limit: .inf}\n")
+    with pytest.raises(BadInput, match="mine.yaml: free: .* use finite numbers"):
+        read(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_of_another_editor_is_read(encoding, path):
+    """With a byte-order mark and the line ends of Windows."""
+    path.write_bytes(OWN.replace("\n", "\r\n").encode(encoding))
+    assert read(path).fit == Fit(steps=1, rate=0.3)
+
+
+def test_numbers_as_keys_are_names(path):
+    """In the file and in a setting; a setting reaches below either."""
+    path.write_text(OWN + "free: {200: {a: 1}}\n")
+    config = read(path, "smoke", "free.200.b=2", "sizes={20: 20}")
+    assert config.free == {"200": {"a": 1, "b": 2}} and config.sizes["20"] == 20
 
 
 def test_schedules_are_spelled_out_one_count_a_round():

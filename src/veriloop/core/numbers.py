@@ -1,4 +1,4 @@
-"""The named numbers of a record: plain, finite or NaN, and each under a name of its own."""
+"""The named numbers of a record: plain, and each under a name of its own."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ COLUMNS = ("arm", "seed")  # what a study and a run folder write into each row b
 def merge(*parts: object, round: int | None = None) -> dict[str, float]:
     """Return the named numbers of all parts, as plain numbers.
 
-    An array or a tensor without axes counts as its number, and None as NaN. A record cannot hold
-    an infinite number. It becomes NaN, and a warning names it.
+    An array or a tensor without axes counts as its number, and None as NaN. A warning names an
+    infinite number.
 
     parts: name -> number, each.
     round: for the warning.
@@ -40,7 +40,10 @@ def merge(*parts: object, round: int | None = None) -> dict[str, float]:
             )
         for name, value in cast("Mapping[object, object]", numbers).items():
             _check_name(name, merged)
-            merged[str(name)] = _finite(str(name), _number(name, value), round)
+            number = _number(name, value)
+            merged[str(name)] = number
+            if math.isinf(number):
+                _warn(name, number, round)
     return merged
 
 
@@ -81,12 +84,8 @@ def _number(name: object, value: object) -> float:
     )
 
 
-def _finite(name: str, value: float, round: int | None) -> float:
-    if not math.isinf(value):
-        return value
+def _warn(name: object, value: float, round: int | None) -> None:
     where = "" if round is None else f"round {round}: "
     warnings.warn(
-        f"{where}the metric {name!r} is {value}, which a record cannot hold; it is NaN there",
-        stacklevel=4,
+        f"{where}the metric {name!r} is {value}; means over it have no interval", stacklevel=4
     )
-    return float("nan")

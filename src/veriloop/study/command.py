@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from veriloop.records import Records
 from veriloop.store.candidates import needed
-from veriloop.store.folder import first_process
+from veriloop.store.files import first_process
 from veriloop.study.config import DEFAULT, C, Config, read_config
 from veriloop.study.engine import BadInput, Unit, UnitsFailed
 from veriloop.study.folder import RunFolder, script
@@ -241,7 +241,7 @@ def _parse(script: Path) -> argparse.Namespace:
         "--redraw",
         type=Path,
         metavar="DIR",
-        help="only draw the figure anew from DIR/records.jsonl",
+        help="only draw the figure again, from DIR/records.jsonl",
     )
     arguments = parser.parse_args()
     if arguments.engine:

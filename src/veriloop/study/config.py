@@ -5,17 +5,17 @@ from __future__ import annotations
 import copy
 import difflib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import numpy as np
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from veriloop.core.checks import is_count
 from veriloop.schedules import constant, geometric, linear
 from veriloop.study.engine import ENGINES, BadInput
+from veriloop.yaml12 import Replaced, parsed, read_text
 
 Whole = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -44,18 +44,25 @@ class Config(BaseModel):
         return {}
 
 
-def _numbers(value: Any) -> Any:
+def _numbers(value: object) -> list[object]:
     """A number, a list, or {first, last, count} for evenly spaced values."""
     if isinstance(value, Mapping):
-        ends, count = [value.get("first"), value.get("last")], value.get("count")
-        known = set(value) == {"first", "last", "count"} and type(count) is int and count >= 1
-        if not known or not all(type(end) in (int, float) for end in ends):
-            raise ValueError(
-                "must be a number, a list, or a mapping with numbers first, last and count (1 "
-                "or more)"
-            )
-        return np.linspace(value["first"], value["last"], value["count"]).tolist()
-    return value if isinstance(value, list) else [value]
+        return list(_spaced(cast("Mapping[str, object]", value)))
+    if isinstance(value, list):
+        return cast("list[object]", value)
+    return [value]
+
+
+def _spaced(value: Mapping[str, object]) -> list[float]:
+    count = value.get("count")
+    ends = [value.get("first"), value.get("last")]
+    known = set(value) == {"first", "last", "count"} and is_count(count, 1)
+    if not known or not all(type(end) in (int, float) for end in ends):
+        raise ValueError(
+            "must be a number, a list, or a mapping with numbers first, last and count (1 or more)"
+        )
+    first, last = cast("list[float]", ends)
+    return np.linspace(first, last, cast("int", count)).tolist()
 
 
 def _distinct(values: list[float]) -> list[float]:
@@ -73,22 +80,32 @@ Positives = Annotated[
 Shares = Annotated[list[Annotated[float, Field(gt=0, lt=1)]], AfterValidator(_distinct)]
 
 
-def _sizes(value: Any) -> dict[str, Any]:
+def _sizes(value: object) -> dict[str, object]:
     """Name -> schedule: a count, a list of counts, or {kind: linear | geometric, first, last}."""
-    named = value if isinstance(value, Mapping) and "kind" not in value else {"constant": value}
+    named: dict[str, object] = {"constant": value}
+    if isinstance(value, Mapping) and "kind" not in value:
+        named = dict(cast("Mapping[str, object]", value))
     if not named:
         raise ValueError("must name at least one schedule")
     for name, schedule in named.items():
-        ramp = isinstance(schedule, Mapping) and set(schedule) == {"kind", "first", "last"}
-        counts = [schedule["first"], schedule["last"]] if ramp else schedule
-        counts = counts if isinstance(counts, list) else [counts]
-        whole = all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in counts)
-        if not counts or not whole or (ramp and schedule["kind"] not in RAMPS):
+        if not _is_schedule(schedule):
             raise ValueError(
                 f"{name} must be a count of at least 1, a non-empty list of such counts, "
                 "or {kind: linear or geometric, first: count, last: count}"
             )
-    return dict(named)
+    return named
+
+
+def _is_schedule(schedule: object) -> bool:
+    counts = [schedule]
+    if isinstance(schedule, list):
+        counts = cast("list[object]", schedule)
+    if isinstance(schedule, Mapping):
+        ramp = cast("Mapping[str, object]", schedule)
+        if set(ramp) != {"kind", "first", "last"} or ramp["kind"] not in list(RAMPS):
+            return False
+        counts = [ramp["first"], ramp["last"]]
+    return bool(counts) and all(is_count(n, 1) for n in counts)
 
 
 Sizes = Annotated[dict[str, Any], BeforeValidator(_sizes)]
@@ -97,22 +114,27 @@ Sizes = Annotated[dict[str, Any], BeforeValidator(_sizes)]
 def per_round(sizes: Mapping[str, Any], rounds: int) -> dict[str, list[int]]:
     """Spell every named schedule out, one count a round.
 
+    sizes: schedules by name, as a configuration says them.
+    rounds: how many counts each must have.
+
     Raises:
         ValueError: if a list has another length than `rounds`, or a ramp has one round only.
     """
-    spelled: dict[str, list[int]] = {}
-    for name, schedule in sizes.items():
-        if isinstance(schedule, Mapping):
-            spelled[name] = RAMPS[schedule["kind"]](schedule["first"], schedule["last"], rounds)
-        elif isinstance(schedule, list):
-            spelled[name] = schedule
-        else:
-            spelled[name] = constant(schedule, rounds)
-        if len(spelled[name]) != rounds:
-            raise ValueError(
-                f"must have one count for each of the {rounds} rounds, {name} has {len(schedule)}"
-            )
-    return spelled
+    return {name: _spelled(name, schedule, rounds) for name, schedule in sizes.items()}
+
+
+def _spelled(name: str, schedule: object, rounds: int) -> list[int]:
+    if isinstance(schedule, Mapping):
+        ramp = cast("Mapping[str, Any]", schedule)
+        return RAMPS[ramp["kind"]](ramp["first"], ramp["last"], rounds)
+    if not isinstance(schedule, list):
+        return constant(cast("int", schedule), rounds)
+    counts = cast("list[int]", schedule)
+    if len(counts) != rounds:
+        raise ValueError(
+            f"must have one count for each of the {rounds} rounds, {name} has {len(counts)}"
+        )
+    return counts
 
 
 C = TypeVar("C", bound=Config)
@@ -141,22 +163,19 @@ def read_config(
         if type(number) not in (int, float):
             raise BadInput(f"{path}: expected.{name}: got {_short(number)}, must be a number")
     values = merged(values, _preset(presets, preset, path))
+    _check_plain(values, str(path))
     layered = _layered(kind, values, settings)
-    for name, value in layered.items():
-        try:
-            json.dumps({name: value})
-        except (TypeError, ValueError) as error:
-            source = "--set" if name in _keys(settings) else path
-            raise BadInput(
-                f"{source}: {name}: {error}; use numbers, strings, lists and mappings only"
-            ) from None
+    _check_plain(layered, "--set")
     try:
-        return kind.model_validate_json(json.dumps(layered)), expected
+        config = kind.model_validate_json(json.dumps(layered))
     except ValidationError as error:
-        source = path
-        if settings and _first(error) not in _mistakes(kind, values):
-            source = "--set"
-        raise BadInput(f"{source}: {_sentence(error, kind)}") from None
+        blamed = path
+        if _is_of_settings(error, kind, values, settings):
+            blamed = "--set"
+        raise BadInput(f"{blamed}: {_sentence(error, kind)}") from None
+    _check_plain(values, str(path), finite=True)
+    _check_plain(layered, "--set", finite=True)
+    return config, expected
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -179,30 +198,12 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = Replaced(old) if isinstance(old, Replaced) else dict(old)
     for name, value in new.items():
         before = result.get(name)
-        if (
-            isinstance(before, Mapping)
-            and isinstance(value, Mapping)
-            and not isinstance(value, Replaced)
-        ):
-            value = merged(before, value)
-        result[name] = value
+        both = isinstance(before, Mapping) and isinstance(value, Mapping)
+        if both and not isinstance(value, Replaced):
+            result[name] = merged(cast("dict[str, Any]", before), cast("dict[str, Any]", value))
+        else:
+            result[name] = value
     return result
-
-
-class Replaced(dict[str, Any]):
-    """A mapping that is not merged but takes the place of another: in YAML `!replace {...}`."""
-
-
-class _Loader(yaml.SafeLoader):
-    """Knows `!replace` beside what is safe."""
-
-
-def _replace(loader: _Loader, node: yaml.MappingNode) -> Replaced:
-    values: dict[Any, Any] = loader.construct_mapping(node, deep=True)
-    return Replaced(values)
-
-
-_Loader.add_constructor("!replace", _replace)
 
 
 def _preset(presets: Mapping[str, Any], name: str | None, path: Path) -> dict[str, Any]:
@@ -213,7 +214,10 @@ def _preset(presets: Mapping[str, Any], name: str | None, path: Path) -> dict[st
         raise BadInput(
             f"{path}: no preset is called {chosen!r}; it has {', '.join(presets) or 'none'}"
         )
-    return _mapping(presets[chosen] or {}, path, f"presets.{chosen}")
+    values = presets[chosen]
+    if values is None:  # `smoke:` with nothing after it
+        return {}
+    return _mapping(values, path, f"presets.{chosen}")
 
 
 def _layered(
@@ -224,25 +228,38 @@ def _layered(
     return _with_settings({**values, **kind.for_data(asked)}, settings)
 
 
-def _keys(settings: Sequence[str]) -> set[str]:
-    return {re.split("[.=]", setting)[0] for setting in settings}
+def _check_plain(values: Mapping[str, Any], blamed: str, *, finite: bool = False) -> None:
+    """Refuse what JSON cannot hold: dates, sets, a list that holds itself, infinite numbers."""
+    for name, value in values.items():
+        try:
+            json.dumps(value, allow_nan=not finite)
+        except (TypeError, ValueError) as error:
+            raise BadInput(
+                f"{blamed}: {name}: {error}; use finite numbers, text, lists and mappings only"
+            ) from None
 
 
-def _first(error: ValidationError) -> tuple[Any, ...]:
-    """Return place and kind of the mistake that is told."""
+def _is_of_settings(
+    error: ValidationError,
+    kind: type[Config],
+    values: Mapping[str, Any],
+    settings: Sequence[str],
+) -> bool:
+    """Tell whether the mistake that is told is one of the settings, and not of the file."""
     first = _in_order(error)[0]
-    return first["loc"], first["type"]
-
-
-def _mistakes(kind: type[Config], values: Mapping[str, Any]) -> set[tuple[Any, ...]]:
-    """Return place and kind of every mistake that the file has without any setting."""
+    place = tuple(map(str, first["loc"]))
+    for setting in settings:
+        path = tuple(setting.partition("=")[0].split("."))
+        if place[: len(path)] == path:
+            return True
+    if not settings:
+        return False
     try:
         kind.model_validate_json(json.dumps(_layered(kind, values, ())))
-    except ValidationError as error:
-        return {(each["loc"], each["type"]) for each in error.errors()}
-    except (TypeError, ValueError):
-        return set()
-    return set()
+    except ValidationError as without:
+        mistakes = {(each["loc"], each["type"]) for each in without.errors()}
+        return (first["loc"], first["type"]) not in mistakes
+    return True
 
 
 def _in_order(error: ValidationError) -> list[Any]:
@@ -250,40 +267,51 @@ def _in_order(error: ValidationError) -> list[Any]:
     return sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
 
 
-def _mapping(value: Any, path: Path, name: str) -> dict[str, Any]:
+def _mapping(value: object, path: Path, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadInput(f"{path}: {name}: got {_short(value)}, must be a mapping of keys to values")
-    return value
+    return cast("dict[str, Any]", value)
 
 
 def _read_yaml(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in above:
         raise BadInput(f"{path}: base: the file is its own base; leave out one of the bases")
-    values = _parsed_yaml(path)
+    values = _parsed_yaml(path, above)
     base = values.pop("base", None)
     if base is None:
         return values
-    if not isinstance(base, str):
+    if not isinstance(base, str) or not base:
         raise BadInput(
             f"{path}: base: got {_short(base)}, must be the name of a YAML file beside this one"
         )
     return merged(_read_yaml(path.parent / base, (*above, path.resolve())), values)
 
 
-def _parsed_yaml(path: Path) -> dict[str, Any]:
+def _parsed_yaml(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     try:
-        values = yaml.load(path.read_text(), Loader=_Loader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(
-            f"--config: cannot read {path} ({getattr(error, 'strerror', error)}); name a YAML file"
-        ) from None
-    except (yaml.YAMLError, ValueError) as error:  # a date that does not exist is a bare ValueError
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "unreadable text"
-        raise BadInput(f"{path}: not valid YAML{where}: {problem}; correct the file") from None
+        text = read_text(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        blamed = f"{above[-1]}: base" if above else "--config"
+        raise BadInput(f"{blamed}: cannot read {path} ({reason}); name a YAML file") from None
+    try:
+        values = parsed(text)
+    except ValueError as error:
+        raise BadInput(f"{path}: {error}; correct the file") from None
     if not isinstance(values, dict):
         raise BadInput(f"{path}: must be a mapping of keys to values, got {type(values).__name__}")
+    return cast("dict[str, Any]", _with_text_keys(cast("object", values)))
+
+
+def _with_text_keys(value: object) -> object:
+    """Return a value whose mappings have text alone as keys, as in JSON: 200 becomes "200"."""
+    if not isinstance(value, dict):
+        return value
+    values: dict[str, object] = {}
+    for name, each in cast("dict[object, object]", value).items():
+        values[str(name)] = _with_text_keys(each)
+    if isinstance(value, Replaced):
+        return Replaced(values)
     return values
 
 
@@ -302,17 +330,18 @@ def _apply(values: dict[str, Any], setting: str) -> None:
         )
     *parents, last = name.split(".")
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):
-        raise BadInput(f"--set {name}: the value {text!r} is not valid YAML; quote it") from None
+        value = parsed(text)
+    except ValueError as error:
+        raise BadInput(f"--set {name}: {error}; correct {text!r:.60}, or quote it") from None
     for parent in parents:
-        values = values.setdefault(parent, {})
-        if not isinstance(values, dict):
+        below: object = values.setdefault(parent, {})
+        if not isinstance(below, dict):
             raise BadInput(
                 f"--set {name}: {parent} is not a mapping, so it has no key below it; set "
                 f"{parent} itself"
             )
-    values[last] = value
+        values = cast("dict[str, Any]", below)
+    values[last] = _with_text_keys(value)
 
 
 def _sentence(error: ValidationError, kind: type[Config]) -> str:
@@ -327,11 +356,13 @@ def _sentence(error: ValidationError, kind: type[Config]) -> str:
         text = f"{where}: missing; give it a value"
     else:
         message = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
+        if first["type"] == "bool_type":
+            message = "must be true or false"
         got = "" if not where else f"got {_short(first['input'])}, "
         text = f"{where + ': ' if where else ''}{got}{message}"
     return text + (f" (and {len(others)} more)" if others else "")
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = json.dumps(value, default=str)
     return text if len(text) <= 60 else text[:57] + "..."

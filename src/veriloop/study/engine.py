@@ -11,7 +11,7 @@ from functools import partial
 from operator import call
 from typing import Any, NamedTuple
 
-from veriloop.records import Records, line
+from veriloop.records import FAILED, Records, line
 
 Rows = list[dict[str, Any]]
 ENGINES = r"^(serial|processes(:[1-9]\d*)?|dask://[^/]+:\d+)$"
@@ -38,16 +38,35 @@ class Unit(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """What went wrong in a unit: the error in one line, and where it came from."""
+    """What went wrong in a unit: the error in one line, and where it came from.
+
+    error: its type and its message. trace: the traceback.
+    rows: what the unit had finished before, and last its mark: a row whose `failed` is the error.
+    """
 
     error: str
     trace: str
+    rows: Rows = []  # noqa: RUF012  # never changed
+
+
+class Unfinished(Exception):
+    """An error in the middle of a unit, raised from its cause, with the rows done before it.
+
+    rows: of the finished rounds. place: arm, seed and round that failed, for the mark.
+    """
+
+    def __init__(self, rows: Rows, place: Mapping[str, Any]) -> None:
+        super().__init__(f"after {len(rows)} rows")
+        self.rows = rows
+        self.place = dict(place)
 
 
 class UnitsFailed(RuntimeError):
     """Some units raised an error. All others are done, and committed where there is a folder.
 
-    failures: by the name of the unit. records: the rows of the other units.
+    failures: by the name of the unit.
+    records: the rows of the other units, and those of the rounds that the failed ones finished;
+        `records.failed` marks them.
     """
 
     def __init__(self, failures: Mapping[str, Failure], records: Records) -> None:
@@ -56,7 +75,7 @@ class UnitsFailed(RuntimeError):
         named = "; ".join(f"{name}: {failure.error}" for name, failure in failures.items())
         several = "units" if len(failures) > 1 else "unit"
         super().__init__(
-            f"{len(failures)} {several} failed, {named}; the rows of all others are kept: "
+            f"{len(failures)} {several} failed, {named}; all finished rounds are kept: "
             "correct the cause and run the same again"
         )
 
@@ -87,7 +106,7 @@ def evaluate(units: Sequence[Unit], engine: str) -> Iterator[Rows | Failure]:
     return _in_processes(units, int(detail) if detail else None)
 
 
-def attempt(work: Callable[..., Rows], *arguments: Any) -> Rows | Failure:
+def attempt(work: Callable[..., Rows], *arguments: object) -> Rows | Failure:
     """Return the rows of the work, or the failure; an interrupt goes through.
 
     One of several launched processes lets the error through: the others wait for it, and would wait
@@ -99,9 +118,19 @@ def attempt(work: Callable[..., Rows], *arguments: Any) -> Rows | Failure:
         rows = work(*arguments)
         for row in rows:
             line(row)  # what cannot be written is the unit's failure, not the run's
+    except Unfinished as stopped:
+        cause = stopped.__cause__ or stopped
+        told = _one_line(cause)
+        mark = {**stopped.place, FAILED: told}
+        trace = "".join(traceback.format_exception(cause))
+        return Failure(told, trace, [*stopped.rows, mark])
     except Exception as error:
-        return Failure(f"{type(error).__name__}: {error}", traceback.format_exc())
+        return Failure(_one_line(error), traceback.format_exc())
     return rows
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _in_processes(units: Sequence[Unit], workers: int | None) -> Iterator[Rows | Failure]:

@@ -9,15 +9,17 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from reprlib import repr as short
-from typing import Any
+from typing import Any, cast
 
 from veriloop.records import FILE, Records, Row, line
-from veriloop.store.folder import RunDir, first_process
+from veriloop.store.files import first_process
+from veriloop.store.folder import RunDir
+from veriloop.study.description import differs
 from veriloop.study.engine import BadInput, Failure, Unit, UnitsFailed, evaluate
 from veriloop.study.progress import Progress, bar
 from veriloop.study.summary import Measured
@@ -47,8 +49,8 @@ class RunFolder:
     def open(self, about: Mapping[str, Any]) -> None:
         """Claim the folder for this run, new or resumed, before anything else is written.
 
-        about: `experiment` and `config`, and maybe `study`, which a run must have in common to be
-            the same.
+        about: `experiment` and `config`, and maybe `study`. A run must have them in common to be
+            the same. A study may have more arms, seeds and rounds than the one in the folder.
 
         Raises:
             BadInput: if the folder holds another run or other files, or cannot be written.
@@ -58,7 +60,7 @@ class RunFolder:
                 before = self._before(about)
                 self.path.mkdir(parents=True, exist_ok=True)
                 self._about = {**about, **_provenance(), "seconds": {}, "finished": False}
-                if before.get("finished"):
+                if before.get("finished") and _is_same(before, about):
                     self._about = before  # it says when and with what the records were made
                 self._write()
             except OSError as error:
@@ -89,16 +91,18 @@ class RunFolder:
         given = "--resume" if self._given == "--out" else self._given
         try:
             before = json.loads(known.read_text())
-            old = _facts(before)
-        except (ValueError, KeyError, TypeError):
+            _refuse_other_run(given, self.path, before, about)
+        except BadInput:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise BadInput(
-                f"{given}: {known} says nothing of what ran here; name another folder"
+                f"{given}: {known} does not say what ran here, or in an older way; name another "
+                "folder"
             ) from None
-        _refuse_other_run(given, self.path, old, _facts(about))
         return before
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> Generator[None]:
         """Time a stage for run.json; a finished run keeps the times that it took."""
         start = time.perf_counter()
         yield
@@ -139,11 +143,12 @@ class RunFolder:
                 rows: Sequence[Row] | Failure | None = done[unit.name]
                 if rows is None:
                     rows = next(fresh)
-                    if isinstance(rows, Failure):
-                        failures[unit.name] = rows
-                        continue
+                if isinstance(rows, Failure):
+                    failures[unit.name] = rows
+                    rows = rows.rows
+                elif done[unit.name] is None:
                     self._store.commit(unit.round, unit.name, rows)
-                new = list(map(line, rows))
+                new = [line(row) for row in rows]
                 stream.writelines(new)
                 stream.flush()
                 lines.extend(new)
@@ -172,21 +177,46 @@ class RunFolder:
         os.replace(temporary, self.path / "run.json")
 
 
-def _facts(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what two runs must have in common to be the same, by name."""
-    return {"experiment": about["experiment"], **about["config"], **about.get("study", {})}
-
-
 def _refuse_other_run(
     given: str, path: Path, old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> None:
-    for key in ("experiment", *sorted({*new, *old} - {"experiment", *NO_MATTER})):
-        if new.get(key) != old.get(key):
+    """Refuse to go on with a run that is another, or a study that is not the same or more."""
+    studies = "study" in old and "study" in new
+    before = {"experiment": old["experiment"], **old["config"]}
+    now = {"experiment": new["experiment"], **new["config"]}
+    for key in ("experiment", *sorted({*before, *now} - {"experiment", *NO_MATTER})):
+        same = before.get(key) == now.get(key)
+        if not same and not (studies and _is_more(before.get(key), now.get(key))):
             raise BadInput(
-                f"{given}: {path} holds a run with {key} = {short(old.get(key))}, "
-                f"got {short(new.get(key))}; "
+                f"{given}: {path} holds a run with {key} = {short(before.get(key))}, "
+                f"got {short(now.get(key))}; "
                 "give the same configuration or name another folder"
             )
+    if studies:
+        told = differs(old["study"], json.loads(json.dumps(new["study"])))
+        if told is not None:
+            raise BadInput(
+                f"{given}: {path} holds another study: {told}; give what it holds, and more arms, "
+                "seeds or rounds if you like, or name another folder"
+            )
+
+
+def _is_more(old: object, new: object) -> bool:
+    """Tell whether a setting says the same and more: a higher count, a list that goes on."""
+    if isinstance(old, list) and isinstance(new, list):
+        before = cast("list[object]", old)
+        return cast("list[object]", new)[: len(before)] == before
+    if type(old) is int and type(new) is int:
+        return new > old
+    return False
+
+
+def _is_same(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Tell whether a finished run is all that is asked for."""
+    wanted = json.loads(json.dumps({"config": new["config"], "study": new.get("study")}))
+    before = {name: old["config"].get(name) for name in old["config"] if name not in NO_MATTER}
+    now = {name: value for name, value in wanted["config"].items() if name not in NO_MATTER}
+    return before == now and old.get("study") == wanted["study"]
 
 
 def script() -> Path:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from veriloop.store.folder import first_process
+from veriloop.store.files import first_process
 
 Progress = bool | Literal["always"]
 

@@ -55,9 +55,13 @@ def _engine(run: dict[str, Any]) -> str:
 
 
 def _row(name: str, number: dict[str, Any]) -> str:
-    value, error, expected = number["value"], number["standard_error"], number["expected"]
-    z = f"{(value - expected) / error:+.1f}" if error and expected is not None else ""
-    cells = ("" if each is None else f"{each:.4g}" for each in (expected, value, error))
+    value = number["value"]
+    error = number["standard_error"]
+    expected = number["expected"]
+    z = ""
+    if error and expected is not None:
+        z = f"{(value - expected) / error:+.1f}"
+    cells = ["" if each is None else f"{each:.4g}" for each in (expected, value, error)]
     return f"| {name} | {' | '.join(cells)} | {z} |"
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import Any, cast
 
 from filelock import FileLock
 
@@ -69,7 +69,7 @@ class Shared:
         return self._store.folder(0, self.address)
 
     @contextmanager
-    def held(self) -> Iterator[list[dict[str, Any]] | None]:
+    def held(self) -> Generator[list[dict[str, Any]] | None]:
         """Yield the rows, or None where there are none yet; other processes wait meanwhile."""
         if self._store is None:
             yield None
@@ -93,17 +93,22 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _folders(value: Any) -> set[Path]:
+def _folders(value: object) -> set[Path]:
     """Return the folders in which the functions of a value are written."""
-    if isinstance(value, partial):
-        return _folders([value.func, *value.args, *value.keywords.values()])
-    if isinstance(value, Mapping):
-        return _folders(list(value.values()))
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return set().union(*map(_folders, value))
+    inner: list[object] = []
     if isinstance(value, FunctionType):
         return {Path(inspect.getfile(value)).resolve().parent}
-    return set()
+    if isinstance(value, partial):
+        bound = cast("partial[object]", value)
+        inner = [bound.func, *bound.args, *bound.keywords.values()]
+    elif isinstance(value, Mapping):
+        inner = list(cast("Mapping[object, object]", value).values())
+    elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        inner = list(cast("Sequence[object]", value))
+    found: set[Path] = set()
+    for each in inner:
+        found |= _folders(each)
+    return found
 
 
 @cache

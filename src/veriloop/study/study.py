@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
 
 from veriloop.core.candidates import Quota
+from veriloop.core.checks import is_count, is_integer
 from veriloop.core.key import Key
 from veriloop.core.loop import Loop, Record, State, run
-from veriloop.records import Records, Row
+from veriloop.records import Records, Row, line
 from veriloop.store.fingerprints import fingerprint
 from veriloop.store.folder import RunDir
-from veriloop.study.engine import Failure, Rows, Unit, UnitsFailed, check_engine, evaluate
+from veriloop.study.description import description
+from veriloop.study.engine import (
+    Failure,
+    Rows,
+    Unfinished,
+    Unit,
+    UnitsFailed,
+    check_engine,
+    evaluate,
+)
 from veriloop.study.folder import RunFolder
 from veriloop.study.progress import Progress, bar
 
 Size = int | Quota
+LONGEST_NAME = 200  # of 255 bytes that file systems allow, for what is added to it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +77,15 @@ class Study:
         _check_seeds(self.seeds)
         if not callable(self.start):
             raise ValueError(
-                f"Study.start must be a function: key -> State, got {self.start!r:.60}"
+                f"Study.start must be a function: key -> State, got {self.start!r:.60}; "
+                "write lambda key: state"
             )
         if isinstance(self.sizes, Mapping) and set(self.sizes) != set(self.arms):
             named = ", ".join(map(str, self.sizes))
             raise ValueError(f"Study.sizes must name the arms {', '.join(self.arms)}, got {named}")
-        for arm in self.arms:
-            _check_sizes(self.sizes_of(arm))
+        sizes = self.sizes.values() if isinstance(self.sizes, Mapping) else [self.sizes]
+        for each in sizes:
+            _check_sizes(each)
         if (self.save is None) != (self.load is None):
             raise ValueError(
                 "Study: save and load come together, got one of them; give both or none"
@@ -78,7 +94,7 @@ class Study:
     def sizes_of(self, arm: str) -> list[Size]:
         """Return the sizes of an arm, one a round."""
         sizes = self.sizes[arm] if isinstance(self.sizes, Mapping) else self.sizes
-        return list(sizes)
+        return [size if isinstance(size, Quota) else int(size) for size in sizes]
 
     def units(self, *, folder: bool = True, candidates: bool = False) -> list[Unit]:
         """Return one unit an arm and seed, in the order of the records.
@@ -90,27 +106,17 @@ class Study:
         work: list[Unit] = []
         for seed in self.seeds:
             for arm, loop in self.arms.items():
+                sizes = self.sizes_of(arm)
                 one = _Arm(
-                    arm,
-                    int(seed),
-                    loop,
-                    self.start,
-                    self.sizes_of(arm),
-                    self.save,
-                    self.load,
-                    candidates,
+                    arm, int(seed), loop, self.start, sizes, self.save, self.load, candidates
                 )
                 work.append(Unit(one.name, len(one.sizes), one, saves=saves))
         return work
 
     def description(self) -> dict[str, Any]:
-        """Return what decides the records, as JSON: the loops and the start as digests."""
-        return {
-            "arms": {arm: _digest(loop) for arm, loop in self.arms.items()},
-            "sizes": {arm: [_size(size) for size in self.sizes_of(arm)] for arm in self.arms},
-            "seeds": [int(seed) for seed in self.seeds],
-            "start": _digest(self.start),
-        }
+        """Return what decides the records, as JSON: parts of the loops, sizes, seeds, start."""
+        sizes = {arm: self.sizes_of(arm) for arm in self.arms}
+        return description(self.arms, sizes, self.seeds, self.start)
 
     def run(
         self, folder: str | Path | None = None, engine: str = "serial", progress: Progress = True
@@ -118,14 +124,16 @@ class Study:
         """Run all arms of all seeds and return the records, round 0 among them.
 
         folder: where to commit each arm of each seed; the same call goes on where a stopped one
-            was. It then holds records.jsonl and run.json. None keeps everything in memory.
+            was. So does a call with more arms, seeds or rounds: what is there is not run again.
+            It then holds records.jsonl and run.json. None keeps everything in memory.
         engine: "serial", "processes" for all cores, "processes:N", or "dask://HOST:PORT". It
             changes no byte.
         progress: show a bar on stderr where there is a terminal; "always" shows it in a notebook
             too.
 
         Raises:
-            UnitsFailed: after everything else is done, if an arm of a seed raised an error.
+            UnitsFailed: after everything else is done, if an arm of a seed raised an error. The
+                rounds that it had finished are among the records, and `Records.failed` marks it.
             BadInput: if the folder holds another run, or the engine is not known.
         """
         check_engine(engine)
@@ -159,15 +167,31 @@ class _Arm:
         return f"{self.arm}-seed{self.seed}"
 
     def __call__(self, folder: Path | None = None) -> Rows:
+        """Return the rows.
+
+        Raises:
+            Unfinished: from the error of a round, with the rows of the rounds before it.
+        """
+        rows: Rows = []
+        try:
+            self._run(rows, folder)
+        except Exception as error:
+            reached = rows[-1]["round"] + 1 if rows else 0
+            place = {"arm": self.arm, "seed": self.seed, "round": reached}
+            raise Unfinished(rows, place) from error
+        return rows
+
+    def _run(self, rows: Rows, folder: Path | None) -> None:
+        """Add the row of each round to `rows`."""
         key = Key(self.seed)
         state = self.start(key)
-        if not isinstance(state, State):
+        given: object = state
+        if not isinstance(given, State):
             raise TypeError(
-                f"Study.start must return a State, got {state!r:.60}; write State(model)"
+                f"Study.start must return a State, got {given!r:.60}; write State(model)"
             )
         before = fingerprint(state)
         about = {"arm": self.arm, "seed": self.seed}
-        rows = []
         for _, record in self._rounds(key, state, folder):
             numbers = record.row()
             taken = sorted(set(about) & set(numbers))
@@ -175,13 +199,15 @@ class _Arm:
                 raise ValueError(
                     f"a metric is called {taken[0]!r}, which is taken; rename the metric"
                 )
-            rows.append({**about, **numbers})
+            row = {**about, **numbers}
+            line(row)  # a metric that cannot be written ends the arm in its own round
+            rows.append(row)
         if fingerprint(state) != before:
+            rows.clear()  # no round can be trusted
             raise ValueError(
                 "a round changed the start, which other arms may share; see which part with "
                 "veriloop.testing.check_backend, and let it return a new value"
             )
-        return rows
 
     def _rounds(
         self, key: Key, state: State[Any], folder: Path | None
@@ -209,14 +235,6 @@ def follow(
     return [record.row() for _, record in run(loop, key, start, sizes)]
 
 
-def _digest(value: Any) -> str:
-    return fingerprint(value)[:16]
-
-
-def _size(size: Size) -> Any:
-    return asdict(size) if isinstance(size, Quota) else int(size)
-
-
 def _in_memory(units: Sequence[Unit], engine: str, progress: Progress) -> Records:
     rows: list[Row] = []
     failures: dict[str, Failure] = {}
@@ -225,46 +243,74 @@ def _in_memory(units: Sequence[Unit], engine: str, progress: Progress) -> Record
         new = next(results)
         if isinstance(new, Failure):
             failures[unit.name] = new
-        else:
-            rows.extend(new)
+            new = new.rows
+        rows.extend(new)
     records = Records(rows)
     if failures:
         raise UnitsFailed(failures, records)
     return records
 
 
-def _check_arms(arms: Mapping[str, Any]) -> None:
+def _check_arms(arms: object) -> None:
     if not isinstance(arms, Mapping) or not arms:
-        raise ValueError(f"Study.arms must map the name of each arm to its Loop, got {arms!r:.60}")
-    for name, loop in arms.items():
-        if not isinstance(name, str) or not name or Path(name).name != name or name.startswith("."):
-            raise ValueError(
-                f"Study.arms: a name must be one of a file, got {name!r}; leave out '/' and '.'"
-            )
+        raise ValueError(
+            f"Study.arms must map the name of each arm to its Loop, got {arms!r:.60}; "
+            "write {'verified': loop}"
+        )
+    for name, loop in cast("Mapping[object, object]", arms).items():
+        wrong = _wrong_name(name)
+        if wrong:
+            raise ValueError(f"Study.arms: a name must be one of a file, got {name!r:.60}; {wrong}")
         if not isinstance(loop, Loop):
             raise ValueError(
                 f"Study.arms: {name!r} must be a Loop, got {type(loop).__name__}; write Loop(...)"
             )
 
 
-def _check_seeds(seeds: Sequence[int]) -> None:
-    found = list(seeds)
+def _wrong_name(name: object) -> str:
+    """Say what to do where a name cannot be one of a file; nothing where it can."""
+    if not isinstance(name, str) or not name:
+        return "write text"
+    if Path(name).name != name or name.startswith(".") or "\\" in name:
+        return "leave out '/', '\\' and a '.' at the start"
+    if not name.isprintable():
+        return "leave out line ends and control characters"
+    if len(name.encode()) > LONGEST_NAME:
+        return f"shorten it to {LONGEST_NAME} bytes"
+    return ""
+
+
+def _check_seeds(seeds: object) -> None:
+    if not isinstance(seeds, Sequence | np.ndarray) or isinstance(seeds, str):
+        hint = f"write range({seeds})" if is_integer(seeds) else "write a list, or range(5)"
+        raise ValueError(f"Study.seeds must be whole numbers, got {seeds!r:.60}; {hint}")
+    found = list(cast("Sequence[object]", seeds))
     for seed in found:
-        Key(seed)
-    if not found or len(set(found)) < len(found):
-        raise ValueError(
-            f"Study.seeds must be different whole numbers, at least one, got {found!r:.60}"
-        )
+        if not is_count(seed):
+            raise ValueError(
+                f"Study.seeds must be whole numbers of at least 0, got {seed!r:.60}; "
+                "write range(5) for five"
+            )
+        Key(int(cast("int", seed)))
+    twice = [seed for seed, count in Counter(found).items() if count > 1]
+    if twice:
+        raise ValueError(f"Study.seeds must be different whole numbers, got {twice[0]} twice")
+    if not found:
+        raise ValueError("Study.seeds must be different whole numbers, at least one, got none")
 
 
-def _check_sizes(sizes: Sequence[Size]) -> None:
-    for size in sizes:
-        count = isinstance(size, int) and not isinstance(size, bool) and size >= 1
-        if not count and not isinstance(size, Quota):
+def _check_sizes(sizes: object) -> None:
+    if not isinstance(sizes, Sequence | np.ndarray) or isinstance(sizes, str):
+        hint = f"write [{sizes!r:.40}] * 10 for ten rounds"
+        if not is_count(sizes) and not isinstance(sizes, Quota):
+            hint = "write [1000] * 10 for ten rounds"
+        raise ValueError(f"Study.sizes must have one size a round, got {sizes!r:.60}; {hint}")
+    for size in cast("Sequence[object]", sizes):
+        if not is_count(size, 1) and not isinstance(size, Quota):
             raise ValueError(
                 f"Study.sizes must be counts of at least 1, or quotas, one a round, got {size!r}"
             )
-    if not sizes:
+    if not len(cast("Sequence[object]", sizes)):
         raise ValueError(
             "Study.sizes must have one size a round, got none; write [1000] * 10 for ten rounds"
         )

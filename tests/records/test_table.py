@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from veriloop import Key, Record, Records
-from veriloop.records import interval, line
+from veriloop.records import line
 
 VALUES = Key(0).numpy().standard_normal((2, 5, 4))  # arm, seed, round
 ARMS = ("verified", "unverified")
@@ -231,8 +231,83 @@ def test_reading_loads_neither_scipy_nor_pandas():
     assert not {"scipy", "pandas"} & set(json.loads(ran.stdout))
 
 
-def test_intervals_hold_the_mean_in_95_of_100():
-    """2,000 samples of four: the share that holds the truth, within three standard errors."""
-    samples = Key(2).numpy().standard_normal((2000, 4))
-    held = [low <= 0 <= high for _, low, high in map(interval, samples)]
-    assert abs(np.mean(held) - 0.95) < 3 * np.sqrt(0.95 * 0.05 / 2000)
+def failing():
+    """Five seeds of one arm over three rounds; seed 3 failed in round 2, seed 4 before round 0."""
+    given = []
+    for s in range(4):
+        for k in range(2 if s == 3 else 3):
+            given.append({"arm": "a", "seed": s, "round": k, "error": float(10 * k + s)})
+    given.append({"arm": "a", "seed": 3, "round": 2, "failed": "RoundError: none kept"})
+    given.append({"arm": "a", "seed": 4, "round": 0, "failed": "ValueError: no start"})
+    return Records([*given, *({**row, "arm": "b"} for row in given[:3])])
+
+
+def test_a_failed_arm_has_its_finished_rounds_and_a_mark():
+    """The mark is no row: whoever goes over the rows meets numbers alone."""
+    records = failing()
+    assert len(records) == 14 and all("failed" not in row for row in records)
+    assert [mark["seed"] for mark in records.failed] == [3, 4]
+    assert "failed: a-seed3, a-seed4" in repr(records) and records.metrics == ("error",)
+
+
+def test_a_mean_over_survivors_is_never_silent():
+    """The seeds that failed are named and counted; n says over how many the mean is."""
+    with pytest.warns(UserWarning, match="some seeds failed.*a-seed3 in round 2: RoundError: none"):
+        curve = failing().mean("a", "error")
+    assert curve.n.tolist() == [4, 4, 3] and curve.left_out.tolist() == [1, 1, 2]
+    with pytest.warns(UserWarning, match="a-seed4 in round 0: ValueError: no start"):
+        gap = failing().difference("a", "b", "error")
+    assert gap.n.tolist() == [1, 1, 1] and gap.left_out.tolist() == [4, 4, 4]
+    assert failing().mean("b", "error").n.tolist() == [1, 1, 1]
+
+
+def test_marks_are_kept_by_what_is_done_with_records(tmp_path):
+    records = failing()
+    records.write(tmp_path / "records.jsonl")
+    assert Records.read(tmp_path) == records
+    assert records.select(arm="a", seed=3).failed == records.failed[:1]
+    assert records.select(round=1).failed == (records + Records(())).failed == records.failed
+    assert records.select(arm="b").failed == () and len(records[:2].failed) == 2
+
+
+def test_a_metric_called_failed_is_a_metric():
+    records = Records([{"arm": "a", "seed": 0, "round": 1, "failed": 3}])
+    assert records.metrics == ("failed",) and records.failed == ()
+
+
+def test_a_seed_that_has_not_come_so_far_is_counted():
+    """Of a run that goes on, in which nothing failed: no warning, and n and left_out say it."""
+    part = [row for row in rows() if row["seed"] < 4 or row["round"] < 2]
+    curve = Records(part).mean("verified", "error")
+    assert curve.n.tolist() == [5, 5, 4, 4] and curve.left_out.tolist() == [0, 0, 1, 1]
+
+
+def test_infinite_numbers_are_written_and_read(tmp_path):
+    """As JSON that any reader takes; a mean with one is infinite, and has no interval."""
+    given = [
+        {"arm": "a", "seed": s, "round": 0, "error": [math.inf, 1.0, -math.inf][s]}
+        for s in range(3)
+    ]
+    Records(given).write(tmp_path / "records.jsonl")
+    read = Records.read(tmp_path)
+    assert read == Records(given) and read.column("error").tolist() == [math.inf, 1.0, -math.inf]
+    curve = read.select(arm="a")[:2].mean("a", "error")
+    assert curve.mean[0] == math.inf and np.isnan(curve.low[0]) and np.isnan(curve.high[0])
+    assert np.isnan(read.mean("a", "error").mean[0])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_that_another_program_wrote_is_read(encoding, tmp_path):
+    """A byte-order mark, the line ends of Windows, a blank line between and at the end."""
+    text = "".join(map(line, rows())).replace("\n", "\r\n")
+    half = text.index("\n", len(text) // 2) + 1
+    data = (text[:half] + "\r\n" + text[half:] + "\r\n\n").encode(encoding)
+    (tmp_path / "records.jsonl").write_bytes(data)
+    assert Records.read(tmp_path) == Records(rows())
+
+
+def test_rows_of_a_table_with_gaps_have_whole_rounds():
+    """pandas makes floats of a column with a gap; a round is a whole number all the same."""
+    records = Records([{**row, "round": float(row["round"]), "seed": 1.0} for row in rows()[:4]])
+    assert records == Records([{**row, "seed": 1} for row in rows()[:4]])
+    assert records.mean("verified", "error").round.tolist() == [0, 1, 2, 3]
