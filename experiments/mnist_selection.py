@@ -5,9 +5,9 @@ from typing import Annotated
 from pydantic import Field, PositiveFloat
 
 from _mnist import Arm, Digits, both, per_seed, prepare, schedule
-from _mnist_selection import OneCut, Weighted
+from _mnist_selection import OneCut
 from figures.mnist_selection import draw, summarise
-from veriloop import TopFraction
+from veriloop import Boltzmann, TopFraction
 from veriloop.study import BadInput, Unit, main
 
 
@@ -27,7 +27,7 @@ def units(config: Selection) -> list[Unit]:
         raise BadInput(f"temperatures: got {config.temperatures}, must be different")
     filters = {"top": TopFraction(config.keep), "threshold": OneCut(config.keep)}
     for temperature in config.temperatures:
-        filters[f"weight {temperature:g}"] = Weighted(temperature, config.keep)
+        filters[f"weight {temperature:g}"] = Boltzmann(temperature, config.keep)
     work = []
     for name, chosen in filters.items():
         about = {"size": size, "verified": True, "selection": name}

@@ -1,10 +1,10 @@
-"""Filters of one acceptance: one cut for all digits, lots by weight, and arms that keep equally many."""
+"""Filters of one acceptance: one cut for all digits, and arms that keep equally many."""
 
 import numpy as np
 import pytest
 from helpers import settings
 
-from _mnist_selection import OneCut, Weighted
+from _mnist_selection import OneCut
 from veriloop import Key, TopFraction
 
 GROUPS = np.arange(1000) % 10
@@ -20,31 +20,6 @@ def test_one_cut_keeps_what_scores_best_of_all_digits():
     assert SCORES[one].min() > SCORES[~one].max()
     assert np.bincount(GROUPS[one], minlength=10)[0] == 0
     np.testing.assert_array_equal(np.bincount(GROUPS[each]), np.full(10, 20))
-
-
-def test_lots_keep_as_many_of_each_digit_and_lie_between_the_best_and_any():
-    """At a low temperature they are the top fraction; at a high one the scores do not matter, by z."""
-    best = TopFraction(FRACTION)(Key(0), SCORES, GROUPS)
-    cold = Weighted(1e-9, FRACTION)(Key(1), SCORES, GROUPS)
-    np.testing.assert_array_equal(cold, best)
-    means = []
-    for temperature in (1e-9, 0.5, 2.0, 1e9):
-        kept = Weighted(temperature, FRACTION)(Key(1), SCORES, GROUPS)
-        np.testing.assert_array_equal(np.bincount(GROUPS[kept]), np.full(10, 20))
-        means.append(SCORES[kept].mean())
-    assert means == sorted(means, reverse=True)
-    error = np.sqrt((1 - FRACTION) / 200)  # of the mean of 20 of 100 scores in each digit
-    assert abs(means[-1] - SCORES.mean()) / error < 4
-
-
-def test_a_row_of_twice_the_weight_is_kept_twice_as_often():
-    """A small fraction of two kinds of rows, exp(score / T) apart by 2; by z over the rows kept."""
-    twice = np.repeat([0.0, 3 * np.log(2)], 20_000)
-    kept = Weighted(3.0, 0.01)(Key(2), twice, np.zeros(40_000, dtype=int))
-    of_twice = kept[20_000:].sum()
-    n = kept.sum()
-    assert n == 400
-    assert abs(of_twice - n * 2 / 3) / np.sqrt(n * 2 / 9) < 4
 
 
 def test_arms_start_alike_and_keep_equally_many_of_the_same_candidates(smoke):

@@ -108,7 +108,7 @@ def read(where: str, records: Input) -> Records:
                     f"{where} needs {wanted}, got a {got} in the sequence in place {place}; "
                     "see Records"
                 )
-    return Records.of(items)
+    return Records.of(cast("list[Row | Record | Sequence[Record]]", items))
 
 
 def arm_without_seed(row: Row) -> str:

@@ -15,8 +15,7 @@ import numpy as np
 
 from veriloop.core.arrays import Array, Groups, Mask, Scores
 from veriloop.core.candidates import RoundError
-from veriloop.core.checks import check_count, is_count
-from veriloop.core.checks import check_fraction as check_fraction  # imported from here elsewhere
+from veriloop.core.checks import check_count, check_fraction, is_count
 from veriloop.core.key import Key
 from veriloop.core.verdict import check_scale, from_0_to_1
 

@@ -22,10 +22,7 @@ from veriloop.core.state import Record, State
 from veriloop.records import FILE as RECORDS
 from veriloop.records import Row, line
 from veriloop.store.candidates import FILE, needed, write_candidates
-from veriloop.store.files import cache_folder as cache_folder  # imported from here elsewhere
-from veriloop.store.files import committed, sha256, sync
-from veriloop.store.files import first_process as first_process
-from veriloop.store.files import replaced as replaced  # imported from here elsewhere
+from veriloop.store.files import committed, first_process, sha256, sync
 from veriloop.store.fingerprints import fingerprint
 from veriloop.store.states import (
     batch_name,

@@ -203,11 +203,12 @@ def _refuse_other_run(
 
 def _is_more(old: object, new: object) -> bool:
     """Tell whether a setting says the same and more: a higher count, a list that goes on."""
-    if isinstance(old, list) and isinstance(new, list):
-        before = cast("list[object]", old)
-        return cast("list[object]", new)[: len(before)] == before
     if type(old) is int and type(new) is int:
         return new > old
+    if isinstance(old, list) and isinstance(new, list):
+        before = cast("list[object]", old)
+        after = cast("list[object]", new)
+        return after[: len(before)] == before
     return False
 
 
