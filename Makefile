@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --e
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 TYPES_AND_TESTS := $(BIN)/pyright & types=$$!; $(PYTEST)
 QUICK := tests/core tests/filters tests/verifiers tests/store tests/linear tests/test_contracts.py tests/test_pools.py \
-  tests/test_schedules.py tests/test_components.py
+  tests/test_schedules.py tests/test_components.py tests/records tests/test_yaml12.py
 
 .PHONY: reproduce test quick bench clean
 
@@ -30,6 +30,7 @@ bench: .venv/ready  ## the speed tables; let nothing else run
 	$(BIN)/python benchmarks/mnist.py
 	$(BIN)/python benchmarks/mnist.py --memory
 	$(BIN)/python benchmarks/xsum.py
+	$(BIN)/python benchmarks/judge.py
 
 # What the figures without a network need: the first of them is drawn before torch is fetched.
 .venv/first: pyproject.toml constraints.txt

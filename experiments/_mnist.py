@@ -241,7 +241,7 @@ def per_seed(config: Any, arms: Iterable[Arm]) -> list[Unit]:
         data = load(config.data)
         for arm in arms:
             _problem(arm, data, Key(0), None)
-            _retrain(arm.config, data, Key(0), data.train[:0])
+            _retrain(arm.config, data, Key(0), data.train[:1])
             sets: list[int] = [*(arm.against or []), *(arm.real or [])]
             for n in dict.fromkeys(sets):
                 balanced(Key(0), data.train, n)

@@ -125,9 +125,54 @@ def data_policies(name: str) -> list[Table]:
     return [table(header, lines)]
 
 
+def spectrum(name: str) -> list[Table]:
+    """The flattest and the most spread design, then medians over designs of few and many rows."""
+    rows = list(records(name))
+    found = []
+    for bias in values(rows, "bias"):
+        for spread in (1, 32):
+            arm = select(rows, part="spread", bias=bias, spread=spread, verified=True)
+            for k in (1, 10):
+                row = select(arm, round=k)[0]
+                unit = row["baseline"]
+                what = f"bias {bias:g}, singular values up to {spread} times the least, round {k}"
+                one = _quantity(row, "error_truth", what, unit)
+                found.append(one._replace(expected=row["expected_error_truth"] / unit))
+    header = ["real rows of 16 parameters", "designs", "real data", "unverified", "verified"]
+    header += ["verified, expected"]
+    lines = []
+    for count in sorted(set(column(select(rows, part="rows"), "real_rows").astype(int))):
+        start, without, verified = (
+            select(rows, part="rows", real_rows=count, verified=checked, round=k)[0]
+            for checked, k in ((True, 0), (False, 10), (True, 10))
+        )
+        cells = [str(count), counted(verified["designs"])]
+        cells += [shown(row["error_truth"], None) for row in (start, without, verified)]
+        lines.append([*cells, shown(verified["expected_error_truth"], None)])
+    return [quantities(found), table(header, lines)]
+
+
+def weighting(name: str) -> list[Table]:
+    """The last round of every rule at every acceptance and bias."""
+    rows = select(records(name), round=12)
+    header = ["bias", "acceptance", "rule", "n", "error to centre", "error to truth", "paired gain"]
+    lines = []
+    for bias in values(rows, "bias"):
+        for fraction in values(rows, "fraction"):
+            for row in select(rows, bias=bias, fraction=fraction):
+                cells = [f"{bias:g}", f"{fraction:g}", row["rule"], counted(row["replicates"])]
+                for metric in ("error_center", "error_truth", "gain_truth"):
+                    one = _quantity(row, metric)
+                    cells.append(shown(one.value, one.half))
+                lines.append(cells)
+    return [table(header, lines)]
+
+
 RUNS: dict[str, Tables] = {
     "linear_landscape": landscape,
     "linear_rounds": sixty_rounds,
     "linear_designs": designs,
     "linear_policies": data_policies,
+    "linear_spectrum": spectrum,
+    "reward_weighting": weighting,
 }

@@ -114,7 +114,7 @@ def test_one_replicate_runs(name, here):
     column = {"linear_landscape": "standard_error", "linear_policies": "error_truth_se"}.get(
         name, "error_center_se"
     )
-    rows = [row for row in run.rows if row.get("part") in (None, "rounds")]
+    rows = [row for row in run.rows if row.get("part") in (None, "rounds", "spread")]
     assert rows and all(row[column] is None for row in rows)
     assert "NaN" not in (run.out / "run.json").read_text() and "nan" not in run.stdout
 

@@ -73,22 +73,21 @@ class Blocks:
     """
 
     def __init__(self, loop: Loop[Any, Any], key: Key, model: AnyModel) -> None:
-        self._generate = cast("Generate[Any, Any]", loop.generate)
+        self._source = _Source(loop, key, model)
         self._verify = cast("Verifier | None", loop.verify)
         self._key = key
-        self._model = model
         self._verdicts: list[Verdict] = []
-        self._starts: list[int] = [0]  # the first row of each block, and the one after the last
-        self._unmoved = _Unmoved(self._again)
-        self._group = cast("Callable[[AnyBatch], Groups]", loop.group or one_group)
-        self.candidates: Candidates[Any] = Candidates(self._block, loop.chunk, self._group)
+        self._unmoved = _Unmoved(self._source.again)
+        self.candidates: Candidates[Any] = Candidates(
+            self._source.block, loop.chunk, self._source.group
+        )
 
     def draw(self, rows: int) -> tuple[Scores, Groups]:
         """Draw and judge the next block; return its scores and its groups."""
-        self._starts.append(self._starts[-1] + rows)
+        self._source.add(rows)
         batch = self.candidates.draw(rows)
         groups = self.candidates.labels(block=-1)
-        if not isinstance(self._generate, InTurn):
+        if not isinstance(self._source.generate, InTurn):
             self._unmoved.check(first_rows(batch, groups))
         verdict = Verdict(np.zeros(rows))
         if self._verify is not None:
@@ -111,14 +110,34 @@ class Blocks:
         drawn = np.arange(len(self.candidates))
         return self.candidates.only(drawn < self.rows)
 
-    def _block(self, block: int, rows: int) -> AnyBatch:
-        generate = starting_at(self._generate, self._starts[block])
+
+class _Source:
+    """Generates the rows of any block, as often as asked.
+
+    It knows nothing of who asks. So there is no circle of references, and the model is let go as
+    soon as the round ends.
+    """
+
+    def __init__(self, loop: Loop[Any, Any], key: Key, model: AnyModel) -> None:
+        self.generate = cast("Generate[Any, Any]", loop.generate)
+        self.group = cast("Callable[[AnyBatch], Groups]", loop.group or one_group)
+        self._key = key
+        self._model = model
+        self._starts: list[int] = [0]  # the first row of each block, and the one after the last
+
+    def add(self, rows: int) -> None:
+        """Note how many rows the next block has."""
+        self._starts.append(self._starts[-1] + rows)
+
+    def block(self, block: int, rows: int) -> AnyBatch:
+        """Generate a block."""
+        generate = starting_at(self.generate, self._starts[block])
         return generate(self._key.fold("generate", block), self._model, rows)
 
-    def _again(self, rows: int, i: int) -> First:
+    def again(self, rows: int, i: int) -> First:
         """Return the first rows under a key that no block has."""
-        batch = self._generate(self._key.fold("in turn", i), self._model, rows)
-        return first_rows(batch, self._group(batch))
+        batch = self.generate(self._key.fold("in turn", i), self._model, rows)
+        return first_rows(batch, self.group(batch))
 
 
 class _Unmoved:

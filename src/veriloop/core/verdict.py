@@ -292,8 +292,8 @@ def only_flags(scores: Scores) -> bool:
 def from_0_to_1(scores: Scores) -> bool:
     """Tell scores that look like probabilities or fractions, which begin at 0 and end at 1.
 
-    They do if all lie from 0 to 1, and many lie near 0. If 0 were a cut inside a wider scale, about
-    as many would lie below it.
+    They do if all lie from 0 to 1, many lie near 0, and some lie above 0.5. If 0 were a cut inside
+    a wider scale, about as many would lie below it.
 
     scores: shape (n,). Of fewer than 20 rows, and of fewer than 5 values, nothing is said.
 
@@ -301,7 +301,7 @@ def from_0_to_1(scores: Scores) -> bool:
     (True, False)
     """
     known = scores[~np.isnan(scores)]
-    if len(known) < ENOUGH or known.min() < 0 or known.max() > 1:
+    if len(known) < ENOUGH or known.min() < 0 or not 0.5 < known.max() <= 1:
         return False
     near = int((known < 0.1).sum())
     return near >= ENOUGH // 2 and len(np.unique(known)) >= 5
