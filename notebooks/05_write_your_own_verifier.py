@@ -291,6 +291,7 @@ def opinion(question):
 
 
 class StandIn(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # one connection serves many requests
     requests = 0
 
     def do_POST(self):
@@ -298,9 +299,11 @@ class StandIn(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         answer = {"message": {"content": opinion(body["messages"][0]["content"])}}
         status = 503 if StandIn.requests % 500 == 0 else 200
+        reply = json.dumps({"choices": [answer]}).encode()
         self.send_response(status)
+        self.send_header("Content-Length", str(len(reply)))
         self.end_headers()
-        self.wfile.write(json.dumps({"choices": [answer]}).encode())
+        self.wfile.write(reply)
 
     def log_message(self, *_):
         """Say nothing: a line a request is too much here."""

@@ -137,7 +137,7 @@ def test_verified_digits_do_not_in_what_gets_better(metric):
 
 
 def test_verified_digits_do_in_what_narrows():
-    """Quality up, coverage down: the alarm is on the metric, not on the run."""
+    """One metric up, another down: the alarm is on the metric, not on the run."""
     for metric in ("recall", "diversity"):
         assert alarm(records("mnist_schedules", "20k-verified"), metric).round == 1
 

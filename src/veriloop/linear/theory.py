@@ -19,7 +19,8 @@ If the real rows span only p < d directions, every error here is the one inside 
 it no round changes anything: add `Problem.unseen_truth`, or `unseen_center` for distances to the
 centre.
 
-"The paper" is Yi, Liu, Cheng, Xu (2025), arXiv:2510.16657. Bad input raises `ValueError`
+"The paper" is Yi, Liu, Cheng, Xu (2025), arXiv:2510.16657. The text of its theorems was not
+available: which formula here is which theorem's is inferred. Bad input raises `ValueError`
 everywhere.
 """
 
