@@ -229,6 +229,20 @@ def _accepted(rows: Records, arm: str) -> list[Quantity]:
     return [whole, Quantity(f"{arm}, acceptance: single rounds of single seeds", n=n, text=text)]
 
 
+def selection(name: str) -> list[Table]:
+    """Compare every filter with none, and with the top fraction of each digit."""
+    rows = records(name)
+    none = "10k-unverified"
+    top = "10k-top"
+    others = ("10k-threshold", "10k-weight 1", "10k-weight 4")
+    compared: dict[str, str | None] = dict.fromkeys((top, *others), none)
+    compared[none] = None
+    found = []
+    for one in others:
+        found += [apart(rows, f"{one} - {top}, {metric}", one, top, metric) for metric in MAIN]
+    return [arms(rows, compared, MAIN), quantities(found)]
+
+
 RUNS: Mapping[str, Tables] = {
     "mnist_schedules": schedules,
     "mnist_schedules-laptop": schedules,
@@ -244,4 +258,5 @@ RUNS: Mapping[str, Tables] = {
     "policies_vae-laptop": policies,
     "same_data_verifier-laptop": same_data,
     "evolving_verifier-laptop": evolving,
+    "mnist_selection-laptop": selection,
 }
