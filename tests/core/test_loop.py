@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from veriloop import (
     Accumulate,
     AccumulateSubsample,
+    BestOf,
     Columns,
     EachRound,
     KeepAll,
@@ -413,6 +414,14 @@ def test_run_refuses_arguments_of_another_kind_at_once(arguments, message):
             r"Loop.filter is the class Threshold; make a value of it: Threshold\(...\)",
         ),
         ({"pool": Accumulate}, "Loop.pool is the class Accumulate"),
+        (
+            {"filter": BestOf},
+            r"Loop.filter must be a function of \(key, scores, groups\), got BestOf, which takes",
+        ),
+        (
+            {"verify": lambda batch: batch},
+            r"Loop.verify must be a function of \(key, batch\), got <lambda>, which takes \(batch\)",
+        ),
         ({"verify": 3.0}, r"Loop.verify must be a function of \(key, batch\), got float 3.0"),
         (
             {"generate": None},

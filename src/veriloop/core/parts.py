@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, Generic, Protocol, TypeVar
 
 from veriloop.core.arrays import AnyBatch, AnyPast
@@ -113,7 +114,9 @@ class EachRound(Generic[Part]):
 
 
 def check_part(name: str, part: object, called_with: str) -> None:
-    """Refuse a part that cannot be called, and a class in place of a value of it.
+    """Refuse a part that cannot be called so, and a class in place of a value of it.
+
+    called_with: the names of its arguments, as in "(key, batch)".
 
     Raises:
         TypeError: saying what the part is called with, and what to write.
@@ -127,6 +130,27 @@ def check_part(name: str, part: object, called_with: str) -> None:
         )
     if not callable(given):
         raise TypeError(f"{name} must be a function of {called_with}, got {_short(given)}")
+    if called_with.startswith("(") and not _takes(given, called_with.count(",") + 1):
+        raise TypeError(
+            f"{name} must be a function of {called_with}, got {_named(given)}, which takes "
+            f"{signature(given, follow_wrapped=False)}; give what is called so"
+        )
+
+
+def _takes(function: Callable[..., object], count: int) -> bool:
+    """Tell whether a function takes so many arguments; True where it does not say."""
+    try:
+        signature(function, follow_wrapped=False).bind(*range(count))
+    except ValueError:  # a builtin without a signature
+        return True
+    except TypeError:
+        return False
+    return True
+
+
+def _named(function: object) -> str:
+    name: str = getattr(function, "__name__", type(function).__name__)
+    return name
 
 
 def _short(value: object) -> str:
