@@ -379,6 +379,21 @@ def test_a_verifier_without_a_filter_is_refused():
     Loop(generate=generate, refit=refit, verify=score, filter=KeepAll())
 
 
+@pytest.mark.parametrize("method", ["step", "first_record"])
+@pytest.mark.parametrize(
+    ("key", "state", "message"),
+    [
+        (0, START, r"key must be a Key, got int 0; write veriloop\.Key\(0\)"),
+        (START, Key(0), "key must be a Key, got State"),
+        (Key(0), 0.5, r"state must be a State, got float 0\.5; write veriloop\.State\(model\)"),
+    ],
+)
+def test_a_step_refuses_a_seed_and_a_bare_model(method, key, state, message):
+    given = (5,) if method == "step" else ()
+    with pytest.raises(TypeError, match=rf"Loop\.{method}: {message}"):
+        getattr(loop(), method)(key, state, *given)
+
+
 WRONG = [
     ((Key(0), loop(), START, [5]), "run: loop must be a Loop, got Key"),
     (

@@ -97,6 +97,14 @@ def check_positive(what: str, value: float, *, zero: bool = False) -> None:
     raise ValueError(f"{what} must be {allowed} and finite, got {value!r:.60}")
 
 
+def kind(value: object) -> str:
+    """Name a value's type, and show the value where it is short."""
+    text = repr(value)
+    if len(text) > 30:
+        return type(value).__name__
+    return f"{type(value).__name__} {text}"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint for a name that is unknown: the nearest known one, or all of them.
 

@@ -12,6 +12,7 @@ from typing import cast
 import numpy as np
 
 from veriloop.core.batch import is_tensor
+from veriloop.core.checks import kind
 from veriloop.core.scores import to_numpy
 from veriloop.core.state import COUNTS
 
@@ -47,14 +48,6 @@ def merge(*parts: object, round: int | None = None) -> dict[str, float]:
             if math.isinf(number):
                 _warn(name, number, round)
     return merged
-
-
-def kind(value: object) -> str:
-    """Name a value's type, and show the value where it is short."""
-    text = repr(value)
-    if len(text) > 30:
-        return type(value).__name__
-    return f"{type(value).__name__} {text}"
 
 
 def _check_name(name: object, merged: Mapping[str, float]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from inspect import signature
-from typing import Any, Generic, Protocol, TypeVar
+from functools import partial
+from inspect import Signature, getattr_static, signature
+from types import FunctionType, MethodType
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from veriloop.core.arrays import AnyBatch, AnyPast
 from veriloop.core.arrays import Groups as Groups
@@ -130,19 +132,35 @@ def check_part(name: str, part: object, called_with: str) -> None:
         )
     if not callable(given):
         raise TypeError(f"{name} must be a function of {called_with}, got {_short(given)}")
-    if called_with.startswith("(") and not _takes(given, called_with.count(",") + 1):
+    if not called_with.startswith("("):
+        return
+    takes = _signature(given)
+    if takes is not None and not _fits(takes, called_with.count(",") + 1):
         raise TypeError(
             f"{name} must be a function of {called_with}, got {_named(given)}, which takes "
-            f"{signature(given, follow_wrapped=False)}; give what is called so"
+            f"{takes}; give what is called so"
         )
 
 
-def _takes(function: Callable[..., object], count: int) -> bool:
-    """Tell whether a function takes so many arguments; True where it does not say."""
+def _signature(function: object) -> Signature | None:
+    """Return what a function takes, or None where that is not known."""
+    plain = function
+    if not isinstance(function, FunctionType | MethodType | partial):
+        # Of the class, not what an instance passes on.
+        call = getattr_static(type(function), "__call__", None)
+        if not isinstance(call, FunctionType):
+            return None
+        plain = MethodType(call, function)
     try:
-        signature(function, follow_wrapped=False).bind(*range(count))
-    except ValueError:  # a builtin without a signature
-        return True
+        return signature(cast("Callable[..., object]", plain), follow_wrapped=False)
+    except ValueError:  # of a builtin
+        return None
+
+
+def _fits(takes: Signature, count: int) -> bool:
+    """Tell whether a function can be called with so many arguments."""
+    try:
+        takes.bind(*range(count))
     except TypeError:
         return False
     return True

@@ -15,9 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from veriloop.core.arrays import AnyBatch, Array, Scores
-from veriloop.core.checks import check_finite, check_fraction, is_count
+from veriloop.core.checks import check_finite, check_fraction, is_count, kind
 from veriloop.core.key import Key
-from veriloop.core.numbers import kind
 from veriloop.core.parts import check_part
 from veriloop.core.scores import as_truth
 from veriloop.core.verdict import Verdict, Verifier, called, check_scale, judged
