@@ -182,6 +182,17 @@ def test_what_is_not_one_value_a_row_is_refused(observer, message):
         report(replace(LOOP, observe=observer), 50)
 
 
+def test_features_without_names_are_refused():
+    observe = SelectionBias(lambda batch: batch)
+    with pytest.raises(TypeError, match="features must return numbers by name, got ndarray"):
+        observe(Key(0), np.arange(2.0), np.zeros(2), np.ones(2, bool))
+
+
+def test_a_class_in_place_of_an_observer_is_refused():
+    with pytest.raises(TypeError, match="observe_all: observer 0 is the class SelectionBias"):
+        observe_all(SelectionBias)
+
+
 def test_numbers_of_one_name_are_refused():
     bias = SelectionBias(features)
     with pytest.raises(

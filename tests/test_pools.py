@@ -252,3 +252,20 @@ def test_data_policies_are_known_by_name():
         "accumulate": Accumulate(),
         "subsample": AccumulateSubsample(7),
     }
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: MixReal([1, 2], 0.5), r"MixReal\.real must be rows that can be picked .* a list"),
+        (lambda: MixReal(None, 0.5), r"MixReal\.real must be rows .* got a NoneType"),
+        (lambda: FreshReal(3, 2), r"FreshReal\.draw must be a function of \(key, n\), got int 3"),
+        (
+            lambda: FreshReal(lambda key, n: [0] * n, 2)(Key(0), None, np.zeros(2)),
+            r"what FreshReal\.draw returns must be rows .* got a list",
+        ),
+    ],
+)
+def test_real_rows_that_are_no_batch_are_refused(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()

@@ -15,6 +15,7 @@ from veriloop import (
     Accumulate,
     Audited,
     Bernoulli,
+    Chain,
     KeepAll,
     Key,
     Loop,
@@ -306,6 +307,14 @@ def test_a_number_with_an_exponent_is_a_number(cli, several, given, same):
     )
     assert (code, err) == (0, "")
     assert json.loads(out) == refilter(several, arm="verified", filter=same).numbers
+
+
+def test_a_filter_inside_another_needs_no_module_either(cli, several):
+    spec = "{call: Chain, first: {call: Threshold, cut: -9}, second: {call: TopFraction, fraction: 0.1}}"
+    code, out, err = cli("--arm", "verified", "--json", "--filter", spec)
+    assert (code, err) == (0, "")
+    chain = Chain(Threshold(-9.0), TopFraction(0.1))
+    assert json.loads(out) == refilter(several, arm="verified", filter=chain).numbers
 
 
 REFUSED = [

@@ -18,7 +18,7 @@ from veriloop.core.arrays import AnyBatch, Array, Groups, Mask, Scores
 from veriloop.core.candidates import Candidates
 from veriloop.core.key import Key
 from veriloop.core.numbers import merge
-from veriloop.core.parts import M, Measure, Observer
+from veriloop.core.parts import M, Measure, Observer, check_part
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,9 @@ class SelectionBias:
 
     features: batch -> name -> numbers, shape (n,).
 
+    Raises:
+        TypeError: in a round, if `features` returns no mapping.
+
     >>> observe = SelectionBias(lambda batch: {"size": batch})
     >>> rows = np.array([1.0, 2.0, 3.0, 4.0])
     >>> observe(Key(0), rows, np.zeros(4), np.array([False, False, False, True]))
@@ -70,7 +73,9 @@ class SelectionBias:
     def __call__(self, key: Key, batch: AnyBatch, scores: Scores, mask: Mask) -> dict[str, float]:
         columns: dict[str, list[Array]] = {}
         for block in _blocks(batch):
-            for name, values in self.features(block).items():
+            features = self.features(block)
+            _check_named(features)
+            for name, values in features.items():
                 what = f"feature {name!r}"
                 column = _column(what, values, block)
                 columns.setdefault(name, []).append(_numbers(what, column))
@@ -158,7 +163,10 @@ def observe_all(*observers: Observer) -> Observer:
 
     Raises:
         ValueError: in a round, if two of them report a number of one name.
+        TypeError: if one of them cannot be called so.
     """
+    for place, observer in enumerate(observers):
+        check_part(f"observe_all: observer {place}", observer, "(key, batch, scores, mask)")
     return _ObserveAll(observers)
 
 
@@ -167,6 +175,14 @@ def _blocks(batch: AnyBatch) -> Iterator[AnyBatch]:
         yield from batch.blocks()
     else:
         yield batch
+
+
+def _check_named(features: object) -> None:
+    if not isinstance(features, Mapping):
+        raise TypeError(
+            "SelectionBias.features must return numbers by name, got "
+            f"{type(features).__name__}; write lambda batch: {{'size': batch}}"
+        )
 
 
 def _column(what: str, values: npt.ArrayLike, block: AnyBatch) -> Array:

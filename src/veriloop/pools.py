@@ -16,10 +16,10 @@ from typing import Any, Generic
 import numpy as np
 
 from veriloop.core.arrays import AnyPast, Array
-from veriloop.core.batch import B, as_batches, concatenate
+from veriloop.core.batch import B, as_batches, check_batch, concatenate
 from veriloop.core.checks import check_count, check_fraction
 from veriloop.core.key import Key
-from veriloop.core.parts import Pool
+from veriloop.core.parts import Pool, check_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +121,7 @@ class MixReal(Generic[B]):
     array([7, 8, 1, 2])
 
     Raises:
+        TypeError: if `real` is no batch.
         ValueError: if `fraction` lies outside (0, 1), or there is no real row.
     """
 
@@ -129,6 +130,7 @@ class MixReal(Generic[B]):
 
     def __post_init__(self) -> None:
         check_fraction("MixReal.fraction", self.fraction)
+        check_batch(self.real, "MixReal.real")
         if not len(self.real):
             raise ValueError("MixReal.real must have at least one row, got none")
 
@@ -156,6 +158,7 @@ class FreshReal(Generic[B]):
     array([7, 8, 7, 8, 1])
 
     Raises:
+        TypeError: if `draw` cannot be called so; in a round, if it returns no batch.
         ValueError: if `n` is no positive integer, `weight` lies outside (0, 1), or `draw` returns
             another number of rows.
     """
@@ -165,12 +168,14 @@ class FreshReal(Generic[B]):
     weight: float | None = None
 
     def __post_init__(self) -> None:
+        check_part("FreshReal.draw", self.draw, "(key, n)")
         check_count("FreshReal.n", self.n)
         if self.weight is not None:
             check_fraction("FreshReal.weight", self.weight)
 
     def __call__(self, key: Key, past: AnyPast, kept: B) -> tuple[B, tuple[B, ...]]:
         real = self.draw(key, self.n)
+        check_batch(real, "what FreshReal.draw returns")
         if len(real) != self.n:
             raise ValueError(f"FreshReal.draw was asked for {self.n} rows and returned {len(real)}")
         if self.weight is not None:

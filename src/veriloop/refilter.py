@@ -131,14 +131,19 @@ def _own_filter(stored: StoredRound) -> Mapping[str, Any]:
 
 
 def _filter(spec: object) -> Filter:
-    named = spec
-    if isinstance(spec, Mapping):
-        settings = dict(cast("Mapping[str, object]", spec))
-        name = settings.get("call")
-        if isinstance(name, str) and ":" not in name:
-            settings["call"] = f"veriloop:{name}"
-        named = settings
-    return cast("Filter", _callable("filter", build(named)))
+    return cast("Filter", _callable("filter", build(_of_veriloop(spec))))
+
+
+def _of_veriloop(spec: object) -> object:
+    """Let a name without a module, here and in the arguments, be one of veriloop."""
+    if not isinstance(spec, Mapping):
+        return spec
+    settings: dict[str, object] = {}
+    for name, value in cast("Mapping[str, object]", spec).items():
+        settings[name] = _of_veriloop(value)
+        if name == "call" and isinstance(value, str) and ":" not in value:
+            settings[name] = f"veriloop:{value}"
+    return settings
 
 
 def _verifier(spec: object) -> Verifier:

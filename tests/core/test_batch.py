@@ -153,3 +153,30 @@ def test_columns_that_are_no_arrays_are_refused_by_name():
         Pairs(x=[1.0, 2.0], y=np.arange(2))
     with pytest.raises(TypeError, match=r"Pairs.y must be an array, one entry a row, got a float"):
         Pairs(x=np.arange(2), y=3.0)
+
+
+@pytest.mark.parametrize("column", [np.arange(3).tolist(), "abc", b"abc", range(3)])
+def test_a_column_that_is_no_array_is_refused_by_name(column):
+    @dataclass(frozen=True)
+    class Texts(Columns):
+        text: object
+
+    kind = type(column).__name__
+    with pytest.raises(TypeError, match=rf"Texts\.text must be an array, .* got a {kind}; give"):
+        Texts(column)
+
+
+def test_a_series_whose_rows_are_picked_by_label_is_refused_as_a_column():
+    pandas = pytest.importorskip("pandas")
+
+    @dataclass(frozen=True)
+    class Texts(Columns):
+        text: object
+
+    with pytest.raises(TypeError, match=r"Texts\.text must be an array, .* got a Series"):
+        Texts(pandas.Series([1, 2]))
+
+
+def test_masked_entries_stay_masked_where_batches_are_stacked():
+    part = np.ma.array([1.0, 2.0], mask=[False, True])
+    assert concatenate([part, part]).mask.tolist() == [False, True, False, True]

@@ -15,6 +15,7 @@ from veriloop import (
     RoundError,
     State,
     Threshold,
+    TopCount,
     TopFraction,
     all_of,
 )
@@ -406,3 +407,34 @@ def test_a_group_label_outside_the_quota_is_refused(label):
         loop(group=lambda batch: np.where(batch > 1, label, 0)).step(
             Key(0), State(None), Quota(9, groups=3)
         )
+
+
+def test_a_row_of_no_known_group_is_refused():
+    loop = Loop(
+        generate=lambda key, model, n: np.arange(float(n)),
+        verify=lambda key, rows: rows,
+        filter=TopCount(1),
+        refit=lambda key, model, rows: model,
+        group=lambda rows: np.where(rows == 2, np.nan, 1.0),
+    )
+    with pytest.raises(ValueError, match="group must return a label for every row, got nan in row"):
+        loop.step(Key(0), State(None), 4)
+
+
+@pytest.mark.parametrize("labels", [np.array([0.0, 1.0]), np.array(["0", "1"])])
+def test_a_quota_over_labels_that_are_no_integers_is_refused(labels):
+    loop = Loop(
+        generate=lambda key, model, n: np.arange(n) % 2,
+        refit=lambda key, model, rows: model,
+        group=lambda rows: labels[rows],
+    )
+    with pytest.raises(ValueError, match="a quota needs groups of integers, 0 to 1, got dtype"):
+        loop.step(Key(0), State(None), Quota(2, groups=2))
+
+
+@pytest.mark.parametrize("budget", ["9", 2.5, 1e6, True])
+def test_a_budget_that_is_no_count_is_refused(budget):
+    with pytest.raises(
+        ValueError, match=r"Quota\.budget must be an integer of at least the 2 rows"
+    ):
+        Quota(2, budget=budget)

@@ -15,7 +15,7 @@ def test_integers_are_counts(value):
 
 @pytest.mark.parametrize("value", [0, -1, 2.0, True, "3", None, np.nan])
 def test_nothing_else_is_a_count(value):
-    with pytest.raises(ValueError, match=f"^n must be an integer of at least 1, got {value}$"):
+    with pytest.raises(ValueError, match=f"^n must be an integer of at least 1, got {value!r}$"):
         check_count("n", value)
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from veriloop import (
     Accumulate,
     AccumulateSubsample,
+    BestOf,
     Columns,
     EachRound,
     KeepAll,
@@ -378,6 +379,21 @@ def test_a_verifier_without_a_filter_is_refused():
     Loop(generate=generate, refit=refit, verify=score, filter=KeepAll())
 
 
+@pytest.mark.parametrize("method", ["step", "first_record"])
+@pytest.mark.parametrize(
+    ("key", "state", "message"),
+    [
+        (0, START, r"key must be a Key, got int 0; write veriloop\.Key\(0\)"),
+        (START, Key(0), "key must be a Key, got State"),
+        (Key(0), 0.5, r"state must be a State, got float 0\.5; write veriloop\.State\(model\)"),
+    ],
+)
+def test_a_step_refuses_a_seed_and_a_bare_model(method, key, state, message):
+    given = (5,) if method == "step" else ()
+    with pytest.raises(TypeError, match=rf"Loop\.{method}: {message}"):
+        getattr(loop(), method)(key, state, *given)
+
+
 WRONG = [
     ((Key(0), loop(), START, [5]), "run: loop must be a Loop, got Key"),
     (
@@ -413,6 +429,14 @@ def test_run_refuses_arguments_of_another_kind_at_once(arguments, message):
             r"Loop.filter is the class Threshold; make a value of it: Threshold\(...\)",
         ),
         ({"pool": Accumulate}, "Loop.pool is the class Accumulate"),
+        (
+            {"filter": BestOf},
+            r"Loop.filter must be a function of \(key, scores, groups\), got BestOf, which takes",
+        ),
+        (
+            {"verify": lambda batch: batch},
+            r"Loop.verify must be a function of \(key, batch\), got <lambda>, which takes \(batch\)",
+        ),
         ({"verify": 3.0}, r"Loop.verify must be a function of \(key, batch\), got float 3.0"),
         (
             {"generate": None},

@@ -78,3 +78,27 @@ def test_names_are_text_and_come_once():
         merge({7: 1.0})
     with pytest.raises(ValueError, match="two numbers of one record are called 'x'"):
         merge({"x": 1.0}, {"x": 1.0})
+
+
+@pytest.mark.parametrize(
+    "value", [np.ma.masked, np.ma.array(3.0, mask=True), np.ma.array([1.0], mask=True).mean()]
+)
+def test_the_mean_of_nothing_but_masked_entries_is_nan_and_not_0(value):
+    assert math.isnan(merge({"error": value})["error"])
+
+
+def test_the_missing_value_of_pandas_is_nan():
+    pandas = pytest.importorskip("pandas")
+    assert math.isnan(merge({"error": pandas.NA})["error"])
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400)])
+def test_a_number_that_no_float_holds_is_refused_by_name(value):
+    with pytest.raises(TypeError, match="the metric 'loss' is too large for a number of 64 bits"):
+        merge({"loss": value})
+
+
+def test_a_tensor_without_values_is_refused_by_name():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError, match="the metric 'loss' must return values, got a tensor of"):
+        merge({"loss": torch.tensor(1.0, device="meta")})

@@ -336,7 +336,7 @@ def test_what_is_watched_is_what_the_library_measures():
         (
             lambda r: r,
             {"metric": "nelbo"},
-            "alarm needs records of one arm with 'nelbo', got none; pick one",
+            "alarm: no metric is called 'nelbo'; there are: ",
         ),
         (
             lambda r: [x | {"arm": x["seed"]} for x in r],

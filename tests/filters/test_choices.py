@@ -272,3 +272,19 @@ def test_a_hundred_thousand_groups_are_chosen_from_at_once():
     np.testing.assert_array_equal(
         np.bincount(groups[Luce()(Key(0), scores, groups)]), np.ones(100_000)
     )
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Chain(Threshold, BestOf()), r"Chain\.first is the class Threshold; make a value"),
+        (
+            lambda: Chain(Threshold(), BestOf),
+            r"Chain\.second must be a function of \(key, scores, groups\), got BestOf, which takes \(\)",
+        ),
+        (lambda: Alternatives(2, None), r"Alternatives\.filter must be a function"),
+    ],
+)
+def test_what_is_no_filter_is_refused_where_it_is_composed(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()

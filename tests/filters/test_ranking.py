@@ -464,14 +464,21 @@ def test_counts_by_group_that_are_no_counts_are_refused(count):
 @pytest.mark.parametrize("count", [0, -1, 1.5, np.nan, 2.0, True, None, "3"])
 def test_counts_that_are_not_positive_integers_are_refused(count):
     with pytest.raises(
-        ValueError, match=rf"TopCount\.count must be an integer of at least 1, got {count}"
+        ValueError, match=rf"TopCount\.count must be an integer of at least 1, got {count!r}"
     ):
         TopCount(count)
 
 
-def test_a_threshold_of_nan_is_refused():
-    with pytest.raises(ValueError, match=r"Threshold\.cut must be a number, got nan"):
-        Threshold(np.nan)
+@pytest.mark.parametrize("cut", [np.nan, "0", None, True])
+def test_a_threshold_that_is_no_number_is_refused(cut):
+    with pytest.raises(ValueError, match=rf"Threshold\.cut must be a finite number, got {cut!r}"):
+        Threshold(cut)
+
+
+@pytest.mark.parametrize("fraction", ["0.5", True, None])
+def test_a_fraction_that_is_no_number_is_refused(fraction):
+    with pytest.raises(ValueError, match=rf"fraction must be in \(0, 1\], got {fraction!r}"):
+        TopFraction(fraction)
 
 
 def test_too_few_verdicts_name_group_and_counts():

@@ -427,3 +427,10 @@ def test_a_problem_takes_lists():
     problem = Problem([[2, 0], [0, 1]], truth=[1, 1], center=[1, 2], radius=1)
     assert problem.singular_values.tolist() == [2.0, 1.0]
     assert problem.center.dtype == float
+
+
+@pytest.mark.parametrize("method", ["start", "real_data"])
+def test_a_seed_in_place_of_a_key_is_refused(method):
+    problem = Problem.gaussian(bias=0.0, radius=1.0)
+    with pytest.raises(TypeError, match=rf"Problem\.{method}: key must be a Key, got int 0; write"):
+        getattr(problem, method)(0)

@@ -311,3 +311,37 @@ def test_rows_of_a_table_with_gaps_have_whole_rounds():
     records = Records([{**row, "round": float(row["round"]), "seed": 1.0} for row in rows()[:4]])
     assert records == Records([{**row, "seed": 1} for row in rows()[:4]])
     assert records.mean("verified", "error").round.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
+def test_lines_may_end_as_on_other_systems(end, tmp_path):
+    rows = [{"arm": "a", "seed": 0, "round": k, "error": 1.0} for k in range(3)]
+    file = tmp_path / "records.jsonl"
+    file.write_bytes("".join(map(line, rows)).replace("\n", end).encode())
+    assert list(Records.read(file)) == rows
+
+
+@pytest.mark.parametrize("text", ['[{"arm": "a", "seed": 0}]', "3"])
+def test_a_file_of_other_json_is_not_taken_for_one_without_rows_yet(text, tmp_path):
+    (tmp_path / "records.jsonl").write_text(text)
+    with pytest.raises(ValueError, match="line 1: must be a JSON object, got "):
+        Records.read(tmp_path)
+
+
+def test_a_data_frame_counts_as_its_rows(records):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(list(records))
+    assert Records.of(frame) == records
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("runs/first", r"records must be rows, got 'runs/first'; write Records\.read"),
+        ({"arm": "a"}, "records must be rows, got one dict; give a list of mappings"),
+        (3, "records must be rows, got one int"),
+    ],
+)
+def test_what_is_no_rows_is_answered_with_what_to_write(given, message):
+    with pytest.raises(TypeError, match=message):
+        Records.of(given)

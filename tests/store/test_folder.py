@@ -224,11 +224,30 @@ def test_another_run_is_refused_with_what_differs(tmp_path, part):
     given = {"loop": loop(), "key": Key(0), "state": START, "sizes": [10] * 3}
     list(RunDir(tmp_path).run(**given))
     before = files(tmp_path)
+    other = "other sizes" if part == "sizes" else f"another {part}"
     with pytest.raises(
-        ValueError, match=f"holds a run 'loop' with another {part}; give the same {part} to go on"
+        ValueError, match=f"holds a run 'loop' with {other}; give the same {part} to go on"
     ):
         list(RunDir(tmp_path).run(**given | OTHERS[part]))
     assert files(tmp_path) == before
+
+
+def test_a_run_of_which_no_round_is_committed_may_be_corrected(tmp_path):
+    def broken(key, model):
+        raise OSError("no such file")
+
+    with pytest.raises(OSError, match="no such file"):
+        list(RunDir(tmp_path).run(loop(measure=broken), Key(0), START, [10]))
+    assert len(list(RunDir(tmp_path).run(loop(), Key(0), START, [10]))) == 2
+    with pytest.raises(ValueError, match="with another measure; give the same measure"):
+        list(RunDir(tmp_path).run(loop(measure=broken), Key(0), START, [10]))
+
+
+@pytest.mark.parametrize("name", ["a/b", "", ".hidden", 3])
+def test_a_name_that_no_file_can_have_is_refused_before_anything_is_run(tmp_path, name):
+    with pytest.raises(ValueError, match="RunDir.run: name must be one of a file, got"):
+        list(RunDir(tmp_path).run(loop(), Key(0), START, [10], name=name))
+    assert files(tmp_path) == {}
 
 
 def test_a_run_made_again_in_another_process_is_the_same_run(tmp_path):
@@ -247,9 +266,9 @@ def test_sizes_of_rounds_to_come_may_change_and_those_of_committed_rounds_may_no
     """They are compared with what was run, not with what was asked for at first."""
     for sizes in ([10], [10, 20]):
         list(RunDir(tmp_path).run(loop(), Key(0), START, sizes))
-    with pytest.raises(ValueError, match="another sizes"):
+    with pytest.raises(ValueError, match="other sizes"):
         list(RunDir(tmp_path).run(loop(), Key(0), START, [10, 30]))
-    with pytest.raises(ValueError, match="another sizes"):
+    with pytest.raises(ValueError, match="other sizes"):
         list(RunDir(tmp_path).run(loop(), Key(0), START, [Quota(10), 20]))
     stopped = RunDir(tmp_path).run(loop(), Key(0), START, [10, 20, 30, 40])
     for _ in range(4):

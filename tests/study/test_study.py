@@ -279,6 +279,28 @@ def test_a_failed_unit_of_a_folder_is_done_again(tmp_path):
     assert not Records.read(tmp_path / "run").failed
 
 
+def test_an_arm_of_which_nothing_is_committed_may_be_corrected(tmp_path):
+    """Its cause is often in its own code, and the other arms need not be run again."""
+    strict = replace(ARMS["verified"], filter=Threshold(1e9))
+    with pytest.raises(UnitsFailed, match="correct the cause and run the same again"):
+        study(arms={**ARMS, "new": strict}).run(tmp_path / "run")
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("run/round_*/*/rows.jsonl")}
+    mended = study(arms={**ARMS, "new": replace(strict, filter=Threshold(-1.0))})
+    assert mended.run(tmp_path / "run") == mended.run()
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    with pytest.raises(BadInput, match="filter of the arm 'new' was Threshold"):
+        study(arms={**ARMS, "new": strict}).run(tmp_path / "run")
+
+
+def test_a_start_that_failed_for_every_arm_may_be_corrected(tmp_path):
+    def broken(key):
+        raise OSError("no such model")
+
+    with pytest.raises(UnitsFailed, match="no such model"):
+        study(start=broken).run(tmp_path / "run")
+    assert study().run(tmp_path / "run") == study().run()
+
+
 def test_a_round_error_of_one_arm_does_not_lose_the_others(whole):
     """An arm whose filter keeps nothing has its start, and a mark."""
     strict = replace(ARMS["verified"], filter=Threshold(1e9))
@@ -408,3 +430,14 @@ def test_quotas_and_partials_are_described():
 def test_seeds_and_sizes_may_be_arrays(whole):
     counts = np.full(3, PROBLEM.size(5))
     assert study(seeds=np.arange(3), sizes=counts).run() == whole
+
+
+def test_a_cluster_that_does_not_answer_is_named(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+
+    def silent(address):
+        raise OSError("Timed out trying to connect")
+
+    monkeypatch.setattr(distributed, "Client", silent)
+    with pytest.raises(BadInput, match="engine: no dask scheduler answers at tcp://localhost:1;"):
+        study().run(engine="dask://localhost:1")

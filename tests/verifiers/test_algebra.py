@@ -108,7 +108,7 @@ def test_weighted_is_the_weighted_sum(key, table, weights):
 
 @pytest.mark.parametrize("weight", [np.nan, np.inf])
 def test_weights_that_are_not_finite_are_refused(weight):
-    with pytest.raises(ValueError, match="weighted needs finite weights, got"):
+    with pytest.raises(ValueError, match="weighted: a weight must be a finite number, got"):
         weighted([weight], Constant())
 
 
@@ -186,10 +186,10 @@ def test_compositions_pickle_for_worker_processes():
         (lambda: all_of(), "all_of needs at least one verifier, got none"),
         (lambda: any_of(), "any_of needs at least one verifier, got none"),
         (lambda: weighted([]), "weighted needs at least one verifier, got none"),
-        (lambda: vote(0, Random()), "vote.needed must be between 1 and the 1 parts, got 0"),
+        (lambda: vote(0, Random()), "vote.needed must be an integer from 1 to the 1 parts, got 0"),
         (
             lambda: vote(3, Random(), Random()),
-            "vote.needed must be between 1 and the 2 parts, got 3",
+            "vote.needed must be an integer from 1 to the 2 parts, got 3",
         ),
         (lambda: weighted([1.0], Random(), Random()), "one weight for each of the 2 parts, got 1"),
     ],
@@ -197,6 +197,70 @@ def test_compositions_pickle_for_worker_processes():
 def test_compositions_refuse_what_makes_no_sense(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: all_of(Random), r"all_of: part 0 is the class Random; make a value of it"),
+        (lambda: any_of(a=None), r"any_of: part 'a' must be a function of \(key, batch\)"),
+        (lambda: all_of([Random()]), r"all_of: part 0 must be a function of .* got list"),
+        (lambda: Noisy(Random), r"Noisy\.verifier is the class Random"),
+        (lambda: Shifted(3, by=1), r"Shifted\.verifier must be a function of .* got int 3"),
+        (
+            lambda: Audited(Random(), lambda batch: batch > 0),
+            r"Audited\.oracle must be a function of \(key, batch\), got <lambda>, which takes \(batch\)",
+        ),
+    ],
+)
+def test_what_is_no_verifier_is_refused_where_it_is_composed(make, message):
+    with pytest.raises(TypeError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: vote(1.5, Random(), Random()), "vote.needed must be an integer from 1"),
+        (lambda: vote(Random(), Random()), "vote.needed must be .* write vote"),
+        (lambda: weighted(Random(), Random()), "weighted needs a list of weights first"),
+        (lambda: weighted(["1"], Random()), "weighted: a weight must be a finite number, got '1'"),
+        (lambda: Shifted(Random(), by=np.nan), "Shifted.by must be a finite number, got nan"),
+        (lambda: Constant("1"), "Constant.score must be a finite number, got '1'"),
+    ],
+)
+def test_numbers_of_another_kind_are_refused_at_the_door(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        [True, None, False],
+        [1, None, 0],
+        np.array([1.0, np.nan, 0.0]),
+        np.ma.masked_array([True, True, False], mask=[False, True, False]),
+    ],
+)
+def test_a_truth_that_is_not_known_is_no_verdict(unknown):
+    oracle = Oracle(lambda batch: unknown)
+    np.testing.assert_array_equal(oracle(Key(0), np.zeros(3)), [1.0, np.nan, -1.0])
+
+
+@pytest.mark.parametrize(
+    "truth, message",
+    [
+        ([0.2, 1.0, 0.0], "must return booleans, or 0 and 1, got 0.2 in row 0"),
+        ([True], r"must return one boolean a row, shape \(3,\), got shape \(1,\)"),
+        (True, r"must return one boolean a row, shape \(3,\), got shape \(\)"),
+        (["yes", "no", "no"], "must return numbers, got str 'yes' in row 0"),
+    ],
+)
+def test_a_truth_that_is_no_boolean_is_refused(truth, message):
+    oracle = Oracle(lambda batch: truth)
+    with pytest.raises(ValueError, match=rf"Oracle\.truth {message}"):
+        oracle(Key(0), np.zeros(3))
 
 
 # Noise.

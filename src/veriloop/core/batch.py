@@ -49,6 +49,9 @@ def concatenate(batches: Sequence[B]) -> B:
         raise ValueError("concatenate needs at least one batch, got none")
     first: Any = batches[0]
     rest: Any = list(batches)
+    if isinstance(first, np.ma.MaskedArray):
+        masked: Any = np.ma  # its types are unknown; NumPy's own forgets which entries are masked
+        return masked.concatenate(rest)
     if isinstance(first, np.ndarray):
         return np.concatenate(rest)  # type: ignore[return-value]
     if is_tensor(first):
@@ -82,11 +85,15 @@ def check_batch(batch: object, what: str = "a batch") -> None:
     if isinstance(batch, np.ndarray) or is_tensor(batch):
         return
     name: str = type(batch).__name__
-    if not hasattr(batch, "__len__") or not hasattr(batch, "concatenate"):
+    if not hasattr(batch, "__len__") or not _can_be_stacked(batch):
         raise TypeError(
             f"{what} must be rows that can be picked and stacked, got a {name}; {REMEDY}, "
             "or give the type a class method concatenate(batches)"
         )
+
+
+def _can_be_stacked(value: object) -> bool:
+    return isinstance(value, np.ndarray) or is_tensor(value) or hasattr(value, "concatenate")
 
 
 def as_batches(past: AnyPast) -> tuple[Any, ...]:
@@ -115,7 +122,7 @@ class Columns:
     (3, array([1, 2]))
 
     Raises:
-        TypeError: if a field is a list, a tuple, a dict or a single number.
+        TypeError: if a field is no array: a list, a pandas Series, a text, a single number.
         ValueError: if the columns differ in length.
     """
 
@@ -123,8 +130,7 @@ class Columns:
         lengths: dict[str, int] = {}
         for field in fields(self):
             column: Any = getattr(self, field.name)
-            no_array = isinstance(column, list | tuple | dict)
-            if no_array or not hasattr(column, "__len__"):
+            if not hasattr(column, "__len__") or not _can_be_stacked(column):
                 kind = type(getattr(self, field.name)).__name__
                 name = f"{type(self).__name__}.{field.name}"
                 raise TypeError(

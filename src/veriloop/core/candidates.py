@@ -11,7 +11,7 @@ import numpy as np
 
 from veriloop.core.arrays import AnyRows, Array, Groups, Mask, Scores
 from veriloop.core.batch import B, Batch, check_batch, concatenate
-from veriloop.core.checks import check_count
+from veriloop.core.checks import check_count, is_count
 
 
 class RoundError(RuntimeError):
@@ -65,6 +65,7 @@ class Candidates(Generic[B]):
         batch = self._block(len(self._sizes), rows)
         labels = np.asarray(self._group(batch))
         check_rows("group", labels, rows)
+        _check_known(labels)
         self._labels.append(labels)
         self._sizes.append(rows)
         if self._limit is not None and len(self) > self._limit:
@@ -160,6 +161,18 @@ def check_rows(what: str, got: Array, rows: int) -> None:
         )
 
 
+def _check_known(labels: Array) -> None:
+    """Refuse a row of which the group is not known."""
+    if labels.dtype.kind != "f":
+        return
+    unknown = np.flatnonzero(np.isnan(labels))
+    if len(unknown):
+        raise ValueError(
+            f"group must return a label for every row, got nan in row {unknown[0]}; "
+            "give such rows a label of their own"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Quota:
     """Ask for a number of kept rows, in each group if there are several.
@@ -194,9 +207,10 @@ class Quota:
         check_count("Quota.n", self.n)
         check_count("Quota.groups", self.groups)
         wanted = self.n * self.groups
-        if self.budget is not None and self.budget < wanted:
+        if self.budget is not None and not is_count(self.budget, wanted):
             raise ValueError(
-                f"Quota.budget must be at least the {wanted} rows to be kept, got {self.budget}"
+                f"Quota.budget must be an integer of at least the {wanted} rows to be kept, "
+                f"got {self.budget!r:.60}"
             )
 
 
@@ -265,6 +279,11 @@ class Tally:
 
     def _check_groups(self, groups: Array) -> None:
         count = self._quota.groups
+        if groups.dtype.kind not in "iu":
+            raise ValueError(
+                f"a quota needs groups of integers, 0 to {count - 1}, got dtype {groups.dtype}; "
+                "let Loop.group return integers"
+            )
         if groups.min() < 0 or groups.max() >= count:
             raise ValueError(
                 f"a quota over {count} groups needs labels 0 to {count - 1}, "

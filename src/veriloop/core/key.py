@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from veriloop.core.checks import is_integer
+from veriloop.core.checks import is_integer, kind
 
 if TYPE_CHECKING:
     import torch  # pyright: ignore[reportMissingImports]
@@ -69,6 +69,17 @@ class Key:
         # JSON keeps 3 apart from "3", and (1, 23) from (12, 3).
         address = json.dumps([self.seed, *self.path]).encode()
         return hashlib.blake2b(address, digest_size=size).digest()
+
+
+def check_key(where: str, key: object) -> None:
+    """Refuse what is no Key, such as a seed.
+
+    >>> check_key("Problem.start", 0)
+    Traceback (most recent call last):
+    TypeError: Problem.start: key must be a Key, got int 0; write veriloop.Key(0)
+    """
+    if not isinstance(key, Key):
+        raise TypeError(f"{where}: key must be a Key, got {kind(key)}; write veriloop.Key(0)")
 
 
 def _label(label: int | str) -> int | str:

@@ -12,10 +12,10 @@ from veriloop.core.arrays import Groups, Mask, Scores
 from veriloop.core.batch import B
 from veriloop.core.blocks import Blocks, Drawn
 from veriloop.core.candidates import Quota, RoundError, Tally, check_rows
-from veriloop.core.checks import check_count
+from veriloop.core.checks import check_count, kind
 from veriloop.core.divergence import check_model
-from veriloop.core.key import Key
-from veriloop.core.numbers import kind, merge
+from veriloop.core.key import Key, check_key
+from veriloop.core.numbers import merge
 from veriloop.core.parts import (
     Assess,
     EachRound,
@@ -142,6 +142,7 @@ class Loop(Generic[M, B]):
 
     def first_record(self, key: Key, state: State[M]) -> Record:
         """Return the record of the start: no candidates, and the model as it is measured."""
+        _check_key_and_state("Loop.first_record", key, state)
         measured = self._measured(key.fold(state.round), state.model)
         return Record(state.round, 0, 0, merge(measured, round=state.round))
 
@@ -159,9 +160,11 @@ class Loop(Generic[M, B]):
             The round is the same with or without.
 
         Raises:
+            TypeError: if `key` is no Key, or `state` no State.
             RoundError: if nothing was kept, or less than was asked for. `state` is untouched.
             FloatingPointError: if the model has diverged.
         """
+        _check_key_and_state("Loop.step", key, state)
         index = state.round + 1
         if not isinstance(n, Quota):
             check_count(f"round {index}: the number of candidates", n)
@@ -396,15 +399,18 @@ def _check_run(loop: object, key: object, state: object, sizes: object) -> None:
         if callable(loop):
             remedy = "a part that changes by round is an EachRound"
         raise TypeError(f"run: loop must be a Loop, got {kind(loop)}; {remedy}")
-    if not isinstance(key, Key):
-        raise TypeError(f"run: key must be a Key, got {kind(key)}; write veriloop.Key(0)")
-    if not isinstance(state, State):
-        raise TypeError(
-            f"run: state must be a State, got {kind(state)}; write veriloop.State(model)"
-        )
+    _check_key_and_state("run", key, state)
     if not isinstance(sizes, Sequence | np.ndarray) or isinstance(sizes, str):
         raise TypeError(
             f"run: sizes must have one entry a round, got {kind(sizes)}; write [n] * rounds"
+        )
+
+
+def _check_key_and_state(where: str, key: object, state: object) -> None:
+    check_key(where, key)
+    if not isinstance(state, State):
+        raise TypeError(
+            f"{where}: state must be a State, got {kind(state)}; write veriloop.State(model)"
         )
 
 

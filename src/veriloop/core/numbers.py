@@ -11,6 +11,9 @@ from typing import cast
 
 import numpy as np
 
+from veriloop.core.batch import is_tensor
+from veriloop.core.checks import kind
+from veriloop.core.scores import to_numpy
 from veriloop.core.state import COUNTS
 
 COLUMNS = ("arm", "seed")  # what a study and a run folder write into each row beside the counts
@@ -19,8 +22,8 @@ COLUMNS = ("arm", "seed")  # what a study and a run folder write into each row b
 def merge(*parts: object, round: int | None = None) -> dict[str, float]:
     """Return the named numbers of all parts, as plain numbers.
 
-    An array or a tensor without axes counts as its number, and None as NaN. A warning names an
-    infinite number.
+    An array or a tensor without axes counts as its number. None, pandas' NA and NumPy's masked
+    entry count as NaN. A warning names an infinite number.
 
     parts: name -> number, each.
     round: for the warning.
@@ -47,14 +50,6 @@ def merge(*parts: object, round: int | None = None) -> dict[str, float]:
     return merged
 
 
-def kind(value: object) -> str:
-    """Name a value's type, and show the value where it is short."""
-    text = repr(value)
-    if len(text) > 30:
-        return type(value).__name__
-    return f"{type(value).__name__} {text}"
-
-
 def _check_name(name: object, merged: Mapping[str, float]) -> None:
     if not isinstance(name, str):
         raise TypeError(f"the name of a metric must be text, got {kind(name)}")
@@ -68,20 +63,47 @@ def _check_name(name: object, merged: Mapping[str, float]) -> None:
 
 def _number(name: object, value: object) -> float:
     """Return a plain number; an array or a tensor without axes is one."""
-    if value is None:
+    if value is None or _is_masked(value) or type(value).__name__ == "NAType":
         return float("nan")
     plain = value
-    if getattr(value, "shape", None) == ():
-        plain = cast("np.generic", value).item()
-    if isinstance(plain, Decimal):
-        plain = float(plain)
-    if isinstance(plain, bool | int | float):
+    if is_tensor(value) and getattr(value, "shape", None) == ():
+        plain = _of_tensor(name, value)
+    if getattr(plain, "shape", None) == ():
+        plain = cast("np.generic", plain).item()
+    if isinstance(plain, float | bool):
         return plain
-    if isinstance(plain, Real):
-        return float(plain)
+    if isinstance(plain, Real | Decimal):
+        return _finite(name, plain)
     raise TypeError(
         f"the metric {name!r} must be one number, got {kind(value)}; give its mean, or drop it"
     )
+
+
+def _is_masked(value: object) -> bool:
+    if not isinstance(value, np.ma.MaskedArray):
+        return False
+    given = cast("np.ma.MaskedArray[tuple[int, ...], np.dtype[np.generic]]", value)
+    return given.ndim == 0 and bool(np.ma.getmaskarray(given).all())
+
+
+def _of_tensor(name: object, value: object) -> object:
+    try:
+        return to_numpy(value)
+    except ValueError as error:
+        raise TypeError(f"the metric {name!r} {error}") from None
+
+
+def _finite(name: object, value: Real | Decimal) -> float:
+    """Return a whole number as it is, and another as a float; refuse one that is too large."""
+    try:
+        number = float(value)
+    except OverflowError:
+        raise TypeError(
+            f"the metric {name!r} is too large for a number of 64 bits; give its logarithm"
+        ) from None
+    if isinstance(value, int):
+        return value
+    return number
 
 
 def _warn(name: object, value: float, round: int | None) -> None:

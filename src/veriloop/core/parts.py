@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from functools import partial
+from inspect import Signature, getattr_static, signature
+from types import FunctionType, MethodType
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from veriloop.core.arrays import AnyBatch, AnyPast
 from veriloop.core.arrays import Groups as Groups
@@ -113,7 +116,9 @@ class EachRound(Generic[Part]):
 
 
 def check_part(name: str, part: object, called_with: str) -> None:
-    """Refuse a part that cannot be called, and a class in place of a value of it.
+    """Refuse a part that cannot be called so, and a class in place of a value of it.
+
+    called_with: the names of its arguments, as in "(key, batch)".
 
     Raises:
         TypeError: saying what the part is called with, and what to write.
@@ -127,6 +132,43 @@ def check_part(name: str, part: object, called_with: str) -> None:
         )
     if not callable(given):
         raise TypeError(f"{name} must be a function of {called_with}, got {_short(given)}")
+    if not called_with.startswith("("):
+        return
+    takes = _signature(given)
+    if takes is not None and not _fits(takes, called_with.count(",") + 1):
+        raise TypeError(
+            f"{name} must be a function of {called_with}, got {_named(given)}, which takes "
+            f"{takes}; give what is called so"
+        )
+
+
+def _signature(function: object) -> Signature | None:
+    """Return what a function takes, or None where that is not known."""
+    plain = function
+    if not isinstance(function, FunctionType | MethodType | partial):
+        # Of the class, not what an instance passes on.
+        call = getattr_static(type(function), "__call__", None)
+        if not isinstance(call, FunctionType):
+            return None
+        plain = MethodType(call, function)
+    try:
+        return signature(cast("Callable[..., object]", plain), follow_wrapped=False)
+    except ValueError:  # of a builtin
+        return None
+
+
+def _fits(takes: Signature, count: int) -> bool:
+    """Tell whether a function can be called with so many arguments."""
+    try:
+        takes.bind(*range(count))
+    except TypeError:
+        return False
+    return True
+
+
+def _named(function: object) -> str:
+    name: str = getattr(function, "__name__", type(function).__name__)
+    return name
 
 
 def _short(value: object) -> str:

@@ -61,6 +61,43 @@ def as_scores(answer: object) -> Scores:
     raise ValueError(f"must return numbers, got dtype {given.dtype} of shape {given.shape}")
 
 
+def as_truth(answer: object, rows: int) -> Scores:
+    """Return truth values as 0 and 1, NaN where the truth is not known.
+
+    answer: booleans, or 0 and 1. `None`, NaN, a masked entry and pandas' NA are not known.
+    rows: how many there must be.
+
+    >>> as_truth([True, False, None], 3)
+    array([ 1.,  0., nan])
+
+    Raises:
+        ValueError: saying what was got, if it is something else.
+    """
+    given = answer
+    if not isinstance(given, np.ma.MaskedArray):
+        given = _as_array(given)
+    plain = cast("Array", given)
+    if plain.dtype == bool:
+        plain = plain.astype(float)
+    elif plain.dtype == object:
+        plain = np.vectorize(_flag, otypes=[object])(plain)
+    known = np.asarray(as_scores(plain), dtype=float)
+    if known.shape != (rows,):
+        raise ValueError(f"must return one boolean a row, shape ({rows},), got shape {known.shape}")
+    wrong = ~np.isnan(known) & (known != 0) & (known != 1)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise ValueError(f"must return booleans, or 0 and 1, got {known[row]:.4g} in row {row}")
+    return known
+
+
+def _flag(entry: object) -> object:
+    """Return a boolean as 0 or 1, and anything else as it is."""
+    if isinstance(entry, bool | np.bool_):
+        return int(cast("bool", entry))
+    return entry
+
+
 def to_numpy(tensor: object) -> Array:
     """Return the values of a torch tensor of any device and precision, without importing torch.
 

@@ -45,10 +45,13 @@ class Series:
                 f"{where} needs a number for {metric!r} in every row, got NaN; leave such rows out"
             )
         arms = sorted({arm_without_seed(row) for row in rows})
-        if len(arms) != 1:
-            got = ", ".join(arms) or "none"
+        if not arms:
+            known = ", ".join(everything.metrics) or "none"
+            raise ValueError(f"{where}: no metric is called {metric!r}; there are: {known}")
+        if len(arms) > 1:
             raise ValueError(
-                f"{where} needs records of one arm with {metric!r}, got {got}; pick one"
+                f"{where} needs records of one arm with {metric!r}, got {', '.join(arms)}; "
+                "pick one, as in records.select(arm=...)"
             )
         seeds, rounds = _seeds_and_rounds(where, rows, metric)
         cells = {(row.get("seed"), row["round"]): row for row in rows}

@@ -11,8 +11,10 @@ from veriloop.core.arrays import Groups, Mask, Scores
 from veriloop.core.candidates import RoundError
 from veriloop.core.checks import check_count, check_positive
 from veriloop.core.key import Key
-from veriloop.core.parts import Filter
+from veriloop.core.parts import Filter, check_part
 from veriloop.filters.ranking import TopCount, by_group, no_groups
+
+CALLED_WITH = "(key, scores, groups)"  # what every filter is called with
 
 
 def BestOf() -> TopCount:
@@ -106,6 +108,7 @@ class Alternatives:
 
     Raises:
         ValueError: if `k` is no positive integer.
+        TypeError: if the filter cannot be called so.
     """
 
     k: int
@@ -113,6 +116,7 @@ class Alternatives:
 
     def __post_init__(self) -> None:
         check_count("Alternatives.k", self.k)
+        check_part("Alternatives.filter", self.filter, CALLED_WITH)
 
     def __call__(self, key: Key, scores: Scores, groups: Groups | None = None) -> Mask:
         scores = np.asarray(scores)
@@ -144,11 +148,16 @@ class Chain:
     array([ True,  True, False])
 
     Raises:
+        TypeError: if one of them cannot be called so.
         RoundError: in a round, if `second` finds fewer rows than it is to keep.
     """
 
     first: Filter
     second: Filter
+
+    def __post_init__(self) -> None:
+        check_part("Chain.first", self.first, CALLED_WITH)
+        check_part("Chain.second", self.second, CALLED_WITH)
 
     @property
     def rowwise(self) -> bool:

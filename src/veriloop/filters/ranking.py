@@ -15,7 +15,7 @@ import numpy as np
 
 from veriloop.core.arrays import Array, Groups, Mask, Scores
 from veriloop.core.candidates import RoundError
-from veriloop.core.checks import check_count, check_fraction, is_count
+from veriloop.core.checks import check_count, check_finite, check_fraction, is_count
 from veriloop.core.key import Key
 from veriloop.core.verdict import check_scale, from_0_to_1
 
@@ -56,8 +56,8 @@ class Threshold:
     rowwise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if np.isnan(self.cut):
-            raise ValueError("Threshold.cut must be a number, got nan")
+        if self.cut not in (np.inf, -np.inf):
+            check_finite("Threshold.cut", self.cut)
 
     def __call__(self, key: Key, scores: Scores, groups: Groups | None = None) -> Mask:
         scores = np.asarray(scores)

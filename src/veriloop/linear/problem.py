@@ -12,6 +12,7 @@ import numpy as np
 
 from veriloop.core import Key, Loop, Quota, State
 from veriloop.core.checks import check_count, check_positive
+from veriloop.core.key import check_key
 from veriloop.core.parts import Filter
 from veriloop.core.reprs import one_line
 from veriloop.core.verdict import Verifier
@@ -178,10 +179,12 @@ class Problem:
 
     def real_data(self, key: Key) -> Samples:
         """Return the real rows, freshly labelled."""
+        check_key("Problem.real_data", key)
         return Generate(lambda _, n: self.real_x, self.noise)(key, self.truth, len(self.real_x))
 
     def start(self, key: Key) -> State[np.ndarray]:
         """Return the start: least squares on `real_data(key)`, which pools find in `past`."""
+        check_key("Problem.start", key)
         real = self.real_data(key)
         return State(least_squares(key, self.truth, real), past=(real,))
 

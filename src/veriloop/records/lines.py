@@ -61,11 +61,12 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
         ValueError: if the file cannot be read, has no rows, or a line is not a row.
     """
     try:
-        lines = _utf8(file.read_bytes()).split(b"\n")
+        text = _utf8(file.read_bytes())
     except OSError as error:
         raise ValueError(
             f"cannot read {file} ({error.strerror}); name a run's folder, or its {FILE}"
         ) from None
+    lines = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
     rest = lines.pop()  # after the last newline: empty, or a line that is still being written
     rows: list[dict[str, Any]] = []
     for number, text in enumerate(lines, 1):
@@ -79,6 +80,10 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
     last = _parsed(rest)
     if last is not None:
         rows.append(last)
+    elif _is_json(rest):
+        raise ValueError(
+            f"{file}, line {len(lines) + 1}: must be a JSON object, got {_short(rest)}; mend it"
+        )
     elif rest.strip() and rows:
         warnings.warn(
             f"{file}: the last line is cut and left out; the run may still write it",
@@ -130,6 +135,14 @@ def checked(place: int, row: object) -> dict[str, Any]:
             value = int(value)  # a table with gaps has floats alone
         found[str(name)] = value
     return found
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _short(text: bytes) -> str:

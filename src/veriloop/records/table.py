@@ -78,9 +78,24 @@ class Records(Sequence[dict[str, Any]]):
 
     @classmethod
     def of(cls, records: Iterable[Row | Record | Iterable[Record]]) -> Records:
-        """Return records of rows, of one seed's `Record`s, or of a sequence of `Record`s a seed."""
+        """Return records of rows, of one seed's `Record`s, or of a sequence of `Record`s a seed.
+
+        A data frame of pandas is its rows.
+
+        Raises:
+            TypeError: if it is something else; the message says what to write.
+        """
         if isinstance(records, Records):
             return records
+        given: object = records
+        if hasattr(given, "to_dict") and not isinstance(given, Mapping):
+            frame: Any = given
+            return cls(frame.to_dict("records"))
+        if isinstance(given, str | Path):
+            raise TypeError(f"records must be rows, got {given!r:.60}; write Records.read(...)")
+        if isinstance(given, Mapping) or not hasattr(given, "__iter__"):
+            kind = type(records).__name__
+            raise TypeError(f"records must be rows, got one {kind}; give a list of mappings")
         rows: list[Row] = []
         for seed, item in enumerate(records):
             if isinstance(item, Mapping):

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+LONGEST_NAME = 200  # of 255 bytes that file systems allow, for what is added to it
+
 
 def first_process() -> bool:
     """Tell whether this is the only process, or the first that torchrun or accelerate started.
@@ -18,6 +20,23 @@ def first_process() -> bool:
     True
     """
     return int(os.environ.get("WORLD_SIZE", "1")) == 1 or os.environ.get("RANK", "0") == "0"
+
+
+def wrong_name(name: object) -> str:
+    """Say what to do where a name cannot be one of a file; nothing where it can.
+
+    >>> wrong_name("verified"), wrong_name("a/b")
+    ('', "leave out '/', '\\\\' and a '.' at the start")
+    """
+    if not isinstance(name, str) or not name:
+        return "write text"
+    if Path(name).name != name or name.startswith(".") or "\\" in name:
+        return "leave out '/', '\\' and a '.' at the start"
+    if not name.isprintable():
+        return "leave out line ends and control characters"
+    if len(name.encode()) > LONGEST_NAME:
+        return f"shorten it to {LONGEST_NAME} bytes"
+    return ""
 
 
 def cache_folder() -> Path:

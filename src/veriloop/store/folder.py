@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -22,7 +23,7 @@ from veriloop.core.state import Record, State
 from veriloop.records import FILE as RECORDS
 from veriloop.records import Row, line
 from veriloop.store.candidates import FILE, needed, write_candidates
-from veriloop.store.files import committed, first_process, sha256, sync
+from veriloop.store.files import committed, first_process, sha256, sync, wrong_name
 from veriloop.store.fingerprints import fingerprint
 from veriloop.store.states import (
     batch_name,
@@ -174,10 +175,14 @@ class RunDir:
         [0, 10, 20]
 
         Raises:
-            ValueError: if the folder holds another run; the message says what differs.
+            ValueError: if the folder holds rounds of another run, and the message says what
+                differs; or if `name` cannot be the name of a file.
         """
         if candidates:
             needed("pyarrow.parquet")
+        wrong = wrong_name(name)
+        if wrong:
+            raise ValueError(f"RunDir.run: name must be one of a file, got {name!r:.60}; {wrong}")
         run(loop, key, state, sizes)  # refuses arguments of another kind before anything is written
         done = self._done(name, state.round, len(sizes))
         self._remember(name, loop, key, state, sizes, state.round + max(len(done) - 1, 0))
@@ -278,7 +283,7 @@ class RunDir:
         about["start"] = fingerprint([state.model, state.round, as_batches(state.past)])
         about["sizes"] = [_size(n) for n in sizes]
         file = self.path / "loops" / f"{name}.json"
-        if file.exists():
+        if file.exists() and self.begun(glob.escape(name)):
             before = _read_loop(file)
             self._compare(name, about, before, committed)
             if len(sizes) < committed:
@@ -288,6 +293,10 @@ class RunDir:
             written = file.with_suffix(".tmp")
             written.write_text(json.dumps(about))
             os.replace(written, file)
+
+    def begun(self, name: str) -> bool:
+        """Tell whether any checkpoint has this name; `*` in it stands for anything."""
+        return any(self.path.glob(f"round_*/{name}"))
 
     def _compare(
         self, name: str, about: dict[str, Any], before: dict[str, Any], committed: int
@@ -300,13 +309,19 @@ class RunDir:
                 shared = min(len(now), committed)
                 now = now[:shared]
                 then = then[:shared] if isinstance(then, list) else then
-            if now != then:
-                raise ValueError(
-                    f"{self.path} holds a run {name!r} with another {part}; give the same {part} "
-                    "to go on, or another folder or name for a new run. If it changes by itself, "
-                    "as a cache or a counter does, keep that in a dataclass field with "
-                    "compare=False"
+            if now == then:
+                continue
+            other = "other sizes" if part == "sizes" else f"another {part}"
+            told = (
+                f"{self.path} holds a run {name!r} with {other}; give the same {part} to go on, "
+                "or another folder or name for a new run"
+            )
+            if part not in ("key", "sizes"):
+                told += (
+                    ". If it changes by itself, as a cache or a counter does, keep that in a "
+                    "dataclass field with compare=False"
                 )
+            raise ValueError(told)
 
 
 def _read_loop(file: Path) -> dict[str, Any]:

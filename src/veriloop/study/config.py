@@ -32,7 +32,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    seed: int = 0
+    seed: Seed = 0
     engine: Annotated[str, Field(pattern=ENGINES)] = "processes"
     store: Literal["candidates"] | None = (
         None  # of every round, to be filtered again by `veriloop.refilter`
@@ -358,6 +358,8 @@ def _sentence(error: ValidationError, kind: type[Config]) -> str:
         message = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
         if first["type"] == "bool_type":
             message = "must be true or false"
+        if where == "engine":
+            message = "must be serial, processes, processes:N or dask://HOST:PORT"
         got = "" if not where else f"got {_short(first['input'])}, "
         text = f"{where + ': ' if where else ''}{got}{message}"
     return text + (f" (and {len(others)} more)" if others else "")

@@ -158,7 +158,14 @@ def _on_cluster(units: Sequence[Unit], address: str) -> Iterator[Rows | Failure]
         Client,
     )  # joblib's dask backend returns nothing before everything is done
 
-    with Client(address) as client:
+    try:
+        client = Client(address)
+    except OSError:
+        raise BadInput(
+            f"engine: no dask scheduler answers at {address}; start one with `dask scheduler`, or "
+            "give processes"
+        ) from None
+    with client:
         # The workers, now and later, import what this process can: the script's modules and the
         # user's own.
         find = f"import sys; sys.path[:0] = [path for path in {sys.path!r} if path not in sys.path]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import platform
@@ -193,12 +194,25 @@ def _refuse_other_run(
                 "give the same configuration or name another folder"
             )
     if studies:
-        told = differs(old["study"], json.loads(json.dumps(new["study"])))
+        begun = _begun(path, old["study"])
+        told = None
+        if begun["arms"]:
+            told = differs(begun, json.loads(json.dumps(new["study"])))
         if told is not None:
             raise BadInput(
                 f"{given}: {path} holds another study: {told}; give what it holds, and more arms, "
                 "seeds or rounds if you like, or name another folder"
             )
+
+
+def _begun(path: Path, study: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the study without the arms of which nothing is committed, so they may change."""
+    store = RunDir(path)
+    arms: dict[str, Any] = {}
+    for arm, parts in study["arms"].items():
+        if store.begun(f"{glob.escape(arm)}-seed*"):
+            arms[arm] = parts
+    return {**study, "arms": arms}
 
 
 def _is_more(old: object, new: object) -> bool:

@@ -15,6 +15,7 @@ from veriloop.core.checks import is_count, is_integer
 from veriloop.core.key import Key
 from veriloop.core.loop import Loop, Record, State, run
 from veriloop.records import Records, Row, line
+from veriloop.store.files import wrong_name
 from veriloop.store.fingerprints import fingerprint
 from veriloop.store.folder import RunDir
 from veriloop.study.description import description
@@ -31,7 +32,6 @@ from veriloop.study.folder import RunFolder
 from veriloop.study.progress import Progress, bar
 
 Size = int | Quota
-LONGEST_NAME = 200  # of 255 bytes that file systems allow, for what is added to it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,26 +258,13 @@ def _check_arms(arms: object) -> None:
             "write {'verified': loop}"
         )
     for name, loop in cast("Mapping[object, object]", arms).items():
-        wrong = _wrong_name(name)
+        wrong = wrong_name(name)
         if wrong:
             raise ValueError(f"Study.arms: a name must be one of a file, got {name!r:.60}; {wrong}")
         if not isinstance(loop, Loop):
             raise ValueError(
                 f"Study.arms: {name!r} must be a Loop, got {type(loop).__name__}; write Loop(...)"
             )
-
-
-def _wrong_name(name: object) -> str:
-    """Say what to do where a name cannot be one of a file; nothing where it can."""
-    if not isinstance(name, str) or not name:
-        return "write text"
-    if Path(name).name != name or name.startswith(".") or "\\" in name:
-        return "leave out '/', '\\' and a '.' at the start"
-    if not name.isprintable():
-        return "leave out line ends and control characters"
-    if len(name.encode()) > LONGEST_NAME:
-        return f"shorten it to {LONGEST_NAME} bytes"
-    return ""
 
 
 def _check_seeds(seeds: object) -> None:

@@ -15,9 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from veriloop.core.arrays import AnyBatch, Array, Scores
-from veriloop.core.checks import check_fraction
+from veriloop.core.checks import check_finite, check_fraction, is_count, kind
 from veriloop.core.key import Key
+from veriloop.core.parts import check_part
+from veriloop.core.scores import as_truth
 from veriloop.core.verdict import Verdict, Verifier, called, check_scale, judged
+
+CALLED_WITH = "(key, batch)"  # what every verifier is called with
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,15 @@ class Constant:
 
     >>> Constant()(Key(0), np.array([3.0, 7.0]))
     array([0., 0.])
+
+    Raises:
+        ValueError: if the score is no finite number.
     """
 
     score: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_finite("Constant.score", self.score)
 
     def __call__(self, key: Key, batch: AnyBatch) -> Scores:
         return np.full(len(batch), float(self.score))
@@ -53,17 +63,28 @@ class Random:
 class Oracle:
     """Score +1 where the truth holds and -1 where it does not: a control that never errs.
 
-    truth: batch -> booleans, shape (n,).
+    truth: batch -> booleans, shape (n,), or 0 and 1. `None`, NaN or a masked entry says that the
+        truth is not known: no verdict.
 
     >>> Oracle(lambda batch: batch > 5)(Key(0), np.array([3.0, 7.0]))
     array([-1.,  1.])
+
+    Raises:
+        TypeError: if `truth` cannot be called.
+        ValueError: in a round, if it returns something else than one boolean a row.
     """
 
     truth: Callable[[Any], npt.ArrayLike]
 
+    def __post_init__(self) -> None:
+        check_part("Oracle.truth", self.truth, "(batch)")
+
     def __call__(self, key: Key, batch: AnyBatch) -> Scores:
-        right = np.asarray(self.truth(batch), dtype=bool)
-        return np.where(right, 1.0, -1.0)
+        try:
+            right = as_truth(self.truth(batch), len(batch))
+        except ValueError as error:
+            raise ValueError(f"Oracle.truth {error}; check {called(self.truth)}") from None
+        return 2.0 * right - 1.0
 
 
 @dataclass(frozen=True)
@@ -77,10 +98,17 @@ class Audited:
     >>> verdict = audited(Key(0), np.array([3.0, 5.5, 7.0]))
     >>> verdict.scores, verdict.oracle
     (array([-2. ,  0.5,  2. ]), array([-1., -1.,  1.]))
+
+    Raises:
+        TypeError: if one of them cannot be called so.
     """
 
     verifier: Verifier
     oracle: Verifier
+
+    def __post_init__(self) -> None:
+        check_part("Audited.verifier", self.verifier, CALLED_WITH)
+        check_part("Audited.oracle", self.oracle, CALLED_WITH)
 
     def __call__(self, key: Key, batch: AnyBatch) -> Verdict:
         verdict = judged(self.verifier, key, batch)
@@ -97,10 +125,18 @@ class Shifted:
 
     >>> Shifted(lambda key, batch: batch, by=-1.0)(Key(0), np.array([0.5, 3.0])).scores
     array([-0.5,  2. ])
+
+    Raises:
+        TypeError: if the verifier cannot be called so.
+        ValueError: if `by` is no finite number.
     """
 
     verifier: Verifier
     by: float
+
+    def __post_init__(self) -> None:
+        check_part("Shifted.verifier", self.verifier, CALLED_WITH)
+        check_finite("Shifted.by", self.by)
 
     def __call__(self, key: Key, batch: AnyBatch) -> Verdict:
         verdict = judged(self.verifier, key, batch)
@@ -131,6 +167,7 @@ class Noisy:
     false_reject: float = 0.0
 
     def __post_init__(self) -> None:
+        check_part("Noisy.verifier", self.verifier, CALLED_WITH)
         check_fraction("Noisy.false_accept", self.false_accept, zero=True, one=True)
         check_fraction("Noisy.false_reject", self.false_reject, zero=True, one=True)
 
@@ -244,9 +281,10 @@ def vote(needed: int, *parts: Verifier, **named: Verifier) -> Composed:
         ValueError: if there is no part, or `needed` is not between 1 and their number.
     """
     verifiers = _named("vote", parts, named)
-    if not 1 <= needed <= len(verifiers):
+    if not is_count(needed, 1) or needed > len(verifiers):
         raise ValueError(
-            f"vote.needed must be between 1 and the {len(verifiers)} parts, got {needed}"
+            f"vote.needed must be an integer from 1 to the {len(verifiers)} parts, got {needed}; "
+            "write vote(2, a, b, c)"
         )
     return Composed(_Rank(-needed), verifiers)
 
@@ -268,12 +306,18 @@ def weighted(weights: Sequence[float], *parts: Verifier, **named: Verifier) -> C
         ValueError: if there is no part, or not one finite weight for each.
     """
     verifiers = _named("weighted", parts, named)
+    given: object = weights
+    if callable(given) or not hasattr(given, "__len__"):
+        raise ValueError(
+            f"weighted needs a list of weights first, got {kind(given)}; "
+            "write weighted([1, 0.5], a, b)"
+        )
     if len(weights) != len(verifiers):
         raise ValueError(
             f"weighted needs one weight for each of the {len(verifiers)} parts, got {len(weights)}"
         )
-    if not np.isfinite(weights).all():
-        raise ValueError(f"weighted needs finite weights, got {list(weights)}")
+    for weight in weights:
+        check_finite("weighted: a weight", weight)
     return Composed(_Sum(tuple(map(float, weights))), verifiers)
 
 
@@ -283,6 +327,10 @@ def _named(
     """Name bare parts after their function or class, with a number where a name recurs."""
     if not parts and not named:
         raise ValueError(f"{what} needs at least one verifier, got none")
+    for place, part in enumerate(parts):
+        check_part(f"{what}: part {place}", part, CALLED_WITH)
+    for name, part in named.items():
+        check_part(f"{what}: part {name!r}", part, CALLED_WITH)
     verifiers: dict[str, Verifier] = {}
     for part in parts:
         name = called(part)

@@ -16,7 +16,9 @@ import numpy as np
 from veriloop.core.arrays import AnyBatch
 from veriloop.core.checks import check_count, check_positive
 from veriloop.core.key import Key
+from veriloop.core.parts import check_part
 from veriloop.core.verdict import Verdict, Verifier, called, judged, rowwise
+from veriloop.verifiers.algebra import CALLED_WITH
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Batched:
     rows: int
 
     def __post_init__(self) -> None:
+        check_part("Batched.verifier", self.verifier, CALLED_WITH)
         check_count("Batched.rows", self.rows)
         _check_rowwise(self)
 
@@ -83,6 +86,7 @@ class Cached:
     _known: _Known = field(default_factory=lambda: _Known(), init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check_part("Cached.verifier", self.verifier, CALLED_WITH)
         _check_rowwise(self)
 
     def __call__(self, key: Key, batch: AnyBatch) -> Verdict:
@@ -190,6 +194,7 @@ class Retry:
     errors: tuple[type[Exception], ...] = (OSError,)
 
     def __post_init__(self) -> None:
+        check_part("Retry.verifier", self.verifier, CALLED_WITH)
         check_count("Retry.times", self.times, least=0)
         check_positive("Retry.wait", self.wait, zero=True)
         if not _are_exceptions(self.errors):
