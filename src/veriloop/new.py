@@ -82,7 +82,7 @@ def study(config: Settings) -> vl.Study:
 def draw(records: vl.Records) -> Figure:
     """Draw the error by round."""
     figure = Figure(figsize=(5.0, 3.5), layout="constrained")
-    vl.plot(records, "error", axes=figure.subplots(), better="lower")
+    vl.plot(records, "error", axes=figure.subplots(), worse="higher")
     return figure
 
 

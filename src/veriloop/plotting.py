@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 AnyStyle: TypeAlias = Any  # what matplotlib takes for a line
 UNSAID: Any = object()
+BETTER: dict[Direction | None, Direction | None] = {
+    "higher": "lower",
+    "lower": "higher",
+    None: None,
+}
 
 
 def plot(
@@ -23,7 +28,7 @@ def plot(
     *,
     arms: Sequence[str] | None = None,
     axes: Axes | None = None,
-    better: Direction | None = UNSAID,
+    worse: Direction | None = UNSAID,
     label: str | None = None,
     **style: AnyStyle,
 ) -> Axes:
@@ -33,8 +38,8 @@ def plot(
     metric: the name of the column.
     arms: which arms, in this order; by default all.
     axes: where to draw; by default the axes of a new figure.
-    better: "lower", "higher" or None, said beside the label; by default what is known of the
-        metric.
+    worse: the direction in which the metric gets worse, "higher" or "lower", as for `advise`. The
+        label says the other beside the name. None says neither; by default what is known.
     label: words for the y axis; by default the metric's name, with its unit where that is known.
     style: given to the lines, as `axes.plot` takes it.
 
@@ -51,11 +56,11 @@ def plot(
     ['a (n = 3)', 'b (n = 3)']
 
     Raises:
-        ValueError: if an arm or the metric is not known, or `better` is no direction.
+        ValueError: if an arm or the metric is not known, or `worse` is no direction.
         ImportError: if matplotlib is not installed; it says how to install it.
     """
-    if better is not UNSAID and better not in ("lower", "higher", None):
-        raise ValueError(f"plot: better must be 'lower', 'higher' or None, got {better!r}")
+    if worse is not UNSAID and worse not in ("lower", "higher", None):
+        raise ValueError(f"plot: worse must be 'higher', 'lower' or None, got {worse!r}")
     everything = Records.of(records)
     names = everything.arms if arms is None else tuple(arms)
     if not names:
@@ -71,7 +76,7 @@ def plot(
         else:
             _draw(axes, arm, curve, style)
     axes.set_xlabel("round")
-    axes.set_ylabel(_label(metric, label, better))
+    axes.set_ylabel(_label(metric, label, worse))
     axes.locator_params(axis="x", integer=True)
     axes.legend()
     return axes
@@ -121,12 +126,14 @@ def _count(curve: Curve) -> str:
     return f"n = {fewest} to {most}"
 
 
-def _label(metric: str, label: str | None, better: Direction | None) -> str:
+def _label(metric: str, label: str | None, worse: Direction | None) -> str:
     known = KNOWN.get(metric, Known())
     words = label
     if words is None:
         words = f"{metric} ({known.unit})" if known.unit else metric
-    direction = known.better if better is UNSAID else better
-    if direction is None:
+    better = known.better
+    if worse is not UNSAID:
+        better = BETTER[worse]
+    if better is None:
         return words
-    return f"{words}, {direction} is better"
+    return f"{words}, {better} is better"

@@ -56,8 +56,8 @@ def test_one_line_an_arm_and_the_interval_as_a_band(axes):
     [
         ("recall", {}, "recall, higher is better"),
         ("mine", {}, "mine"),
-        ("mine", {"better": "lower", "label": "my cost (EUR)"}, "my cost (EUR), lower is better"),
-        ("recall", {"better": None}, "recall"),
+        ("mine", {"worse": "higher", "label": "my cost (EUR)"}, "my cost (EUR), lower is better"),
+        ("recall", {"worse": None}, "recall"),
     ],
 )
 def test_the_axis_says_what_and_which_way_is_better(metric, given, wanted, axes):
@@ -107,7 +107,7 @@ def test_importing_it_sets_no_backend_and_loads_no_matplotlib():
     [
         (lambda: plot(ROWS, "recal"), "no metric is called 'recal'; did you mean 'recall'"),
         (lambda: plot(ROWS, "recall", arms=["no"]), "no arm is called 'no'"),
-        (lambda: plot(ROWS, "recall", better="more"), "better must be 'lower', 'higher' or None"),
+        (lambda: plot(ROWS, "recall", worse="more"), "worse must be 'higher', 'lower' or None"),
         (lambda: plot([{"round": 1, "recall": 1.0}], "recall"), "needs rows with an arm"),
     ],
 )

@@ -46,6 +46,6 @@ arms = {
 }
 records = vl.Study(arms=arms, start=start, sizes=[150] * 4, seeds=range(5)).run(sys.argv[1])
 figure = Figure()
-vl.plot(records, "log_likelihood", axes=figure.subplots(), better="higher")
+vl.plot(records, "log_likelihood", axes=figure.subplots(), worse="lower")
 figure.savefig(f"{sys.argv[1]}/figure.png")
 print(records.difference("verified", "unverified", "log_likelihood"))
