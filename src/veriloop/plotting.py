@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 AnyStyle: TypeAlias = Any  # what matplotlib takes for a line
 UNSAID: Any = object()
-BETTER: dict[Direction | None, Direction | None] = {
+BETTER: dict[str | None, Direction | None] = {"higher": "lower", "lower": "higher", None: None}
     "higher": "lower",
     "lower": "higher",
     None: None,
