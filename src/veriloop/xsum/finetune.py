@@ -128,6 +128,7 @@ class FineTune:
             raise ValueError(
                 "FineTune: no weight of the model can change; call model.requires_grad_(True)"
             )
+        self._warn_of_coarse_weights(model)
         check_weights(model, f"FineTune, before step 1 at rate {self.rate:g}")
         without = self._without_targets(examples)
         if without == len(examples):
@@ -140,6 +141,16 @@ class FineTune:
                 f"FineTune: {without} of {len(examples)} rows have no token to learn after the cut "
                 f"at Prompt.tokens, {self.prompt.tokens}; raise it to learn from all",
                 stacklevel=3,
+            )
+
+    def _warn_of_coarse_weights(self, model: PreTrainedModel) -> None:
+        """Warn of weights in which a step of the usual size is lost to rounding."""
+        learnt = {weight.dtype for weight in model.parameters() if weight.requires_grad}
+        for kind in learnt & {torch.bfloat16, torch.float16}:
+            warnings.warn(
+                f"FineTune: the weights are {kind}, so most steps at rate {self.rate:g} are lost "
+                "to rounding; call model.float() first, and give bf16=True to save time",
+                stacklevel=4,
             )
 
     def _without_targets(self, examples: Sequence[Example]) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from veriloop.core import Key
 from veriloop.core.checks import check_count
-from veriloop.xsum.models import check_fit, end_tokens
+from veriloop.xsum.models import check_fit, end_tokens, evaluating
 from veriloop.xsum.padding import in_blocks, shortest_first
 from veriloop.xsum.processes import gathered, own_part
 from veriloop.xsum.prompt import Prompt
@@ -101,6 +101,7 @@ class Generate:
         return replace(self, first_row=row)
 
     def __call__(self, key: Key, model: PreTrainedModel, n: int) -> Summaries:
+        check_count("Generate: n", n, least=0)
         rows = self._rows(n)
         prompts = self._prompts(model, rows)
         ends = end_tokens(model, self.prompt)
@@ -111,7 +112,9 @@ class Generate:
         longest_first = shortest_first(prompts)[::-1]
         own: list[tuple[int, str, bool]] = []
         for block in in_blocks(own_part(longest_first), self.batch):
-            new = self._write(model, [prompts[row] for row in block], uniform[block], ends)
+            some = [prompts[row] for row in block]
+            with evaluating(model):
+                new = self._write(model, some, uniform[block], ends)
             for row, tokens in zip(block, new, strict=True):
                 summary = self.prompt.read(prompts[row], tokens, ends)
                 own.append((row, summary, not ends.isdisjoint(tokens)))
@@ -162,9 +165,9 @@ class Generate:
         new: list[list[int]] = [[] for _ in prompts]
         for step in range(self.prompt.summary_tokens):
             logits = running.logits(model)
-            if logits.isnan().any():
+            if (logits.isnan() | logits.isposinf()).any():
                 raise FloatingPointError(
-                    "Generate: the model's logits are NaN, so it has diverged; "
+                    "Generate: the model's logits are NaN or infinite, so it has diverged; "
                     "fit it again at a lower rate, or take another model"
                 )
             tokens = self._choose(logits, uniform[running.alive, step])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,8 @@ from veriloop.xsum.words import Tokenizer, rouge, words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+FROZEN = "frozen.json"  # names of weights that no fit changes; transformers does not write them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,9 +183,12 @@ def observe(
 
 @quietly()
 def write_model(model: PreTrainedModel, folder: Path) -> None:
-    """Write a model as safetensors and JSON, by transformers."""
+    """Write a model as safetensors and JSON, by transformers, and which weights are frozen."""
     check_whole(model)
     model.save_pretrained(folder / "model")
+    frozen = [name for name, weight in model.named_parameters() if not weight.requires_grad]
+    if frozen:
+        (folder / "model" / FROZEN).write_text(json.dumps(frozen, indent=1) + "\n")
 
 
 @quietly()
@@ -191,4 +197,9 @@ def read_model(folder: Path, device: str = "cpu") -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
     model: Any = AutoModelForCausalLM.from_pretrained(folder / "model")
+    frozen = folder / "model" / FROZEN
+    if frozen.exists():
+        weights = dict(model.named_parameters())
+        for name in json.loads(frozen.read_text()):
+            weights[name].requires_grad_(False)
     return model.to(device).eval()

@@ -14,7 +14,7 @@ import torch
 from veriloop.core import Key
 from veriloop.core.checks import check_count
 from veriloop.core.parts import Scores
-from veriloop.xsum.models import check_finite, check_whole, hidden_states
+from veriloop.xsum.models import check_finite, check_whole, evaluating, hidden_states
 from veriloop.xsum.padding import padded_blocks
 from veriloop.xsum.prompt import Prompt
 from veriloop.xsum.rows import Summaries
@@ -216,7 +216,8 @@ def features(
     found = np.empty((len(rows), model.config.hidden_size))
     for block, (tokens, seen, _) in padded_blocks(model, prompt, rows, batch):
         last = seen.sum(1) - 1  # padding stands on the right
-        hidden = hidden_states(model, tokens, seen)
+        with evaluating(model):
+            hidden = hidden_states(model, tokens, seen)
         found[block] = hidden[torch.arange(len(block)), last].cpu().double()
         check_finite(found[block], block, "Reward: the hidden state")
     return found

@@ -13,7 +13,7 @@ from veriloop.core.checks import check_count
 from veriloop.core.parts import Scores
 from veriloop.core.verdict import Verifier, judged
 from veriloop.xsum.finetune import token_losses
-from veriloop.xsum.models import check_finite, check_fit
+from veriloop.xsum.models import check_finite, check_fit, evaluating
 from veriloop.xsum.padding import padded_blocks
 from veriloop.xsum.prompt import Prompt
 from veriloop.xsum.rows import Summaries
@@ -251,7 +251,8 @@ class LogLikelihood:
     def __call__(self, key: Key, rows: Summaries) -> Scores:
         scores = np.empty(len(rows))
         for block, each in padded_blocks(self.model, self.prompt, rows, self.batch):
-            losses = token_losses(self.model, *each).cpu().double()
+            with evaluating(self.model):
+                losses = token_losses(self.model, *each).cpu().double()
             tokens = each.scored.sum(1).cpu().numpy()
             row_of_token = np.repeat(block, tokens)
             check_finite(losses.numpy(), row_of_token, "LogLikelihood: the loss")
