@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from importlib import import_module
-from numbers import Integral
+from numbers import Integral, Real
 from types import ModuleType
+from typing import cast
 
 import numpy as np
 
@@ -39,7 +40,25 @@ def check_count(what: str, value: object, least: int = 1) -> None:
     ValueError: Window.n must be an integer of at least 1, got 0
     """
     if not is_count(value, least):
-        raise ValueError(f"{what} must be an integer of at least {least}, got {value}")
+        raise ValueError(f"{what} must be an integer of at least {least}, got {value!r:.60}")
+
+
+def check_finite(what: str, value: object) -> None:
+    """Refuse what is no finite number; True and False are none.
+
+    what: the name of the argument, for the error.
+    value: the number.
+
+    >>> check_finite("Shifted.by", "1")
+    Traceback (most recent call last):
+    ValueError: Shifted.by must be a finite number, got '1'
+    """
+    if not _is_real(value) or not np.isfinite(float(cast(float, value))):
+        raise ValueError(f"{what} must be a finite number, got {value!r:.60}")
+
+
+def _is_real(value: object) -> bool:
+    return not isinstance(value, bool | np.bool_) and isinstance(value, Real)
 
 
 def check_fraction(what: str, value: float, *, zero: bool = False, one: bool = False) -> None:
@@ -53,12 +72,12 @@ def check_fraction(what: str, value: float, *, zero: bool = False, one: bool = F
     Traceback (most recent call last):
     ValueError: TopFraction.fraction must be in (0, 1], got 0.0
     """
-    inside = 0 < value < 1
-    if inside or (zero and value == 0) or (one and value == 1):
+    number = _is_real(value)
+    if number and (0 < value < 1 or (zero and value == 0) or (one and value == 1)):
         return
     start = "[" if zero else "("
     end = "]" if one else ")"
-    raise ValueError(f"{what} must be in {start}0, 1{end}, got {value}")
+    raise ValueError(f"{what} must be in {start}0, 1{end}, got {value!r:.60}")
 
 
 def check_positive(what: str, value: float, *, zero: bool = False) -> None:
@@ -72,10 +91,10 @@ def check_positive(what: str, value: float, *, zero: bool = False) -> None:
     Traceback (most recent call last):
     ValueError: Luce.temperature must be positive and finite, got -1.0
     """
-    if 0 < value < np.inf or (zero and value == 0):
+    if _is_real(value) and (0 < value < np.inf or (zero and value == 0)):
         return
     allowed = "at least 0" if zero else "positive"
-    raise ValueError(f"{what} must be {allowed} and finite, got {value}")
+    raise ValueError(f"{what} must be {allowed} and finite, got {value!r:.60}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
