@@ -21,7 +21,7 @@ from veriloop.xsum import (
     fit_reward,
     save_reward,
 )
-from veriloop.xsum.models import check_finite
+from veriloop.xsum.models import check_finite_rows
 from veriloop.xsum.problem import read_model, write_model
 
 
@@ -142,11 +142,11 @@ def test_a_perplexity_beyond_all_numbers_is_said(prompt, pairs, network):
 
 def test_a_number_that_is_not_finite_is_named_by_its_row():
     rows = np.array([7, 3, 5])
-    check_finite(np.zeros(0), rows[:0], "the loss")
-    check_finite(np.zeros((3, 2)), rows, "the state")
+    check_finite_rows(np.zeros(0), rows[:0], "the loss")
+    check_finite_rows(np.zeros((3, 2)), rows, "the state")
     for numbers in (np.array([0.0, np.nan, np.inf]), np.array([[0, 0], [0, np.inf], [np.nan, 0]])):
         with pytest.raises(FloatingPointError, match="^the loss of row 3 is not finite"):
-            check_finite(numbers, rows, "the loss")
+            check_finite_rows(numbers, rows, "the loss")
 
 
 class Low(nn.Module):

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from veriloop.core import Key
-from veriloop.core.checks import check_count
+from veriloop.core.checks import check_count, check_fraction, check_positive
 from veriloop.xsum.models import check_fit, end_tokens, evaluating
 from veriloop.xsum.padding import in_blocks, shortest_first
 from veriloop.xsum.processes import gathered, own_part
 from veriloop.xsum.prompt import Prompt
-from veriloop.xsum.rows import Summaries, two_of_one_number
+from veriloop.xsum.rows import Summaries, check_summaries, two_of_one_number
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -68,17 +68,15 @@ class Generate:
     first_row: int = 0
 
     def __post_init__(self) -> None:
+        check_summaries("Generate.articles", self.articles)
         check_count("Generate.first_row", self.first_row, least=0)
         check_count("Generate.candidates", self.candidates)
         check_count("Generate.batch", self.batch)
         if self.temperature is None:
             self._check_greedy()
-        elif not 0 < self.temperature < float("inf"):
-            raise ValueError(
-                f"Generate.temperature must be above 0 and finite, or None, got {self.temperature}"
-            )
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"Generate.top_p must be in (0, 1], got {self.top_p}")
+        else:
+            check_positive("Generate.temperature", self.temperature)
+        check_fraction("Generate.top_p", self.top_p, one=True)
 
     def _check_greedy(self) -> None:
         """Refuse settings that have no effect without a temperature."""

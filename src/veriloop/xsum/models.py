@@ -130,7 +130,7 @@ def check_weights(model: PreTrainedModel, what: str) -> None:
             )
 
 
-def check_finite(numbers: np.ndarray, rows: np.ndarray, what: str) -> None:
+def check_finite_rows(numbers: np.ndarray, rows: np.ndarray, what: str) -> None:
     """Refuse a number that is infinite or NaN.
 
     numbers: shape (n,) or (n, d).

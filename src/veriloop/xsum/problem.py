@@ -13,6 +13,7 @@ import numpy as np
 
 from veriloop.core import EachRound, Key, Loop, State
 from veriloop.core.candidates import Candidates
+from veriloop.core.checks import check_fraction
 from veriloop.core.parts import Filter, Groups, Mask, Measure, Observer, Pool, Scores
 from veriloop.core.verdict import Verifier
 from veriloop.filters import TopFraction
@@ -21,7 +22,7 @@ from veriloop.xsum.base import quietly
 from veriloop.xsum.finetune import FineTune
 from veriloop.xsum.generate import Generate
 from veriloop.xsum.models import check_fit, check_whole
-from veriloop.xsum.rows import Summaries
+from veriloop.xsum.rows import Summaries, check_summaries
 from veriloop.xsum.words import Tokenizer, rouge, words
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ class Problem:
     tokenizer: Tokenizer | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.keep <= 1:
-            raise ValueError(f"Problem.keep must be in (0, 1], got {self.keep}")
+        check_summaries("Problem.initial", self.initial)
+        check_fraction("Problem.keep", self.keep, one=True)
         if self.base is not None:
             for part in (self.generate, self.first, self.refit):
                 check_fit(self.base, part.prompt)
