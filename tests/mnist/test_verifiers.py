@@ -360,3 +360,13 @@ def test_no_images_have_no_accuracy(digits):
         accuracy(Key(0), verify, digits.test, none)
     with pytest.raises(ValueError, match="Discriminate.real must hold at least 1 images, got 0"):
         Discriminate(real=none)
+
+
+def test_a_network_in_training_mode_judges_without_dropout(digits):
+    """Dropout would draw from the global generator, so one key would give other scores."""
+    network = new_network(Key(0), lambda: Discriminator(dropout=0.5, spectral=True))
+    images = digits.test[:20]
+    scores = Judge(network)(Key(0), images)
+    assert all(each.training for each in network.modules())
+    np.testing.assert_array_equal(scores, Judge(network)(Key(0), images))
+    np.testing.assert_array_equal(scores, Judge(network.eval())(Key(0), images))

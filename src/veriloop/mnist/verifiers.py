@@ -18,7 +18,7 @@ from veriloop.core.verdict import Verifier
 from veriloop.mnist.cvae import CVAE
 from veriloop.mnist.generate import Generate
 from veriloop.mnist.images import DIGITS, PIXELS, Images, check_images
-from veriloop.mnist.training import Training, fit, new_network
+from veriloop.mnist.training import Training, evaluating, fit, new_network
 
 View = Literal["bernoulli", "threshold", "grey"]
 
@@ -68,7 +68,7 @@ class Discriminator(nn.Module):
 class Judge:
     """Score images by a network's log-odds of being real: 0 or more accepts.
 
-    network: a trained discriminator, in evaluation mode.
+    network: a trained discriminator; it scores without dropout, in training mode too.
     chunk: images in one pass.
 
     Raises:
@@ -96,7 +96,8 @@ class Judge:
         for start in range(0, len(batch), self.chunk):
             rows = slice(start, start + self.chunk)
             pixels, labels = batch[rows].tensors(device)
-            scores[rows] = self.network(pixels, labels).float().cpu().numpy()
+            with evaluating(self.network):
+                scores[rows] = self.network(pixels, labels).float().cpu().numpy()
         if np.isnan(scores).any():
             raise FloatingPointError(
                 f"Judge scores image {np.isnan(scores).argmax()} as NaN, so its network has "
@@ -167,9 +168,7 @@ class Discriminate:
                 f"Discriminate.view must be bernoulli, threshold or grey, got {self.view!r}"
             )
         for name in ("smoothing", "dropout"):
-            value = getattr(self, name)
-            if not 0 <= value < 1:
-                raise ValueError(f"Discriminate.{name} must be in [0, 1), got {value}")
+            check_fraction(f"Discriminate.{name}", getattr(self, name), zero=True)
 
     def show(self, key: Key, real: Images) -> Images:
         """Return real images as the discriminator sees them."""
