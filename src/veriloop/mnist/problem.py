@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from veriloop.core import EachRound, Key, Loop, State
-from veriloop.core.checks import check_fraction
+from veriloop.core.checks import check_fraction, is_count
 from veriloop.core.parts import Filter, Groups, Measure, Pool
 from veriloop.core.verdict import Verifier
 from veriloop.filters import TopFraction
@@ -112,7 +112,7 @@ class Problem:
         Raises:
             ValueError: if `kept` is not a multiple of 10.
         """
-        if kept < DIGITS or kept % DIGITS:
+        if not is_count(kept, DIGITS) or kept % DIGITS:
             raise ValueError(
                 f"a round keeps a multiple of {DIGITS} images, equally many of each digit, "
                 f"got {kept}"

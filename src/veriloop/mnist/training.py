@@ -62,7 +62,9 @@ class Training:
     precision: Literal["float32", "bf16"] = "float32"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "steps", "batch", "patience"):
+        for name in ("epochs", "batch"):
+            check_count(f"Training.{name}", getattr(self, name))
+        for name in ("steps", "patience"):
             count = getattr(self, name)
             if count is not None:
                 check_count(f"Training.{name}", count)

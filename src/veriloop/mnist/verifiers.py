@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from veriloop.core import Columns, Key, Verdict
+from veriloop.core import Columns, Key
 from veriloop.core.checks import check_count, check_fraction
 from veriloop.core.parts import Groups, Mask, Scores
-from veriloop.core.verdict import Verifier
+from veriloop.core.verdict import Verifier, fraction, judged
 from veriloop.mnist.cvae import CVAE
 from veriloop.mnist.generate import Generate
 from veriloop.mnist.images import DIGITS, PIXELS, Images, check_images
@@ -236,6 +236,8 @@ class Discriminate:
 def accuracy(key: Key, verify: Verifier, real: Images, synthetic: Images) -> float:
     """Return the mean of two shares: real images accepted, and synthetic images rejected.
 
+    Images without a verdict do not count; it is NaN if all real or all synthetic ones are such.
+
     key: what the verifier is called with.
     verify: the verifier.
     real, synthetic: the images, at least one each, in any numbers; both shares count the same.
@@ -253,10 +255,10 @@ def accuracy(key: Key, verify: Verifier, real: Images, synthetic: Images) -> flo
     """
     check_images("accuracy: real", real, least=1)
     check_images("accuracy: synthetic", synthetic, least=1)
-    of_real = Verdict.of(verify(key, real)).scores
-    of_synthetic = Verdict.of(verify(key, synthetic)).scores
-    accepted = (of_real >= 0).mean()
-    rejected = (of_synthetic < 0).mean()
+    of_real = judged(verify, key, real).scores
+    of_synthetic = judged(verify, key, synthetic).scores
+    accepted = fraction(of_real[~np.isnan(of_real)] >= 0)
+    rejected = fraction(of_synthetic[~np.isnan(of_synthetic)] < 0)
     return float(np.mean([accepted, rejected]))
 
 

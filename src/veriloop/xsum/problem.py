@@ -13,7 +13,7 @@ import numpy as np
 
 from veriloop.core import EachRound, Key, Loop, State
 from veriloop.core.candidates import Candidates
-from veriloop.core.checks import check_fraction
+from veriloop.core.checks import check_count, check_fraction
 from veriloop.core.parts import Filter, Groups, Mask, Measure, Observer, Pool, Scores
 from veriloop.core.verdict import Verifier
 from veriloop.filters import TopFraction
@@ -130,7 +130,12 @@ class Problem:
         )
 
     def size(self, kept: int) -> int:
-        """Return how many candidates a round writes to keep `kept` summaries."""
+        """Return how many candidates a round writes to keep `kept` summaries.
+
+        Raises:
+            ValueError: if `kept` is no integer of at least 1.
+        """
+        check_count("Problem.size: kept", kept)
         return round(kept / self.keep)
 
     def save(self, state: State[PreTrainedModel], folder: Path) -> None:
