@@ -99,7 +99,6 @@ class Generate:
         return replace(self, first_row=row)
 
     def __call__(self, key: Key, model: PreTrainedModel, n: int) -> Summaries:
-        check_count("Generate: n", n, least=0)
         rows = self._rows(n)
         prompts = self._prompts(model, rows)
         ends = end_tokens(model, self.prompt)
@@ -125,6 +124,7 @@ class Generate:
 
     def _rows(self, n: int) -> Summaries:
         """Return the article of each of n candidates, from `first_row` on."""
+        check_count("Generate: n", n, least=0)
         asked = self.first_row + n
         if self.temperature is None and asked > len(self):
             raise ValueError(
