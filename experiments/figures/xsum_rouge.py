@@ -13,7 +13,7 @@ LABELS = {
     "rouge1": "ROUGE-1",
     "rouge2": "ROUGE-2",
     "kept_rouge1": "ROUGE-1 of the kept",
-    "perplexity": "perplexity of references",
+    "perplexity": "reference perplexity",
     "event": "event right",
     "place": "place right",
     "number": "number right",

@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 AnyStyle: TypeAlias = Any  # what matplotlib takes for a line
 UNSAID: Any = object()
 BETTER: dict[str | None, Direction | None] = {"higher": "lower", "lower": "higher", None: None}
-    "higher": "lower",
-    "lower": "higher",
-    None: None,
-}
 
 
 def plot(

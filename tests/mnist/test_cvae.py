@@ -300,3 +300,10 @@ def test_latent_dimensions_that_are_no_count_are_refused(latent):
 def test_a_layer_without_units_is_refused(units):
     with pytest.raises(ValueError, match="MLPCVAE.hidden must be an integer of at least 1, got"):
         MLPCVAE(hidden=(8, units))
+
+
+def test_one_number_is_no_list_of_layers():
+    with pytest.raises(
+        ValueError, match=r"MLPCVAE\.hidden must be a list, .* got 16; write \[16\]"
+    ):
+        MLPCVAE(latent=2, hidden=16)

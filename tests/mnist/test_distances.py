@@ -108,3 +108,11 @@ def test_copies_of_rows_are_at_distance_zero(offset):
     collapsed = np.repeat(ROWS[:1], 50, axis=0) + offset
     precision, recall, _ = precision_recall(ROWS + offset, collapsed)
     assert (precision, recall) == (1, 1 / 60)
+
+
+@pytest.mark.parametrize("measure", [frechet_distance, precision_recall])
+def test_features_too_large_to_be_squared_are_refused(measure):
+    """Infinite distances would all be equal, and precision and recall perfect."""
+    rows = np.random.default_rng(0).normal(size=(20, 3))
+    with pytest.raises(ValueError, match=r"row 0 .* features must be finite, and at most 1e150"):
+        measure(rows * 1e200, rows)

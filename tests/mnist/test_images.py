@@ -284,3 +284,14 @@ def test_a_batch_is_shown_in_one_line():
     """Its pixels would fill the screen, wherever a problem or a verifier is shown."""
     assert repr(Images(GREY, LABELS)) == "Images(6 grey)"
     assert repr(Images(BITS, LABELS)[:2]) == "Images(2 binary)"
+
+
+def test_floats_divided_by_255_twice_are_refused(model):
+    """All of them would be black, and nothing would look wrong."""
+    grey = np.tile(np.arange(784) % 256, (2, 1)) / 255
+    labels = np.arange(2)
+    for take in (lambda x: Images(x, labels), lambda x: nelbo(model, x, labels, Key(0))):
+        take(grey.astype(np.float32))
+        take(np.zeros((2, 784)))
+        with pytest.raises(ValueError, match=r"brightest of all pixels is 0\.0039, which is black"):
+            take(grey / 255)

@@ -348,3 +348,19 @@ def test_nelbo_refuses_labels_of_another_number_and_no_images(model):
         nelbo(model, np.zeros((2, 784)), np.zeros(3), Key(0))
     with pytest.raises(ValueError, match="got 0 images and 0 labels"):
         nelbo(model, np.zeros((0, 784)), np.zeros(0), Key(0))
+
+
+def test_nelbo_of_a_model_that_has_diverged_is_no_number(model, digits):
+    broken = copy.deepcopy(model)
+    with torch.no_grad():
+        next(broken.encoder.parameters())[0, 0] = torch.nan
+    pixels, labels = digits.test[:4].tensors()
+    with pytest.raises(FloatingPointError, match="nelbo: the ELBO is NaN, so the model has diver"):
+        nelbo(broken, pixels, labels, Key(0))
+
+
+def test_nelbo_takes_pixels_and_no_batch(model, digits):
+    with pytest.raises(
+        TypeError, match=r"nelbo: images must be pixels, got Images; write \*images"
+    ):
+        nelbo(model, digits.test, digits.test.labels, Key(0))

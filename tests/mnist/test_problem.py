@@ -311,7 +311,7 @@ def test_a_share_to_keep_out_of_range_is_refused_at_construction(problem, keep):
         replace(problem, keep=keep)
 
 
-@pytest.mark.parametrize("kept", [55, 0])
+@pytest.mark.parametrize("kept", [55, 0, "20"])
 def test_a_size_that_is_not_the_same_of_each_digit_is_refused(problem, kept):
     with pytest.raises(ValueError, match=f"multiple of 10 images.*got {kept}"):
         problem.size(kept)

@@ -180,3 +180,15 @@ def test_settings_that_no_model_takes_are_refused_at_construction():
         Refit(model="mlp", settings={"laten": 3})
     with pytest.raises(ValueError, match=r"Refit\.settings do not fit ConvCVAE: .*'hidden'"):
         Refit(model="conv", settings={"hidden": [3]})
+
+
+def test_a_warm_refit_of_another_architecture_is_refused(digits, model):
+    """It would go on with the other model, whatever its own settings say."""
+    warm = Refit(model="conv", warm=True, training=Training(steps=1))
+    with pytest.raises(ValueError, match=r"Refit\.warm goes on from .* ConvCVAE, got a MLPCVAE"):
+        warm(Key(0), model, digits.train[:10])
+
+
+def test_a_refit_to_nothing_says_so(refit, digits):
+    with pytest.raises(ValueError, match="a fit needs rows to learn from, got none"):
+        refit(1)(Key(0), None, digits.train[:0])

@@ -179,7 +179,9 @@ def test_weights_that_are_not_finite_after_the_last_step_stop_the_fit():
     [
         ({"epochs": 0}, "epochs.*at least 1, got 0"),
         ({"steps": 2.5}, "steps.*integer"),
-        ({"rate": 0.0}, "rate must be above 0"),
+        ({"batch": None}, "batch must be an integer"),
+        ({"epochs": None}, "epochs must be an integer"),
+        ({"rate": 0.0}, "rate must be positive"),
         ({"holdout": 1.0}, "holdout must be in .0, 1., got 1.0"),
         ({"warmup": -1}, "warmup"),
         ({"precision": "fp8"}, "float32 or bf16, got 'fp8'"),

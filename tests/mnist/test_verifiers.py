@@ -360,3 +360,26 @@ def test_no_images_have_no_accuracy(digits):
         accuracy(Key(0), verify, digits.test, none)
     with pytest.raises(ValueError, match="Discriminate.real must hold at least 1 images, got 0"):
         Discriminate(real=none)
+
+
+def test_a_network_in_training_mode_judges_without_dropout(digits):
+    """Dropout would draw from the global generator, so one key would give other scores."""
+    network = new_network(Key(0), lambda: Discriminator(dropout=0.5, spectral=True))
+    images = digits.test[:20]
+    scores = Judge(network)(Key(0), images)
+    assert all(each.training for each in network.modules())
+    np.testing.assert_array_equal(scores, Judge(network)(Key(0), images))
+    np.testing.assert_array_equal(scores, Judge(network.eval())(Key(0), images))
+
+
+def test_images_without_a_verdict_do_not_count_in_an_accuracy(digits):
+    """They are neither accepted nor rejected, and counted as mistakes of both kinds."""
+    images = digits.test[:4]
+
+    def verify(key, batch):
+        return np.array([1.0, -1.0, np.nan, np.nan])
+
+    assert accuracy(Key(0), verify, images, images) == 0.5
+    assert np.isnan(accuracy(Key(0), lambda key, batch: np.full(4, np.nan), images, images))
+    with pytest.raises(ValueError, match=r"one value a row, shape .4,., got shape .3,."):
+        accuracy(Key(0), lambda key, batch: np.zeros(3), images, images)

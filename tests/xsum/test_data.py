@@ -163,3 +163,18 @@ def test_the_embedded_reports():
 def test_real_xsum():
     data = load("xsum")
     assert (len(data.train), len(data.validation), len(data.test)) == (2841, 1019, 3822)
+
+
+def test_a_part_in_two_files_is_refused(folder):
+    """One of them may be older than the other."""
+    (folder / "train.jsonl").write_text(json.dumps(ROWS[0]) + "\n")
+    with pytest.raises(
+        ValueError, match=r"holds both train\.jsonl\.gz and train\.jsonl; remove one"
+    ):
+        load(str(folder))
+
+
+def test_two_objects_on_the_last_line_are_not_called_cut_short(folder):
+    (folder / "test.jsonl").write_text(json.dumps(ROWS[0]) * 2)
+    with pytest.raises(ValueError, match=r"line 1 is no JSON object"):
+        load(str(folder))

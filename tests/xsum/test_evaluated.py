@@ -57,7 +57,9 @@ def test_a_row_that_a_metric_divides_by_zero_on_has_no_verdict(written):
 def test_a_metric_that_cannot_be_loaded_or_has_no_such_value_is_one_sentence(written, monkeypatch):
     import sys
 
-    with pytest.raises(ValueError, match=r"Evaluated\.value must be among overlap, got 'bleu'"):
+    with pytest.raises(
+        ValueError, match=r"must be among what the metric computes, got 'bleu' and overlap"
+    ):
         Evaluated(Overlap(), "bleu")(Key(0), written)
     with pytest.raises(
         ValueError, match=r"must be one number, or one a row, got 48 numbers of 'overlap' for 24"

@@ -126,21 +126,27 @@ def test_a_fit_without_anything_to_learn_is_refused_and_some_of_it_is_counted(
     replace(tune, loss_on_prompt=True)(Key(0), model, mixed)
     scores = LogLikelihood(model, prompt)(Key(0), mixed)
     assert np.isnan(scores).tolist() == [True, True, True, False]
-    with pytest.raises(ValueError, match="FineTune: none of 0 rows has a token"):
+    with pytest.raises(ValueError, match="FineTune: there is no row to learn from"):
         tune(Key(0), model, pairs[:0])
 
 
 @pytest.mark.parametrize(
     ("setting", "allowed"),
     [
-        ({"rate": 0.0}, "above 0 and finite"),
+        ({"rate": 0.0}, "positive and finite"),
+        ({"rate": "5e-5"}, "positive and finite"),
         ({"weight_decay": -1.0}, "at least 0 and finite"),
         ({"warmup": 1.0}, r"in \[0, 1\)"),
-        ({"clip": 0.0}, "above 0, or None"),
+        ({"clip": 0.0}, "positive and finite"),
         ({"batch": 0}, "an integer of at least 1"),
     ],
 )
 def test_settings_out_of_range_are_refused(prompt, setting, allowed):
     (name, value), = setting.items()  # fmt: skip
-    with pytest.raises(ValueError, match=rf"FineTune\.{name} must be {allowed}, got {value}"):
+    with pytest.raises(ValueError, match=rf"FineTune\.{name} must be {allowed}, got {value!r}"):
         FineTune(prompt=prompt, **setting)
+
+
+def test_rows_of_another_kind_are_refused(prompt, model):
+    with pytest.raises(TypeError, match=r"FineTune: rows must be Summaries, got list; write"):
+        FineTune(prompt=prompt)(Key(0), model, ["Rain."])

@@ -141,7 +141,7 @@ def test_bf16_writes_by_a_copy_with_rounded_weights(prompt, pairs, network, orac
         ({"top_p": 0.9}, "decodes greedily, so top_p has no effect"),
         (
             {"temperature": 0.0},
-            r"Generate\.temperature must be above 0 and finite, or None, got 0\.0",
+            r"Generate\.temperature must be positive and finite, got 0\.0",
         ),
         ({"temperature": 1.0, "top_p": 0.0}, r"Generate\.top_p must be in \(0, 1\], got 0\.0"),
         ({"batch": 0}, r"Generate\.batch must be an integer of at least 1, got 0"),
@@ -269,3 +269,18 @@ def test_more_candidates_than_there_are_is_refused(prompt, pairs, model):
         ValueError, match="at most 24 candidates, 1 of each article, got n = 25; ask for fewer"
     ):
         Generate(articles=pairs, prompt=prompt)(Key(0), model, 25)
+
+
+@pytest.mark.parametrize("temperature", [None, 1.0])
+def test_infinite_logits_are_refused(prompt, pairs, tokenizer, temperature):
+    """Their softmax is NaN, and any token would be drawn."""
+    diverged = Fixed(len(tokenizer), {3: np.inf, 4: 0.5})
+    write = Generate(articles=pairs, prompt=prompt, temperature=temperature)
+    with pytest.raises(FloatingPointError, match=r"logits are NaN or infinite, so it has diverged"):
+        write(Key(0), diverged, 2)
+
+
+@pytest.mark.parametrize("n", [-1, 2.0, True])
+def test_a_number_of_summaries_is_an_integer(prompt, pairs, model, n):
+    with pytest.raises(ValueError, match=r"Generate: n must be an integer of at least 0, got"):
+        Generate(articles=pairs, prompt=prompt)(Key(0), model, n)

@@ -64,3 +64,13 @@ def test_bootstrap_intervals_cover_the_mean():
         hits += low <= 1 <= high
     assert abs(hits - 0.93 * 400) / np.sqrt(400 * 0.93 * 0.07) < 4
     assert bootstrap(Key(0), np.ones(5)) == (1.0, 1.0)
+
+
+def test_nothing_to_measure_on_is_refused(prompt, pairs):
+    """All its means would be NaN."""
+    with pytest.raises(ValueError, match=r"Measure\.generate has no article to measure on"):
+        Measure(generate=Generate(articles=pairs[:0], prompt=prompt))
+    with pytest.raises(ValueError, match=r"Measure\.resamples must be an integer of at least 1"):
+        Measure(generate=Generate(articles=pairs, prompt=prompt), resamples=0)
+    with pytest.raises(ValueError, match="bootstrap: the sample is empty"):
+        bootstrap(Key(0), np.empty(0))

@@ -162,3 +162,9 @@ def test_real_articles_go_through_a_model_of_the_true_shape():
         )  # every article is longer, and none has lost its cue
     *_, (_, record) = run(problem.loop(verify=RougeVerifier()), Key(0), problem.start(Key(0)), [8])
     assert (record.candidates, record.kept) == (8, 2) and record.metrics["no_verdict"] == 0
+
+
+@pytest.mark.parametrize("kept", [0, 2.5, "4"])
+def test_a_number_of_kept_summaries_is_an_integer(problem, kept):
+    with pytest.raises(ValueError, match=r"Problem\.size: kept must be an integer of at least 1"):
+        problem.size(kept)

@@ -169,3 +169,17 @@ def test_what_makes_no_prompt_is_refused(tokenizer):
     endless.eos_token = None
     with pytest.raises(ValueError, match="the tokenizer has no end token"):
         Prompt(endless)
+
+
+def test_a_prompt_without_a_token_is_refused(tokenizer):
+    """A model has nothing to go on from, and a loss no token before the first."""
+    bare = Prompt(tokenizer, before="", after="", tokens=20)
+    with pytest.raises(ValueError, match="articles, row 1: there is no token to read"):
+        bare.prompts(["Rain.", ""])
+
+
+def test_the_name_of_a_tokenizer_is_no_tokenizer():
+    with pytest.raises(
+        TypeError, match=r"Prompt\.tokenizer must be a tokenizer .* got 'gpt2'; write"
+    ):
+        Prompt("gpt2")

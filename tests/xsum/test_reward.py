@@ -11,6 +11,7 @@ from veriloop.testing import check_verifier
 from veriloop.xsum import (
     Pretraining,
     Prompt,
+    Reward,
     fit_reward,
     load_reward,
     pretrained,
@@ -142,3 +143,14 @@ def test_what_cannot_be_fitted_is_refused(model, prompt, candidates):
             fit_reward(model, prompt, rows, wrong)
     with pytest.raises(ValueError, match="needs rows of at least two articles, got 1"):
         fit_reward(model, prompt, rows[:2], targets[:2])
+
+
+def test_features_that_do_not_differ_predict_nothing():
+    with pytest.raises(ValueError, match="fit_reward: the model reads all rows alike"):
+        fit_head(np.ones((4, 2)), np.arange(4.0), [np.arange(2), np.arange(2, 4)])
+
+
+@pytest.mark.parametrize("weights", [np.zeros(3), np.full(32, np.nan)], ids=["short", "NaN"])
+def test_weights_of_another_model_are_refused(prompt, model, weights):
+    with pytest.raises(ValueError, match=r"Reward\.weights must be 32 finite numbers"):
+        Reward(model=model, prompt=prompt, weights=weights, bias=0.0)

@@ -1,6 +1,7 @@
 """Rows of text: picked and stacked as any batch; what is no text or no number is refused by row."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -52,9 +53,9 @@ def test_what_is_no_list_of_texts_is_refused(single):
         Summaries.of(single, single)
 
 
-@pytest.mark.parametrize("wrong", [0.2, "train-1", "1", True, float("nan"), -1, None])
+@pytest.mark.parametrize("wrong", [0.2, "train-1", "1", True, float("nan"), -1, None, 2**70])
 def test_a_number_that_would_be_rounded_is_refused_by_row(wrong):
-    with pytest.raises(ValueError, match="prompts, row 1: must be an integer of at least 0, got"):
+    with pytest.raises(ValueError, match="prompts, row 1: must be an integer of at least 0 and b"):
         Summaries.of(["a", "b"], ["x", "y"], prompts=[0, wrong])
 
 
@@ -78,5 +79,22 @@ def test_whether_a_summary_ended_is_a_column():
     old = Summaries(rows.articles, rows.references, rows.summaries, rows.prompts)
     assert Summaries.concatenate([rows, old]).ended.tolist() == [True, False, True, True]
     assert replace(rows, summaries=rows.references, ended=None).ended.all()
-    with pytest.raises(ValueError, match="Summaries.ended must be booleans, got int64"):
+    with pytest.raises(
+        ValueError, match="Summaries.ended must be booleans of shape .n,., got int64"
+    ):
         Summaries.of(["a"], ["x"], ended=[1])
+    with pytest.raises(ValueError, match="got bool of shape .1, 1."):
+        Summaries.of(["a"], ["x"], ended=[[True]])
+
+
+def test_numbers_of_articles_are_integers_however_rows_are_made():
+    """As they group rows, fractions would be groups of their own."""
+    rows = Summaries.of(["a", "b"], ["x", "y"])
+    with pytest.raises(ValueError, match=r"Summaries\.prompts must be integers of .* got float64"):
+        replace(rows, prompts=np.array([0.2, 0.7]))
+
+
+def test_a_whole_table_is_no_column():
+    table = SimpleNamespace(shape=(2, 1), __len__=lambda: 2)
+    with pytest.raises(ValueError, match=r"articles must be a list of texts, .* SimpleNamespace"):
+        Summaries.of(table, ["x", "y"])

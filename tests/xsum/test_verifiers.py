@@ -140,3 +140,57 @@ def test_a_likelihood_is_the_mean_of_its_tokens(written, prompt, model):
     wanted = np.mean([float(logs[i - 1, ids[i]]) for i in range(start, len(ids))])
     assert scores[0] == pytest.approx(wanted + 3.0, rel=1e-4)
     check_verifier(LogLikelihood(model, prompt), written)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda wrong: Brevity(wrong),
+        lambda wrong: LittleRepetition(wrong),
+        lambda wrong: LittleRepetition(n=wrong),
+        lambda wrong: LittleCopying(wrong),
+        lambda wrong: LittleCopying(n=wrong),
+        lambda wrong: PartialReference(RougeVerifier(), share=wrong),
+        lambda wrong: ScoreNoise(RougeVerifier(), scale=wrong),
+    ],
+)
+@pytest.mark.parametrize("wrong", [float("nan"), "10", None])
+def test_settings_that_are_no_numbers_are_refused_when_it_is_made(make, wrong):
+    """NaN would leave all rows without a verdict, and text would fail in the round."""
+    with pytest.raises(ValueError, match=r"^\w+\.\w+ must be .*, got "):
+        make(wrong)
+
+
+def test_a_cut_of_likelihood_is_a_number(prompt, model):
+    with pytest.raises(ValueError, match=r"LogLikelihood\.cut must be a finite number, got nan"):
+        LogLikelihood(model, prompt, cut=float("nan"))
+
+
+@pytest.mark.parametrize(
+    "verify",
+    [RougeVerifier(), Brevity(3), LittleRepetition(), LittleCopying(), Ended()],
+    ids=lambda verify: type(verify).__name__,
+)
+def test_rows_of_another_kind_are_refused_by_name(verify, written):
+    with pytest.raises(TypeError, match=rf"{type(verify).__name__}: batch must be Summaries, got"):
+        verify(Key(0), np.zeros((2, 784)))
+    if isinstance(verify, Ended):
+        return
+    texts = written.summaries.copy()
+    texts[3] = None
+    with pytest.raises(ValueError, match=r"summaries, row 3: must be a text \(str\), got None"):
+        verify(Key(0), replace(written, summaries=texts))
+
+
+def test_articles_may_be_numbered_by_names_from_elsewhere(written):
+    """One lot an article, however large its number; lots of small numbers stay as they were."""
+    verify = PartialReference(RougeVerifier(), share=0.5)
+    known = ~np.isnan(verify(Key(0), written).scores)
+    far = written.prompts.copy()
+    far[5:] += 2**40
+    scores = verify(Key(0), replace(written, prompts=far)).scores
+    assert (~np.isnan(scores))[:5].tolist() == known[:5].tolist()
+    twice = Summaries.concatenate([replace(written, prompts=far)] * 2)
+    again = verify(Key(1), twice).scores
+    np.testing.assert_equal(again, np.concatenate([scores, scores]))
+    assert 0 < np.isnan(scores[5:]).sum() < len(scores) - 5

@@ -71,7 +71,7 @@ class Letters:
         return [letter for letter in text if letter.isalnum()]
 
 
-@pytest.mark.parametrize("text", SCRIPTS.values(), ids=SCRIPTS)
+@pytest.mark.parametrize("text", [*SCRIPTS.values(), "🌧️🌧️"], ids=[*SCRIPTS, "emoji"])
 def test_references_that_rouge_cannot_read_are_counted_in_one_warning(text):
     references = [text, "Rain fell.", text, "", "--"]
     with pytest.warns(UserWarning, match="reads next to nothing of 2 of 5 references") as seen:
@@ -113,3 +113,23 @@ def test_repetition_and_copying_by_hand():
     assert repetition("a a a a", 2) == pytest.approx(2 / 3)
     assert repetition("狗叫" * 40) == 0.0 and repetition("狗叫" * 40, 2, Letters()) > 0.9
     assert copying("两只狗在叫", "只狗叫", 2, Letters()) == 0.5
+
+
+def test_texts_that_do_not_pair_are_refused():
+    with pytest.raises(ValueError, match="one reference for each summary, got 1 and 2"):
+        rouge("rouge1", ["Rain."], ["Rain.", "Snow."])
+    with pytest.raises(ValueError, match=r"references must be a list of texts, got one text"):
+        rouge("rouge1", "Rain.", "Rain.")  # would be five rows of letters
+
+
+@pytest.mark.parametrize("n", [0, -1, 1.5])
+def test_grams_have_at_least_one_word(n):
+    for share in (lambda: repetition("a b a b", n), lambda: copying("a b", "a b", n)):
+        with pytest.raises(ValueError, match="n-gram, must be an integer of at least 1, got"):
+            share()
+
+
+def test_what_is_no_text_is_refused_by_each_share():
+    for share in (lambda: repetition(None), lambda: copying("a", None)):
+        with pytest.raises(ValueError, match=r"the text must be a text \(str\), got None"):
+            share()

@@ -238,6 +238,10 @@ class MLPCVAE(CVAE):
     """
 
     def __init__(self, latent: int = 20, hidden: Sequence[int] = (512,)) -> None:
+        if isinstance(hidden, int):
+            raise ValueError(
+                f"MLPCVAE.hidden must be a list, one number a layer, got {hidden}; write [{hidden}]"
+            )
         for units in hidden:
             check_count("MLPCVAE.hidden", units)
         super().__init__(latent, hidden=list(hidden))

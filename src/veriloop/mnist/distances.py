@@ -16,6 +16,7 @@ from veriloop.mnist.images import as_array
 CELLS = 2**23  # distances in memory at once; smaller tables are made whole
 # Squared distances below this share of the squared lengths are rounding: the rows are equal.
 EQUAL = 1e-12
+LARGEST = 1e150  # the square of a larger feature is infinite
 
 
 def frechet_distance(features_a: npt.ArrayLike | Tensor, features_b: npt.ArrayLike) -> float:
@@ -160,7 +161,8 @@ def as_features(what: str, features: npt.ArrayLike | Tensor, least: int = 0) -> 
     least: the smallest number of rows allowed.
 
     Raises:
-        ValueError: if they are no table of numbers, have too few rows, or one is not finite.
+        ValueError: if they are no table of numbers, have too few rows, or one is not finite or
+            too large to be squared.
     """
     rows = as_array(what, features)
     if rows.ndim != 2 or len(rows) < least or not rows.shape[1]:
@@ -169,11 +171,12 @@ def as_features(what: str, features: npt.ArrayLike | Tensor, least: int = 0) -> 
         )
     if rows.dtype.kind not in "biuf":
         raise ValueError(f"{what} must be numbers, got dtype {rows.dtype}; write .astype(float)")
-    finite = np.isfinite(rows)
-    if not finite.all():
-        row, column = np.argwhere(~finite)[0]
+    rows = rows.astype(float)
+    fits = np.abs(rows) <= LARGEST
+    if not fits.all():
+        row, column = np.argwhere(~fits)[0]
         raise ValueError(
             f"{what}: row {row} holds {rows[row, column]} as feature {column}, and features must "
-            "be finite; look at the network that made them, or leave the row out"
+            "be finite, and at most 1e150; look at the network that made them, or leave the row out"
         )
-    return rows.astype(float)
+    return rows

@@ -17,6 +17,7 @@ from veriloop.core.batch import concatenate
 PIXELS = 784
 DIGITS = 10
 PACKED = PIXELS // 8  # bytes of a binary image
+FAINT = 1.5 / 255  # floats below it are 0 or 1 of the 255 levels
 SHAPES = ((PIXELS,), (28, 28), (1, 28, 28), (28, 28, 1))  # of one image
 
 
@@ -33,7 +34,8 @@ class Images(Columns):
     Raises:
         TypeError: if a column is no array or tensor.
         ValueError: if pixels or labels are none of these, with the first row that is wrong. Bytes
-            that are all 0 or 1 are refused: they can be bits or brightness.
+            that are all 0 or 1 are refused: they can be bits or brightness. So are floats that were
+            divided by 255 twice.
 
     >>> images = Images(np.eye(3, 784) > 0, labels=np.arange(3))
     >>> images.pixels.shape, images[[2]].grey().pixels[0, :4]
@@ -218,8 +220,13 @@ def as_brightness(what: str, pixels: object) -> torch.Tensor:
     Floats are not rounded.
 
     Raises:
+        TypeError: if they are a batch of images.
         ValueError: if they are in none of these forms, with the first row that is wrong.
     """
+    if isinstance(pixels, Images):
+        raise TypeError(
+            f"{what} must be pixels, got Images; write *images.tensors() for pixels and labels"
+        )
     given = as_array(what, pixels)
     if _is_packed(given):
         return torch.from_numpy(np.unpackbits(given, axis=1)).float()
@@ -280,6 +287,11 @@ def _check_range(what: str, rows: Array) -> None:
             fits,
             "floats must be in [0, 1]; divide by 255, or undo the normalisation",
         )
+        if 0 < rows.max() < FAINT:
+            raise ValueError(
+                f"{what}: the brightest of all pixels is {rows.max():.2g}, which is black; "
+                "divide by 255 once, not twice"
+            )
         return
     if rows.dtype != np.uint8:
         fits = (rows >= 0) & (rows <= 255)

@@ -35,7 +35,9 @@ def nelbo(
     key: draws one latent value for each image.
 
     Raises:
+        TypeError: if `images` is a batch of images.
         ValueError: if images or labels are in no such form, with the first row that is wrong.
+        FloatingPointError: if the ELBO is NaN.
 
     >>> from veriloop.mnist import MLPCVAE, load
     >>> test = load("digits").test
@@ -62,6 +64,10 @@ def nelbo(
             parts = model.negative_elbo(some, theirs, generator, decode)
             sums += [float(part.double().sum()) for part in parts]
     means = sums / len(pixels)
+    if np.isnan(means).any():
+        raise FloatingPointError(
+            "nelbo: the ELBO is NaN, so the model has diverged; lower the rate of its training"
+        )
     reconstruction = float(means[0])
     kl = float(means[1])
     return reconstruction + kl, reconstruction, kl

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from veriloop.core import EachRound, Key, Loop, State
+from veriloop.core.checks import check_fraction, is_count
 from veriloop.core.parts import Filter, Groups, Measure, Pool
 from veriloop.core.verdict import Verifier
 from veriloop.filters import TopFraction
@@ -65,8 +66,7 @@ class Problem:
     def __post_init__(self) -> None:
         check_images("Problem.initial", self.initial, least=1)
         check_images("Problem.test", self.test, least=1)
-        if not 0 < self.keep <= 1:
-            raise ValueError(f"Problem.keep must be in (0, 1], got {self.keep}")
+        check_fraction("Problem.keep", self.keep, one=True)
 
     def start(self, key: Key) -> State[CVAE]:
         """Return the start: a model fitted to the initial images, which pools find in `past`."""
@@ -112,7 +112,7 @@ class Problem:
         Raises:
             ValueError: if `kept` is not a multiple of 10.
         """
-        if kept < DIGITS or kept % DIGITS:
+        if not is_count(kept, DIGITS) or kept % DIGITS:
             raise ValueError(
                 f"a round keeps a multiple of {DIGITS} images, equally many of each digit, "
                 f"got {kept}"

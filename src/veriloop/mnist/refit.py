@@ -84,7 +84,13 @@ class Refit:
     def _first_weights(self, key: Key, model: CVAE | None) -> CVAE:
         """Return the model that a fit starts from: a copy of the last one, or a new one."""
         if self.warm and model is not None:
-            return copy.deepcopy(model)
+            kind = MODELS[self.model]
+            if not isinstance(model, kind):
+                raise ValueError(
+                    f"Refit.warm goes on from the weights of a {kind.__name__}, got a "
+                    f"{type(model).__name__}; give both fits the same Refit.model"
+                )
+            return copy.deepcopy(model).to(self.device)
         make = _maker(self.model)
         return new_network(key.fold("weights"), lambda: make(**self.settings), self.device)
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from veriloop.core import Key
 from veriloop.core.batch import B
-from veriloop.core.checks import check_count
+from veriloop.core.checks import check_count, check_fraction, check_positive
 
 N = TypeVar("N", bound=nn.Module)
 # (rows, generator) -> the loss of each row, shape (n,)
@@ -62,17 +62,15 @@ class Training:
     precision: Literal["float32", "bf16"] = "float32"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "steps", "batch", "patience"):
+        for name in ("epochs", "batch"):
+            check_count(f"Training.{name}", getattr(self, name))
+        for name in ("steps", "patience"):
             count = getattr(self, name)
             if count is not None:
                 check_count(f"Training.{name}", count)
-        for name, fits, allowed in (
-            ("rate", 0 < self.rate < math.inf, "above 0 and finite"),
-            ("warmup", type(self.warmup) is int and self.warmup >= 0, "an integer of at least 0"),
-            ("holdout", 0 <= self.holdout < 1, "in [0, 1)"),
-        ):
-            if not fits:
-                raise ValueError(f"Training.{name} must be {allowed}, got {getattr(self, name)}")
+        check_count("Training.warmup", self.warmup, least=0)
+        check_positive("Training.rate", self.rate)
+        check_fraction("Training.holdout", self.holdout, zero=True)
         if self.precision not in ("float32", "bf16"):
             raise ValueError(f"Training.precision must be float32 or bf16, got {self.precision!r}")
 
@@ -149,6 +147,8 @@ def _split(key: Key, n: int, holdout: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the numbers of the rows to train on, and of those held out."""
     order = key.fold("holdout").numpy().permutation(n)
     held, trained = np.split(order, [round(holdout * n)])
+    if not n:
+        raise ValueError("a fit needs rows to learn from, got none; give at least one")
     if not len(trained) or (holdout and not len(held)):
         raise ValueError(
             f"a fit with {holdout:.0%} held out needs rows on both sides, "
@@ -274,6 +274,19 @@ def _seeded(key: Key, device: torch.device | str) -> Iterator[torch.Generator]:
     with torch.random.fork_rng(gpus):
         torch.manual_seed(key.fold("global").integer())
         yield key.torch(str(device))
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Switch dropout off for a while, whatever mode the network and its parts are in."""
+    in_training = [each for each in network.modules() if each.training]
+    for each in in_training:
+        each.training = False
+    try:
+        yield
+    finally:
+        for each in in_training:
+            each.training = True
 
 
 def _rate(how: Training, step: int, total: int) -> float:

@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from veriloop.core import Columns, Key, Verdict
+from veriloop.core import Columns, Key
 from veriloop.core.checks import check_count, check_fraction
 from veriloop.core.parts import Groups, Mask, Scores
-from veriloop.core.verdict import Verifier
+from veriloop.core.verdict import Verifier, fraction, judged
 from veriloop.mnist.cvae import CVAE
 from veriloop.mnist.generate import Generate
 from veriloop.mnist.images import DIGITS, PIXELS, Images, check_images
-from veriloop.mnist.training import Training, fit, new_network
+from veriloop.mnist.training import Training, evaluating, fit, new_network
 
 View = Literal["bernoulli", "threshold", "grey"]
 
@@ -68,7 +68,7 @@ class Discriminator(nn.Module):
 class Judge:
     """Score images by a network's log-odds of being real: 0 or more accepts.
 
-    network: a trained discriminator, in evaluation mode.
+    network: a trained discriminator; it scores without dropout, in training mode too.
     chunk: images in one pass.
 
     Raises:
@@ -96,7 +96,8 @@ class Judge:
         for start in range(0, len(batch), self.chunk):
             rows = slice(start, start + self.chunk)
             pixels, labels = batch[rows].tensors(device)
-            scores[rows] = self.network(pixels, labels).float().cpu().numpy()
+            with evaluating(self.network):
+                scores[rows] = self.network(pixels, labels).float().cpu().numpy()
         if np.isnan(scores).any():
             raise FloatingPointError(
                 f"Judge scores image {np.isnan(scores).argmax()} as NaN, so its network has "
@@ -167,9 +168,7 @@ class Discriminate:
                 f"Discriminate.view must be bernoulli, threshold or grey, got {self.view!r}"
             )
         for name in ("smoothing", "dropout"):
-            value = getattr(self, name)
-            if not 0 <= value < 1:
-                raise ValueError(f"Discriminate.{name} must be in [0, 1), got {value}")
+            check_fraction(f"Discriminate.{name}", getattr(self, name), zero=True)
 
     def show(self, key: Key, real: Images) -> Images:
         """Return real images as the discriminator sees them."""
@@ -237,6 +236,8 @@ class Discriminate:
 def accuracy(key: Key, verify: Verifier, real: Images, synthetic: Images) -> float:
     """Return the mean of two shares: real images accepted, and synthetic images rejected.
 
+    Images without a verdict do not count; it is NaN if all real or all synthetic ones are such.
+
     key: what the verifier is called with.
     verify: the verifier.
     real, synthetic: the images, at least one each, in any numbers; both shares count the same.
@@ -254,10 +255,10 @@ def accuracy(key: Key, verify: Verifier, real: Images, synthetic: Images) -> flo
     """
     check_images("accuracy: real", real, least=1)
     check_images("accuracy: synthetic", synthetic, least=1)
-    of_real = Verdict.of(verify(key, real)).scores
-    of_synthetic = Verdict.of(verify(key, synthetic)).scores
-    accepted = (of_real >= 0).mean()
-    rejected = (of_synthetic < 0).mean()
+    of_real = judged(verify, key, real).scores
+    of_synthetic = judged(verify, key, synthetic).scores
+    accepted = fraction(of_real[~np.isnan(of_real)] >= 0)
+    rejected = fraction(of_synthetic[~np.isnan(of_synthetic)] < 0)
     return float(np.mean([accepted, rejected]))
 
 

@@ -82,6 +82,8 @@ def _part(source: str, name: str, size: int | None) -> Summaries:
 def _from_folder(folder: Path, part: str, size: int | None) -> Summaries:
     names = (f"{part}.jsonl.gz", f"{part}.jsonl")
     found = [folder / name for name in names if (folder / name).exists()]
+    if len(found) > 1:
+        raise ValueError(f"{folder} holds both {names[0]} and {names[1]}; remove one of them")
     if not found:
         raise ValueError(
             f"no {part}.jsonl or {part}.jsonl.gz in {folder}; name a folder with all three parts"
@@ -125,8 +127,9 @@ def _pair(line: str, where: str) -> tuple[str, str]:
         pair = row["document"], row["summary"]
     except KeyError as error:
         raise ValueError(f"{where} lacks {error}; every line needs document and summary") from None
-    except json.JSONDecodeError:
-        if line.startswith("{") and not line.endswith("\n"):
+    except json.JSONDecodeError as error:
+        whole = line.endswith("\n") or error.msg == "Extra data"
+        if line.startswith("{") and not whole:
             raise ValueError(
                 f"{where}, the last, is cut short; remove it, or download the file again"
             ) from None

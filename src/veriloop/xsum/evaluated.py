@@ -10,8 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from veriloop.core import Key
+from veriloop.core.checks import check_finite
 from veriloop.core.parts import Scores
-from veriloop.xsum.rows import Summaries
+from veriloop.xsum.rows import Summaries, check_summaries
 
 
 class Metric(Protocol):
@@ -55,10 +56,12 @@ class Evaluated:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_finite("Evaluated.cut", self.cut)
         if isinstance(self.metric, str):
             _metric(self.metric)
 
     def __call__(self, key: Key, batch: Summaries) -> Scores:
+        check_summaries("Evaluated: batch", batch)
         if not len(batch):
             return np.empty(0)
         scores = self._values(batch)
@@ -83,9 +86,14 @@ class Evaluated:
             found = metric.compute(predictions=predictions, references=references, **self.options)
         except ZeroDivisionError:
             return np.array([np.nan])
-        if found is None or self.value not in found:
-            names = ", ".join(found or {})
-            raise ValueError(f"Evaluated.value must be among {names}, got {self.value!r}")
+        if not isinstance(found, Mapping) or self.value not in found:
+            names = found
+            if isinstance(found, Mapping):
+                names = ", ".join(found) or "no value at all"
+            raise ValueError(
+                f"Evaluated.value must be among what the metric computes, got {self.value!r} "
+                f"and {names}; name one of its values"
+            )
         return np.ravel(np.asarray(found[self.value], dtype=float))
 
 

@@ -16,12 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from veriloop.core import Key
-from veriloop.core.checks import check_count
+from veriloop.core.checks import check_count, check_fraction, check_positive
 from veriloop.xsum.models import check_fit, check_weights, hidden_states
 from veriloop.xsum.padding import Example, Padded, in_blocks, padded, shortest_first
 from veriloop.xsum.processes import gathered, own_part, process, sum_gradients
 from veriloop.xsum.prompt import Prompt
-from veriloop.xsum.rows import Summaries
+from veriloop.xsum.rows import Summaries, check_summaries
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -83,16 +83,14 @@ class FineTune:
     def __post_init__(self) -> None:
         for name in ("batch", "epochs", "micro"):
             check_count(f"FineTune.{name}", getattr(self, name))
-        for name, fits, allowed in (
-            ("rate", 0 < self.rate < math.inf, "above 0 and finite"),
-            ("weight_decay", 0 <= self.weight_decay < math.inf, "at least 0 and finite"),
-            ("warmup", 0 <= self.warmup < 1, "in [0, 1)"),
-            ("clip", self.clip is None or self.clip > 0, "above 0, or None"),
-        ):
-            if not fits:
-                raise ValueError(f"FineTune.{name} must be {allowed}, got {getattr(self, name)}")
+        check_positive("FineTune.rate", self.rate)
+        check_positive("FineTune.weight_decay", self.weight_decay, zero=True)
+        check_fraction("FineTune.warmup", self.warmup, zero=True)
+        if self.clip is not None:
+            check_positive("FineTune.clip", self.clip)
 
     def __call__(self, key: Key, model: PreTrainedModel, rows: Summaries) -> PreTrainedModel:
+        check_summaries("FineTune: rows", rows)
         first = model
         if self.base is not None:
             first = self.base
@@ -128,7 +126,10 @@ class FineTune:
             raise ValueError(
                 "FineTune: no weight of the model can change; call model.requires_grad_(True)"
             )
+        self._warn_of_coarse_weights(model)
         check_weights(model, f"FineTune, before step 1 at rate {self.rate:g}")
+        if not examples:
+            raise ValueError("FineTune: there is no row to learn from; give at least one")
         without = self._without_targets(examples)
         if without == len(examples):
             raise ValueError(
@@ -140,6 +141,16 @@ class FineTune:
                 f"FineTune: {without} of {len(examples)} rows have no token to learn after the cut "
                 f"at Prompt.tokens, {self.prompt.tokens}; raise it to learn from all",
                 stacklevel=3,
+            )
+
+    def _warn_of_coarse_weights(self, model: PreTrainedModel) -> None:
+        """Warn of weights in which a step of the usual size is lost to rounding."""
+        learnt = {weight.dtype for weight in model.parameters() if weight.requires_grad}
+        for kind in learnt & {torch.bfloat16, torch.float16}:
+            warnings.warn(
+                f"FineTune: the weights are {kind}, so most steps at rate {self.rate:g} are lost "
+                "to rounding; call model.float() first, and give bf16=True to save time",
+                stacklevel=4,
             )
 
     def _without_targets(self, examples: Sequence[Example]) -> int:

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from veriloop.core import Key
-from veriloop.core.checks import check_count
-from veriloop.xsum.models import check_fit, end_tokens
+from veriloop.core.checks import check_count, check_fraction, check_positive
+from veriloop.xsum.models import check_fit, end_tokens, evaluating
 from veriloop.xsum.padding import in_blocks, shortest_first
 from veriloop.xsum.processes import gathered, own_part
 from veriloop.xsum.prompt import Prompt
-from veriloop.xsum.rows import Summaries, two_of_one_number
+from veriloop.xsum.rows import Summaries, check_summaries, two_of_one_number
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -68,17 +68,15 @@ class Generate:
     first_row: int = 0
 
     def __post_init__(self) -> None:
+        check_summaries("Generate.articles", self.articles)
         check_count("Generate.first_row", self.first_row, least=0)
         check_count("Generate.candidates", self.candidates)
         check_count("Generate.batch", self.batch)
         if self.temperature is None:
             self._check_greedy()
-        elif not 0 < self.temperature < float("inf"):
-            raise ValueError(
-                f"Generate.temperature must be above 0 and finite, or None, got {self.temperature}"
-            )
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"Generate.top_p must be in (0, 1], got {self.top_p}")
+        else:
+            check_positive("Generate.temperature", self.temperature)
+        check_fraction("Generate.top_p", self.top_p, one=True)
 
     def _check_greedy(self) -> None:
         """Refuse settings that have no effect without a temperature."""
@@ -111,7 +109,9 @@ class Generate:
         longest_first = shortest_first(prompts)[::-1]
         own: list[tuple[int, str, bool]] = []
         for block in in_blocks(own_part(longest_first), self.batch):
-            new = self._write(model, [prompts[row] for row in block], uniform[block], ends)
+            some = [prompts[row] for row in block]
+            with evaluating(model):
+                new = self._write(model, some, uniform[block], ends)
             for row, tokens in zip(block, new, strict=True):
                 summary = self.prompt.read(prompts[row], tokens, ends)
                 own.append((row, summary, not ends.isdisjoint(tokens)))
@@ -124,6 +124,7 @@ class Generate:
 
     def _rows(self, n: int) -> Summaries:
         """Return the article of each of n candidates, from `first_row` on."""
+        check_count("Generate: n", n, least=0)
         asked = self.first_row + n
         if self.temperature is None and asked > len(self):
             raise ValueError(
@@ -162,9 +163,9 @@ class Generate:
         new: list[list[int]] = [[] for _ in prompts]
         for step in range(self.prompt.summary_tokens):
             logits = running.logits(model)
-            if logits.isnan().any():
+            if (logits.isnan() | logits.isposinf()).any():
                 raise FloatingPointError(
-                    "Generate: the model's logits are NaN, so it has diverged; "
+                    "Generate: the model's logits are NaN or infinite, so it has diverged; "
                     "fit it again at a lower rate, or take another model"
                 )
             tokens = self._choose(logits, uniform[running.alive, step])

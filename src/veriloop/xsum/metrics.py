@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from veriloop.core import Key
+from veriloop.core.checks import check_count
 from veriloop.xsum.embedded import facts_right
 from veriloop.xsum.generate import Generate
 from veriloop.xsum.prompt import Prompt
@@ -47,6 +48,7 @@ class Measure:
         for ROUGE, which reads English, and what spaces separate for the rest.
 
     Raises:
+        ValueError: if there is no article, or `resamples` is no positive integer.
         FloatingPointError: from a call, if the model has diverged.
 
     >>> from veriloop.xsum import reports, train_tokenizer
@@ -60,6 +62,11 @@ class Measure:
     facts: bool = False
     resamples: int = 1000
     tokenizer: Tokenizer | None = None
+
+    def __post_init__(self) -> None:
+        check_count("Measure.resamples", self.resamples)
+        if not len(self.generate):
+            raise ValueError("Measure.generate has no article to measure on; give it articles")
 
     def __call__(self, key: Key, model: PreTrainedModel) -> Mapping[str, float]:
         rows = self.generate(key.fold("generate"), model, len(self.generate))
@@ -146,10 +153,16 @@ def bootstrap(key: Key, sample: np.ndarray, resamples: int = 1000) -> tuple[floa
     sample: numbers, shape (n,).
     resamples: how many.
 
+    Raises:
+        ValueError: if the sample is empty, or `resamples` is no positive integer.
+
     >>> low, high = bootstrap(Key(0), np.arange(100.0))
     >>> low < 49.5 < high
     True
     """
+    check_count("bootstrap: resamples", resamples)
+    if not len(sample):
+        raise ValueError("bootstrap: the sample is empty; give at least one number")
     picks = key.numpy().integers(len(sample), size=(resamples, len(sample)))
     means = sample[picks].mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])

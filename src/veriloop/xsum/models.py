@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,6 +51,23 @@ def _unwrapped(model: PreTrainedModel) -> PreTrainedModel:
                 "supported; take one that changes weights, such as LoRA"
             )
     return inside()
+
+
+@contextmanager
+def evaluating(model: PreTrainedModel) -> Iterator[None]:
+    """Switch dropout off for a while: what a model writes or scores must depend on keys alone.
+
+    A model that was just trained elsewhere is often still in training mode.
+    """
+    modules = getattr(model, "modules", tuple)
+    in_training = [each for each in modules() if each.training]
+    for each in in_training:
+        each.training = False
+    try:
+        yield
+    finally:
+        for each in in_training:
+            each.training = True
 
 
 def check_whole(model: PreTrainedModel) -> None:
@@ -112,7 +130,7 @@ def check_weights(model: PreTrainedModel, what: str) -> None:
             )
 
 
-def check_finite(numbers: np.ndarray, rows: np.ndarray, what: str) -> None:
+def check_finite_rows(numbers: np.ndarray, rows: np.ndarray, what: str) -> None:
     """Refuse a number that is infinite or NaN.
 
     numbers: shape (n,) or (n, d).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,7 @@ import numpy as np
 
 from veriloop.core import EachRound, Key, Loop, State
 from veriloop.core.candidates import Candidates
+from veriloop.core.checks import check_count, check_fraction
 from veriloop.core.parts import Filter, Groups, Mask, Measure, Observer, Pool, Scores
 from veriloop.core.verdict import Verifier
 from veriloop.filters import TopFraction
@@ -20,11 +22,13 @@ from veriloop.xsum.base import quietly
 from veriloop.xsum.finetune import FineTune
 from veriloop.xsum.generate import Generate
 from veriloop.xsum.models import check_fit, check_whole
-from veriloop.xsum.rows import Summaries
+from veriloop.xsum.rows import Summaries, check_summaries
 from veriloop.xsum.words import Tokenizer, rouge, words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+FROZEN = "frozen.json"  # names of weights that no fit changes; transformers does not write them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +80,8 @@ class Problem:
     tokenizer: Tokenizer | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.keep <= 1:
-            raise ValueError(f"Problem.keep must be in (0, 1], got {self.keep}")
+        check_summaries("Problem.initial", self.initial)
+        check_fraction("Problem.keep", self.keep, one=True)
         if self.base is not None:
             for part in (self.generate, self.first, self.refit):
                 check_fit(self.base, part.prompt)
@@ -126,7 +130,12 @@ class Problem:
         )
 
     def size(self, kept: int) -> int:
-        """Return how many candidates a round writes to keep `kept` summaries."""
+        """Return how many candidates a round writes to keep `kept` summaries.
+
+        Raises:
+            ValueError: if `kept` is no integer of at least 1.
+        """
+        check_count("Problem.size: kept", kept)
         return round(kept / self.keep)
 
     def save(self, state: State[PreTrainedModel], folder: Path) -> None:
@@ -180,9 +189,12 @@ def observe(
 
 @quietly()
 def write_model(model: PreTrainedModel, folder: Path) -> None:
-    """Write a model as safetensors and JSON, by transformers."""
+    """Write a model as safetensors and JSON, by transformers, and which weights are frozen."""
     check_whole(model)
     model.save_pretrained(folder / "model")
+    frozen = [name for name, weight in model.named_parameters() if not weight.requires_grad]
+    if frozen:
+        (folder / "model" / FROZEN).write_text(json.dumps(frozen, indent=1) + "\n")
 
 
 @quietly()
@@ -191,4 +203,9 @@ def read_model(folder: Path, device: str = "cpu") -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
     model: Any = AutoModelForCausalLM.from_pretrained(folder / "model")
+    frozen = folder / "model" / FROZEN
+    if frozen.exists():
+        weights = dict(model.named_parameters())
+        for name in json.loads(frozen.read_text()):
+            weights[name].requires_grad_(False)
     return model.to(device).eval()

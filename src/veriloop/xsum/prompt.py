@@ -35,6 +35,7 @@ class Prompt:
         learns to end in the middle of a sentence.
 
     Raises:
+        TypeError: if the tokenizer is none.
         ValueError: if the tokenizer has no end token, or `tokens` leave no room for an article.
 
     >>> from veriloop.xsum import train_tokenizer
@@ -57,6 +58,11 @@ class Prompt:
     def __post_init__(self) -> None:
         check_count("Prompt.tokens", self.tokens)
         check_count("Prompt.summary_tokens", self.summary_tokens)
+        if not hasattr(self.tokenizer, "eos_token_id"):
+            raise TypeError(
+                f"Prompt.tokenizer must be a tokenizer of transformers, got {self.tokenizer!r:.40}"
+                "; write AutoTokenizer.from_pretrained(...)"
+            )
         if self.tokenizer.eos_token_id is None:
             raise ValueError(
                 "the tokenizer has no end token, so no summary would end; give it an eos_token, "
@@ -79,7 +85,7 @@ class Prompt:
         """Return the tokens of each prompt.
 
         Raises:
-            ValueError: with the row, if an article is no text.
+            ValueError: with the row, if an article is no text, or the prompt would be empty.
         """
         check_texts("articles", articles)
         if self.right_truncation:
@@ -87,7 +93,14 @@ class Prompt:
             return [self._started(ids)[: self.tokens] for ids in whole]
         head, tail = self._frame
         room = self.tokens - len(head) - len(tail)
-        return [[*head, *ids[:room], *tail] for ids in self._ids(articles, as_text=True)]
+        found = [[*head, *ids[:room], *tail] for ids in self._ids(articles, as_text=True)]
+        for row, ids in enumerate(found):
+            if not ids:
+                raise ValueError(
+                    f"articles, row {row}: there is no token to read; give the article a text, or "
+                    "give Prompt.before or Prompt.after one"
+                )
+        return found
 
     def examples(
         self, articles: Strings, summaries: Strings, ended: np.ndarray | None = None

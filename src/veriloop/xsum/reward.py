@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from veriloop.core import Key
-from veriloop.core.checks import check_count
+from veriloop.core.checks import check_count, check_finite
 from veriloop.core.parts import Scores
-from veriloop.xsum.models import check_finite, check_whole, hidden_states
+from veriloop.xsum.models import check_finite_rows, check_whole, evaluating, hidden_states
 from veriloop.xsum.padding import padded_blocks
 from veriloop.xsum.prompt import Prompt
-from veriloop.xsum.rows import Summaries
+from veriloop.xsum.rows import Summaries, check_summaries
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -54,7 +54,7 @@ class Reward:
         size.
 
     Raises:
-        ValueError: if `batch` is not at least 1.
+        ValueError: if `batch` is not at least 1, or a number is not finite.
 
     >>> from veriloop.xsum import Pretraining, pretrained, reports
     >>> import tempfile
@@ -76,6 +76,15 @@ class Reward:
 
     def __post_init__(self) -> None:
         check_count("Reward.batch", self.batch)
+        check_finite("Reward.bias", self.bias)
+        check_finite("Reward.cut", self.cut)
+        size = self.model.config.hidden_size
+        weights = np.asarray(self.weights)
+        if weights.shape != (size,) or not np.isfinite(weights).all():
+            raise ValueError(
+                f"Reward.weights must be {size} finite numbers, one for each feature of the model, "
+                f"got {weights!r:.60}; give those that fit_reward found for this model"
+            )
 
     def __call__(self, key: Key, rows: Summaries) -> Scores:
         hidden = features(self.model, self.prompt, rows, self.batch)
@@ -115,6 +124,7 @@ def fit_reward(
     >>> reward(Key(0), pairs).shape, reward.weights.shape
     ((20,), (8,))
     """
+    check_summaries("fit_reward: rows", rows)
     targets = np.asarray(targets, dtype=float)
     if targets.shape != (len(rows),) or not np.isfinite(targets).all():
         raise ValueError(
@@ -175,6 +185,11 @@ def fit_head(
     """
     middle = hidden.mean(axis=0)
     left, values, right = np.linalg.svd(hidden - middle, full_matrices=False)
+    if not values[0]:
+        raise ValueError(
+            "fit_reward: the model reads all rows alike, so nothing can be predicted; "
+            "give other summaries, or raise Prompt.tokens"
+        )
     parts = left.T @ targets
     best = np.zeros_like(values)
     least = np.inf
@@ -216,9 +231,10 @@ def features(
     found = np.empty((len(rows), model.config.hidden_size))
     for block, (tokens, seen, _) in padded_blocks(model, prompt, rows, batch):
         last = seen.sum(1) - 1  # padding stands on the right
-        hidden = hidden_states(model, tokens, seen)
+        with evaluating(model):
+            hidden = hidden_states(model, tokens, seen)
         found[block] = hidden[torch.arange(len(block)), last].cpu().double()
-        check_finite(found[block], block, "Reward: the hidden state")
+        check_finite_rows(found[block], block, "Reward: the hidden state")
     return found
 
 

@@ -27,7 +27,7 @@ class Summaries(Columns):
         model had written the most tokens allowed. None: all have ended.
 
     Raises:
-        ValueError: if `ended` are no booleans.
+        ValueError: if `ended` are no booleans, or `prompts` no integers.
 
     >>> pairs = Summaries.of(["Rain fell.", "It is dry."], ["Rain.", "No rain."])
     >>> pairs[[1]].summaries[0], len(Summaries.concatenate([pairs, pairs]))
@@ -46,8 +46,16 @@ class Summaries(Columns):
             ended = np.ones(len(self.summaries), dtype=bool)
             object.__setattr__(self, "ended", ended)
         super().__post_init__()
-        if ended.dtype != bool:
-            raise ValueError(f"Summaries.ended must be booleans, got {ended.dtype}")
+        if ended.dtype != bool or ended.ndim != 1:
+            raise ValueError(
+                f"Summaries.ended must be booleans of shape (n,), got {ended.dtype} of shape "
+                f"{ended.shape}; write ended.astype(bool).reshape(-1)"
+            )
+        if self.prompts.dtype.kind not in "iu" or self.prompts.ndim != 1:
+            raise ValueError(
+                f"Summaries.prompts must be integers of shape (n,), got {self.prompts.dtype} of "
+                f"shape {self.prompts.shape}; number the articles, or write Summaries.of(...)"
+            )
 
     @classmethod
     def of(
@@ -80,7 +88,7 @@ class Summaries(Columns):
             references=_column("references", references),
             summaries=_column("summaries", summaries),
             prompts=_numbers(prompts),
-            ended=np.asarray(ended),
+            ended=np.atleast_1d(np.asarray(ended)),
         )
         collision = two_of_one_number(rows)
         if collision is not None:
@@ -124,10 +132,27 @@ def check_texts(what: str, texts: Strings) -> None:
     Raises:
         ValueError: with the first such row.
     """
+    if isinstance(texts, str):
+        raise ValueError(f"{what} must be a list of texts, got one text; write [text]")
     for row, text in enumerate(texts):
         wrong = flaw(text)
         if wrong is not None:
             raise ValueError(f"{what}, row {row}: {wrong}; fill it in or leave the row out")
+
+
+def check_summaries(what: str, rows: object) -> None:
+    """Refuse what are no rows of summaries.
+
+    what: the name of the argument, for the error.
+
+    Raises:
+        TypeError: with the type that was got, and what to write.
+    """
+    if not isinstance(rows, Summaries):
+        raise TypeError(
+            f"{what} must be Summaries, got {type(rows).__name__}; "
+            "write Summaries.of(articles, references, summaries)"
+        )
 
 
 def flaw(text: object) -> str | None:
@@ -158,9 +183,9 @@ def two_of_one_number(rows: Summaries) -> tuple[int, int] | None:
 def _column(what: str, texts: Strings) -> np.ndarray:
     """Return str objects as they are: NumPy's own text type would pad every row to the longest."""
     name = f"Summaries.of: {what}"
-    dimensions = getattr(texts, "ndim", 1)
+    shape = getattr(texts, "shape", (0,))  # of an array or a table
     single = isinstance(texts, str | bytes | dict)
-    if single or dimensions != 1 or not hasattr(texts, "__len__"):
+    if single or len(shape) != 1 or not hasattr(texts, "__len__"):
         kind = type(texts).__name__
         raise ValueError(f"{name} must be a list of texts, one a row, got a {kind}; give a list")
     column = np.empty(len(texts), dtype=object)
@@ -174,10 +199,10 @@ def _numbers(prompts: Sequence[int] | np.ndarray) -> np.ndarray:
     numbers: list[int] = []
     for row, given in enumerate(np.asarray(prompts, dtype=object).tolist()):
         whole = is_integer(given) or (isinstance(given, float) and given.is_integer())
-        if not whole or given < 0:
+        if not whole or not 0 <= given < 2**63:
             raise ValueError(
-                f"Summaries.of: prompts, row {row}: must be an integer of at least 0, "
-                f"got {given!r:.40}; number the articles, or leave prompts out"
+                f"Summaries.of: prompts, row {row}: must be an integer of at least 0 and below "
+                f"2^63, got {given!r:.40}; number the articles, or leave prompts out"
             )
         numbers.append(int(given))
     return np.array(numbers, dtype=int)

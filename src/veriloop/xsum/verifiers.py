@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 from veriloop.core import Key, Verdict
-from veriloop.core.checks import check_count
+from veriloop.core.checks import check_count, check_finite, check_fraction, check_positive
 from veriloop.core.parts import Scores
 from veriloop.core.verdict import Verifier, judged
 from veriloop.xsum.finetune import token_losses
-from veriloop.xsum.models import check_finite, check_fit
+from veriloop.xsum.models import check_finite_rows, check_fit, evaluating
 from veriloop.xsum.padding import padded_blocks
 from veriloop.xsum.prompt import Prompt
-from veriloop.xsum.rows import Summaries
+from veriloop.xsum.rows import Summaries, check_summaries, check_texts
 from veriloop.xsum.words import (
     VARIANTS,
     Tokenizer,
@@ -29,6 +29,9 @@ from veriloop.xsum.words import (
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+
+DRAWN_TOGETHER = 2**24  # numbers of articles for which all lots up to the highest are drawn
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class RougeVerifier:
             )
 
     def __call__(self, key: Key, batch: Summaries) -> Scores:
+        check_summaries("RougeVerifier: batch", batch)
         return rouge(self.variant, batch.references, batch.summaries, self.tokenizer)
 
 
@@ -85,15 +89,28 @@ class PartialReference:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise ValueError(f"PartialReference.share must be in (0, 1], got {self.share}")
+        check_fraction("PartialReference.share", self.share, one=True)
 
     def __call__(self, key: Key, batch: Summaries) -> Verdict:
-        articles = int(batch.prompts.max(initial=0)) + 1
-        lots = Key(self.seed).fold("known").numpy().random(articles)
-        known = lots[batch.prompts] < self.share
+        check_summaries("PartialReference: batch", batch)
+        known = self._lots(batch.prompts) < self.share
         verdict = judged(self.verifier, key, batch)
         return replace(verdict, scores=np.where(known, verdict.scores, np.nan))
+
+    def _lots(self, prompts: np.ndarray) -> np.ndarray:
+        """Return one uniform number for each row, that of its article, shape (n,).
+
+        Numbers of articles may be names from elsewhere, so the largest are drawn one by one.
+        """
+        key = Key(self.seed).fold("known")
+        small = prompts < DRAWN_TOGETHER
+        highest = int(prompts[small].max(initial=0))
+        lots = np.empty(len(prompts))
+        lots[small] = key.numpy().random(highest + 1)[prompts[small]]
+        large, places = np.unique(prompts[~small], return_inverse=True)
+        single = [key.fold(number).numpy().random() for number in large.tolist()]
+        lots[~small] = np.array(single)[places]
+        return lots
 
 
 @dataclass(frozen=True)
@@ -115,8 +132,7 @@ class ScoreNoise:
     scale: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.scale < float("inf"):
-            raise ValueError(f"ScoreNoise.scale must be at least 0 and finite, got {self.scale}")
+        check_positive("ScoreNoise.scale", self.scale, zero=True)
 
     def __call__(self, key: Key, batch: Summaries) -> Verdict:
         noise = key.fold("noise").numpy().standard_normal(len(batch))
@@ -135,6 +151,7 @@ class Ended:
     """
 
     def __call__(self, key: Key, batch: Summaries) -> Scores:
+        check_summaries("Ended: batch", batch)
         return np.where(batch.ended, 1.0, -1.0)
 
 
@@ -147,6 +164,9 @@ class Brevity:
     limit: the largest number of words accepted.
     tokenizer: makes words of texts: any object with `tokenize(text)`. None: what spaces separate.
 
+    Raises:
+        ValueError: if `limit` is no finite number.
+
     >>> Brevity(limit=2)(Key(0), Summaries.of(["-"] * 2, ["-"] * 2, ["Rain fell in York.", ""]))
     array([-2., nan])
     """
@@ -154,7 +174,12 @@ class Brevity:
     limit: int
     tokenizer: Tokenizer | None = None
 
+    def __post_init__(self) -> None:
+        check_finite("Brevity.limit", self.limit)
+
     def __call__(self, key: Key, batch: Summaries) -> Scores:
+        check_summaries("Brevity: batch", batch)
+        check_texts("Brevity: summaries", batch.summaries)
         lengths = [len(words(summary, self.tokenizer)) for summary in batch.summaries]
         return _if_any_word(batch, self.limit - np.array(lengths, dtype=float))
 
@@ -166,8 +191,11 @@ class LittleRepetition:
     A summary without a letter or a digit has no verdict (NaN), though it repeats nothing.
 
     limit: the largest share of repeated n-grams accepted.
-    n: words in an n-gram.
+    n: words in an n-gram, at least 1.
     tokenizer: makes words of texts: any object with `tokenize(text)`. None: what spaces separate.
+
+    Raises:
+        ValueError: if `limit` is no finite number, or `n` is out of its range.
 
     >>> rows = Summaries.of(["-"], ["-"], ["a fire and a fire"])
     >>> LittleRepetition(limit=0.5)(Key(0), rows)
@@ -178,7 +206,13 @@ class LittleRepetition:
     n: int = 2
     tokenizer: Tokenizer | None = None
 
+    def __post_init__(self) -> None:
+        check_finite("LittleRepetition.limit", self.limit)
+        check_count("LittleRepetition.n", self.n)
+
     def __call__(self, key: Key, batch: Summaries) -> Scores:
+        check_summaries("LittleRepetition: batch", batch)
+        check_texts("LittleRepetition: summaries", batch.summaries)
         shares = [repetition(summary, self.n, self.tokenizer) for summary in batch.summaries]
         return _if_any_word(batch, self.limit - np.array(shares, dtype=float))
 
@@ -190,8 +224,11 @@ class LittleCopying:
     A summary without a letter or a digit has no verdict (NaN), though it copies nothing.
 
     limit: the largest share of copied n-grams accepted.
-    n: words in an n-gram.
+    n: words in an n-gram, at least 1.
     tokenizer: makes words of texts: any object with `tokenize(text)`. None: what spaces separate.
+
+    Raises:
+        ValueError: if `limit` is no finite number, or `n` is out of its range.
 
     >>> rows = Summaries.of(["the old bridge is shut"], ["-"], ["the old bridge is shut"])
     >>> LittleCopying(limit=0.5)(Key(0), rows)
@@ -202,7 +239,13 @@ class LittleCopying:
     n: int = 3
     tokenizer: Tokenizer | None = None
 
+    def __post_init__(self) -> None:
+        check_finite("LittleCopying.limit", self.limit)
+        check_count("LittleCopying.n", self.n)
+
     def __call__(self, key: Key, batch: Summaries) -> Scores:
+        check_summaries("LittleCopying: batch", batch)
+        check_texts("LittleCopying: summaries", batch.summaries)
         pairs = zip(batch.articles, batch.summaries, strict=True)
         shares = [copying(article, summary, self.n, self.tokenizer) for article, summary in pairs]
         return _if_any_word(batch, self.limit - np.array(shares, dtype=float))
@@ -226,7 +269,7 @@ class LogLikelihood:
     batch: rows in one pass.
 
     Raises:
-        ValueError: if the model cannot read the prompts.
+        ValueError: if the model cannot read the prompts, or `cut` is no finite number.
         FloatingPointError: from a call, with the row, if a loss is not finite.
 
     >>> from veriloop.xsum import Pretraining, pretrained, reports
@@ -244,17 +287,20 @@ class LogLikelihood:
     batch: int = 16
 
     def __post_init__(self) -> None:
+        check_finite("LogLikelihood.cut", self.cut)
         check_count("LogLikelihood.batch", self.batch)
         check_fit(self.model, self.prompt)
 
     @torch.inference_mode()
     def __call__(self, key: Key, rows: Summaries) -> Scores:
+        check_summaries("LogLikelihood: rows", rows)
         scores = np.empty(len(rows))
         for block, each in padded_blocks(self.model, self.prompt, rows, self.batch):
-            losses = token_losses(self.model, *each).cpu().double()
+            with evaluating(self.model):
+                losses = token_losses(self.model, *each).cpu().double()
             tokens = each.scored.sum(1).cpu().numpy()
             row_of_token = np.repeat(block, tokens)
-            check_finite(losses.numpy(), row_of_token, "LogLikelihood: the loss")
+            check_finite_rows(losses.numpy(), row_of_token, "LogLikelihood: the loss")
             means = [float(part.mean()) for part in losses.split(tokens.tolist())]
             scores[block] = -np.array(means) - self.cut
         return scores

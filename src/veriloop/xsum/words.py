@@ -7,11 +7,13 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Protocol
+from unicodedata import category
 
 import numpy as np
 
+from veriloop.core.checks import check_count
 from veriloop.core.parts import Scores
-from veriloop.xsum.rows import Strings, check_texts
+from veriloop.xsum.rows import Strings, check_texts, flaw
 
 VARIANTS = ("rouge1", "rouge2", "rougeL")
 
@@ -40,15 +42,21 @@ def rouge(
         `tokenize(text)`. None: the package's own.
 
     Raises:
-        ValueError: if there is no such variant, or with the row if a text is no str.
+        ValueError: if there is no such variant, the numbers of texts differ, or with the row if a
+            text is no str.
 
     >>> rouge("rouge1", ["Two dogs barked."], ["A dog barked."]).round(3)
     array([0.667])
     """
     if variant not in VARIANTS:
         raise ValueError(f"rouge knows {', '.join(VARIANTS)}, got {variant!r}")
-    check_texts("references", references)
-    check_texts("summaries", summaries)
+    check_texts("rouge: references", references)
+    check_texts("rouge: summaries", summaries)
+    if len(references) != len(summaries):
+        raise ValueError(
+            f"rouge needs one reference for each summary, got {len(references)} and "
+            f"{len(summaries)}; give as many of both"
+        )
     _warn_of_unread(references, tokenizer)
     score = _scorer(variant)
     if tokenizer is not None:
@@ -90,12 +98,12 @@ def _warn_of_unread(references: Strings, tokenizer: Tokenizer | None) -> None:
 
 
 def _unread(text: str, tokenizer: Tokenizer | None) -> bool:
-    """Tell whether ROUGE reads less than half of a reference that has letters or digits."""
+    """Tell whether ROUGE reads less than half of a reference that has letters, digits or emoji."""
     if tokenizer is not None:
         return has_word(text) and not tokenizer.tokenize(text)
     if text.isascii():
         return False
-    letters = sum(letter.isalnum() for letter in text)
+    letters = sum(letter.isalnum() or category(letter) == "So" for letter in text)
     return 2 * len(re.findall("[a-z0-9]", text.lower())) < letters
 
 
@@ -110,6 +118,9 @@ def has_word(text: str) -> bool:
 
 def words(text: str, tokenizer: Tokenizer | None = None) -> list[str]:
     """Return the words of a text in lower case, by default what spaces separate."""
+    wrong = flaw(text)
+    if wrong is not None:
+        raise ValueError(f"the text {wrong}; fill it in")
     if tokenizer is None:
         return text.lower().split()
     return list(tokenizer.tokenize(text.lower()))
@@ -117,6 +128,7 @@ def words(text: str, tokenizer: Tokenizer | None = None) -> list[str]:
 
 def grams(text: str, n: int, tokenizer: Tokenizer | None = None) -> list[tuple[str, ...]]:
     """Return the word n-grams of a text, in lower case."""
+    check_count("n, the words in an n-gram,", n)
     found = words(text, tokenizer)
     return [tuple(found[start : start + n]) for start in range(len(found) - n + 1)]
 
