@@ -7,9 +7,15 @@ import json
 import os
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+PATIENCE = 0.5  # seconds that `alone` waits for another that asks
+_LOCKED = 3  # digits of an address that share a lock: 4,096 empty files at most
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,32 @@ class KeptAnswers:
             os.replace(written, file)
         finally:
             written.unlink(missing_ok=True)
+
+    @contextmanager
+    def alone(self, address: str) -> Generator[None]:
+        """Hold a question, so that no other process or thread asks it meanwhile.
+
+        Where the folder's file system has no locks, nothing is held.
+
+        Raises:
+            Timeout: if another holds it and does not end soon.
+        """
+        if self.folder is None:
+            yield
+            return
+        locks = self.folder / "locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(locks / f"{address[:_LOCKED]}.lock")
+        try:
+            lock.acquire(timeout=PATIENCE)
+        except Timeout:
+            raise
+        except (OSError, NotImplementedError):
+            pass
+        try:
+            yield
+        finally:
+            lock.release()
 
     @staticmethod
     def _file(folder: Path, address: str) -> Path:
