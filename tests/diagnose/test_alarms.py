@@ -225,6 +225,19 @@ def test_a_p_too_small_for_a_float_is_bounded():
     assert str(alarm(series, "x", worse="higher")) == "x: worse since round 1 (+100, p < 1e-99)"
 
 
+def test_a_change_that_few_seeds_cannot_confirm_is_told_all_the_same():
+    """Five seeds that all lose a half have p = 1 / 32, above what a late round may spend."""
+    table = [
+        {"seed": seed, "round": k, "recall": 0.9 - 0.5 * (k > 2)}
+        for seed in range(5)
+        for k in range(5)
+    ]
+    told = alarm(table, "recall")
+    assert (told.round, told.now) == (None, "worse")
+    wanted = "no alarm in 4 rounds; worse now (-0.5, p = 0.03), which more seeds may confirm"
+    assert str(told) == f"recall: {wanted}"
+
+
 # How it stands now
 
 
@@ -346,10 +359,14 @@ def test_what_is_watched_is_what_the_library_measures():
         (
             lambda r: r[:-1],
             {},
-            "for every seed and round, .* got 5 rows of 2 seeds and rounds 0 to 2",
+            "for every seed and round, .* got 0 in round 2 of seed 1; select such rows",
         ),
-        (lambda r: r + r[:1], {}, "got 7 rows of 2 seeds"),
-        (lambda r: [x for x in r if x["round"] != 1], {}, "rounds going up by one, got 4 rows"),
+        (lambda r: r + r[:1], {}, "got 2 in round 0 of seed 0"),
+        (
+            lambda r: [x for x in r if x["round"] != 1],
+            {},
+            "rounds going up by one, got 0 in round 1 of seed 0",
+        ),
         (
             lambda r: r[:3],
             {},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -132,20 +133,26 @@ def _seeds_and_rounds(
     """Return the seeds and rounds, if every seed has every round once and none is left out."""
     seeds = sorted({row.get("seed") for row in rows}, key=str)
     rounds = sorted({_round(where, row) for row in rows})
-    ascending = list(range(rounds[0], rounds[0] + len(rounds)))
-    cells = {(row.get("seed"), row["round"]) for row in rows}
-    full = len(cells) == len(rows) == len(seeds) * len(rounds)
-    if not full or rounds != ascending:
-        raise ValueError(
-            f"{where} needs one row with {metric!r} for every seed and round, rounds going "
-            f"up by one, got {len(rows)} rows of {len(seeds)} seeds and rounds {rounds[0]} to "
-            f"{rounds[-1]}; select such rows"
-        )
+    ascending = range(rounds[0], rounds[-1] + 1)
+    counts = Counter((row.get("seed"), row["round"]) for row in rows)
+    for seed in seeds:
+        for number in ascending:
+            count = counts[seed, number]
+            if count != 1:
+                raise ValueError(
+                    f"{where} needs one row with {metric!r} for every seed and round, rounds going "
+                    f"up by one, got {count} in round {number} {_of_seed(seed)}; select such rows, "
+                    "each with its seed"
+                )
     if len(rounds) < 2:
         raise ValueError(
             f"{where} needs {metric!r} in two rounds or more, got {len(rounds)}; run more rounds"
         )
     return seeds, rounds
+
+
+def _of_seed(seed: object) -> str:
+    return "without a seed" if seed is None else f"of seed {seed}"
 
 
 def _round(where: str, row: Row) -> int:
