@@ -513,6 +513,8 @@ def test_a_column_or_an_argument_names_the_pool(exact):
     assert replaced.notes == () and replaced.rho == unknown.rho
     with pytest.raises(TypeError, match=r"pool must be a name, as in 'replace', got Window\("):
         advise(table, pool=Window(3))
+    with pytest.raises(TypeError, match="verified must be True, False or None, got 'no'"):
+        advise(table, verified="no")
     window = advise(table, pool="window")
     assert "rho" not in window.reason and window.forecast == unknown.forecast
     assert window.rho.value is None and "this is 'window'" in str(window)

@@ -340,16 +340,17 @@ def test_what_is_watched_is_what_the_library_measures():
     ("change", "settings", "message"),
     [
         (
-            lambda r: r,
+            lambda r: [x | {"odd": 1.0} for x in r],
             {"metric": "odd"},
             "alarm: 'odd' needs worse='higher' or worse='lower', got None",
         ),
+        (lambda r: [], {}, "alarm needs rows with a round and 'error_truth', got none; pass"),
         (lambda r: r, {"alpha": 0.0}, r"alarm: alpha must be in \(0, 1\), got 0.0"),
         (lambda r: r, {"horizon": 1}, "alarm: horizon must be at least the 2 rounds given, got 1"),
         (
             lambda r: r,
             {"metric": "nelbo"},
-            "alarm needs records of one arm with 'nelbo', got none; pick one",
+            "alarm needs a metric of the records, got 'nelbo'; pick one of error_truth",
         ),
         (
             lambda r: [x | {"arm": x["seed"]} for x in r],

@@ -147,7 +147,7 @@ def advise(
         ValueError: if records are of several arms, seeds differ in their rounds or not at all,
             there are fewer than four rounds, a value is not worse than the best one, the direction
             is not known or not the known one, or there is no standard error.
-        TypeError: if the records are no rows, or the pool is no name.
+        TypeError: if the records are no rows, the pool is no name, or verified is no bool.
     """
     if resamples < LEAST_RESAMPLES:
         raise ValueError(
@@ -157,9 +157,11 @@ def advise(
         raise TypeError(
             f"advise: pool must be a name, as in 'replace', got {pool!r}; give its name"
         )
-    scale = Scale.of(metric, worse, floor)
+    if verified is not None and not isinstance(cast("object", verified), bool):
+        raise TypeError(f"advise: verified must be True, False or None, got {verified!r}")
     center = center if metric == "error_truth" or center != "error_center" else None
     series = Series.of("advise", records, metric, center)
+    scale = Scale.of(metric, worse, floor)
     series = _errors(series, metric, scale)
     rounds = len(series.rounds) - 1
     pool = pool or pool_of(series)

@@ -128,6 +128,7 @@ def alarm(
             differ in their rounds, or there is no standard error.
         TypeError: if the records are no rows.
     """
+    series = Series.of("alarm", records, metric)
     direction = worse or WATCHED.get(metric)
     if direction not in ("higher", "lower"):
         raise ValueError(
@@ -137,7 +138,6 @@ def alarm(
         raise ValueError(f"alarm: alpha must be in (0, 1), got {alpha}")
     if not np.isfinite(margin):
         raise ValueError(f"alarm: margin must be a finite number, got {margin}")
-    series = Series.of("alarm", records, metric)
     count = len(series.rounds) - 1
     if horizon is not None and horizon < count:
         raise ValueError(f"alarm: horizon must be at least the {count} rounds given, got {horizon}")

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NoReturn, cast
 
 import numpy as np
 
@@ -41,15 +41,12 @@ class Series:
         """Read `metric`, and `also` where every row of several seeds has it."""
         everything = read(where, records)
         rows = [row for row in everything if row.get(metric) is not None and "round" in row]
-        if not rows and metric in everything.metrics:
-            raise ValueError(
-                f"{where} needs a number for {metric!r} in every row, got NaN; leave such rows out"
-            )
+        if not rows:
+            _refuse_empty(where, everything, metric)
         arms = sorted({arm_without_seed(row) for row in rows})
         if len(arms) != 1:
-            got = ", ".join(arms) or "none"
             raise ValueError(
-                f"{where} needs records of one arm with {metric!r}, got {got}; pick one"
+                f"{where} needs records of one arm with {metric!r}, got {', '.join(arms)}; pick one"
             )
         seeds, rounds = _seeds_and_rounds(where, rows, metric)
         cells = {(row.get("seed"), row["round"]): row for row in rows}
@@ -125,6 +122,20 @@ def arm_without_seed(row: Row) -> str:
     seed_at_its_place = rf"[-_ ,/]*(?<![A-Za-z])seed[-_ =]?{re.escape(str(seed))}(?!\d)"
     without = re.sub(seed_at_its_place, "", name)
     return without or name
+
+
+def _refuse_empty(where: str, records: Records, metric: str) -> NoReturn:
+    """Say why no row has a round and the metric."""
+    if metric in records.metrics:
+        raise ValueError(
+            f"{where} needs a number for {metric!r} in every row, got NaN; leave such rows out"
+        )
+    if not records.metrics:
+        raise ValueError(f"{where} needs rows with a round and {metric!r}, got none; pass records")
+    raise ValueError(
+        f"{where} needs a metric of the records, got {metric!r}; pick one of "
+        f"{', '.join(records.metrics)}"
+    )
 
 
 def _seeds_and_rounds(
