@@ -387,16 +387,6 @@ def test_those_who_ask_at_once_pay_once_and_get_the_same_answer(serve, texts):
     assert len(server.asked) == 6 and found[0] == found[1] == found[2]
 
 
-def test_who_waits_for_another_to_ask_ends_with_the_round(serve, texts, answers, monkeypatch):
-    monkeypatch.setattr("veriloop.verifiers.endpoint.answers.PATIENCE", 0.01)
-    rows = texts(*map(str, range(30)))
-    with serve(lambda asked, n: (400, "no", {})) as server:
-        judge = endpoint(server.url, concurrent=1)
-        last = judge._asked(rows)[0][-1]
-        with KeptAnswers(answers).alone(last), pytest.raises(RoundError, match="400 no"):
-            judge(Key(0), rows)
-
-
 def test_a_folder_without_locks_is_used_all_the_same(serve, texts, monkeypatch):
     def refuse(self, **_):
         raise NotImplementedError("no flock here")

@@ -15,7 +15,6 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 PATIENCE = 0.5  # seconds that `alone` waits for another that asks
-_LOCKED = 3  # digits of an address that share a lock: 4,096 empty files at most
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,7 @@ class KeptAnswers:
             return
         locks = self.folder / "locks"
         locks.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(locks / f"{address[:_LOCKED]}.lock")
+        lock = FileLock(locks / f"{address}.lock")
         try:
             lock.acquire(timeout=PATIENCE)
         except Timeout:
@@ -164,6 +163,8 @@ class KeptAnswers:
             yield
         finally:
             lock.release()
+            if self._file(self.folder, address).exists():  # who comes next finds the answer
+                Path(lock.lock_file).unlink(missing_ok=True)
 
     @staticmethod
     def _file(folder: Path, address: str) -> Path:
