@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from veriloop import Key, Record, advise
+from veriloop import Key, Record, Window, advise
 from veriloop.diagnose.advice import Advice
 from veriloop.diagnose.contraction import WITH_BIAS, Contraction
 from veriloop.diagnose.estimates import Estimate
@@ -408,12 +408,16 @@ def test_records_rows_and_their_order_are_one(exact):
             "needs seeds that differ, got 3 seeds with the same 'error_truth'",
         ),
         (
-            lambda r: r | {"kept": 0},
-            "needs the candidates and the kept rows of every round after the start",
+            lambda r: r | {"kept": 0 if r["round"] == 3 else r["kept"]},
+            "needs kept rows in every round after the start, .* got 0 of 1000 in round 3; leave",
         ),
         (
             lambda r: {k: v for k, v in r.items() if k != "candidates"},
-            "needs the candidates and the kept rows",
+            "needs the candidates and the kept rows of every round .* got none in round 1; add the",
+        ),
+        (
+            lambda r: r | {"error_truth": r["error_truth"] * (r["round"] != 2)},
+            "got 'error_truth' of 0 in round 2, where nothing is left to gain; pick another metric",
         ),
         (
             lambda r: r if r["round"] < 4 else {},
@@ -443,6 +447,11 @@ def test_what_cannot_be_advised_on_is_refused(change, message):
             "'entropy' is better when higher and needs its best value, got none; .*floor=",
         ),
         ("odd", {"worse": "lower"}, "'odd' is better when higher and needs its best value"),
+        (
+            "recall",
+            {"worse": "higher"},
+            "'recall' is better when higher, got worse='higher'; leave worse= out",
+        ),
         ("odd", {"worse": "higher", "floor": np.inf}, "floor must be a finite number, got inf"),
         ("odd", {"worse": "higher", "floor": 5.0}, "values worse than the best one, 5, got 'odd'"),
     ],
@@ -502,6 +511,10 @@ def test_a_column_or_an_argument_names_the_pool(exact):
     assert "if yours does not, name it with pool=" in str(unknown)
     replaced = advise([row | {"pool": "Replace()"} for row in table])
     assert replaced.notes == () and replaced.rho == unknown.rho
+    with pytest.raises(TypeError, match=r"pool must be a name, as in 'replace', got Window\("):
+        advise(table, pool=Window(3))
+    with pytest.raises(TypeError, match="verified must be True, False or None, got 'no'"):
+        advise(table, verified="no")
     window = advise(table, pool="window")
     assert "rho" not in window.reason and window.forecast == unknown.forecast
     assert window.rho.value is None and "this is 'window'" in str(window)

@@ -225,6 +225,19 @@ def test_a_p_too_small_for_a_float_is_bounded():
     assert str(alarm(series, "x", worse="higher")) == "x: worse since round 1 (+100, p < 1e-99)"
 
 
+def test_a_change_that_few_seeds_cannot_confirm_is_told_all_the_same():
+    """Five seeds that all lose a half have p = 1 / 32, above what a late round may spend."""
+    table = [
+        {"seed": seed, "round": k, "recall": 0.9 - 0.5 * (k > 2)}
+        for seed in range(5)
+        for k in range(5)
+    ]
+    told = alarm(table, "recall")
+    assert (told.round, told.now) == (None, "worse")
+    wanted = "no alarm in 4 rounds; worse now (-0.5, p = 0.03), which more seeds may confirm"
+    assert str(told) == f"recall: {wanted}"
+
+
 # How it stands now
 
 
@@ -327,16 +340,17 @@ def test_what_is_watched_is_what_the_library_measures():
     ("change", "settings", "message"),
     [
         (
-            lambda r: r,
+            lambda r: [x | {"odd": 1.0} for x in r],
             {"metric": "odd"},
             "alarm: 'odd' needs worse='higher' or worse='lower', got None",
         ),
+        (lambda r: [], {}, "alarm needs rows with a round and 'error_truth', got none; pass"),
         (lambda r: r, {"alpha": 0.0}, r"alarm: alpha must be in \(0, 1\), got 0.0"),
         (lambda r: r, {"horizon": 1}, "alarm: horizon must be at least the 2 rounds given, got 1"),
         (
             lambda r: r,
             {"metric": "nelbo"},
-            "alarm: no metric is called 'nelbo'; there are: ",
+            "alarm needs a metric of the records, got 'nelbo'; pick one of error_truth",
         ),
         (
             lambda r: [x | {"arm": x["seed"]} for x in r],
@@ -346,10 +360,14 @@ def test_what_is_watched_is_what_the_library_measures():
         (
             lambda r: r[:-1],
             {},
-            "for every seed and round, .* got 5 rows of 2 seeds and rounds 0 to 2",
+            "for every seed and round, .* got 0 in round 2 of seed 1; select such rows",
         ),
-        (lambda r: r + r[:1], {}, "got 7 rows of 2 seeds"),
-        (lambda r: [x for x in r if x["round"] != 1], {}, "rounds going up by one, got 4 rows"),
+        (lambda r: r + r[:1], {}, "got 2 in round 0 of seed 0"),
+        (
+            lambda r: [x for x in r if x["round"] != 1],
+            {},
+            "rounds going up by one, got 0 in round 1 of seed 0",
+        ),
         (
             lambda r: r[:3],
             {},

@@ -68,7 +68,7 @@ def test_an_arms_metrics_share_its_level(tmp_path):
         "  recall: worse since round 1 (-1, p = 0.007)",
         "b",
         "  error_truth: no alarm in 1 round",
-        "  recall: no alarm in 1 round",
+        "  recall: no alarm in 1 round; worse now (-1, p = 0.007), which more seeds may confirm",
     ]
 
 
@@ -99,6 +99,13 @@ def test_a_metric_of_ones_own_is_named_with_its_direction(tmp_path, capsys):
     assert "mine: no advice is possible: advise: 'mine' needs worse='higher'" in shown
 
 
+def test_the_command_takes_the_name_of_the_pool_that_advice_asks_for(run, capsys):
+    main([str(run)])
+    assert "name it with pool=" in capsys.readouterr().out
+    main([str(run), "--pool", "accumulate"])
+    assert "and this is 'accumulate': take this as a sketch" in capsys.readouterr().out
+
+
 def test_rows_without_rounds_are_one_sentence(tmp_path):
     (tmp_path / "records.jsonl").write_text('{"bias": 1.0}\n')
     assert list(report(tmp_path)) == ["no row has a round, so there is nothing to diagnose"]
@@ -123,7 +130,10 @@ def test_an_arm_that_cannot_be_read_says_why_and_the_others_go_on(run):
     lines = [json.dumps(row) + "\n" for row in SHORT + SHORT + LONG]
     (run / "records.jsonl").write_text("".join(lines))
     shown = list(report(run))
-    assert "no alarm is possible: alarm needs one row" in shown[1] and "got 18 rows" in shown[1]
+    assert (
+        "no alarm is possible: alarm needs one row" in shown[1]
+        and "got 2 in round 0 of" in shown[1]
+    )
     assert "  recall: no alarm in 5 rounds" in shown
 
 

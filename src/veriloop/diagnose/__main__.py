@@ -22,15 +22,16 @@ def report(
     *,
     worse: Direction | None = None,
     floor: float | None = None,
+    pool: str | None = None,
 ) -> Iterator[str]:
     """Yield the lines of each arm; a false alarm in an arm has at most the probability `alpha`.
 
     folder: of the run, with its records.jsonl.
     metric: what advice is about; None takes the first that is known.
     alpha: the rate of false alarms of an arm, which its metrics share.
-    worse, floor: see `advise`.
+    worse, floor, pool: see `advise`.
     """
-    yield from report_of(Records.read(folder), metric, alpha, worse=worse, floor=floor)
+    yield from report_of(Records.read(folder), metric, alpha, worse=worse, floor=floor, pool=pool)
 
 
 def report_of(
@@ -40,6 +41,7 @@ def report_of(
     *,
     worse: Direction | None = None,
     floor: float | None = None,
+    pool: str | None = None,
 ) -> Iterator[str]:
     """Yield the lines of each arm of records, see `report`."""
     rows = [row for row in records if "round" in row]
@@ -63,7 +65,7 @@ def report_of(
             direction = worse if name == metric else None
             yield f"  {_alarm_or_why_not(own, name, alpha / len(watched), direction)}"
         if about is not None and len(_rounds_with(own, about)) > 4:
-            yield f"  {_advice_or_why_not(own, about, worse, floor)}"
+            yield f"  {_advice_or_why_not(own, about, worse=worse, floor=floor, pool=pool)}"
         elif not watched:
             yield "  no metric of a known direction in two rounds; name one, and --worse"
 
@@ -78,10 +80,15 @@ def _alarm_or_why_not(
 
 
 def _advice_or_why_not(
-    rows: list[dict[str, object]], metric: str, worse: Direction | None, floor: float | None
+    rows: list[dict[str, object]],
+    metric: str,
+    *,
+    worse: Direction | None,
+    floor: float | None,
+    pool: str | None,
 ) -> str:
     try:
-        advice = advise(rows, metric, worse=worse, floor=floor)
+        advice = advise(rows, metric, worse=worse, floor=floor, pool=pool)
     except ValueError as error:
         return f"{metric}: no advice is possible: {error}"
     return f"{metric}: {advice}".replace("\n", "\n  ")
@@ -110,10 +117,12 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("metric", metavar="METRIC", nargs="?", help="what advice is about")
     parser.add_argument("--worse", choices=["higher", "lower"], help="how METRIC gets worse")
     parser.add_argument("--floor", type=float, help="the best value that METRIC can have")
+    parser.add_argument("--pool", help="how data are pooled, as in replace or accumulate")
     given = parser.parse_args(arguments)
     worse = cast("Direction | None", given.worse)
     try:
-        print("\n".join(report(given.run, given.metric, worse=worse, floor=given.floor)))
+        lines = report(given.run, given.metric, worse=worse, floor=given.floor, pool=given.pool)
+        print("\n".join(lines))
     except ValueError as error:
         sys.exit(f"{given.run}: {error}")
 

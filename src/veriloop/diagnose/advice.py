@@ -6,7 +6,9 @@ hold the truth, and how the advice fared on runs whose end is known, stands in d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
@@ -113,7 +115,7 @@ def advise(
         records.jsonl; or one sequence of `Record`s a seed. Rounds go up by one; the first is the
         start. One seed needs a `METRIC_se` in its rows.
     metric: its name.
-    worse: the direction in which it gets worse; by default that of `veriloop.metrics.KNOWN`.
+    worse: the direction in which it gets worse, for a metric that `veriloop.metrics.KNOWN` lacks.
     floor: the best value that the metric can have, be it the lowest or the highest. With it a
         change of 5 % of the distance to it counts; without it one of 5 % of the whole path.
     center: the distance to the verifier's centre, fitted with the metric where seeds have it. It
@@ -144,16 +146,22 @@ def advise(
     Raises:
         ValueError: if records are of several arms, seeds differ in their rounds or not at all,
             there are fewer than four rounds, a value is not worse than the best one, the direction
-            is not known, or there is no standard error.
-        TypeError: if the records are no rows.
+            is not known or not the known one, or there is no standard error.
+        TypeError: if the records are no rows, the pool is no name, or verified is no bool.
     """
     if resamples < LEAST_RESAMPLES:
         raise ValueError(
             f"advise: resamples must be at least {LEAST_RESAMPLES}, got {resamples}; draw more"
         )
-    scale = Scale.of(metric, worse, floor)
+    if pool is not None and not isinstance(cast("object", pool), str):
+        raise TypeError(
+            f"advise: pool must be a name, as in 'replace', got {pool!r}; give its name"
+        )
+    if verified is not None and not isinstance(cast("object", verified), bool):
+        raise TypeError(f"advise: verified must be True, False or None, got {verified!r}")
     center = center if metric == "error_truth" or center != "error_center" else None
     series = Series.of("advise", records, metric, center)
+    scale = Scale.of(metric, worse, floor)
     series = _errors(series, metric, scale)
     rounds = len(series.rounds) - 1
     pool = pool or pool_of(series)
@@ -218,21 +226,47 @@ def _errors(series: Series, metric: str, scale: Scale) -> Series:
             "give each a key of its own"
         )
     if not (errors > 0).all():
-        worst = own.flat[errors.argmin()]
-        raise ValueError(
-            f"advise needs values worse than the best one, {scale.best:g}, got {metric!r} of "
-            f"{worst}; give the best value as floor="
-        )
-    kept = series.kept[1:]
-    if not ((kept > 0) & (series.candidates[1:] >= kept)).all():
-        raise ValueError(
-            "advise needs the candidates and the kept rows of every round after the start, got "
-            "none; add the columns"
-        )
+        _refuse_best(series.rounds, own, errors, metric, scale)
+    _check_counts(series)
     values = np.concatenate([errors, series.values[:, rounds + 1 :]], axis=1)
     if not (values > 0).all():
         return replace(series, values=errors, names=[metric])
     return replace(series, values=values)
+
+
+def _refuse_best(
+    rounds: Sequence[int], values: np.ndarray, errors: np.ndarray, metric: str, scale: Scale
+) -> None:
+    """Say that a value is better than the best one, or that it is the best one."""
+    at = np.unravel_index(errors.argmin(), errors.shape)
+    where = f"{metric!r} of {values[at]:.6g} in round {rounds[int(at[1])]}"
+    if errors[at] < 0:
+        raise ValueError(
+            f"advise needs values worse than the best one, {scale.best:g}, got {where}; give the "
+            "best value as floor="
+        )
+    raise ValueError(
+        f"advise needs values worse than the best one, {scale.best:g}, got {where}, where nothing "
+        "is left to gain; pick another metric, or fewer rounds"
+    )
+
+
+def _check_counts(series: Series) -> None:
+    """Refuse rounds after the start in which nothing was kept, or of unknown counts."""
+    for at, number in list(enumerate(series.rounds))[1:]:
+        kept = series.kept[at]
+        candidates = series.candidates[at]
+        if np.isnan(kept) or np.isnan(candidates):
+            raise ValueError(
+                "advise needs the candidates and the kept rows of every round after the start, got "
+                f"none in round {number}; add the columns"
+            )
+        if not 0 < kept <= candidates:
+            raise ValueError(
+                "advise needs kept rows in every round after the start, and no more than "
+                f"candidates, got {kept:g} of {candidates:g} in round {number}; leave such rounds "
+                "out"
+            )
 
 
 def _fits(series: Series) -> tuple[list[Fit], Contraction]:

@@ -52,16 +52,21 @@ class Alarm:
         if self.round is None:
             count = len(self.rounds)
             plural = "" if count == 1 else "s"
-            return f"{self.metric}: no alarm in {count} round{plural}"
-        at = self.rounds.index(self.round)
-        chance = f"p = {self.p[at]:.1g}" if self.p[at] > TINY else f"p < {TINY:.0g}"
-        numbers = f"({self._signed(at)}, {chance})"
+            none = f"{self.metric}: no alarm in {count} round{plural}"
+            if self.now == "worse":
+                return f"{none}; worse now {self._numbers(-1)}, which more seeds may confirm"
+            return none
+        numbers = self._numbers(self.rounds.index(self.round))
         if self.now == "worse":
             return f"{self.metric}: worse since round {self.round} {numbers}{self._in_between()}"
         first = f"{self.metric}: first worse in round {self.round} {numbers}"
         if self.now == "better":
             return f"{first}; better than at the start since round {self.since}, {self._signed(-1)}"
         return f"{first}; since round {self.since} not told from the start, {self._signed(-1)}"
+
+    def _numbers(self, at: int) -> str:
+        chance = f"p = {self.p[at]:.1g}" if self.p[at] > TINY else f"p < {TINY:.0g}"
+        return f"({self._signed(at)}, {chance})"
 
     def _signed(self, at: int) -> str:
         sign = 1 if self.worse == "higher" else -1
@@ -123,6 +128,7 @@ def alarm(
             differ in their rounds, or there is no standard error.
         TypeError: if the records are no rows.
     """
+    series = Series.of("alarm", records, metric)
     direction = worse or WATCHED.get(metric)
     if direction not in ("higher", "lower"):
         raise ValueError(
@@ -132,7 +138,6 @@ def alarm(
         raise ValueError(f"alarm: alpha must be in (0, 1), got {alpha}")
     if not np.isfinite(margin):
         raise ValueError(f"alarm: margin must be a finite number, got {margin}")
-    series = Series.of("alarm", records, metric)
     count = len(series.rounds) - 1
     if horizon is not None and horizon < count:
         raise ValueError(f"alarm: horizon must be at least the {count} rounds given, got {horizon}")

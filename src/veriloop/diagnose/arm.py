@@ -39,6 +39,11 @@ class Scale:
         """
         better = KNOWN[metric].better if metric in KNOWN else None
         turned: dict[str | None, str] = {"higher": "lower", "lower": "higher"}
+        if better is not None and worse == better:
+            raise ValueError(
+                f"advise: {metric!r} is better when {better}, got worse={worse!r}; leave worse= "
+                "out, or give a metric of your own another name"
+            )
         direction = worse or turned.get(better)
         if direction not in ("higher", "lower"):
             raise ValueError(

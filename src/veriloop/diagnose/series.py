@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NoReturn, cast
 
 import numpy as np
 
@@ -40,15 +41,10 @@ class Series:
         """Read `metric`, and `also` where every row of several seeds has it."""
         everything = read(where, records)
         rows = [row for row in everything if row.get(metric) is not None and "round" in row]
-        if not rows and metric in everything.metrics:
-            raise ValueError(
-                f"{where} needs a number for {metric!r} in every row, got NaN; leave such rows out"
-            )
+        if not rows:
+            _refuse_empty(where, everything, metric)
         arms = sorted({arm_without_seed(row) for row in rows})
-        if not arms:
-            known = ", ".join(everything.metrics) or "none"
-            raise ValueError(f"{where}: no metric is called {metric!r}; there are: {known}")
-        if len(arms) > 1:
+        if len(arms) != 1:
             raise ValueError(
                 f"{where} needs records of one arm with {metric!r}, got {', '.join(arms)}; "
                 "pick one, as in records.select(arm=...)"
@@ -129,26 +125,46 @@ def arm_without_seed(row: Row) -> str:
     return without or name
 
 
+def _refuse_empty(where: str, records: Records, metric: str) -> NoReturn:
+    """Say why no row has a round and the metric."""
+    if metric in records.metrics:
+        raise ValueError(
+            f"{where} needs a number for {metric!r} in every row, got NaN; leave such rows out"
+        )
+    if not records.metrics:
+        raise ValueError(f"{where} needs rows with a round and {metric!r}, got none; pass records")
+    raise ValueError(
+        f"{where} needs a metric of the records, got {metric!r}; pick one of "
+        f"{', '.join(records.metrics)}"
+    )
+
+
 def _seeds_and_rounds(
     where: str, rows: Sequence[Row], metric: str
 ) -> tuple[list[object], list[int]]:
     """Return the seeds and rounds, if every seed has every round once and none is left out."""
     seeds = sorted({row.get("seed") for row in rows}, key=str)
     rounds = sorted({_round(where, row) for row in rows})
-    ascending = list(range(rounds[0], rounds[0] + len(rounds)))
-    cells = {(row.get("seed"), row["round"]) for row in rows}
-    full = len(cells) == len(rows) == len(seeds) * len(rounds)
-    if not full or rounds != ascending:
-        raise ValueError(
-            f"{where} needs one row with {metric!r} for every seed and round, rounds going "
-            f"up by one, got {len(rows)} rows of {len(seeds)} seeds and rounds {rounds[0]} to "
-            f"{rounds[-1]}; select such rows"
-        )
+    ascending = range(rounds[0], rounds[-1] + 1)
+    counts = Counter((row.get("seed"), row["round"]) for row in rows)
+    for seed in seeds:
+        for number in ascending:
+            count = counts[seed, number]
+            if count != 1:
+                raise ValueError(
+                    f"{where} needs one row with {metric!r} for every seed and round, rounds going "
+                    f"up by one, got {count} in round {number} {_of_seed(seed)}; select such rows, "
+                    "each with its seed"
+                )
     if len(rounds) < 2:
         raise ValueError(
             f"{where} needs {metric!r} in two rounds or more, got {len(rounds)}; run more rounds"
         )
     return seeds, rounds
+
+
+def _of_seed(seed: object) -> str:
+    return "without a seed" if seed is None else f"of seed {seed}"
 
 
 def _round(where: str, row: Row) -> int:

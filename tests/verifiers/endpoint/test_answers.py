@@ -5,7 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from veriloop.verifiers.endpoint.answers import Answer, KeptAnswers, address_of, default_folder
+from veriloop.verifiers.endpoint import answers as module
+from veriloop.verifiers.endpoint.answers import (
+    Answer,
+    Held,
+    KeptAnswers,
+    address_of,
+    default_folder,
+)
 
 ANSWER = Answer("8", "stop", 7, 2)
 
@@ -101,3 +108,16 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=r"answers cannot be kept in .*file.* \(.+\); make it"):
         KeptAnswers(tmp_path / "file" / "in it").check()
+
+
+def test_a_question_is_held_by_one_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE", 0.01)
+    kept = KeptAnswers(tmp_path)
+    with kept.alone("ab12"):
+        with pytest.raises(Held), kept.alone("ab12"):
+            pass
+        with kept.alone("ab34"):
+            pass
+    with kept.alone("ab12"):
+        kept.put("ab12", ANSWER)
+    assert [file.name for file in (tmp_path / "locks").iterdir()] == ["ab34.lock"]

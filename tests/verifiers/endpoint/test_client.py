@@ -91,6 +91,8 @@ PASSING = {
     "no choice": ((200, '{"choices": []}', {}), "of another form"),
     "a list": ((200, "[]", {}), "of another form"),
     "other content": ((200, '{"choices": [{"message": {"content": 8}}]}', {}), "of another form"),
+    "no message": ((200, '{"choices": [{"message": null}]}', {}), "of another form"),
+    "other parts": ((200, '{"choices": [{"message": {"content": ["8"]}}]}', {}), "another form"),
     "failed": ((200, says_failed, {}), "of another form"),
     "deep": ((200, "[" * 100_000, {}), "of another form"),
     "no text": ((200, "\ud800".encode("utf-8", "surrogatepass").decode("latin1"), {}), "form"),
@@ -171,7 +173,8 @@ def test_a_date_to_come_back_is_obeyed(serve, slept):
 
 
 @pytest.mark.parametrize(
-    "header", ["nan", "inf", "-5", "soon", "1e9", "0", "", "Thu, 01 Jan 1970 00:00:00 GMT", "Foo, 99"]
+    "header", ["nan", "inf", "-5", "soon", "1e9", "0", "", "Thu, 01 Jan 1970 00:00:00 GMT", "Foo, 99",
+               "Wed, 21 Oct 99999999999999999999 07:28:00 GMT"]
 )  # fmt: skip
 def test_a_time_to_come_back_that_makes_no_sense_is_an_ordinary_failure(serve, slept, header):
     with serve(lambda asked, n: (429, "", {"Retry-After": header})) as server:

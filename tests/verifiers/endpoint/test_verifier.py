@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections import Counter
 from dataclasses import replace
@@ -140,6 +141,8 @@ def test_an_answer_without_a_rating_is_quoted_and_asked_for_once(serve, texts, a
     [
         ("length", r"'1' \(it is cut off; raise Endpoint\.max_tokens\)"),
         ("content_filter", r"'1' \(the server filtered it\)"),
+        ("MAX_TOKENS", r"'1' \(it is cut off"),
+        ("SAFETY", r"'1' \(the server filtered it\)"),
         ("tool_calls", r"'1' \(the model called a tool\)"),
     ],
 )
@@ -362,6 +365,37 @@ def test_a_run_that_was_killed_asks_only_what_is_not_answered_yet(serve):
     assert max(Counter(questions(server)).values()) == 1 and len(server.asked) == 10
 
 
+def test_those_who_ask_at_once_pay_once_and_get_the_same_answer(serve, texts):
+    """Arms of a study share their first candidates, and run in processes side by side."""
+    rows = texts(*"abcdef")
+    found = []
+
+    def judged():
+        judge = endpoint(server.url, scale="0 to 100")  # of its own, as a process has
+        found.append(scores(judge, rows))
+
+    def slow(asked, n):
+        time.sleep(0.02)
+        return str(n)
+
+    with serve(slow) as server:
+        threads = [threading.Thread(target=judged) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(server.asked) == 6 and found[0] == found[1] == found[2]
+
+
+def test_a_folder_without_locks_is_used_all_the_same(serve, texts, monkeypatch):
+    def refuse(self, **_):
+        raise NotImplementedError("no flock here")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    with serve(echo) as server:
+        assert scores(endpoint(server.url), texts("8")) == [3]
+
+
 def test_a_damaged_answer_is_asked_for_again(serve, texts, answers):
     with serve(echo) as server:
         judge = endpoint(server.url)
@@ -566,6 +600,28 @@ def test_a_key_in_place_of_its_variable_is_refused_and_not_shown(name):
     assert SECRET not in str(caught.value)
 
 
+@pytest.mark.parametrize("key", ["gsk_abcDEF1234567890", "hf_AbCdEf123456"])
+def test_a_key_that_looks_like_a_name_is_not_shown(key):
+    with pytest.raises(ValueError, match="variable that is set") as caught:
+        endpoint("https://host/v1", api_key_env=key)
+    assert key not in str(caught.value)
+
+
+def test_no_key_hides_in_the_fields_which_a_run_writes_down():
+    with pytest.raises(ValueError, match="fields must leave out api_key") as caught:
+        endpoint("https://host/v1", fields={"api_key": SECRET})
+    assert SECRET not in str(caught.value)
+
+
+def test_a_log_that_cannot_be_written_is_refused_before_an_answer_is_paid_for(
+    serve, texts, tmp_path
+):
+    with serve(echo) as server:
+        with pytest.raises(ValueError, match=r"Endpoint\.log cannot be written to .*directory"):
+            scores(endpoint(server.url, log=tmp_path), texts("8"))
+    assert server.asked == []
+
+
 def test_a_variable_without_a_key_is_refused_at_once(monkeypatch):
     monkeypatch.delenv("JUDGE_KEY", raising=False)
     with pytest.raises(
@@ -598,6 +654,7 @@ def test_a_key_goes_to_another_machine_encrypted_or_not_at_all(monkeypatch):
     ("changed", "message"),
     [
         ({"retries": -1}, r"Endpoint\.retries must be an integer of at least 0, got -1"),
+        ({"allow_http": "no"}, r"Endpoint\.allow_http must be True or False, got 'no'"),
         ({"retries": 1.5}, r"Endpoint\.retries must be an integer"),
         ({"concurrent": 0}, r"Endpoint\.concurrent must be an integer of at least 1, got 0"),
         ({"wait": -1.0}, r"Endpoint\.wait must be at least 0 and finite, got -1\.0"),

@@ -7,9 +7,16 @@ import json
 import os
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+PATIENCE = 0.5  # seconds that `alone` waits for another that asks
+
+
+class Held(Exception):
+    """Another process or thread asks this question at the moment."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +139,36 @@ class KeptAnswers:
             os.replace(written, file)
         finally:
             written.unlink(missing_ok=True)
+
+    @contextmanager
+    def alone(self, address: str) -> Generator[None]:
+        """Hold a question, so that no other process or thread asks it meanwhile.
+
+        Where the folder's file system has no locks, nothing is held.
+
+        Raises:
+            Held: if another holds it and does not end soon.
+        """
+        if self.folder is None:
+            yield
+            return
+        from filelock import FileLock, Timeout  # here, as `import veriloop` needs NumPy alone
+
+        locks = self.folder / "locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(locks / f"{address}.lock")
+        try:
+            lock.acquire(timeout=PATIENCE)
+        except Timeout:
+            raise Held(address) from None
+        except (OSError, NotImplementedError):
+            pass
+        try:
+            yield
+        finally:
+            lock.release()
+            if self._file(self.folder, address).exists():  # who comes next finds the answer
+                Path(lock.lock_file).unlink(missing_ok=True)
 
     @staticmethod
     def _file(folder: Path, address: str) -> Path:

@@ -80,7 +80,7 @@ class Client:
         self._retries = retries
         self._wait = wait
         self._not_before = 0.0
-        self._stopped = False
+        self.stopped = False  # whether `stop` was called
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if secret is not None:
             headers["Authorization"] = f"Bearer {secret}"
@@ -97,12 +97,12 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stopped = True
+        self.stopped = True
         self._http.close()
 
     def stop(self) -> None:
         """End all waiting; what is asked from now on is not sent."""
-        self._stopped = True
+        self.stopped = True
 
     def ask(self, body: Mapping[str, object]) -> Reply:
         """Send a question until it is answered, refused, or has failed too often."""
@@ -112,7 +112,7 @@ class Client:
         paused = 0.0
         while True:
             self._sleep(self._not_before - time.monotonic())
-            if self._stopped:
+            if self.stopped:
                 return Reply(None, "stopped", requests)
             requests += 1
             start = time.monotonic()
@@ -137,7 +137,7 @@ class Client:
             tries += 1
 
     def _sleep(self, seconds: float) -> None:
-        while seconds > 0 and not self._stopped:
+        while seconds > 0 and not self.stopped:
             time.sleep(min(seconds, _SLICE))
             seconds -= _SLICE
 
@@ -175,7 +175,7 @@ class Client:
         if 200 <= status < 300:
             try:
                 return self._redacted(_answer_in(found))
-            except (LookupError, TypeError, ValueError):
+            except (LookupError, TypeError, ValueError, AttributeError):
                 text = received.decode(errors="replace")
                 raise _Failed(f"an answer of another form: {self._shown(text)!r}") from None
         if not error:
@@ -286,7 +286,7 @@ def _pause(text: str) -> float:
         return float(text)
     try:
         date = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError):
+    except (ValueError, TypeError, IndexError, OverflowError):
         return 0.0
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)

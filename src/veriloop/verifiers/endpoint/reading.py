@@ -24,6 +24,7 @@ _NO_ANSWER = {
     "length": "it is cut off; raise Endpoint.max_tokens",
     "max_tokens": "it is cut off; raise Endpoint.max_tokens",
     "content_filter": "the server filtered it",
+    "safety": "the server filtered it",
     "refusal": "the model refused",
     "tool_calls": "the model called a tool",
     "function_call": "the model called a tool",
@@ -68,8 +69,9 @@ def reading_of(
     if answer is None:
         return Reading(math.nan, UNANSWERED, reason)
     quoted = _quoted(answer.text)
-    if answer.finish in _NO_ANSWER:
-        return Reading(math.nan, UNREADABLE, f"{quoted} ({_NO_ANSWER[answer.finish]})")
+    finish = answer.finish.lower()  # some servers write MAX_TOKENS
+    if finish in _NO_ANSWER:
+        return Reading(math.nan, UNREADABLE, f"{quoted} ({_NO_ANSWER[finish]})")
     try:
         rating = _parsed(answer.text, scale, parse)
     except _NO_RATING as error:

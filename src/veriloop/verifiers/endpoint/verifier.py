@@ -9,12 +9,12 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO, cast
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from veriloop.core.checks import check_count, check_positive, need
 from veriloop.core.key import Key
 from veriloop.verifiers.endpoint.answers import (
     Answer,
+    Held,
     KeptAnswers,
     Reply,
     address_of,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 _CLIENT = "veriloop.verifiers.endpoint.client"
 _OWN = ("model", "messages", "stream", "n", "temperature", "max_tokens")
+_SECRET = ("api_key", "api-key", "apikey", "authorization", "extra_headers", "headers")
 _NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _KEY = re.compile("[!-~]+")  # what a header can hold
 
@@ -55,9 +57,9 @@ class Endpoint:
     quotes one. As the loop's `observe`, the method `observe` counts each kind, and the tokens.
 
     A question is asked once: equal questions have one answer, which is kept on disk. So a run that
-    was killed pays for no question twice. The key of the round is not used, and the scores do not
-    depend on which answer comes first. The questions themselves are not kept. The API key is in no
-    file, message or repr.
+    was killed pays for no answer twice, and neither do processes that share the folder. The key of
+    the round is not used, and the scores do not depend on which answer comes first. The questions
+    themselves are not kept. The API key is in no file, message or repr.
 
     A request that fails (408, 429, 5xx, no connection) is made again. One that the server refuses
     (any other 4xx) is not, and the warning gives the server's reason.
@@ -129,6 +131,7 @@ class Endpoint:
         if self.system is not None:
             _check_text("system", self.system)
         check_question(self.question)
+        _check_flag("allow_http", self.allow_http)
         if self.parse is not None and not callable(self.parse):
             raise ValueError(f"Endpoint.parse must be a function of the answer, got {self.parse!r}")
         _check_fields(self.fields)
@@ -141,6 +144,7 @@ class Endpoint:
 
     def __call__(self, key: Key, batch: Batch) -> Scores:
         start = time.perf_counter()
+        self._check_log()
         rows, questions = self._asked(batch)
         replies: dict[str, Reply] = {}
         try:
@@ -269,10 +273,10 @@ class Endpoint:
         client = self._client()
 
         def ask(address: str) -> None:
-            reply = client.ask(questions[address])
-            if reply.answer is not None:
-                kept.put(address, reply.answer)  # at once: the run may be killed at any time
-            replies[address] = reply
+            while not client.stopped:
+                with suppress(Held), kept.alone(address):
+                    replies[address] = self._reply(client, kept, address, questions[address])
+                    return
 
         with client, ThreadPoolExecutor(self.concurrent) as pool:
             new = [address for address in questions if address not in replies]
@@ -285,6 +289,19 @@ class Endpoint:
             finally:
                 client.stop()
                 pool.shutdown(wait=False, cancel_futures=True)
+
+    @staticmethod
+    def _reply(
+        client: Client, kept: KeptAnswers, address: str, body: Mapping[str, object]
+    ) -> Reply:
+        """Ask one question, unless another process has been answered meanwhile."""
+        answer = kept.get(address)
+        if answer is not None:
+            return Reply(answer)
+        reply = client.ask(body)
+        if reply.answer is not None:
+            kept.put(address, reply.answer)  # at once: the run may be killed at any time
+        return reply
 
     def _client(self) -> Client:
         from veriloop.verifiers.endpoint.client import Client
@@ -319,6 +336,11 @@ class Endpoint:
                 "OPENAI_API_KEY, and not the key itself"
             )
         secret = os.environ.get(name, "").strip()
+        if not secret and name != name.upper():  # it may be a key, as gsk_1a2B is: never show it
+            raise ValueError(
+                "Endpoint.api_key_env must be the name of an environment variable that is set, "
+                "such as OPENAI_API_KEY, and not the key itself"
+            )
         if not secret:
             raise ValueError(
                 f"Endpoint.api_key_env names {name}, which is not set; set it to the API key"
@@ -349,10 +371,25 @@ class Endpoint:
         if asked:
             line["median_latency"] = round(float(np.median(asked)), 3)
             line["longest_latency"] = round(max(asked), 3)
+        with self._open_log() as stream:
+            stream.write(json.dumps(line) + "\n")
+
+    def _open_log(self) -> TextIO:
         file = Path(str(self.log)).expanduser()
         file.parent.mkdir(parents=True, exist_ok=True)
-        with open(file, "a") as stream:
-            stream.write(json.dumps(line) + "\n")
+        return open(file, "a")
+
+    def _check_log(self) -> None:
+        """Refuse a log that cannot be written, before an answer is paid for."""
+        if self.log is None:
+            return
+        try:
+            self._open_log().close()
+        except OSError as error:
+            raise ValueError(
+                f"Endpoint.log cannot be written to {self.log} ({error.strerror}); "
+                "name a file in a folder that is writable"
+            ) from None
 
 
 class _Past:
@@ -373,6 +410,12 @@ def _blocks(batch: Batch) -> Iterator[Batch]:
 def _check_text(name: str, value: object) -> None:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"Endpoint.{name} must be a text that is not empty, got {value!r}")
+
+
+def _check_flag(name: str, value: object) -> None:
+    """Refuse what is neither True nor False, as the text 'no' that would count as yes."""
+    if not isinstance(value, bool):
+        raise ValueError(f"Endpoint.{name} must be True or False, got {value!r}")
 
 
 def _check_path(name: str, value: object) -> None:
@@ -401,6 +444,13 @@ def _check_fields(given: object) -> None:
         raise ValueError(
             f"Endpoint.fields must leave out {', '.join(own)}: one whole answer is asked of "
             "Endpoint.model, with Endpoint.temperature and Endpoint.max_tokens"
+        )
+    names = [str(name) for name in cast("Mapping[object, object]", given)]
+    secret = [name for name in names if name.lower() in _SECRET]
+    if secret:
+        raise ValueError(
+            f"Endpoint.fields must leave out {', '.join(secret)}, which would stand in the run's "
+            "files; put the API key into an environment variable, and its name into api_key_env"
         )
     try:
         json.dumps(given, allow_nan=False)
