@@ -292,6 +292,7 @@ def opinion(question):
 
 class StandIn(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # one connection serves many requests
+    wbufsize = -1  # an answer leaves in one piece, or each would wait for 40 ms
     requests = 0
 
     def do_POST(self):
