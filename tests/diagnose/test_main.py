@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from veriloop import Key, advise, alarm
-from veriloop.diagnose.__main__ import main, report, report_of
+from veriloop import Accumulate, Key, Study, advise, alarm
+from veriloop.diagnose.__main__ import main, pools_of_study, report, report_of
+from veriloop.linear import Problem
 from veriloop.records import Records
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
@@ -135,6 +137,23 @@ def test_an_arm_that_cannot_be_read_says_why_and_the_others_go_on(run):
         and "got 2 in round 0 of" in shown[1]
     )
     assert "  recall: no alarm in 5 rounds" in shown
+
+
+def test_the_pool_of_each_arm_of_a_study_is_read_from_its_folder(tmp_path):
+    """One that gives none replaces; the formula is not that of one that accumulates."""
+    problem = Problem.gaussian(bias=0.5, radius=0.5)
+    verified = problem.loop(verify=problem.verifier)
+    arms = {"new rows alone": verified, "all rows": replace(verified, pool=Accumulate())}
+    sizes = [problem.size(50)] * 5
+    Study(arms=arms, start=problem.start, sizes=sizes, seeds=range(5)).run(tmp_path / "run")
+    assert pools_of_study(tmp_path / "run") == {
+        "new rows alone": "Replace",
+        "all rows": "Accumulate",
+    }
+    lines = list(report(tmp_path / "run", "error_truth"))
+    second = lines.index("all rows")
+    assert not any("formula" in line for line in lines[:second])
+    assert any("and this is 'Accumulate'" in line for line in lines[second:])
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 from veriloop.diagnose.advice import advise
@@ -29,9 +31,32 @@ def report(
     folder: of the run, with its records.jsonl.
     metric: what advice is about; None takes the first that is known.
     alpha: the rate of false alarms of an arm, which its metrics share.
-    worse, floor, pool: see `advise`.
+    worse, floor, pool: see `advise`. The pools of a `Study` are read from its run.json.
     """
-    yield from report_of(Records.read(folder), metric, alpha, worse=worse, floor=floor, pool=pool)
+    records = Records.read(folder)
+    pools = pools_of_study(folder)
+    if pool is not None:
+        pools = dict.fromkeys(records.arms, pool)
+    yield from report_of(records, metric, alpha, worse=worse, floor=floor, pools=pools)
+
+
+def pools_of_study(folder: Path) -> dict[str, str]:
+    """Return the name of each arm's pool, from the run.json that a `Study` writes.
+
+    An arm without a pool replaces. Other runs tell nothing: the answer is empty.
+    """
+    file = folder / "run.json"
+    if not file.is_file():
+        return {}
+    arms = json.loads(file.read_text()).get("study", {}).get("arms", {})
+    return {arm: _name(parts.get("pool", {}).get("is", "Replace")) for arm, parts in arms.items()}
+
+
+def _name(part: object) -> str:
+    """Return the last name of a part as run.json has it: text, or a mapping with `call`."""
+    if isinstance(part, Mapping):
+        part = cast("Mapping[str, object]", part).get("call", "")
+    return str(part).rpartition(":")[2]
 
 
 def report_of(
@@ -41,9 +66,12 @@ def report_of(
     *,
     worse: Direction | None = None,
     floor: float | None = None,
-    pool: str | None = None,
+    pools: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[str]:
-    """Yield the lines of each arm of records, see `report`."""
+    """Yield the lines of each arm of records, see `report`.
+
+    pools: the name of each arm's pool, where it is known.
+    """
     rows = [row for row in records if "round" in row]
     if not rows:
         yield "no row has a round, so there is nothing to diagnose"
@@ -65,6 +93,7 @@ def report_of(
             direction = worse if name == metric else None
             yield f"  {_alarm_or_why_not(own, name, alpha / len(watched), direction)}"
         if about is not None and len(_rounds_with(own, about)) > 4:
+            pool = pools.get(arm)
             yield f"  {_advice_or_why_not(own, about, worse=worse, floor=floor, pool=pool)}"
         elif not watched:
             yield "  no metric of a known direction in two rounds; name one, and --worse"
