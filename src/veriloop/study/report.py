@@ -23,16 +23,15 @@ def section(folder: Path) -> str:
     numbers = run.get("summary")
     if numbers is None:
         raise SystemExit(f"{folder}: the run has no summary; name the folder of a script's run")
-    name, device = run["experiment"], run["device"]
-    commit = "of no commit" if run["commit"] is None else f"commit {run['commit'][:10]}"
-    changes = " with changes" if run["dirty"] else ""
+    name = run["experiment"]
+    device = run["device"]
     lines = [
         f"## {name}",
         "",
         f"`python {name}.py --preset {run['preset']}{_engine(run)}`, seed {run['config']['seed']}: "
         f"{run['seconds']['work']:.0f} s on {device['cpus']} cores "
         f"({device.get('processor', device['machine'])}), "
-        f"{commit}{changes}.",
+        f"{_source(run)}.",
         "",
     ]
     if any(number["expected"] is not None for number in numbers.values()):
@@ -40,18 +39,34 @@ def section(folder: Path) -> str:
             "| quantity | expected | measured | standard error | z |",
             "|---|--:|--:|--:|--:|",
         ]
-        return "\n".join([*lines, *(_row(name, number) for name, number in numbers.items()), ""])
+        for quantity, number in numbers.items():
+            lines.append(_row(quantity, number))
+        return "\n".join([*lines, ""])
     lines += ["| quantity | measured | standard error |", "|---|--:|--:|"]
     for quantity, number in numbers.items():
+        shown = ""
         error = number["standard_error"]  # None where there is one seed
-        shown = "" if error is None else f"{error:.2g}"
+        if error is not None:
+            shown = f"{error:.2g}"
         lines.append(f"| {quantity} | {number['value']:.4g} | {shown} |")
     return "\n".join([*lines, ""])
 
 
+def _source(run: dict[str, Any]) -> str:
+    """Name the commit, and say whether the run's source was other than that."""
+    source = "of no commit"
+    if run["commit"] is not None:
+        source = f"commit {run['commit'][:10]}"
+    if run["dirty"]:
+        source += " with changes"
+    return source
+
+
 def _engine(run: dict[str, Any]) -> str:
     engine = run["config"]["engine"]
-    return "" if engine == "processes" else f" --engine {engine}"
+    if engine == "processes":
+        return ""
+    return f" --engine {engine}"
 
 
 def _row(name: str, number: dict[str, Any]) -> str:
@@ -61,7 +76,12 @@ def _row(name: str, number: dict[str, Any]) -> str:
     z = ""
     if error and expected is not None:
         z = f"{(value - expected) / error:+.1f}"
-    cells = ["" if each is None else f"{each:.4g}" for each in (expected, value, error)]
+    cells: list[str] = []
+    for each in (expected, value, error):
+        if each is None:
+            cells.append("")
+        else:
+            cells.append(f"{each:.4g}")
     return f"| {name} | {' | '.join(cells)} | {z} |"
 
 
