@@ -127,7 +127,7 @@ class RunFolder:
         done = self._done(units)
         todo = [self._with_folder(unit) for unit in units if done[unit.name] is None]
         if todo and self._about.get("finished"):
-            # A checkpoint was damaged: a part of the run is made anew.
+            # A checkpoint was damaged: a part of the run is done again.
             self._about = {**self._about, **_provenance(), "finished": False}
             self._write()
         fresh = evaluate(todo, engine)

@@ -44,11 +44,8 @@ def section(folder: Path) -> str:
         return "\n".join([*lines, ""])
     lines += ["| quantity | measured | standard error |", "|---|--:|--:|"]
     for quantity, number in numbers.items():
-        shown = ""
-        error = number["standard_error"]  # None where there is one seed
-        if error is not None:
-            shown = f"{error:.2g}"
-        lines.append(f"| {quantity} | {number['value']:.4g} | {shown} |")
+        error = _cell(number["standard_error"], ".2g")  # None where there is one seed
+        lines.append(f"| {quantity} | {number['value']:.4g} | {error} |")
     return "\n".join([*lines, ""])
 
 
@@ -76,13 +73,14 @@ def _row(name: str, number: dict[str, Any]) -> str:
     z = ""
     if error and expected is not None:
         z = f"{(value - expected) / error:+.1f}"
-    cells: list[str] = []
-    for each in (expected, value, error):
-        if each is None:
-            cells.append("")
-        else:
-            cells.append(f"{each:.4g}")
+    cells = [_cell(each, ".4g") for each in (expected, value, error)]
     return f"| {name} | {' | '.join(cells)} | {z} |"
+
+
+def _cell(number: float | None, form: str) -> str:
+    if number is None:
+        return ""
+    return format(number, form)
 
 
 if __name__ == "__main__":
