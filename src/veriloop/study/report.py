@@ -25,13 +25,17 @@ def section(folder: Path) -> str:
         raise SystemExit(f"{folder}: the run has no summary; name the folder of a script's run")
     name = run["experiment"]
     device = run["device"]
+    commit = "of no commit"
+    if run["commit"] is not None:
+        commit = f"commit {run['commit'][:10]}"
+    changes = " with changes" if run["dirty"] else ""
     lines = [
         f"## {name}",
         "",
         f"`python {name}.py --preset {run['preset']}{_engine(run)}`, seed {run['config']['seed']}: "
         f"{run['seconds']['work']:.0f} s on {device['cpus']} cores "
         f"({device.get('processor', device['machine'])}), "
-        f"{_source(run)}.",
+        f"{commit}{changes}.",
         "",
     ]
     if any(number["expected"] is not None for number in numbers.values()):
@@ -49,21 +53,9 @@ def section(folder: Path) -> str:
     return "\n".join([*lines, ""])
 
 
-def _source(run: dict[str, Any]) -> str:
-    """Name the commit, and say whether the run's source was other than that."""
-    source = "of no commit"
-    if run["commit"] is not None:
-        source = f"commit {run['commit'][:10]}"
-    if run["dirty"]:
-        source += " with changes"
-    return source
-
-
 def _engine(run: dict[str, Any]) -> str:
     engine = run["config"]["engine"]
-    if engine == "processes":
-        return ""
-    return f" --engine {engine}"
+    return "" if engine == "processes" else f" --engine {engine}"
 
 
 def _row(name: str, number: dict[str, Any]) -> str:
