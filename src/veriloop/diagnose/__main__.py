@@ -49,7 +49,11 @@ def pools_of_study(folder: Path) -> dict[str, str]:
     if not file.is_file():
         return {}
     arms = json.loads(file.read_text()).get("study", {}).get("arms", {})
-    return {arm: _name(parts.get("pool", {}).get("is", "Replace")) for arm, parts in arms.items()}
+    pools: dict[str, str] = {}
+    for arm, parts in arms.items():
+        pool = parts.get("pool", {})
+        pools[arm] = _name(pool.get("is", "Replace"))
+    return pools
 
 
 def _name(part: object) -> str:
@@ -90,11 +94,15 @@ def report_of(
         if metric is not None and metric not in watched and worse is not None:
             watched.append(metric)
         for name in watched:
-            direction = worse if name == metric else None
-            yield f"  {_alarm_or_why_not(own, name, alpha / len(watched), direction)}"
+            direction = None
+            if name == metric:
+                direction = worse
+            found = _alarm_or_why_not(own, name, alpha / len(watched), direction)
+            yield f"  {found}"
         if about is not None and len(_rounds_with(own, about)) > 4:
             pool = pools.get(arm)
-            yield f"  {_advice_or_why_not(own, about, worse=worse, floor=floor, pool=pool)}"
+            found = _advice_or_why_not(own, about, worse=worse, floor=floor, pool=pool)
+            yield f"  {found}"
         elif not watched:
             yield "  no metric of a known direction in two rounds; name one, and --worse"
 

@@ -81,7 +81,9 @@ class Advice:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        sure = "" if self.conclusion == "undecided" else f" ({self.support:.0%} of resamples)"
+        sure = ""
+        if self.conclusion != "undecided":
+            sure = f" ({self.support:.0%} of resamples)"
         lines = [f"{self.conclusion}{sure}: {self.reason}"]
         for name in (*PARAMETERS, "reversal"):
             lines.append(f"  {name:<8} {getattr(self, name)}")
@@ -159,7 +161,8 @@ def advise(
         )
     if verified is not None and not isinstance(cast("object", verified), bool):
         raise TypeError(f"advise: verified must be True, False or None, got {verified!r}")
-    center = center if metric == "error_truth" or center != "error_center" else None
+    if metric != "error_truth" and center == "error_center":
+        center = None
     series = Series.of("advise", records, metric, center)
     scale = Scale.of(metric, worse, floor)
     series = _errors(series, metric, scale)
@@ -185,10 +188,12 @@ def advise(
     found["reversal"] = shifted(found["reversal"], first)
     until = first + AHEAD * rounds
     basis = Basis(rounds, verified, scale.known, apart)
-    path = further.path(fits[0].point)
+    point = fits[0].point
+    path = further.path(point)
     come_to = [basis.conclude(each, further.path(each)) for each in drawn]
-    conclusion, support = settle(come_to, basis.conclude(fits[0].point, path)[0])
-    says = Reason(scale, first, rounds, fits[0].point[0], path[0])
+    best_guess = basis.conclude(point, path)[0]
+    conclusion, support = settle(come_to, best_guess)
+    says = Reason(scale, first, rounds, point[0], path[0])
     reason = says.of(conclusion, f"{found['forecast']} in round {until}")
     if support < SURE:
         conclusion = "undecided"
@@ -215,12 +220,13 @@ def _errors(series: Series, metric: str, scale: Scale) -> Series:
         )
     own = series.values[:, : rounds + 1]
     errors = scale.errors(own)
-    if np.ptp(own) <= TIE * np.abs(own).max():
+    same = TIE * np.abs(own).max()
+    if np.ptp(own) <= same:
         raise ValueError(
             f"advise needs a metric that changes, got {metric!r} of {own[0, 0]:.3g} in all rows; "
             "pick another"
         )
-    if len(own) > 1 and (np.ptp(own, axis=0) <= TIE * np.abs(own).max()).all():
+    if len(own) > 1 and (np.ptp(own, axis=0) <= same).all():
         raise ValueError(
             f"advise needs seeds that differ, got {len(own)} seeds with the same {metric!r}; "
             "give each a key of its own"
@@ -273,7 +279,8 @@ def _fits(series: Series) -> tuple[list[Fit], Contraction]:
     """Return the fits that explain the series, the simplest first, and what was fitted."""
     kept = series.kept[1:]
     model = Contraction(kept / kept[0], both=len(series.names) > 1)
-    without, last = (Fit.to(series, model, supports) for supports in (WITHOUT_BIAS, WITH_BIAS))
+    without = Fit.to(series, model, WITHOUT_BIAS)
+    last = Fit.to(series, model, WITH_BIAS)
     # Where the fit without bias does as well, noise and bias cannot be told apart.
     if not without.explains and without.misfit >= 1.1 * last.misfit:
         return [last], model

@@ -11,9 +11,8 @@ import numpy as np
 from veriloop.diagnose.series import TIE, Input, Series
 from veriloop.metrics import KNOWN, Direction
 
-WATCHED: Mapping[str, Direction] = {
-    name: known.worse for name, known in KNOWN.items() if known.worse is not None
-}
+_WORSE: Mapping[str, Direction | None] = {name: known.worse for name, known in KNOWN.items()}
+WATCHED: Mapping[str, Direction] = {name: way for name, way in _WORSE.items() if way is not None}
 TINY = 1e-99  # no smaller p is printed
 Now = Literal["worse", "better", "neither"]
 
@@ -51,8 +50,9 @@ class Alarm:
     def __str__(self) -> str:
         if self.round is None:
             count = len(self.rounds)
-            plural = "" if count == 1 else "s"
-            none = f"{self.metric}: no alarm in {count} round{plural}"
+            none = f"{self.metric}: no alarm in {count} rounds"
+            if count == 1:
+                none = f"{self.metric}: no alarm in 1 round"
             if self.now == "worse":
                 return f"{none}; worse now {self._numbers(-1)}, which more seeds may confirm"
             return none
@@ -65,7 +65,9 @@ class Alarm:
         return f"{first}; since round {self.since} not told from the start, {self._signed(-1)}"
 
     def _numbers(self, at: int) -> str:
-        chance = f"p = {self.p[at]:.1g}" if self.p[at] > TINY else f"p < {TINY:.0g}"
+        chance = f"p < {TINY:.0g}"
+        if self.p[at] > TINY:
+            chance = f"p = {self.p[at]:.1g}"
         return f"({self._signed(at)}, {chance})"
 
     def _signed(self, at: int) -> str:
@@ -187,7 +189,9 @@ def _test(
         return paired(changes, margin, same)
     change = changes.mean(axis=0)
     error = series.errors[1:] + series.errors[0]
-    return change, ndtr(-_ratio(change - margin, error)), ndtr(_ratio(change, error))
+    p_worse = ndtr(-_ratio(change - margin, error))
+    p_better = ndtr(_ratio(change, error))
+    return change, p_worse, p_better
 
 
 def paired(

@@ -37,7 +37,9 @@ class Scale:
 
         worse: the direction in which the metric gets worse; None takes that of `KNOWN`.
         """
-        better = KNOWN[metric].better if metric in KNOWN else None
+        better = None
+        if metric in KNOWN:
+            better = KNOWN[metric].better
         turned: dict[str | None, str] = {"higher": "lower", "lower": "higher"}
         if better is not None and worse == better:
             raise ValueError(
@@ -55,7 +57,10 @@ class Scale:
         if floor is not None:
             if not np.isfinite(floor):
                 raise ValueError(f"advise: floor must be a finite number, got {floor}")
-            return cls(float(floor), True, sign, floor if fraction else np.inf)
+            worst = np.inf
+            if fraction:
+                worst = floor
+            return cls(float(floor), True, sign, worst)
         if sign > 0:
             return cls(0.0, metric in ZERO_IS_BEST, sign)
         if fraction:
@@ -75,8 +80,9 @@ class Scale:
 
     def interval(self, low: float, high: float) -> tuple[float, float]:
         """Return the interval of the metric that an interval of its error is."""
-        ends = self.value(low), self.value(high)
-        return min(ends), max(ends)
+        at_low = self.value(low)
+        at_high = self.value(high)
+        return min(at_low, at_high), max(at_low, at_high)
 
 
 def pool_of(series: Series) -> str | None:
@@ -130,5 +136,6 @@ def _kept_at_random(rows: Sequence[Row], kept: str, candidates: str) -> bool:
             gaps.append(mine - theirs)
     if len(gaps) < 4:
         return False
+    gap = abs(np.mean(gaps))
     error = np.std(gaps, ddof=1) / np.sqrt(len(gaps))
-    return bool(abs(np.mean(gaps)) < AT_RANDOM * error)
+    return bool(gap < AT_RANDOM * error)

@@ -37,9 +37,11 @@ class Basis:
         now = path[:, self.rounds]
         best, error = best_contraction(parameters)
         helps = error < (1 - WORTH) * start
+        so_far = path[:, : self.rounds + 1].min(axis=1)
+        ahead = path[:, self.rounds + 1 :].min(axis=1)
         cases = {
-            "keep going": path[:, self.rounds + 1 :].min(axis=1) < now - self._worth(path, now),
-            "stop now": path[:, : self.rounds + 1].min(axis=1) < start - self._worth(path, start),
+            "keep going": ahead < now - self._worth(path, now),
+            "stop now": so_far < start - self._worth(path, start),
             "add real data": np.full(len(rho), not self.verified),
             CHANGE: np.full(len(rho), not self.apart),
             "tighten the filter": helps & (best < rho),
@@ -66,12 +68,18 @@ def settle(samples: Sequence[list[str]], conclusion: str) -> tuple[str, float]:
 
 
 def _support(samples: Sequence[list[str]], names: Sequence[str]) -> float:
-    return min(sum(map(each.count, names)) / len(each) for each in samples)
+    shares: list[float] = []
+    for sample in samples:
+        agreeing = sum(map(sample.count, names))
+        shares.append(agreeing / len(sample))
+    return min(shares)
 
 
 def counted(samples: Sequence[list[str]]) -> str:
     """Say how often each conclusion is come to, the most frequent first."""
-    counts = Counter(each for sample in samples for each in sample)
+    counts: Counter[str] = Counter()
+    for sample in samples:
+        counts.update(sample)
     total = counts.total()
     return ", ".join(f"{name} {count / total:.0%}" for name, count in counts.most_common())
 
@@ -81,4 +89,5 @@ def best_contraction(parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rho, start, noise, bias = parameters.T
     slope = noise / np.maximum(rho, 0.01)
     best = np.clip((bias - slope / 2) / np.maximum(start + bias, 1e-300), 0, 1)
-    return best, best**2 * start + slope * best + bias * (1 - best) ** 2
+    error = best**2 * start + slope * best + bias * (1 - best) ** 2
+    return best, error

@@ -78,8 +78,8 @@ def estimates(
     found: dict[str, Estimate] = {}
     for name, value in values.items():
         ends = [np.quantile(each[name], LEVELS, method="inverted_cdf") for each in samples]
-        low = float(min(low for low, _ in ends))
-        high = float(max(high for _, high in ends))
+        low = float(min(end[0] for end in ends))
+        high = float(max(end[1] for end in ends))
         known = high < np.inf
         if name == "rho":
             known = low > 0.01 or high < 0.99

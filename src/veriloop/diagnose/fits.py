@@ -46,8 +46,8 @@ class Fit:
         """Fit the means of a series, whose values are errors above zero."""
         mean = series.values.mean(axis=0)
         # Weights from the means themselves would favour the rounds that came out low by chance.
-        scale = model.path(model.fit(mean[None], mean, supports))[0]
-        scale = np.maximum(scale, LEAST_SCALE * mean)
+        first = model.fit(mean[None], mean, supports)
+        scale = np.maximum(model.path(first)[0], LEAST_SCALE * mean)
         point = model.fit(mean[None], scale, supports)
         gap = np.abs(mean - model.path(point)[0])
         error, worst = _noise_of_means(series)

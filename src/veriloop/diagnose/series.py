@@ -51,7 +51,9 @@ class Series:
             )
         seeds, rounds = _seeds_and_rounds(where, rows, metric)
         cells = {(row.get("seed"), row["round"]): row for row in rows}
-        grid = [[cells[seed, k] for k in rounds] for seed in seeds]
+        grid: list[list[dict[str, object]]] = []
+        for seed in seeds:
+            grid.append([cells[seed, k] for k in rounds])
         names = [metric]
         values = _column(where, grid, metric)
         if not np.isfinite(values).all():
@@ -178,9 +180,11 @@ def _round(where: str, row: Row) -> int:
 
 def _column(where: str, grid: Sequence[Sequence[Row]], name: str) -> np.ndarray:
     """Return one column, shape (seeds, rounds); NaN where a row has no number."""
-    cells = [[row.get(name) for row in line] for line in grid]
-    for line in cells:
-        for cell in line:
+    cells: list[list[object]] = []
+    for line in grid:
+        numbers = [row.get(name) for row in line]
+        for cell in numbers:
             if isinstance(cell, str):
                 raise ValueError(f"{where} needs numbers for {name!r}, got {cell!r}; mend the row")
+        cells.append(numbers)
     return np.array(cells, dtype=float)

@@ -24,12 +24,15 @@ class Reason:
     def of(self, conclusion: str, forecast: str) -> str:
         path = self.path
         best = int(path[: self.rounds + 1].argmin())
-        aim, error = (float(each[0]) for each in best_contraction(self.parameters[None]))
+        aims, errors = best_contraction(self.parameters[None])
+        aim = float(aims[0])
+        error = float(errors[0])
         rho, _, noise, bias = self.parameters
         start = self._value(0)
         now = self._value(self.rounds)
-        beats = f" by {WORTH:.0%}" if self.scale.known else ""
-        none = f"no round is expected to beat the start's {start}{beats}"
+        none = f"no round is expected to beat the start's {start}"
+        if self.scale.known:
+            none += f" by {WORTH:.0%}"
         reached = f"{self.scale.value(error):.3g}"
         return {
             "keep going": f"from {now} now to {forecast}",

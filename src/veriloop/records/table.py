@@ -7,6 +7,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
@@ -146,7 +147,8 @@ class Records(Sequence[dict[str, Any]]):
     def __repr__(self) -> str:
         parts = [f"{len(self)} rows"]
         if self.failed:
-            parts.append(f"failed: {_listed([_unit(mark) for mark in self.failed])}")
+            failed = [_unit(mark) for mark in self.failed]
+            parts.append(f"failed: {_listed(failed)}")
         if self.arms:
             parts.append(f"arms: {_listed(self.arms)}")
         if self.seeds:
@@ -278,10 +280,12 @@ class Records(Sequence[dict[str, Any]]):
         self, rows: list[dict[str, Any]], failed: list[dict[str, Any]] | None = None
     ) -> Records:
         """Return some of these rows, which need no check."""
+        if failed is None:
+            failed = self._failed
         part = Records(())
         part._rows = rows
         part._columns = self._columns
-        part._failed = self._failed if failed is None else failed
+        part._failed = failed
         return part
 
     def _is_numeric(self, name: str) -> bool:
@@ -317,9 +321,12 @@ class Records(Sequence[dict[str, Any]]):
         if str(name) in names or not self._rows:
             return
         close = difflib.get_close_matches(str(name), names, n=1)
-        meant = f"did you mean {close[0]!r}? " if close else ""
-        listed = _listed(names if shown is None else list(shown))
-        raise ValueError(f"no {what} is called {name!r}; {meant}there are: {listed}")
+        meant = ""
+        if close:
+            meant = f"did you mean {close[0]!r}? "
+        if shown is None:
+            shown = names
+        raise ValueError(f"no {what} is called {name!r}; {meant}there are: {_listed(list(shown))}")
 
 
 def _is_mark(row: Row) -> bool:
@@ -339,7 +346,7 @@ def _told(mark: Row) -> str:
 
 
 def _columns(rows: Iterable[Row]) -> list[str]:
-    return _distinct(name for row in rows for name in row)
+    return _distinct(chain.from_iterable(rows))
 
 
 def _distinct(values: Iterable[T | None]) -> list[T]:

@@ -84,7 +84,8 @@ def _table(drawn: Drawn, batch: AnyBatch, rows: Array) -> ArrowTable:
     columns["kept"] = drawn.mask[rows]
     if drawn.counted is not None:
         columns["counted"] = drawn.counted[rows]
-    return pa.table({name: _to_arrow(pa, name, column) for name, column in columns.items()})
+    arrays = {name: _to_arrow(pa, name, column) for name, column in columns.items()}
+    return pa.table(arrays)
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,11 @@ class StoredRound:
     def __post_init__(self) -> None:
         if not (self.folder / FILE).exists():
             raise ValueError(f"{self.folder} holds no {FILE}; run with candidates stored")
+        sums = self.folder / "sha256.json"
         try:
-            stated = json.loads((self.folder / "sha256.json").read_text())[FILE]
+            stated = json.loads(sums.read_text())[FILE]
         except (OSError, ValueError, LookupError, TypeError):
-            raise ValueError(
-                f"{self.folder / 'sha256.json'} does not vouch for {FILE}; run the round again"
-            ) from None
+            raise ValueError(f"{sums} does not vouch for {FILE}; run the round again") from None
         if stated != self.sha256:
             raise ValueError(
                 f"{self.folder / FILE} is damaged: its sha256 differs; run the round again"
@@ -192,8 +192,9 @@ class StoredRound:
         return needed("pyarrow.parquet").ParquetFile(self.folder / FILE)
 
     def _read(self, read: Callable[..., Any], names: list[str]) -> dict[str, np.ndarray]:
+        pa = needed("pyarrow")
         table = read(columns=names, use_threads=False)
-        return {name: _from_arrow(needed("pyarrow"), table[name]) for name in names}
+        return {name: _from_arrow(pa, table[name]) for name in names}
 
 
 def _of_batch(name: str) -> bool:
@@ -228,7 +229,8 @@ def stateful(verifier: object) -> bool:
 
     So it is if it has the attribute `stateful = True`, or one inside it has.
     """
-    return any(getattr(each, "stateful", False) is True for each in inner_verifiers(verifier))
+    marks = (getattr(each, "stateful", False) for each in inner_verifiers(verifier))
+    return any(mark is True for mark in marks)
 
 
 def _columns(name: str, rows: object) -> dict[str, np.ndarray]:
@@ -277,9 +279,8 @@ def _from_arrow(pa: ModuleType, column: ArrowArray) -> np.ndarray:
     shape = [len(column)]
     if pa.types.is_fixed_size_binary(array.type):
         width = array.type.byte_width
-        content = np.frombuffer(
-            array.buffers()[1], np.uint8, len(array) * width, array.offset * width
-        )
+        buffer = array.buffers()[1]
+        content = np.frombuffer(buffer, np.uint8, len(array) * width, array.offset * width)
         return content.reshape(-1, width).copy()
     while pa.types.is_fixed_size_list(array.type):
         shape.append(array.type.list_size)

@@ -95,7 +95,9 @@ def sync(path: Path) -> None:
     Windows cannot open a folder, so there its names are flushed when the system does so. And it
     flushes only a file that is open for writing.
     """
-    access = os.O_RDWR if os.name == "nt" and path.is_file() else os.O_RDONLY
+    access = os.O_RDONLY
+    if os.name == "nt" and path.is_file():
+        access = os.O_RDWR
     try:
         descriptor = os.open(path, access)
     except PermissionError:

@@ -112,7 +112,8 @@ class RunDir:
                 f"checkpoint {folder} is damaged ({damage}) and is not used", stacklevel=2
             )
             return None
-        return [json.loads(text) for text in (folder / "rows.jsonl").read_text().splitlines()]
+        lines = (folder / "rows.jsonl").read_text().splitlines()
+        return [json.loads(text) for text in lines]
 
     def _damaged_past(self, folder: Path) -> str:
         """Say what is wrong with the past that a checkpoint refers to; empty if nothing is."""
@@ -195,7 +196,8 @@ class RunDir:
             folder = self.folder(done[-1].round, name)
             state = past.put_back(load(folder), folder)
         del load  # it may hold the first model, which nobody needs any longer
-        yield from ((state, record) for record in done)
+        for record in done:
+            yield state, record
         drawn = self.path / f".{name}.{FILE}"
         store = None
         if candidates and first_process():
@@ -308,10 +310,13 @@ class RunDir:
             if part == "sizes":
                 shared = min(len(now), committed)
                 now = now[:shared]
-                then = then[:shared] if isinstance(then, list) else then
+                if isinstance(then, list):
+                    then = then[:shared]
             if now == then:
                 continue
-            other = "other sizes" if part == "sizes" else f"another {part}"
+            other = f"another {part}"
+            if part == "sizes":
+                other = "other sizes"
             told = (
                 f"{self.path} holds a run {name!r} with {other}; give the same {part} to go on, "
                 "or another folder or name for a new run"
@@ -361,7 +366,7 @@ class _Past:
         self._folder.mkdir(exist_ok=True)
         known: list[tuple[Any, str]] = []
         for batch in batches:
-            name = next((name for each, name in self._known if each is batch), None)
+            name = self._name_of(batch)
             if name is None:
                 name = write_batch(batch, self._folder)
             known.append((batch, name))
@@ -369,6 +374,13 @@ class _Past:
         names = [name for _, name in known]
         (checkpoint / "past.json").write_text(json.dumps(names))
         return replace(state, past=None)
+
+    def _name_of(self, batch: object) -> str | None:
+        """Return the file name of a batch of the last state; None of any other."""
+        for each, name in self._known:
+            if each is batch:
+                return name
+        return None
 
     def put_back(self, state: State[M], checkpoint: Path) -> State[M]:
         """Read the past of a checkpoint that `taken_out` wrote."""
@@ -396,7 +408,10 @@ def _size(n: int | Quota) -> int | dict[str, Any]:
 
 
 def _record(row: dict[str, Any]) -> Record:
-    numbers = {name: float("nan") if value is None else value for name, value in row.items()}
+    numbers = dict(row)
+    for name, value in row.items():
+        if value is None:
+            numbers[name] = float("nan")
     counts = {name: int(numbers.pop(name)) for name in ("round", "candidates", "kept")}
     return Record(**counts, metrics=numbers)
 

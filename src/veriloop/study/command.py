@@ -48,9 +48,8 @@ def main(
     """
     name = script().stem
     arguments = _parse(script())
-    sys.path.append(
-        os.getcwd()
-    )  # a verifier of the user's own lies beside them, not beside the script
+    # A verifier of the user's own lies beside them, not beside the script.
+    sys.path.append(os.getcwd())
     try:
         if arguments.redraw:
             _redraw(draw, arguments.redraw, name)
@@ -81,7 +80,8 @@ def main(
         with run.stage("work"):
             records = run.records(units, config.engine)
     except UnitsFailed as error:
-        print("\n".join(failure.trace for failure in error.failures.values()), file=sys.stderr)
+        traces = [failure.trace for failure in error.failures.values()]
+        print("\n".join(traces), file=sys.stderr)
         print(f"{name}: {error}, with --resume", file=sys.stderr)
         sys.exit(1)
     if first_process():
@@ -115,13 +115,21 @@ def _finish(
             numbers[name] = number
     run.close(numbers)
     for name, number in numbers.items():
-        error = "" if number.standard_error is None else f" ± {number.standard_error:.2g}"
-        wanted = "" if number.expected is None else f"   expected {number.expected:.5g}"
-        print(f"{name:<56} {number.value:.5g}{error}{wanted}")
+        print(_compared(name, number))
     if draw is None:
         print(f"records: {run.path / 'records.jsonl'}")
     else:
         print(f"figure: {run.path / 'figure.png'}")
+
+
+def _compared(name: str, number: Measured) -> str:
+    """Write a number on one line, with its error and the expected one where they are known."""
+    text = f"{name:<56} {number.value:.5g}"
+    if number.standard_error is not None:
+        text += f" ± {number.standard_error:.2g}"
+    if number.expected is not None:
+        text += f"   expected {number.expected:.5g}"
+    return text
 
 
 def _check_names(units: Sequence[Unit]) -> None:
@@ -180,9 +188,8 @@ def _redraw(draw: Callable[[Records], Figure] | None, folder: Path, name: str) -
         )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", UserWarning
-            )  # a stopped run may leave a panel without a line
+            # A stopped run may leave a panel without a line.
+            warnings.simplefilter("ignore", UserWarning)
             _save(draw(records), folder)
     except (LookupError, ValueError) as error:
         raise BadInput(

@@ -34,9 +34,8 @@ class Config(BaseModel):
 
     seed: Seed = 0
     engine: Annotated[str, Field(pattern=ENGINES)] = "processes"
-    store: Literal["candidates"] | None = (
-        None  # of every round, to be filtered again by `veriloop.refilter`
-    )
+    # Of every round, to be filtered again by `veriloop.refilter`.
+    store: Literal["candidates"] | None = None
 
     @classmethod
     def for_data(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -195,7 +194,9 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     >>> merged({"fit": {"steps": 5, "rate": 0.1}}, {"fit": Replaced(epochs=2)})
     {'fit': {'epochs': 2}}
     """
-    result: dict[str, Any] = Replaced(old) if isinstance(old, Replaced) else dict(old)
+    result: dict[str, Any] = dict(old)
+    if isinstance(old, Replaced):
+        result = Replaced(old)
     for name, value in new.items():
         before = result.get(name)
         both = isinstance(before, Mapping) and isinstance(value, Mapping)
@@ -211,9 +212,8 @@ def _preset(presets: Mapping[str, Any], name: str | None, path: Path) -> dict[st
         return {}
     chosen = DEFAULT if name is None else name
     if chosen not in presets:
-        raise BadInput(
-            f"{path}: no preset is called {chosen!r}; it has {', '.join(presets) or 'none'}"
-        )
+        named = ", ".join(presets) or "none"
+        raise BadInput(f"{path}: no preset is called {chosen!r}; it has {named}")
     values = presets[chosen]
     if values is None:  # `smoke:` with nothing after it
         return {}
@@ -249,7 +249,8 @@ def _is_of_settings(
     first = _in_order(error)[0]
     place = tuple(map(str, first["loc"]))
     for setting in settings:
-        path = tuple(setting.partition("=")[0].split("."))
+        name, _, _ = setting.partition("=")
+        path = tuple(name.split("."))
         if place[: len(path)] == path:
             return True
     if not settings:
@@ -284,7 +285,8 @@ def _read_yaml(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
         raise BadInput(
             f"{path}: base: got {_short(base)}, must be the name of a YAML file beside this one"
         )
-    return merged(_read_yaml(path.parent / base, (*above, path.resolve())), values)
+    base_values = _read_yaml(path.parent / base, (*above, path.resolve()))
+    return merged(base_values, values)
 
 
 def _parsed_yaml(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
@@ -292,7 +294,9 @@ def _parsed_yaml(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
         text = read_text(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        blamed = f"{above[-1]}: base" if above else "--config"
+        blamed = "--config"
+        if above:
+            blamed = f"{above[-1]}: base"
         raise BadInput(f"{blamed}: cannot read {path} ({reason}); name a YAML file") from None
     try:
         values = parsed(text)
@@ -348,21 +352,34 @@ def _sentence(error: ValidationError, kind: type[Config]) -> str:
     first, *others = _in_order(error)
     where = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
-        known = [name for name in kind.model_fields]
-        close = difflib.get_close_matches(where, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(sorted(known))}"
-        text = f"{where}: unknown key; {hint}"
+        text = f"{where}: unknown key; {_hint(where, kind)}"
     elif first["type"] == "missing":
         text = f"{where}: missing; give it a value"
     else:
-        message = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
-        if first["type"] == "bool_type":
-            message = "must be true or false"
-        if where == "engine":
-            message = "must be serial, processes, processes:N or dask://HOST:PORT"
-        got = "" if not where else f"got {_short(first['input'])}, "
-        text = f"{where + ': ' if where else ''}{got}{message}"
-    return text + (f" (and {len(others)} more)" if others else "")
+        text = _wrong_value(where, first)
+    if others:
+        text += f" (and {len(others)} more)"
+    return text
+
+
+def _hint(name: str, kind: type[Config]) -> str:
+    known = list(kind.model_fields)
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"known keys: {', '.join(sorted(known))}"
+
+
+def _wrong_value(where: str, mistake: Mapping[str, Any]) -> str:
+    """Say what a value must be; `where` is empty for a mistake in several of them."""
+    message = mistake["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    if mistake["type"] == "bool_type":
+        message = "must be true or false"
+    if where == "engine":
+        message = "must be serial, processes, processes:N or dask://HOST:PORT"
+    if not where:
+        return message
+    return f"{where}: got {_short(mistake['input'])}, {message}"
 
 
 def _short(value: object) -> str:

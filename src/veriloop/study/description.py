@@ -87,8 +87,9 @@ def _part_differs(what: str, old: Mapping[str, Any] | None, new: Mapping[str, An
 
 def _told(value: object) -> dict[str, object]:
     """Return a part by what it is, for the reader, and by its digest, which decides."""
-    plain = isinstance(value, bool | int | float | str)
-    shown = value if plain else _strict(describe(value))
+    shown = value
+    if not isinstance(value, bool | int | float | str):
+        shown = _strict(describe(value))
     return {"is": shown, "digest": fingerprint(value)[:16]}
 
 

@@ -73,7 +73,9 @@ class UnitsFailed(RuntimeError):
         self.failures = dict(failures)
         self.records = records
         named = "; ".join(f"{name}: {failure.error}" for name, failure in failures.items())
-        several = "units" if len(failures) > 1 else "unit"
+        several = "unit"
+        if len(failures) > 1:
+            several = "units"
         super().__init__(
             f"{len(failures)} {several} failed, {named}; all finished rounds are kept: "
             "correct the cause and run the same again"
@@ -103,7 +105,10 @@ def evaluate(units: Sequence[Unit], engine: str) -> Iterator[Rows | Failure]:
         return (attempt(unit.work, *unit.arguments) for unit in units)
     if name == "dask":
         return _on_cluster(units, f"tcp:{detail}")
-    return _in_processes(units, int(detail) if detail else None)
+    workers = None
+    if detail:
+        workers = int(detail)
+    return _in_processes(units, workers)
 
 
 def attempt(work: Callable[..., Rows], *arguments: object) -> Rows | Failure:
@@ -154,9 +159,9 @@ def _in_workers(units: Sequence[Unit], count: int) -> Iterator[Rows | Failure]:
 def _on_cluster(units: Sequence[Unit], address: str) -> Iterator[Rows | Failure]:
     """Yield each unit's rows, in order, from a dask cluster that shares this file system."""
     import cloudpickle
-    from distributed import (
-        Client,
-    )  # joblib's dask backend returns nothing before everything is done
+
+    # Not joblib's dask backend, which returns nothing before everything is done.
+    from distributed import Client
 
     try:
         client = Client(address)

@@ -21,14 +21,12 @@ from veriloop.records import FILE, Records, Row, line
 from veriloop.store.files import first_process
 from veriloop.store.folder import RunDir
 from veriloop.study.description import differs
-from veriloop.study.engine import BadInput, Failure, Unit, UnitsFailed, evaluate
+from veriloop.study.engine import BadInput, Failure, Rows, Unit, UnitsFailed, evaluate
 from veriloop.study.progress import Progress, bar
 from veriloop.study.summary import Measured
 
-NO_MATTER = {
-    "engine",
-    "shared",
-}  # settings that may change between stop and resume: no record depends on them
+# Settings that may change between stop and resume: no record depends on them.
+NO_MATTER = {"engine", "shared"}
 PACKAGES = ("veriloop", "numpy", "scipy", "joblib", "matplotlib")
 
 
@@ -74,11 +72,12 @@ class RunFolder:
     def _before(self, about: Mapping[str, Any]) -> dict[str, Any]:
         """Return what run.json says of the run to go on with; nothing where there is none."""
         known = self.path / "run.json"
+        if not self.path.exists():
+            return {}
         # A run killed while it wrote its first file has left that file's temporary name, and no
         # more.
-        if not self.path.exists() or not {path.name for path in self.path.iterdir()} - {
-            ".run.json.tmp"
-        }:
+        held = {path.name for path in self.path.iterdir()} - {".run.json.tmp"}
+        if not held:
             return {}
         if not self._resume:
             raise BadInput(
@@ -125,21 +124,19 @@ class RunFolder:
         Raises:
             UnitsFailed: after all others are done, if a unit raised an error.
         """
-        with warnings.catch_warnings(record=True) as damaged:
-            warnings.simplefilter("always")
-            done = {unit.name: self._store.rows(unit.round, unit.name) for unit in units}
-        for warning in damaged:
-            print(f"{warning.message}; doing it again", file=sys.stderr)
+        done = self._done(units)
         todo = [self._with_folder(unit) for unit in units if done[unit.name] is None]
-        if todo and self._about.get(
-            "finished"
-        ):  # a checkpoint was damaged: a part of the run is made anew
+        if todo and self._about.get("finished"):
+            # A checkpoint was damaged: a part of the run is done again.
             self._about = {**self._about, **_provenance(), "finished": False}
             self._write()
         fresh = evaluate(todo, engine)
         lines: list[str] = []
         failures: dict[str, Failure] = {}
-        with open(self.path / FILE if first_process() else os.devnull, "w") as stream:
+        file: str | Path = os.devnull
+        if first_process():
+            file = self.path / FILE
+        with open(file, "w") as stream:
             for unit in bar(units, progress):
                 rows: Sequence[Row] | Failure | None = done[unit.name]
                 if rows is None:
@@ -157,6 +154,15 @@ class RunFolder:
         if failures:
             raise UnitsFailed(failures, records)
         return records
+
+    def _done(self, units: Sequence[Unit]) -> dict[str, Rows | None]:
+        """Return the rows of each committed unit by its name; None where it is to be done."""
+        with warnings.catch_warnings(record=True) as damaged:
+            warnings.simplefilter("always")
+            done = {unit.name: self._store.rows(unit.round, unit.name) for unit in units}
+        for warning in damaged:
+            print(f"{warning.message}; doing it again", file=sys.stderr)
+        return done
 
     def _with_folder(self, unit: Unit) -> Unit:
         if not unit.saves:
@@ -185,7 +191,8 @@ def _refuse_other_run(
     studies = "study" in old and "study" in new
     before = {"experiment": old["experiment"], **old["config"]}
     now = {"experiment": new["experiment"], **new["config"]}
-    for key in ("experiment", *sorted({*before, *now} - {"experiment", *NO_MATTER})):
+    settings = {*before, *now} - {"experiment", *NO_MATTER}
+    for key in ("experiment", *sorted(settings)):
         same = before.get(key) == now.get(key)
         if not same and not (studies and _is_more(before.get(key), now.get(key))):
             raise BadInput(
@@ -241,22 +248,30 @@ def script() -> Path:
     True
     """
     file = getattr(sys.modules["__main__"], "__file__", None)
-    return Path.cwd() if file is None else Path(file).resolve()
+    if file is None:
+        return Path.cwd()
+    return Path(file).resolve()
 
 
 def _provenance() -> dict[str, Any]:
     """Return what made the records: the commit of the script's repository, versions, machine."""
     commit = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain")
+    dirty = None
+    if commit is not None:
+        dirty = bool(changes)
+    packages: list[str] = list(PACKAGES)
+    if "torch" in sys.modules:
+        packages.append("torch")
     versions = {"python": platform.python_version()}
-    for name in (*PACKAGES, *({"torch"} & set(sys.modules))):
+    for name in packages:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
     return {
         "commit": commit,
-        "dirty": None if commit is None else bool(changes),
+        "dirty": dirty,
         "versions": versions,
         "device": {
             "machine": platform.machine(),
@@ -270,18 +285,20 @@ def _provenance() -> dict[str, Any]:
 def processor() -> str:
     """Name the processor where the system tells."""
     file = Path("/proc/cpuinfo")
-    lines = file.read_text().splitlines() if file.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+    if file.exists():
+        for text in file.read_text().splitlines():
+            if text.startswith("model name"):
+                return text.split(":")[1].strip()
+    return platform.processor()
 
 
 def _git(*arguments: str) -> str | None:
-    place = script()
-    folder = place if place.is_dir() else place.parent
+    folder = script()
+    if not folder.is_dir():
+        folder = folder.parent
     command = ["git", *arguments]
     try:
-        return subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, check=True
-        ).stdout.strip()
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
+    return done.stdout.strip()

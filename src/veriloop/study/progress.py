@@ -29,7 +29,7 @@ def bar(units: Sequence[Any], progress: Progress) -> Iterable[Any]:
 
 def tell(name: str, row: Mapping[str, Any], rounds: int, shown: Sequence[str]) -> None:
     """Print some numbers of a round as soon as it ends, for whoever waits for the others."""
-    known = [name for name in shown if row.get(name) is not None]
+    known = [each for each in shown if row.get(each) is not None]
     numbers = ", ".join(f"{each} {row[each]:.4g}" for each in known)
     say(f"{name}: round {row['round']} of {rounds}: {numbers}")
 

@@ -23,8 +23,11 @@ def section(folder: Path) -> str:
     numbers = run.get("summary")
     if numbers is None:
         raise SystemExit(f"{folder}: the run has no summary; name the folder of a script's run")
-    name, device = run["experiment"], run["device"]
-    commit = "of no commit" if run["commit"] is None else f"commit {run['commit'][:10]}"
+    name = run["experiment"]
+    device = run["device"]
+    commit = "of no commit"
+    if run["commit"] is not None:
+        commit = f"commit {run['commit'][:10]}"
     changes = " with changes" if run["dirty"] else ""
     lines = [
         f"## {name}",
@@ -40,12 +43,13 @@ def section(folder: Path) -> str:
             "| quantity | expected | measured | standard error | z |",
             "|---|--:|--:|--:|--:|",
         ]
-        return "\n".join([*lines, *(_row(name, number) for name, number in numbers.items()), ""])
+        for quantity, number in numbers.items():
+            lines.append(_row(quantity, number))
+        return "\n".join([*lines, ""])
     lines += ["| quantity | measured | standard error |", "|---|--:|--:|"]
     for quantity, number in numbers.items():
-        error = number["standard_error"]  # None where there is one seed
-        shown = "" if error is None else f"{error:.2g}"
-        lines.append(f"| {quantity} | {number['value']:.4g} | {shown} |")
+        error = _cell(number["standard_error"], ".2g")  # None where there is one seed
+        lines.append(f"| {quantity} | {number['value']:.4g} | {error} |")
     return "\n".join([*lines, ""])
 
 
@@ -61,8 +65,14 @@ def _row(name: str, number: dict[str, Any]) -> str:
     z = ""
     if error and expected is not None:
         z = f"{(value - expected) / error:+.1f}"
-    cells = ["" if each is None else f"{each:.4g}" for each in (expected, value, error)]
+    cells = [_cell(each, ".4g") for each in (expected, value, error)]
     return f"| {name} | {' | '.join(cells)} | {z} |"
+
+
+def _cell(number: float | None, form: str) -> str:
+    if number is None:
+        return ""
+    return format(number, form)
 
 
 if __name__ == "__main__":

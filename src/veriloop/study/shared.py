@@ -47,7 +47,9 @@ class Shared:
     """
 
     def __init__(self, folder: str | Path | None, deciding: Mapping[str, Any]) -> None:
-        self._store = None if folder is None else RunDir(folder)
+        self._store = None
+        if folder is not None:
+            self._store = RunDir(folder)
         folders = [LIBRARY, *sorted(_folders(deciding))]
         unseen: set[str] = set()
         decided = fingerprint(deciding, unseen)
@@ -114,9 +116,11 @@ def _folders(value: object) -> set[Path]:
 @cache
 def source_digest(folder: Path) -> str:
     """Return a digest of the Python source in a folder, and of the library below it too."""
-    files = folder.rglob("*.py") if folder == LIBRARY else folder.glob("*.py")
+    pattern = "*.py"
+    if folder == LIBRARY:
+        pattern = "**/*.py"
     digest = hashlib.sha256()
-    for file in sorted(files):
+    for file in sorted(folder.glob(pattern)):
         digest.update(file.relative_to(folder).as_posix().encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -83,9 +83,11 @@ class Study:
         if isinstance(self.sizes, Mapping) and set(self.sizes) != set(self.arms):
             named = ", ".join(map(str, self.sizes))
             raise ValueError(f"Study.sizes must name the arms {', '.join(self.arms)}, got {named}")
-        sizes = self.sizes.values() if isinstance(self.sizes, Mapping) else [self.sizes]
-        for each in sizes:
-            _check_sizes(each)
+        if isinstance(self.sizes, Mapping):
+            for each in self.sizes.values():
+                _check_sizes(each)
+        else:
+            _check_sizes(self.sizes)
         if (self.save is None) != (self.load is None):
             raise ValueError(
                 "Study: save and load come together, got one of them; give both or none"
@@ -93,8 +95,16 @@ class Study:
 
     def sizes_of(self, arm: str) -> list[Size]:
         """Return the sizes of an arm, one a round."""
-        sizes = self.sizes[arm] if isinstance(self.sizes, Mapping) else self.sizes
-        return [size if isinstance(size, Quota) else int(size) for size in sizes]
+        given = self.sizes
+        if isinstance(given, Mapping):
+            given = given[arm]
+        sizes: list[Size] = []
+        for size in given:
+            if isinstance(size, Quota):
+                sizes.append(size)
+            else:
+                sizes.append(int(size))
+        return sizes
 
     def units(self, *, folder: bool = True, candidates: bool = False) -> list[Unit]:
         """Return one unit an arm and seed, in the order of the records.
@@ -176,7 +186,9 @@ class _Arm:
         try:
             self._run(rows, folder)
         except Exception as error:
-            reached = rows[-1]["round"] + 1 if rows else 0
+            reached = 0
+            if rows:
+                reached = rows[-1]["round"] + 1
             place = {"arm": self.arm, "seed": self.seed, "round": reached}
             raise Unfinished(rows, place) from error
         return rows
@@ -269,7 +281,9 @@ def _check_arms(arms: object) -> None:
 
 def _check_seeds(seeds: object) -> None:
     if not isinstance(seeds, Sequence | np.ndarray) or isinstance(seeds, str):
-        hint = f"write range({seeds})" if is_integer(seeds) else "write a list, or range(5)"
+        hint = "write a list, or range(5)"
+        if is_integer(seeds):
+            hint = f"write range({seeds})"
         raise ValueError(f"Study.seeds must be whole numbers, got {seeds!r:.60}; {hint}")
     found = list(cast("Sequence[object]", seeds))
     for seed in found:

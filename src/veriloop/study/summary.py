@@ -40,7 +40,9 @@ def spread(name: str, sample: np.ndarray) -> dict[str, float]:
     {'error': 2.0, 'error_se': 0.577..., 'error_low': 1.1, 'error_high': 2.9}
     """
     low, high = np.quantile(sample, [0.05, 0.95])
-    error = sample.std(ddof=1) / np.sqrt(len(sample)) if len(sample) > 1 else float("nan")
+    error = float("nan")
+    if len(sample) > 1:
+        error = sample.std(ddof=1) / np.sqrt(len(sample))
     named = {name: sample.mean(), f"{name}_se": error, f"{name}_low": low, f"{name}_high": high}
     return {key: float(value) for key, value in named.items()}
 
