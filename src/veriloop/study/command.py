@@ -1,5 +1,8 @@
 """The command line of a script: from a configuration to records and a figure."""
 
+# matplotlib's figures have members without types.
+# pyright: reportUnknownMemberType=false
+
 from __future__ import annotations
 
 import argparse

@@ -1,5 +1,8 @@
 """Units of work, and the engines that do them: in this process, in others, or on a cluster."""
 
+# joblib, cloudpickle and distributed have no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
 from __future__ import annotations
 
 import os
@@ -9,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import call
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from veriloop.records import FAILED, Records, line
 
@@ -88,7 +91,8 @@ def check_engine(engine: str) -> None:
     Raises:
         BadInput: naming the engines.
     """
-    if not isinstance(engine, str) or not re.match(ENGINES, engine):
+    given = cast("object", engine)
+    if not isinstance(given, str) or not re.match(ENGINES, engine):
         raise BadInput(
             f"engine: got {engine!r}, must be serial, processes, processes:N or dask://HOST:PORT"
         )

@@ -197,7 +197,7 @@ class _Arm:
         """Add the row of each round to `rows`."""
         key = Key(self.seed)
         state = self.start(key)
-        given: object = state
+        given = cast("object", state)
         if not isinstance(given, State):
             raise TypeError(
                 f"Study.start must return a State, got {given!r:.60}; write State(model)"
