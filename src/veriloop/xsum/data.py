@@ -5,17 +5,17 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import socket
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from veriloop.core import Key
 from veriloop.core.checks import check_count
+from veriloop.text.rows import flaw
+from veriloop.text.weights import hub_answers
 from veriloop.xsum.embedded import corpus
-from veriloop.xsum.rows import Data, Summaries, flaw
+from veriloop.xsum.rows import Data, Summaries
 
 HUB = "EdinburghNLP/xsum"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # the marks that files in it begin with
@@ -143,20 +143,6 @@ def _pair(line: str, where: str) -> tuple[str, str]:
         if not text.strip():
             raise ValueError(f"{where} has an empty {name}; leave the row out or fill it in")
     return pair
-
-
-def hub_answers(seconds: float = 5.0) -> bool:
-    """Whether the hub can be reached.
-
-    It is asked once, because its own clients try many times before they give up.
-    """
-    from huggingface_hub import constants
-
-    try:
-        socket.create_connection((urlsplit(constants.ENDPOINT).hostname, 443), seconds).close()
-    except OSError:
-        return False
-    return True
 
 
 def _from_hub(part: str, size: int | None) -> Summaries:

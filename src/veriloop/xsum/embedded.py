@@ -19,7 +19,8 @@ from veriloop.core import Key
 from veriloop.core.checks import check_count
 from veriloop.core.parts import Groups
 from veriloop.core.verdict import fraction
-from veriloop.xsum.rows import Data, Strings, Summaries
+from veriloop.text.rows import Strings
+from veriloop.xsum.rows import Data, Summaries
 
 # Names are closed lists, so that each is a frequent piece of the tokenizer and is copied as one.
 WORDINGS: dict[str, Any] = json.loads(files("veriloop.xsum").joinpath("reports.json").read_text())
