@@ -22,7 +22,13 @@ UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # the marks that files in it begin with
 NO_OBJECT = "is no JSON object; every line needs document and summary"
 
 
-def load(source: str, *, train: int | None = None, test: int | None = None) -> Data:
+def load(
+    source: str,
+    *,
+    train: int | None = None,
+    test: int | None = None,
+    validation: int | None = None,
+) -> Data:
     """Return real articles and summaries by name or folder.
 
     source: "reports", the embedded generator's; "xsum", the files in $VERILOOP_DATA/xsum where that
@@ -30,35 +36,40 @@ def load(source: str, *, train: int | None = None, test: int | None = None) -> D
         .jsonl or .jsonl.gz in UTF-8, where each line is a JSON object with `document` and
         `summary`. Blank lines are skipped.
     train: how many rows to learn from, the first ones. None takes all; of "reports" 1,200.
-    test: how many rows each to validate and to test on. None takes all; of "reports" 300.
+    test: how many rows to test on. None takes all; of "reports" 300.
+    validation: how many rows to validate on. None takes as many as `test`.
 
     Raises:
         ValueError: with file and line, if one is missing, cut short, or lacks an article or a
-            summary. Also if `train` or `test` is no integer of at least 1.
+            summary. Also if a number of rows is no integer of at least 1.
 
     >>> data = load("reports", train=20, test=5)
     >>> len(data.train), len(data.validation), len(data.test)
     (20, 5, 5)
     """
-    for name, size in (("train", train), ("test", test)):
+    for name, size in (("train", train), ("test", test), ("validation", validation)):
         if size is not None:
             check_count(f"load: {name}", size)
+    if validation is None:
+        validation = test
     if source == "reports":
-        return _reports(train, test)
+        return _reports(train, test, validation)
     return Data(
         source,
         train=_part(source, "train", train),
-        validation=_part(source, "validation", test),
+        validation=_part(source, "validation", validation),
         test=_part(source, "test", test),
     )
 
 
-def _reports(train: int | None, test: int | None) -> Data:
+def _reports(train: int | None, test: int | None, validation: int | None) -> Data:
     if train is None:
         train = 1200
     if test is None:
         test = 300
-    return corpus(Key(0).fold("reports"), train, test)
+    if validation is None:
+        validation = test
+    return corpus(Key(0).fold("reports"), train, test, validation)
 
 
 def _part(source: str, name: str, size: int | None) -> Summaries:
