@@ -50,7 +50,7 @@ def test_pretraining_lowers_the_loss(tmp_path):
 
     from veriloop import Key
     from veriloop.xsum import documents
-    from veriloop.xsum.finetune import token_losses
+    from veriloop.xsum.likelihood import token_losses
     from veriloop.xsum.padding import padded
 
     model, tokenizer = pretrained(replace(TINY, steps=60, batch=4), folder=tmp_path)

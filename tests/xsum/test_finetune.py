@@ -10,7 +10,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from veriloop import Key
 from veriloop.xsum import FineTune, LogLikelihood, Prompt, Summaries
-from veriloop.xsum.finetune import token_losses
+from veriloop.xsum.likelihood import token_losses
 from veriloop.xsum.padding import padded
 
 

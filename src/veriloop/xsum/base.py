@@ -18,7 +18,8 @@ from veriloop.core import Key
 from veriloop.store.files import cache_folder, replaced
 from veriloop.xsum.data import hub_answers
 from veriloop.xsum.embedded import WORDINGS, documents
-from veriloop.xsum.finetune import seeded, set_rate, token_losses
+from veriloop.xsum.finetune import seeded, set_rate
+from veriloop.xsum.likelihood import token_losses
 from veriloop.xsum.models import check_weights
 from veriloop.xsum.padding import padded
 
