@@ -17,11 +17,13 @@ if find_spec("transformers") is None or find_spec("gguf") is None:
 
 import torch
 from gguf import GGMLQuantizationType, GGUFWriter, quants
-from tokenizers import ByteLevelBPETokenizer
-from transformers import LlamaConfig, LlamaForCausalLM
+from tokenizers import ByteLevelBPETokenizer, Tokenizer
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
+from veriloop import Key, RunDir
 from veriloop.text import weights
 from veriloop.text.weights import COMMAND, about_weights, load_base
+from veriloop.xsum import FineTune, Generate, Problem, Prompt, RougeVerifier, load, reports
 
 ORIGINAL_CACHE = os.environ.get("VERILOOP_CACHE")
 HEADS = 2
@@ -84,10 +86,11 @@ def files(tmp_path_factory, llama, words):
     return folder
 
 
-def write_gguf(path, model, words, kind=None, leave_out=(), other=None):
+def write_gguf(path, model, words, kind=None, leave_out=(), other=None, split=None):
     """Write a Llama in the format GGUF; matrices in `kind`, where that is given.
 
     leave_out: names of weights that are not written. other: kinds of single matrices, by name.
+    split: the name of the way to split texts before tokens are made.
     """
     config = model.config
     writer = GGUFWriter(path, "llama")
@@ -104,6 +107,8 @@ def write_gguf(path, model, words, kind=None, leave_out=(), other=None):
     described = json.loads(words._tokenizer.to_str())["model"]
     tokens = sorted(described["vocab"], key=described["vocab"].get)
     writer.add_tokenizer_model("gpt2")
+    if split is not None:
+        writer.add_tokenizer_pre(split)
     writer.add_token_list(tokens)
     writer.add_token_types([3 if token == END else 1 for token in tokens])
     writer.add_token_merges([" ".join(merge) for merge in described["merges"]])
@@ -193,6 +198,20 @@ def test_several_types_are_all_named(tmp_path, llama, words):
     part = 100 * llama.model.embed_tokens.weight.numel() / llama.num_parameters()
     said = f"4-bit Q4_1 ({99.5 - part:.0f} %), 8-bit Q8_0 ({part:.0f} %), dequantised to float32"
     assert about_weights(str(file))["form"] == said
+
+
+def test_texts_are_split_as_the_file_says(tmp_path, llama, words):
+    """Of spaces before a digit, the last one belongs to the others, as SmolLM2 learned it."""
+    wanted = {"gpt-2": ["a", "Ġ", "Ġ1"], "smollm": ["a", "ĠĠ", "1"]}
+    for name, pieces in wanted.items():
+        file = tmp_path / f"{name}.gguf"
+        write_gguf(file, llama, words, split=name)
+        _, tokenizer = load_base(str(file))
+        split = tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str("a  1")
+        assert [piece for piece, _ in split] == pieces
+    write_gguf(tmp_path / "own.gguf", llama, words, split="own")
+    with pytest.warns(UserWarning, match="splits texts as 'own', which transformers does not know"):
+        load_base(str(tmp_path / "own.gguf"))
 
 
 def test_what_lies_beside_a_file_is_not_mixed_in(files, tmp_path, words):
@@ -476,3 +495,91 @@ def test_whether_the_hub_answers_is_asked_of_its_address(monkeypatch):
         assert not weights.hub_answers()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     assert not weights.hub_answers()
+
+
+# The real weights: one load in each worker, from the machine's own cache.
+
+PROMPTS = (
+    "The capital of France is",
+    "Article: Rain fell in York.\n\nSummary:",
+    "def add(a, b):\n    return",
+)
+
+
+@pytest.fixture(scope="module")
+def packaged():
+    """The file in the Python package."""
+    file = weights._packaged()
+    if file is None:
+        pytest.skip(f"SmolLM2 is not installed; {COMMAND}")
+    return file
+
+
+@pytest.fixture(scope="module")
+def smollm2(packaged):
+    """The model and its tokenizer; made before the fixture that gives every test a cache of its own."""
+    return load_base(str(packaged))
+
+
+@pytest.mark.slow
+def test_smollm2_is_the_model_that_transformers_reads_by_itself(smollm2, packaged):
+    """Logits to the last bit, of every token of three prompts; and it knows the capital of France."""
+    model, tokenizer = smollm2
+    assert model.num_parameters() == 134_515_008
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+    assert (tokenizer.eos_token, len(tokenizer)) == ("<|im_end|>", 49152)
+    direct = AutoModelForCausalLM.from_pretrained(
+        packaged.parent, gguf_file=packaged.name, dtype=torch.float32, local_files_only=True
+    ).eval()
+    for prompt in PROMPTS:
+        inputs = tokenizer(prompt, return_tensors="pt")
+        with torch.no_grad():
+            mine, theirs = (each(**inputs).logits for each in (model, direct))
+        assert torch.equal(mine, theirs)
+    ids = tokenizer(PROMPTS[0], return_tensors="pt")
+    written = model.generate(**ids, max_new_tokens=1, do_sample=False)
+    assert tokenizer.decode(written[0]) == "The capital of France is Paris"
+
+
+@pytest.mark.slow
+def test_a_round_with_smollm2_resumes_to_the_same_bytes(smollm2, tmp_path):
+    """Eight short articles; a run that lost its last round writes the same records again."""
+    model, tokenizer = smollm2
+    prompt = Prompt(tokenizer, tokens=48, summary_tokens=6)
+    pairs = reports(Key(0).fold("pairs"), 8)
+    tune = FineTune(prompt=prompt, batch=2)
+    problem = Problem(
+        base=model,
+        initial=pairs[:2],
+        generate=Generate(articles=pairs, prompt=prompt),
+        first=tune,
+        refit=tune,
+        keep=0.25,
+    )
+    loop = problem.loop(verify=RougeVerifier())
+    start = problem.start(Key(1))
+    folder = RunDir(tmp_path)
+
+    def recorded():
+        rounds = folder.run(loop, Key(1), start, [8], save=problem.save, load=problem.load)
+        counts = [(record.candidates, record.kept) for _, record in rounds]
+        assert counts == [(0, 0), (8, 2)]
+        return (tmp_path / "records.jsonl").read_bytes()
+
+    whole = recorded()
+    shutil.rmtree(tmp_path / "round_0001")
+    assert recorded() == whole and whole.count(b"\n") == 2
+
+
+@pytest.mark.data
+def test_smollm2_has_the_tokenizer_of_the_model_it_copies(smollm2):
+    """The same tokens on real texts, special ones and other languages among them."""
+    tokenizer = smollm2[1]
+    real = Tokenizer.from_file(
+        str(Path(os.environ["VERILOOP_DATA"], "smollm2-135m/tokenizer.json"))
+    )
+    data = load("xsum", train=100, test=1).train
+    odd = ["<|im_start|>user\nHi<|im_end|>\n", "  12,345.67 \t\n\n", "Größe 東京 🙂 naïve", "", " "]
+    texts = [*data.articles, *data.references, *odd]
+    for text in texts:
+        assert tokenizer(text)["input_ids"] == real.encode(text).ids

@@ -26,6 +26,7 @@ import torch
 from veriloop.store.files import cache_folder, replaced, sha256
 
 if TYPE_CHECKING:
+    from gguf import GGUFReader, ReaderField
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 SMOLLM2 = "smollm2"
@@ -39,6 +40,9 @@ CHECKS = "checks.json"  # beside weights made from a .gguf file: what they are, 
 SMALL = ["*.json", "*.txt", "*.model", "*.jinja"]  # what a model on the hub has beside its weights
 KINDS = ["model*.safetensors", "pytorch_model*.bin"]  # the first of them that is there is taken
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}  # as safetensors names them
+# How .gguf files name the ways to split texts before tokens are made, as llama.cpp knows them.
+LIKE_GPT2 = {"default", "gpt-2", "gpt2", "phi-2", "mpt", "olmo", "jais"}
+DIGIT_BY_DIGIT = {"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"}
 
 About: TypeAlias = "dict[str, str | int | dict[str, str]]"
 
@@ -327,9 +331,13 @@ def _keep(file: Path, folder: Path) -> str:
     """Convert a .gguf file to float32, write that into `folder`, and return its form."""
     if find_spec("gguf") is None:
         raise ValueError(f"reading {file.name} needs the package gguf; install it: {COMMAND}")
+    from gguf import GGUFReader
+
     try:
-        form = _form_of_gguf(file)
+        reader = GGUFReader(file)
+        form = _form_of_gguf(reader)
         model, tokenizer = _dequantised(file)
+        _split_as(tokenizer, reader.get_field("tokenizer.ggml.pre"))
     except Exception as error:  # whatever the readers raise for bytes that are no model
         raise ValueError(
             f"{file} cannot be read ({_short(error)}); download it again, or name another .gguf "
@@ -344,12 +352,10 @@ def _keep(file: Path, folder: Path) -> str:
     return form
 
 
-def _form_of_gguf(file: Path) -> str:
+def _form_of_gguf(reader: GGUFReader) -> str:
     """Return the types of a file's numbers; a type of less than one per cent is left out."""
-    from gguf import GGUFReader
-
     counts: Counter[str] = Counter()
-    for tensor in GGUFReader(file).tensors:
+    for tensor in reader.tensors:
         counts[tensor.tensor_type.name] += int(tensor.n_elements)
     if not counts:
         raise ValueError("it holds no weights")
@@ -383,6 +389,28 @@ def _dequantised(file: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
             shutil.copyfile(file, alone)
         model, tokenizer = _from_transformers(alone.parent, gguf_file=alone.name, **options)
     return _plain(model), tokenizer
+
+
+def _split_as(tokenizer: PreTrainedTokenizerFast, named: ReaderField | None) -> None:
+    """Split texts before tokens are made as the file names it, where transformers does not.
+
+    Of the names that it does not know, it reads all as GPT-2's.
+    """
+    from tokenizers import pre_tokenizers
+
+    words = tokenizer.backend_tokenizer
+    if named is None or not isinstance(words.pre_tokenizer, pre_tokenizers.ByteLevel):
+        return
+    name = str(named.contents())
+    if name in DIGIT_BY_DIGIT:
+        digits = pre_tokenizers.Digits(individual_digits=True)
+        words.pre_tokenizer = pre_tokenizers.Sequence([digits, words.pre_tokenizer])
+    elif name not in LIKE_GPT2:
+        warnings.warn(
+            f"the file splits texts as {name!r}, which transformers does not know; they are split "
+            "as for GPT-2, so tokens may differ: take the tokenizer of the model itself",
+            stacklevel=2,
+        )
 
 
 def _plain(model: PreTrainedModel) -> PreTrainedModel:
