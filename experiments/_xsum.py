@@ -22,6 +22,7 @@ from veriloop.xsum import (
     Problem,
     Prompt,
     Summaries,
+    about_weights,
     by_article,
     corpus,
     kinds,
@@ -70,7 +71,7 @@ class Texts(Config):
     test: Whole | None
     validation: Whole | None = None  # None: as many as test
     own_articles: bool = False  # every seed draws its own train articles among all there are
-    model: str  # "pretrained": a small one, made on the spot; else a folder, or a name on the hub
+    model: str  # "pretrained": a small one, made on the spot; else as for `veriloop.text.load_base`
     pretraining: Base
     replicates: Whole  # seeds: seed, seed + 1, ...
     rounds: Whole
@@ -166,9 +167,10 @@ def check(config: Texts) -> None:
 
 
 def prepare(config: Any) -> dict[str, Any]:
-    """Pre-train the bases, or find them pre-trained."""
+    """Pre-train the bases, or find them pre-trained; return which weights are used."""
     if config.model != "pretrained":
-        return {"model": config.model}
+        about: dict[str, Any] = dict(about_weights(config.model))
+        return {"model": about.pop("source")} | about
     models = [pretrained(_pretraining(config, base))[0] for base in config.bases]
     count = sum(parameter.numel() for parameter in models[0].parameters())
     return {

@@ -1,12 +1,11 @@
-"""Bases: pre-trained on the spot once and then found again; loaded from a folder; each mistake one sentence."""
+"""Bases: pre-trained on the spot once and then found again."""
 
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from veriloop.xsum import Pretraining, load_base, pretrained
+from veriloop.xsum import Pretraining, pretrained
 
 TINY = Pretraining(steps=3, batch=2, vocabulary=400, hidden=16, layers=1, heads=2, inner=16)
 
@@ -58,23 +57,3 @@ def test_pretraining_lowers_the_loss(tmp_path):
     with torch.no_grad():
         losses = token_losses(model, *padded(examples, tokenizer.eos_token_id))
     assert losses.mean() < 0.9 * np.log(len(tokenizer))
-
-
-def test_a_folder_is_loaded_in_float32(tmp_path):
-    import torch
-
-    model, _ = pretrained(TINY, folder=tmp_path)
-    model.bfloat16().save_pretrained(tmp_path / "half")
-    _, tokenizer = pretrained(TINY, folder=tmp_path)
-    tokenizer.save_pretrained(tmp_path / "half")
-    loaded, _ = load_base(str(tmp_path / "half"))
-    assert next(loaded.parameters()).dtype == torch.float32 and not loaded.training
-
-
-def test_what_cannot_be_loaded_is_one_sentence(tmp_path):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"no config\.json in .*empty; name the folder of a model"):
-        load_base(str(tmp_path / "empty"))
-    with pytest.raises(ValueError, match="the model nobody/none cannot be loaded") as error:
-        load_base("nobody/none")
-    assert "\n" not in str(error.value)

@@ -19,7 +19,7 @@ from veriloop.text.verifiers import (
     ScoreNoise,
 )
 from veriloop.text.vllm import GenerateVLLM
-from veriloop.text.weights import load_base
+from veriloop.text.weights import about_weights, load_base
 from veriloop.text.words import copying, repetition
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "Reward",
     "ScoreNoise",
     "Texts",
+    "about_weights",
     "bootstrap",
     "by_input",
     "copying",

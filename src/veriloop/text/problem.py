@@ -169,7 +169,9 @@ def read_model(folder: Path, device: str = "cpu") -> PreTrainedModel:
     """Read back what `write_model` wrote."""
     from transformers import AutoModelForCausalLM
 
-    model: Any = AutoModelForCausalLM.from_pretrained(folder / "model")
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        folder / "model", local_files_only=True, trust_remote_code=False
+    )
     frozen = folder / "model" / FROZEN
     if frozen.exists():
         weights = dict(model.named_parameters())
