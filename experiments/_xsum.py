@@ -11,7 +11,17 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from veriloop import EachRound, KeepAll, Key, Loop, RandomFraction, RunDir, TopFraction, build
+from veriloop import (
+    EachRound,
+    KeepAll,
+    Key,
+    Loop,
+    MixReal,
+    RandomFraction,
+    RunDir,
+    TopFraction,
+    build,
+)
 from veriloop.study import BadInput, Config, Positive, Rows, Whole, tell
 from veriloop.xsum import (
     Data,
@@ -91,6 +101,9 @@ class Texts(Config):
     temperature: Positive | None = None  # None: the likeliest token, so one candidate
     filter: dict[str, Any] | None = (
         None  # within each article, in place of keep: {call: module:name, ...}
+    )
+    real: Annotated[float, Field(gt=0, lt=1)] | None = (
+        None  # share of the rows of every refit that are real: the initial pairs
     )
     unfiltered_writes_kept: bool = (
         False  # unfiltered, write only as many summaries as are kept, of random articles
@@ -193,9 +206,14 @@ def follow_arm(config: Texts, arm: Arm, folder: Path) -> Rows:
         .numpy()
         .permutation(len(data.train))[: round(config.initial * len(data.train))]
     )
+    initial = data.train[np.sort(picked)]
+    pool: Any = None
+    if config.real is not None:
+        pool = MixReal(initial, config.real)
     problem = Problem(
         base=base,
-        initial=data.train[np.sort(picked)],
+        initial=initial,
+        pool=pool,
         generate=write(articles=data.train, **_decoding(config)),
         first=tune(**config.first.model_dump()),
         refit=tune(**config.refit.model_dump()),
