@@ -48,7 +48,7 @@ def write(
     >>> with TemporaryDirectory() as folder:
     ...     Records(rows).write(Path(folder, "records.jsonl"))
     ...     text = write([folder], Path(folder, "report.md")).read_text()
-    >>> "| recall | higher | verified | 0.0 | 3 | 2 | the same |" in text
+    >>> "| recall | higher | verified | 0 | 3 | 2 | the same |" in text
     True
 
     Raises:

@@ -94,7 +94,7 @@ def picture(figure: Figure, caption: str) -> Picture:
     drawing = drawing[drawing.index("<svg") :]
     drawing = re.sub(r"<metadata>.*?</metadata>", "", drawing, flags=re.DOTALL)
     drawing = re.sub(r'<g id="[^"]*"', "<g", drawing)  # several drawings share a page
-    drawing = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font: \1 system-ui, sans-serif", drawing)
+    drawing = re.sub(r"font-family: [^;\"]*", "font-family: system-ui, sans-serif", drawing)
     drawing = drawing.replace(INK, "currentColor")
     for place, color in enumerate(COLORS):
         drawing = drawing.replace(color, f"var(--line-{place}, {color})")
