@@ -140,27 +140,28 @@ def _drawn(run: Run, metric: str) -> list[Records]:
 
 
 def published(claim: Claim) -> Iterator[Picture]:
-    """Yield the authors' curves of the same metric, in a drawing of their own."""
-    with open(PUBLISHED) as stream:
-        rows = [row for row in csv.DictReader(stream) if row["experiment"] == claim.run]
-    rows = [row for row in rows if row["metric"] == claim.metric]
-    if claim.published:
-        rows = [row for row in rows if row["line"] in claim.published]
-    lines = dict.fromkeys((row["line"], row["verified"]) for row in rows)
-    if not lines:
+    """Yield the authors' curves, in a drawing of their own."""
+    theirs = claim.theirs
+    if theirs is None:
         return
+    lines: dict[str, list[tuple[int, float]]] = {}
+    with open(PUBLISHED) as stream:
+        for row in csv.DictReader(stream):
+            place = (row["experiment"], row["metric"])
+            if place != (claim.run, theirs.metric) or row["line"] not in theirs.lines:
+                continue
+            if row["verified"] in theirs.verified:
+                kind = "verified" if row["verified"] == "true" else "unverified"
+                own = lines.setdefault(f"{row['line']}, {kind}", [])
+                own.append((int(row["round"]), float(row["value"])))
     with page_style():
         figure = Figure(figsize=(WIDTH, HEIGHT + 0.21 * len(lines)))
         axes = figure.subplots()
-        for name, verified in lines:
-            own = [row for row in rows if (row["line"], row["verified"]) == (name, verified)]
-            kind = "verified" if verified == "true" else "unverified"
-            x = [int(row["round"]) for row in own]
-            y = [float(row["value"]) for row in own]
-            axes.plot(x, y, label=f"{name}, {kind}", linewidth=0.9)
+        for label, points in lines.items():
+            axes.plot(*zip(*points, strict=True), label=label, linewidth=0.9)
         axes.set_xlabel("round")
         figure.legend(loc="outside lower left")
-        caption = f"Published by the authors, one seed: {claim.metric}. No verdict uses it."
+        caption = f"Published by the authors, one seed: {theirs.metric}. No verdict uses it."
         yield picture(figure, caption)
 
 

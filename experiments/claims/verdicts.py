@@ -49,13 +49,24 @@ class Finding(NamedTuple):
     why: str = ""
 
 
+class Published(NamedTuple):
+    """Which of the authors' curves are drawn beside ours.
+
+    metric: theirs, on a scale of its own. lines: their names. verified: "true", "false", or both.
+    """
+
+    metric: str
+    lines: tuple[str, ...]
+    verified: tuple[str, ...] = ("true",)
+
+
 class Claim(NamedTuple):
     """A claim, how it is tested, and the findings of a run.
 
     ours: the setting that stands for the paper's.
     run: the name of the figure. find: its run -> findings.
-    metric: what is drawn by round, beside the published curve where there is one. line: the
-        published one that is nearest. None: the figure of the run shows it.
+    metric: what is drawn by round. None: the figure of the run shows it.
+    theirs: the published curves of the claim.
     """
 
     text: str
@@ -63,7 +74,7 @@ class Claim(NamedTuple):
     run: str
     find: Callable[[Run], Sequence[Finding]]
     metric: str | None = None
-    published: tuple[str, ...] = ()
+    theirs: Published | None = None
 
 
 def verdict(findings: Sequence[Finding]) -> str:
@@ -429,7 +440,7 @@ CLAIMS = (
         "mnist_schedules",
         digits_improve,
         "mnist_fid",
-        ("20k",),
+        Published("mnist_fid", ("20k",)),
     ),
     Claim(
         "They do so with the paper's architecture",
@@ -449,6 +460,7 @@ CLAIMS = (
         "mnist_schedules",
         digits_degrade,
         "mnist_fid",
+        Published("fid", ("20k",), ("false",)),
     ),
     Claim(
         "A verifier that knows more images is better",
@@ -456,12 +468,15 @@ CLAIMS = (
         "mnist_verifier_size",
         larger_verifier,
         "nelbo",
+        Published("mnist_fid", ("500", "5000", "20000", "60000")),
     ),
     Claim(
         "From a model of all images, verifying makes it worse",
         "our first models are underfitted, so this is not a test of it",
         "mnist_initial_size",
         untested,
+        "mnist_fid",
+        Published("fid", ("60000",), ("true", "false")),
     ),
     Claim(
         "NELBO gains early, then goes back",
@@ -469,7 +484,7 @@ CLAIMS = (
         "mnist_schedules",
         nelbo_goes_back,
         "nelbo",
-        ("10k to 256k",),
+        Published("nelbo", ("10k to 256k",)),
     ),
     Claim(
         "NELBO falls as more is kept",
@@ -477,7 +492,7 @@ CLAIMS = (
         "mnist_elbo",
         nelbo_falls,
         "nelbo",
-        ("5k more each",),
+        Published("nelbo", ("5k more each",)),
     ),
     Claim(
         "One strong verifier, trained once, works",

@@ -11,6 +11,7 @@ from importlib.resources import files
 from veriloop.report.parts import Lines, Part, Picture, Section, Table
 
 HEADINGS = 6  # HTML has no smaller one
+LONG = 24  # letters of a cell that is given room
 CODE = re.compile(r"`([^`]+)`")
 
 
@@ -108,9 +109,7 @@ def _text(text: str) -> str:
 
 
 def _table(table: Table) -> str:
-    kinds: list[str] = []
-    for column in range(len(table.header)):
-        kinds.append(' class="number"' if table.is_of_numbers(column) else "")
+    kinds = [_kind(table, column) for column in range(len(table.header))]
     header: list[str] = []
     for name, kind in zip(table.header, kinds, strict=True):
         header.append(f'<th scope="col"{kind}>{_text(name)}</th>')
@@ -128,6 +127,15 @@ def _table(table: Table) -> str:
         f'<div class="wide" role="region" tabindex="0" aria-label="{caption}">'
         f"<table>{head}{body}</table></div></figure>"
     )
+
+
+def _kind(table: Table, column: int) -> str:
+    """Return the class of a column: of numbers, or of text that needs room on a phone."""
+    if table.is_of_numbers(column):
+        return ' class="number"'
+    if any(len(row[column]) > LONG for row in table.rows):
+        return ' class="long"'
+    return ""
 
 
 def _picture(picture: Picture) -> str:
