@@ -164,6 +164,18 @@ def test_what_the_page_shows_follows_the_sliders(opened):
 
 
 @pytest.mark.slow
+def test_the_frontier_is_drawn_anew_when_a_slider_stands_still(opened):
+    """With more kept rows more pays; a change of the bias alone leaves the line as it is."""
+    line = "document.querySelector('#frontier path.verified').getAttribute('d')"
+    before = opened.evaluate(line)
+    moved(opened, "bias", 0.2)
+    numbers(opened)
+    assert opened.evaluate(line) == before
+    moved(opened, "kept", 120)
+    opened.wait_for_function(f"before => {line} !== before", arg=before)
+
+
+@pytest.mark.slow
 def test_a_keyboard_is_enough(opened):
     """Tab goes through every slider in order, and arrows move them; a change is told aloud."""
     opened.locator("#bias").focus()
@@ -171,7 +183,8 @@ def test_a_keyboard_is_enough(opened):
     told = opened.locator("output[for=bias]").inner_text()
     opened.keyboard.press("ArrowRight")
     after = numbers(opened)
-    assert float(opened.locator("output[for=bias]").inner_text()) == float(told) + 0.01
+    now = float(opened.locator("output[for=bias]").inner_text())
+    assert now == pytest.approx(float(told) + 0.01)
     assert after["error-one"] != before["error-one"]
     reached = []
     for _ in range(9):
@@ -227,17 +240,20 @@ def brightness(color):
 @pytest.mark.slow
 def test_no_setting_breaks_the_page(opened):
     """The ends of all sliders at once: every number stays finite, and every path is drawn."""
-    for bias in ("min", "max"):
-        for noise in ("min", "max"):
-            for sizes in ("min", "max"):
-                ends = {"bias": bias, "radius": noise, "noise": noise, "rows": sizes}
-                ends |= {"kept": sizes, "dim": bias, "rounds": sizes}
-                for name, end in ends.items():
-                    value = opened.locator(f"#{name}").get_attribute(end)
-                    moved(opened, name, value)
-                found = numbers(opened)
-                assert np.isfinite(list(found.values())).all(), ends
-                drawn = opened.evaluate(
-                    "[...document.querySelectorAll('.chart path')].map(p => p.getAttribute('d'))"
-                )
-                assert not [path for path in drawn if "NaN" in path or "Infinity" in path], ends
+    for bias, noise, sizes in (
+        ("min", "min", "min"),
+        ("max", "min", "max"),
+        ("max", "max", "min"),
+        ("min", "max", "max"),
+    ):
+        ends = {"bias": bias, "radius": noise, "noise": noise, "rows": sizes}
+        ends |= {"kept": sizes, "dim": bias, "rounds": sizes}
+        for name, end in ends.items():
+            moved(opened, name, opened.locator(f"#{name}").get_attribute(end))
+        found = numbers(opened)
+        assert np.isfinite(list(found.values())).all(), ends
+        drawn = opened.evaluate(
+            "[...document.querySelectorAll('.chart path')].map(p => p.getAttribute('d'))"
+        )
+        assert len(drawn) > 6
+        assert not [path for path in drawn if "NaN" in path or "Infinity" in path], ends

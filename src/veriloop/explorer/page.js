@@ -4,7 +4,8 @@
   const NAMES = ["bias", "radius", "noise", "rows", "dim", "kept", "last", "rounds"];
   const inputs = Object.fromEntries(NAMES.map((name) => [name, document.getElementById(name)]));
   const LOG_STEPS = 200;
-  const PLACES = 81; // points of a curve over bias or radius
+  const PLACES = 61; // points of a curve over bias or radius
+  const PAUSE = 80; // milliseconds
   const HEIGHT = 280;
   const MARGIN = { left: 58, right: 14, top: 26, bottom: 42 };
 
@@ -260,6 +261,7 @@
   // The page ---------------------------------------------------------------------------------
 
   let line = { key: "", curve: null }; // the frontier, which few of the sliders move
+  let later; // it takes the longest, and is drawn when a slider stands still
 
   function update() {
     const chosen = settings();
@@ -280,7 +282,13 @@
     tell("acceptance", found.acceptance[0], `${shown(100 * found.acceptance[0])} %`);
     drawByRound(chosen, found);
     drawOneRound(chosen, found, improvementByBias(chosen));
+    clearTimeout(later);
     const key = [chosen.noise, chosen.rows, chosen.kept, chosen.dim].join();
+    if (line.key === "" || key === line.key) updateFrontier(key, chosen);
+    else later = setTimeout(updateFrontier, PAUSE, key, chosen);
+  }
+
+  function updateFrontier(key, chosen) {
     if (key !== line.key) line = { key, curve: frontier(chosen) };
     drawFrontier(chosen, line.curve);
   }

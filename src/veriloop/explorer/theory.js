@@ -14,7 +14,7 @@ const Theory = (() => {
   const REACH = 9; // a normal variable lies farther from its mean once in 10^18
   const STEP = 0.4; // of the trapezoidal rule, which is exact to rounding for these integrands
   const SLACK = Math.sqrt(2 / Math.PI); // the mean size of a noise, in units of the noise
-  const PLACES = 256; // biases tried by breakEvenBias
+  const PLACES = 128; // biases tried by breakEvenBias
   const ROUNDING = 1e-12;
 
   // erfc by the rational approximations of W. J. Cody, Math. Comp. 23 (1969), 631-637.
