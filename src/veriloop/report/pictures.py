@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ LONGEST = 44  # letters of a name in a legend
 
 
 @contextmanager
-def page_style() -> Iterator[None]:
+def page_style() -> Generator[None]:
     """Let what is drawn inside take the style of a report's page."""
     try:
         from matplotlib import rc_context
