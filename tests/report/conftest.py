@@ -62,7 +62,7 @@ def study(tmp_path_factory):
 @pytest.fixture(scope="session")
 def hostile(study, tmp_path_factory):
     """The same with an arm whose name is written to do harm."""
-    folder = tmp_path_factory.mktemp("hostile") / "<b>run</b>"[:3]
+    folder = tmp_path_factory.mktemp("hostile") / "<b>"
     folder.mkdir()
     for file in ("records.jsonl", "run.json"):
         text = (study / file).read_text()
