@@ -2,7 +2,8 @@
 
 python experiments/_reproduce.py [NAME ...] [--first] [--preset laptop] [--data digits] [--out runs]
 
-A figure that fails does not stop the others. It is named at the end, and the exit code is then 1.
+At the end, results/report.html says what the runs say of each claim, and results/explorer.html
+shows by sliders when a verifier helps. A figure that fails does not stop the others. It is named at the end, and the exit code is then 1.
 After an interruption the same command goes on where it was.
 """
 
@@ -73,9 +74,13 @@ def main() -> None:
         number = f"[{place + 1}/{len(names)}]"
         print(f"\n{number} {name}: {so_far:.1f} minutes so far, about {left:.1f} to go", flush=True)
         made.append(_make(name, arguments))
+    finished = [figure.folder for figure in made if not figure.code]
+    code = 0
+    if finished and not arguments.first:
+        code = _pages(finished, arguments.results)
     if len(names) > 1:
         print(_report(made), flush=True)
-    sys.exit(any(figure.code for figure in made))
+    sys.exit(code != 0 or any(figure.code for figure in made))
 
 
 def _plan(names: Sequence[str], arguments: argparse.Namespace) -> str:
@@ -119,6 +124,13 @@ def _make(name: str, arguments: argparse.Namespace) -> Made:
         print(f"\nStopped in {name}. The same command goes on there.", file=sys.stderr)
         sys.exit(130)
     return Made(name, code, time.monotonic() - began, _folder(name, arguments))
+
+
+def _pages(folders: Sequence[Path], results: Path) -> int:
+    """Write the report of what was made, and the explorer; return the exit code."""
+    print("\nThe report and the explorer:", flush=True)
+    script = [sys.executable, str(HERE / "_report.py")]
+    return subprocess.run([*script, *map(str, folders), "--out", str(results)]).returncode
 
 
 def _folder(name: str, arguments: argparse.Namespace) -> Path:
@@ -165,6 +177,12 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument(
         "--out", type=Path, default=Path("runs"), help="folder of the runs (default: runs)"
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results"),
+        help="folder of the report and the explorer (default: results)",
     )
     arguments = parser.parse_args()
     for name in arguments.name:

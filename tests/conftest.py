@@ -1,10 +1,13 @@
 """For all tests: the same examples every run, one thread each, and two launched processes."""
 
 import os
+import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -58,3 +61,34 @@ def launch() -> Callable[..., list[tuple[str, str]]]:
         return written
 
     return start
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Callable[..., AbstractContextManager[Any]]]:
+    """Open tabs of one headless Chromium: `with browser(width=360, scheme="dark") as tab`.
+
+    A tab that asks for anything from outside, or whose console is not empty, fails its test.
+    """
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("needs Chromium, as in: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+
+    @contextmanager
+    def tab(width: int = 1280, scheme: str = "light") -> Iterator[Any]:
+        size = {"width": width, "height": 900}
+        context = started.new_context(viewport=size, color_scheme=scheme, offline=True)
+        opened = context.new_page()
+        wrong: list[str] = []
+        opened.on("console", lambda message: wrong.append(message.text))
+        opened.on("pageerror", lambda error: wrong.append(str(error)))
+        opened.on("requestfailed", lambda request: wrong.append(request.url))
+        yield opened
+        context.close()
+        assert wrong == []
+
+    options = ["--no-sandbox", "--disable-gpu", "--disable-quic"]
+    with playwright.sync_playwright() as engine:
+        started = engine.chromium.launch(executable_path=chromium, args=options)
+        yield tab
+        started.close()

@@ -34,6 +34,8 @@ ALLOWED = {
     "store": COMPONENTS | {"records"},
     "refilter": {"core", "components", "store", "records", "yaml12"},
     "diagnose": {"core", "records", "metrics"},
+    "report": {"records", "metrics", "plotting", "diagnose"},
+    "explorer": set(),
     "exact": COMPONENTS,
     "testing": {"core", "store"},
     "linear": ON_COMPONENTS,

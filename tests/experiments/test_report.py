@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 
 import pytest
 from helpers import RESULTS
 
-from veriloop.study.report import section
+from veriloop.report import as_markdown, section
+from veriloop.report.__main__ import main
 
 
 @pytest.fixture
 def report():
-    return section
+    return lambda folder: as_markdown([section(folder)])
 
 
 def about_of(name):
@@ -76,15 +76,12 @@ def test_changes_that_are_not_committed_are_told(report, tmp_path):
         assert ("commit 0123456789." in report(tmp_path)) != dirty
 
 
-def test_of_several_runs_on_the_command_line(monkeypatch, capsys):
+def test_of_several_runs_on_the_command_line(tmp_path):
     """One section a run, in the order given."""
-    import runpy
-
     names = ["linear_rounds", "linear_landscape"]
-    monkeypatch.setattr(sys, "argv", ["report", *(str(RESULTS / name) for name in names)])
-    monkeypatch.delitem(sys.modules, "veriloop.study.report", raising=False)
-    runpy.run_module("veriloop.study.report", run_name="__main__")
-    headings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("## ")]
+    out = tmp_path / "report.md"
+    main([*(str(RESULTS / name) for name in names), "--out", str(out)])
+    headings = [line for line in out.read_text().splitlines() if line.startswith("## ")]
     assert headings == [f"## {name}" for name in names]
 
 
@@ -92,19 +89,18 @@ def test_an_unfinished_run_is_refused(report, stopped):
     """In a sentence that says how to go on."""
     part = stopped("linear_landscape", at=1)
     with pytest.raises(
-        SystemExit, match=rf"{part.out}: the run is not finished; go on with --resume"
+        ValueError, match=rf"{part.out}: the run is not finished; go on with --resume"
     ):
         report(part.out)
 
 
-@pytest.mark.parametrize("text", [None, "", "[]", "3", "{}", '{"finished": '])
+@pytest.mark.parametrize("text", ["", "[]", "3", "{}", '{"finished": '])
 def test_a_folder_without_a_readable_run_is_refused_in_one_sentence(text, report, tmp_path):
-    """No section is made of records alone; the sentence names the folder and run.json."""
+    """The sentence names the folder and run.json."""
     shutil.copy(RESULTS / "linear_policies" / "records.jsonl", tmp_path)
-    if text is not None:
-        (tmp_path / "run.json").write_text(text)
+    (tmp_path / "run.json").write_text(text)
     with pytest.raises(
-        SystemExit, match=rf"{tmp_path}: no readable run\.json; name the folder of a run"
+        ValueError, match=rf"{tmp_path}: no readable run\.json; name the folder of a run"
     ):
         report(tmp_path)
 

@@ -46,8 +46,17 @@ def test_a_figure_that_fails_does_not_stop_the_others_and_is_named_at_the_end(tm
     bad = tmp_path / "curation-smoke"
     bad.mkdir()
     (bad / "note.txt").write_text("mine")
-    ran = reproduce("curation", "linear_policies", "--out", tmp_path)
+    results = tmp_path / "results"
+    names = ("curation", "linear_policies")
+    ran = reproduce(*names, "--out", tmp_path, "--results", results)
     assert ran.returncode == 1
+    assert sorted(path.name for path in results.iterdir()) == [
+        "explorer.html",
+        "report.html",
+        "report.md",
+    ]
+    report = (results / "report.md").read_text()
+    assert "## linear_policies" in report and "## curation" not in report
     assert (tmp_path / "linear_policies-smoke" / "figure.png").exists()
     lines = ran.stdout.splitlines()
     assert re.match(r"2 figures into .*, about \d+ minutes? at laptop on two cores", lines[0])

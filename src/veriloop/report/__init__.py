@@ -1,0 +1,67 @@
+"""A report of finished runs, as one HTML page that holds all that it needs, or as Markdown.
+
+`python -m veriloop.report RUN... --out report.html` writes it. A run is a folder that a `Study`
+or a script of experiments has written, or one with a records.jsonl.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from veriloop.report.html import as_html
+from veriloop.report.markdown import as_markdown
+from veriloop.report.parts import Lines, Part, Picture, Section, Table
+from veriloop.report.run import section
+
+__all__ = [
+    "Lines",
+    "Part",
+    "Picture",
+    "Section",
+    "Table",
+    "as_html",
+    "as_markdown",
+    "section",
+    "write",
+]
+
+
+def write(
+    runs: Sequence[str | Path],
+    out: str | Path,
+    *,
+    title: str = "Report",
+    before: Sequence[Section] = (),
+) -> Path:
+    """Write a report of runs into one file, and return its path.
+
+    runs: folders of finished runs; of a study that still goes on, what it holds so far.
+    out: the file. Its ending says the format: `.html`, or `.md` for Markdown without pictures.
+    title: the heading of the page.
+    before: sections of your own that stand before those of the runs.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from veriloop import Records
+    >>> rows = [{"arm": arm, "seed": s, "round": k, "recall": 0.9 - 0.1 * k + 0.01 * s}
+    ...         for arm in ("plain", "verified") for s in range(3) for k in range(3)]
+    >>> with TemporaryDirectory() as folder:
+    ...     Records(rows).write(Path(folder, "records.jsonl"))
+    ...     text = write([folder], Path(folder, "report.md")).read_text()
+    >>> "| recall | higher | verified | 0 | 3 | 2 | the same |" in text
+    True
+
+    Raises:
+        ValueError: if the file's ending is another, or a folder holds no run that can be told of.
+        OSError: if the file cannot be written.
+    """
+    file = Path(out)
+    if file.suffix not in (".html", ".md"):
+        raise ValueError(f"report: out must end in .html or .md, got {file.name!r}")
+    sections = [*before, *(section(Path(run)) for run in runs)]
+    text = as_markdown(sections)
+    if file.suffix == ".html":
+        text = as_html(title, sections)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    return file
