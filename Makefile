@@ -46,4 +46,4 @@ bench: .venv/ready  ## the speed tables; let nothing else run
 	@touch $@
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv runs results
