@@ -11,7 +11,17 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from veriloop import EachRound, KeepAll, Key, Loop, RandomFraction, RunDir, TopFraction, build
+from veriloop import (
+    EachRound,
+    KeepAll,
+    Key,
+    Loop,
+    MixReal,
+    RandomFraction,
+    RunDir,
+    TopFraction,
+    build,
+)
 from veriloop.study import BadInput, Config, Positive, Rows, Whole, tell
 from veriloop.xsum import (
     Data,
@@ -92,6 +102,9 @@ class Texts(Config):
     filter: dict[str, Any] | None = (
         None  # within each article, in place of keep: {call: module:name, ...}
     )
+    real: Annotated[float, Field(gt=0, lt=1)] | None = (
+        None  # share of the rows of every refit that are real: the initial pairs
+    )
     unfiltered_writes_kept: bool = (
         False  # unfiltered, write only as many summaries as are kept, of random articles
     )
@@ -148,9 +161,9 @@ def check(config: Texts) -> None:
             f"within: got kind, and data {config.data} has no kinds; leave it out, or give data=reports"
         )
     try:
-        data = _data(config, config.seed)
+        data = articles(config, config.seed)
         if config.model != "pretrained":
-            _prompt(config, load_base(config.model)[1])
+            prompt_of(config, load_base(config.model)[1])
         for spec in _verifiers(config).values():
             build(spec)
         if config.filter is not None:
@@ -182,27 +195,25 @@ def follow_arm(config: Texts, arm: Arm, folder: Path) -> Rows:
     """Run one arm from its start, committing every round; the last row is measured on the test articles too."""
     process()  # connected, where a launcher started several, before a model is put on a device
     torch.set_num_threads(config.threads)
-    key, data = Key(arm.seed), _data(config, arm.seed)
-    base, tokenizer = (
-        pretrained(_pretraining(config, arm.base), device=config.device)
-        if config.model == "pretrained"
-        else load_base(config.model, device=config.device)
-    )
-    prompt = _prompt(config, tokenizer)
+    key, data = Key(arm.seed), articles(config, arm.seed)
+    base, tokenizer = base_model(config, arm.base)
+    prompt = prompt_of(config, tokenizer)
     write = partial(Generate, prompt=prompt, batch=config.batch, bf16=config.bf16)
-    measure, final = (
-        Measure(generate=write(articles=part), facts=data.name == "reports")
-        for part in (data.validation, data.test)
-    )
-    tune = partial(FineTune, prompt=prompt, **_ways(config, PUBLISHED[2:]))
+    measure, final = (measured_on(config, prompt, part) for part in (data.validation, data.test))
+    tune = partial(FineTune, prompt=prompt, **ways(config, PUBLISHED[2:]))
     picked = (
         key.fold("initial")
         .numpy()
         .permutation(len(data.train))[: round(config.initial * len(data.train))]
     )
+    initial = data.train[np.sort(picked)]
+    pool: Any = None
+    if config.real is not None:
+        pool = MixReal(initial, config.real)
     problem = Problem(
         base=base,
-        initial=data.train[np.sort(picked)],
+        initial=initial,
+        pool=pool,
         generate=write(articles=data.train, **_decoding(config)),
         first=tune(**config.first.model_dump()),
         refit=tune(**config.refit.model_dump()),
@@ -234,6 +245,22 @@ def follow_arm(config: Texts, arm: Arm, folder: Path) -> Rows:
         "filtering": arm.filtering,
     }
     return [{**about, "data": data.name, **each} for each in rows]
+
+
+def base_model(config: Texts, seed: int) -> tuple[Any, Any]:
+    """Return the model that has seen no summary, and its tokenizer.
+
+    seed: of the pre-training, where it is pre-trained here.
+    """
+    if config.model == "pretrained":
+        return pretrained(_pretraining(config, seed), device=config.device)
+    return load_base(config.model, device=config.device)
+
+
+def measured_on(config: Texts, prompt: Prompt, part: Summaries) -> Measure:
+    """Return what measures a model on a part of the data."""
+    write = Generate(articles=part, prompt=prompt, batch=config.batch, bf16=config.bf16)
+    return Measure(generate=write, facts=config.data == "reports")
 
 
 def _loop(config: Texts, arm: Arm, problem: Problem) -> Loop[Any, Summaries]:
@@ -294,7 +321,8 @@ def _check_first(config: Texts, arm: Arm, row: dict[str, Any]) -> None:
         )
 
 
-def _data(config: Texts, seed: int) -> Data:
+def articles(config: Texts, seed: int) -> Data:
+    """Return the articles of a seed in three parts."""
     if config.data == "reports":
         return corpus(
             Key(seed).fold("reports"), config.train or 1200, config.test or 300, config.validation
@@ -314,18 +342,20 @@ def _data(config: Texts, seed: int) -> Data:
     return replace(data, train=data.train[np.sort(picked)])
 
 
-def _prompt(config: Texts, tokenizer: Any) -> Prompt:
-    ways = _ways(config, PUBLISHED[:2])
+def prompt_of(config: Texts, tokenizer: Any) -> Prompt:
+    """Return the prompt of the configuration."""
+    chosen = ways(config, PUBLISHED[:2])
     return Prompt(
         tokenizer,
         tokens=config.tokens,
         summary_tokens=config.summary_tokens,
         end_after_cut=config.end_after_cut,
-        **ways,
+        **chosen,
     )
 
 
-def _ways(config: Texts, names: tuple[str, ...]) -> dict[str, Any]:
+def ways(config: Texts, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return which of these ways of the published code are taken."""
     return {name: config.protocol == "authors" or name in config.published for name in names}
 
 

@@ -124,6 +124,17 @@ def test_unfiltered_may_write_only_what_it_keeps(here):
 
 
 @pytest.mark.slow
+def test_real_pairs_may_be_mixed_with_the_kept(here, smoke):
+    """Both arms start as without them; half of what is fitted is real then, which changes the models."""
+    mixed = here(NAME, *settings("real=0.5", "replicates=1", "rounds=1")).rows
+    plain = [row for row in smoke(NAME).rows if row["seed"] == 1]
+    for arm in ("filtered", "unfiltered"):
+        one, other = ([row for row in rows if row["filtering"] == arm] for rows in (mixed, plain))
+        assert one[0] == other[0] and one[1]["kept"] == other[1]["kept"] == 5
+        assert one[1]["perplexity"] != other[1]["perplexity"]
+
+
+@pytest.mark.slow
 def test_seeds_may_draw_articles_of_their_own(here, tmp_path):
     """Two of six articles: the model is fitted to one, and asked about both."""
     lines = [

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from veriloop import Key
-from veriloop.text.finetune import token_losses
+from veriloop.text.likelihood import token_losses
 from veriloop.text.padding import padded
 from veriloop.xsum import FineTune, LogLikelihood, Prompt, Summaries
 

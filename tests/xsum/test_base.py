@@ -48,7 +48,7 @@ def test_pretraining_lowers_the_loss(tmp_path):
     import torch
 
     from veriloop import Key
-    from veriloop.text.finetune import token_losses
+    from veriloop.text.likelihood import token_losses
     from veriloop.text.padding import padded
     from veriloop.xsum import documents
 

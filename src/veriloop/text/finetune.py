@@ -8,16 +8,15 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from veriloop.core import Key
 from veriloop.core.checks import check_count, check_fraction, check_positive
-from veriloop.text.models import check_fit, check_weights, hidden_states
+from veriloop.text.likelihood import token_losses
+from veriloop.text.models import check_fit, check_weights
 from veriloop.text.padding import Example, Padded, in_blocks, padded, shortest_first
 from veriloop.text.processes import gathered, own_part, process, sum_gradients
 from veriloop.text.prompt import Prompt
@@ -210,21 +209,6 @@ class FineTune:
                 )
             )
         return passes
-
-
-def token_losses(model: PreTrainedModel, tokens: Tensor, seen: Tensor, scored: Tensor) -> Tensor:
-    """Return the loss of every scored token, in nats, shape (number of them,).
-
-    Logits are computed for these tokens alone, and not for the whole text.
-
-    model: a causal language model.
-    tokens, seen, scored: see `Padded`, shape (n, longest) each.
-    """
-    hidden = hidden_states(model, tokens, seen)
-    before = hidden[:, :-1][scored[:, 1:]]  # the hidden state before a token predicts that token
-    head: Any = model.get_output_embeddings()
-    logits = head(before)
-    return F.cross_entropy(logits.float(), tokens[:, 1:][scored[:, 1:]], reduction="none")
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
@@ -13,8 +12,8 @@ from torch import Tensor
 
 from veriloop.core import Key
 from veriloop.core.checks import check_count, check_fraction, check_positive
-from veriloop.text.models import check_fit, end_tokens, evaluating
-from veriloop.text.padding import in_blocks, shortest_first
+from veriloop.text.models import check_fit, end_tokens, evaluating, in_bf16
+from veriloop.text.padding import in_blocks, padded_left, shortest_first
 from veriloop.text.processes import gathered, own_part
 from veriloop.text.prompt import Prompt
 from veriloop.text.rows import Rows, check_rows, two_of_one_number
@@ -45,7 +44,8 @@ class Generate(Generic[R]):
     top_p: in (0, 1]; tokens are drawn among the likeliest ones that have this share together.
     batch: prompts decoded at once, sorted by length. In float32 no output depends on it, because
         every row has its own random numbers.
-    bf16: write with a copy of the model that has its weights in bfloat16.
+    bf16: write with a copy of the model that has its weights in bfloat16; `Measure` scores with it
+        too.
     first_row: which row of the round is the first one written, from 0; `starting_at` sets it.
 
     Raises:
@@ -105,10 +105,9 @@ class Generate(Generic[R]):
         rows = self._rows(n)
         prompts = self._prompts(model, rows)
         ends = end_tokens(model, self.prompt)
-        # One uniform number for each token and row: what a row draws depends on no other row.
-        uniform = key.numpy().random((n, self.prompt.output_tokens))
+        uniform = self._uniform(key, n)
         if self.bf16:
-            model = _in_bf16(model)
+            model = in_bf16(model)
         longest_first = shortest_first(prompts)[::-1]
         own: list[tuple[int, str, bool]] = []
         for block in in_blocks(own_part(longest_first), self.batch):
@@ -145,6 +144,16 @@ class Generate(Generic[R]):
         if two_of_one_number(self.rows) is None:
             return self.rows
         return self.rows.numbered(np.arange(len(self.rows)))
+
+    def _uniform(self, key: Key, n: int) -> np.ndarray:
+        """Return one number for each token and row, so that a row's draws depend on no other row.
+
+        Greedy decoding draws none.
+        """
+        shape = (n, self.prompt.output_tokens)
+        if self.temperature is None:
+            return np.broadcast_to(0.0, shape)
+        return key.numpy().random(shape)
 
     def _prompts(self, model: PreTrainedModel, rows: Rows) -> list[list[int]]:
         """Return the tokens of each row's prompt, which the model can read."""
@@ -202,16 +211,10 @@ class _Running:
     """
 
     def __init__(self, prompts: Sequence[Sequence[int]], end: int, device: torch.device) -> None:
-        longest = max(len(prompt) for prompt in prompts)
-        tokens = torch.full((len(prompts), longest), end)
-        seen = torch.zeros((len(prompts), longest), dtype=torch.long)
-        for row, prompt in enumerate(prompts):
-            start = longest - len(prompt)  # padded on the left, so that all go on at the same place
-            tokens[row, start:] = torch.tensor(prompt)
-            seen[row, start:] = 1
+        padded = padded_left(prompts, end).to(device)
         self.alive = np.arange(len(prompts))
-        self._tokens = tokens.to(device)
-        self._seen = seen.to(device)
+        self._tokens = padded.tokens
+        self._seen = padded.seen
         self._places = (self._seen.cumsum(1) - 1).clamp(min=0)
         self._cache: Any = None
 
@@ -236,14 +239,3 @@ class _Running:
         if not going.all():
             self._cache.batch_select_indices(going.nonzero().squeeze(1))
             self.alive = self.alive[going.cpu().numpy()]
-
-
-def _in_bf16(model: PreTrainedModel) -> PreTrainedModel:
-    """Return a copy with its weights in bfloat16, tied ones once.
-
-    Buffers (rotary frequencies) stay as they are.
-    """
-    weights: dict[int, Any] = {}
-    for each in model.parameters():
-        weights[id(each)] = torch.nn.Parameter(each.detach().bfloat16(), False)
-    return copy.deepcopy(model, weights)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from veriloop.core import Key
+from veriloop.core import Key, concatenate
 from veriloop.core.checks import check_count
 from veriloop.text.generate import Generate
 from veriloop.text.prompt import Prompt
@@ -37,8 +37,9 @@ class Measure:
     - `distinct1`, `distinct2`: different over all n-grams.
     - `repetition`, `copying`: means; see the functions of these names.
     - `empty`, `truncated`: the shares without a word and without an end.
-    - `perplexity`, `perplexity_own`: of the targets and of its own outputs, by token. Rows of which
-      the prompt leaves no token do not count, and a warning says how many.
+    - `perplexity`, `perplexity_own`: of the targets and of its own outputs, by token; in
+      bfloat16 if `generate.bf16`. Rows of which the prompt leaves no token do not count, and a
+      warning says how many.
     - those of `others` too.
 
     generate: how outputs are written; its rows are those measured on.
@@ -75,10 +76,10 @@ class Measure:
     def __call__(self, key: Key, model: PreTrainedModel) -> Mapping[str, float]:
         rows = self.generate(key.fold("generate"), model, len(self.generate))
         named = self._quality(key, rows) | language(rows, self.generate.prompt, self.tokenizer)
+        parts = {"perplexity_own": rows}
         if any(rows.targets):
-            right = rows.answered(rows.targets)
-            named["perplexity"] = self._perplexity("perplexity", key, model, right)
-        named["perplexity_own"] = self._perplexity("perplexity_own", key, model, rows)
+            parts = {"perplexity": rows.answered(rows.targets), **parts}
+        named |= self._perplexities(key, model, parts)
         if self.others is not None:
             named |= self.others(rows)
         return named
@@ -94,26 +95,54 @@ class Measure:
             named[f"{name}_high"] = high
         return named
 
-    def _perplexity(self, name: str, key: Key, model: PreTrainedModel, rows: Rows) -> float:
-        """Return the perplexity of the rows that have a token."""
-        likelihood = LogLikelihood(model, self.generate.prompt, cut=0.0, batch=self.generate.batch)
-        scores = likelihood(key, rows)
-        known = scores[~np.isnan(scores)]
-        if len(known) < len(rows):
-            warnings.warn(
-                f"Measure: {len(rows) - len(known)} of {len(rows)} rows have no token after the "
-                f"cut at Prompt.tokens and are left out of {name}; raise it to count all",
-                stacklevel=3,
-            )
-        if not len(known):
-            return math.nan
-        loss = -float(known.mean())
-        if loss > LARGEST:
-            raise FloatingPointError(
-                f"Measure: {name} is too large for a number, at a mean loss of {loss:.4g} nats; "
-                "the model has diverged: fit it again at a lower rate"
-            )
-        return math.exp(loss)
+    def _perplexities(
+        self, key: Key, model: PreTrainedModel, parts: Mapping[str, Rows]
+    ) -> dict[str, float]:
+        """Return the perplexity of each part, all of the same inputs."""
+        likelihood = LogLikelihood(
+            model,
+            self.generate.prompt,
+            cut=0.0,
+            batch=self.generate.batch,
+            bf16=self.generate.bf16,
+        )
+        if self.generate.bf16:  # together, so that a prompt is read once
+            together = likelihood(key, concatenate(list(parts.values())))
+            scores = np.split(together, len(parts))
+        else:
+            scores = [likelihood(key, rows) for rows in parts.values()]
+        named = zip(parts, scores, strict=True)
+        return {name: perplexity(name, each) for name, each in named}
+
+
+def perplexity(name: str, scores: np.ndarray) -> float:
+    """Return the perplexity of the rows that have a token; warn of the others.
+
+    name: what the perplexity is called.
+    scores: the mean log-likelihood a token of each row, in nats, shape (n,); NaN: it has none.
+
+    Raises:
+        FloatingPointError: if it is too large for a number.
+
+    >>> perplexity("perplexity", np.log([0.5, 0.5]))
+    2.0
+    """
+    known = scores[~np.isnan(scores)]
+    if len(known) < len(scores):
+        warnings.warn(
+            f"Measure: {len(scores) - len(known)} of {len(scores)} rows have no token after the "
+            f"cut at Prompt.tokens and are left out of {name}; raise it to count all",
+            stacklevel=4,
+        )
+    if not len(known):
+        return math.nan
+    loss = -float(known.mean())
+    if loss > LARGEST:
+        raise FloatingPointError(
+            f"Measure: {name} is too large for a number, at a mean loss of {loss:.4g} nats; "
+            "the model has diverged: fit it again at a lower rate"
+        )
+    return math.exp(loss)
 
 
 def language(rows: Rows, prompt: Prompt, tokenizer: Tokenizer | None = None) -> dict[str, float]:

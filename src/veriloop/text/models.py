@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 MERGE = "merge it first: model = model.merge_and_unload().requires_grad_(True)"
 
 
+class Cache(Protocol):
+    """What a model has computed of the tokens that it has read, for those that follow."""
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Take these rows, of which one may come several times."""
+
+
 def hidden_states(model: PreTrainedModel, tokens: Tensor, seen: Tensor) -> Tensor:
     """Return the last hidden state at every token, shape (n, longest, hidden size).
 
@@ -27,15 +35,42 @@ def hidden_states(model: PreTrainedModel, tokens: Tensor, seen: Tensor) -> Tenso
     Raises:
         ValueError: if the model has no such states.
     """
-    network = _unwrapped(model).base_model
-    output = network(input_ids=tokens, attention_mask=seen)
+    hidden, _ = _read(model, input_ids=tokens, attention_mask=seen, use_cache=False)
+    return hidden
+
+
+def read_on(
+    model: PreTrainedModel, tokens: Tensor, seen: Tensor, cache: Cache | None = None
+) -> tuple[Tensor, Cache]:
+    """Return the last hidden state at every token, and the cache with these tokens.
+
+    tokens: int64, shape (n, longest); padding may stand on both sides.
+    seen: 1 for a token, 0 for padding: of the tokens in the cache and then of these, int64.
+    cache: that of the tokens before these.
+    """
+    places = (seen.cumsum(1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
+    return _read(
+        model,
+        input_ids=tokens,
+        attention_mask=seen,
+        position_ids=places,
+        past_key_values=cache,
+        use_cache=True,
+    )
+
+
+def _read(model: PreTrainedModel, **inputs: object) -> tuple[Tensor, Cache]:
+    """Return the last hidden states of the network below the head, and its cache."""
+    network: Any = _unwrapped(model).base_model
+    output = network(**inputs)
     hidden = getattr(output, "last_hidden_state", None)
     if hidden is None:
         raise ValueError(
             f"the model, a {type(model).__name__}, gives no last hidden state; if it is wrapped by "
             f"an adapter, {MERGE}"
         )
-    return hidden
+    cache: Any = getattr(output, "past_key_values", None)
+    return hidden, cache
 
 
 def _unwrapped(model: PreTrainedModel) -> PreTrainedModel:
@@ -68,6 +103,17 @@ def evaluating(model: PreTrainedModel) -> Iterator[None]:
     finally:
         for each in in_training:
             each.training = True
+
+
+def in_bf16(model: PreTrainedModel) -> PreTrainedModel:
+    """Return a copy with its weights in bfloat16, tied ones once.
+
+    Buffers (rotary frequencies) stay as they are.
+    """
+    weights: dict[int, object] = {}
+    for each in model.parameters():
+        weights[id(each)] = torch.nn.Parameter(each.detach().bfloat16(), False)
+    return copy.deepcopy(model, weights)
 
 
 def check_whole(model: PreTrainedModel) -> None:

@@ -71,6 +71,29 @@ def padded(
     return Padded(tokens, seen, scored)
 
 
+def padded_left(prompts: Sequence[Sequence[int]], end: int) -> Padded:
+    """Return prompts as tensors padded on the left, so that all go on at the same place.
+
+    No token has a loss.
+
+    prompts: at least one.
+    end: the token that fills up a text.
+
+    >>> padded_left([[5, 6], [5]], end=0).tokens
+    tensor([[5, 6],
+            [0, 5]])
+    """
+    longest = max(len(prompt) for prompt in prompts)
+    shape = (len(prompts), longest)
+    tokens = torch.full(shape, end)
+    seen = torch.zeros(shape, dtype=torch.long)
+    for row, prompt in enumerate(prompts):
+        start = longest - len(prompt)
+        tokens[row, start:] = torch.tensor(prompt, dtype=torch.long)
+        seen[row, start:] = 1
+    return Padded(tokens, seen, torch.zeros(shape, dtype=torch.bool))
+
+
 def shortest_first(texts: Sequence[Sequence[int]]) -> np.ndarray:
     """Return the numbers of the texts, the shortest first, shape (n,).
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from veriloop.core import Key
-from veriloop.text.finetune import seeded, set_rate, token_losses
+from veriloop.text.finetune import seeded, set_rate
+from veriloop.text.likelihood import token_losses
 from veriloop.text.models import check_weights
 from veriloop.text.padding import padded
 

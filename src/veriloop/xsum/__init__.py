@@ -31,7 +31,7 @@ from veriloop.xsum.prompt import Prompt
 from veriloop.xsum.reward import load_reward
 from veriloop.xsum.rows import Data, Summaries
 from veriloop.xsum.scores import rouge
-from veriloop.xsum.verifiers import PartialReference, RougeVerifier
+from veriloop.xsum.verifiers import PartialReference, RougeVerifier, load_likelihood
 
 __all__ = [
     "Brevity",
@@ -64,6 +64,7 @@ __all__ = [
     "kinds",
     "load",
     "load_base",
+    "load_likelihood",
     "load_reward",
     "observe",
     "pretrained",

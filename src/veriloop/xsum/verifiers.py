@@ -11,7 +11,10 @@ from veriloop.core.checks import check_fraction
 from veriloop.core.parts import Scores
 from veriloop.core.verdict import Verifier, judged
 from veriloop.text.rows import Rows, check_rows
+from veriloop.text.verifiers import LogLikelihood
+from veriloop.text.weights import load_base
 from veriloop.text.words import Tokenizer
+from veriloop.xsum.prompt import Prompt
 from veriloop.xsum.scores import VARIANTS, rouge
 
 DRAWN_TOGETHER = 2**24  # numbers of articles for which all lots up to the highest are drawn
@@ -96,3 +99,34 @@ class PartialReference:
         single = [key.fold(number).numpy().random() for number in large.tolist()]
         lots[~small] = np.array(single)[places]
         return lots
+
+
+def load_likelihood(
+    source: str,
+    *,
+    tokens: int = 256,
+    summary_tokens: int = 128,
+    cut: float = -2.0,
+    batch: int = 16,
+    bf16: bool = False,
+    device: str = "cpu",
+) -> LogLikelihood:
+    """Return the likelihood under a model that stays as it is, as a verifier of summaries.
+
+    In a script: `--set 'verifier={call: "veriloop.xsum:load_likelihood", source: smollm2}'`.
+
+    source: the model, as `load_base` takes it.
+    tokens, summary_tokens: see `Prompt`.
+    cut, batch, bf16: see `LogLikelihood`.
+    device: where the model is put.
+
+    Raises:
+        ValueError: in one sentence, if the model cannot be loaded, or cannot read the prompts.
+
+    >>> load_likelihood("/no/such/folder")
+    Traceback (most recent call last):
+    ValueError: no config.json in /no/such/folder; name the folder of a model, ...
+    """
+    model, tokenizer = load_base(source, device=device)
+    prompt = Prompt(tokenizer, tokens=tokens, summary_tokens=summary_tokens)
+    return LogLikelihood(model, prompt, cut=cut, batch=batch, bf16=bf16)

@@ -1,12 +1,16 @@
 """A model at a URL is asked about each row once; rows without a rating do no harm, and are told of."""
 
+import contextlib
 import json
+import os
 import pickle
 import re
+import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 import warnings
 from collections import Counter
 from dataclasses import replace
@@ -762,19 +766,24 @@ def test_a_whole_run_keeps_good_rows_and_counts_the_others(serve):
     assert record.metrics["no_verdict"] == 0 and record.metrics["quality"] > 70
 
 
-@pytest.fixture(scope="module")
-def writer():
-    """(question, tokens) -> text, tokens read, tokens written: a small random Llama that never ends.
+CHAT = (
+    "{% for message in messages %}{{ message.content }} {% endfor %}"
+    "{% if add_generation_prompt %}Rating: {% endif %}"
+)
 
-    It stands behind the made-up server, as `transformers serve` needs packages that no extra has.
-    """
-    pytest.importorskip("transformers", reason="the extra [xsum] is not installed")
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """The address of `transformers serve`, with a small random Llama that goes on without an end."""
+    for needed in ("transformers", "fastapi", "uvicorn"):
+        pytest.importorskip(needed, reason="the extra [dev] is not installed")
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from veriloop.xsum import documents, train_tokenizer
 
     tokenizer = train_tokenizer(documents(Key(0), 100), 400)
+    tokenizer.chat_template = CHAT
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=16,
@@ -783,43 +792,53 @@ def writer():
         num_key_value_heads=1,
         intermediate_size=32,
         initializer_range=0.5,
+        eos_token_id=None,
     )
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         model = LlamaForCausalLM(config).eval()
-    one_at_a_time = threading.Lock()
+    folder = tmp_path_factory.mktemp("served") / "model"
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    start = "from transformers.cli.transformers import main; main()"
+    command = [sys.executable, "-c", start, "serve", str(folder), "--device", "cpu"]
+    log = (folder.parent / "log").open("wb")
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    process = subprocess.Popen(
+        [*command, "--port", str(port)], stdout=log, stderr=log, env=environment
+    )
+    try:
+        _wait_for(port, process, folder.parent / "log")
+        yield f"http://127.0.0.1:{port}/v1", str(folder)
+    finally:
+        process.terminate()
+        process.wait(30)
+        log.close()
 
-    def write(question, tokens):
-        read = tokenizer(question, return_tensors="pt")["input_ids"]
-        with one_at_a_time, torch.no_grad():
-            written = model.generate(
-                read, max_new_tokens=tokens, do_sample=False, eos_token_id=None, pad_token_id=0
-            )[0, read.shape[1] :]
-        return tokenizer.decode(written), read.shape[1], len(written)
 
-    return write
+def _wait_for(port, process, log):
+    """Wait until the server answers; show its words if it ends."""
+    for _ in range(600):
+        assert process.poll() is None, log.read_text()
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1)
+            return
+        time.sleep(0.2)
+    raise AssertionError(log.read_text())
 
 
 @pytest.mark.slow
-def test_a_real_model_that_writes_sentences_is_quoted_and_read_by_a_parser(serve, says, writer):
-    """Four rows of a language model: none is a rating, and the error shows what it writes."""
-
-    def answer(asked, n):
-        text, read, written = writer(asked.text, asked.body["max_tokens"])
-        choice = {"message": {"content": text}, "finish_reason": "stop"}
-        usage = {"prompt_tokens": read, "completion_tokens": written}
-        return 200, json.dumps({"choices": [choice], "usage": usage}), {}
-
+def test_a_served_model_that_writes_on_and_on_is_quoted(served):
+    """`transformers serve` cuts each answer at `max_tokens`: no rating, and the error says what to do."""
+    url, name = served
     rows = np.array([f"A fire in {place}." for place in ("Leeds", "Derby", "Bath", "York")])
-    with serve(answer) as server:
-        judge = endpoint(server.url, question=lambda rows: list(rows), max_tokens=9)
-        with pytest.raises(RoundError) as caught:
-            judge(Key(0), rows)
-        quoted = " ".join(writer(rows[0], 9)[0].split())
-        assert len(quoted) > 10 and repr(quoted) in str(caught.value)
-        lengths = replace(judge, parse=lambda text: min(len(text) / 10, 10.0))
-        assert np.isfinite(lengths(Key(0), rows)).all()
-        mask = np.ones(4, bool)
-        counts = lengths.observe(Key(0), rows, np.zeros(4), mask)
-    assert counts["answer_tokens"] == 36 and counts["prompt_tokens"] > 12
-    assert len(server.asked) == 4
+    asked = endpoint(url, question=lambda rows: list(rows), max_tokens=9, timeout=60.0)
+    judge = replace(asked, model=name, parse=lambda text: 1.0)
+    with pytest.raises(RoundError, match="none of 4 questions got a rating") as caught:
+        judge(Key(0), rows)
+    assert "it is cut off; raise Endpoint.max_tokens" in str(caught.value)
+    quoted = re.search(r"one answer is '(.+)' \(", str(caught.value))
+    assert quoted and len(quoted[1]) > 5
