@@ -1,15 +1,18 @@
 """The script on summaries: arms are paired, stops and processes change nothing, bad input is refused."""
 
+import hashlib
 import json
 import re
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from helpers import EXPERIMENTS, environment, rows_of, settings
 
+from _xsum import prepare
 from veriloop import Key
-from veriloop.xsum import corpus, kinds
+from veriloop.xsum import Pretraining, corpus, kinds, pretrained
 
 NAME = "xsum_rouge"
 METRICS = {
@@ -256,3 +259,20 @@ def test_bad_input_is_one_sentence_and_nothing_is_done(given, message, here, no_
     run = here(NAME, *settings(*given))
     assert run.code == 2 and message in run.stderr, run.stderr
     assert run.stderr.count("\n") == 1 and "Traceback" not in run.stderr and not run.out.exists()
+
+
+def test_a_run_says_which_weights_it_started_from(tmp_path):
+    """Of a model that was not trained here: by the content of its files."""
+    tiny = Pretraining(steps=1, batch=1, vocabulary=300, hidden=8, layers=1, heads=2, inner=8)
+    model, tokenizer = pretrained(tiny, folder=tmp_path / "cache")
+    folder = tmp_path / "own"
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert prepare(SimpleNamespace(model=str(folder))) == {
+        "model": str(folder),
+        "from": f"the folder {folder}",
+        "sha256": {"model.safetensors": digest},
+        "form": "float32",
+        "parameters": model.num_parameters(),
+    }

@@ -387,7 +387,7 @@ def _dequantised(file: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
             alone.symlink_to(file.resolve())
         except OSError:  # Windows
             shutil.copyfile(file, alone)
-        model, tokenizer = _from_transformers(alone.parent, gguf_file=alone.name, **options)
+        model, tokenizer = _from_transformers(alone.parent, alone.name, **options)
     return _plain(model), tokenizer
 
 
@@ -429,23 +429,29 @@ def _plain(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def _from_transformers(
-    folder: Path, **options: object
+    folder: Path, gguf_file: str | None = None, **options: object
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """Read a model that has all its weights, and its tokenizer; run no code that came with them."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    common = {"local_files_only": True, "trust_remote_code": False}
-    named = {name: value for name, value in options.items() if name == "gguf_file"}
-    tokenizer = AutoTokenizer.from_pretrained(str(folder), **common, **named)
+    tokenizer = AutoTokenizer.from_pretrained(
+        str(folder), gguf_file=gguf_file, local_files_only=True, trust_remote_code=False
+    )
     loaded = AutoModelForCausalLM.from_pretrained(
-        str(folder), dtype=torch.float32, output_loading_info=True, **common, **options
+        str(folder),
+        gguf_file=gguf_file,
+        dtype=torch.float32,
+        output_loading_info=True,
+        local_files_only=True,
+        trust_remote_code=False,
+        **options,
     )
     model, about = cast("tuple[PreTrainedModel, Mapping[str, set[str]]]", loaded)
     missing = sorted(about["missing_keys"])
     if missing:
         raise ValueError(f"it lacks {len(missing)} of the model's weights, {missing[0]} among them")
     for name, weight in model.named_parameters():
-        if not bool(torch.isfinite(weight).all()):
+        if not weight.sum().isfinite():
             raise ValueError(f"its weights {name} are not finite")
     return model.eval(), tokenizer
 
