@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, cast
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from veriloop import EachRound, Key, Loop, RandomFraction, RunDir, TopFraction, build
+from veriloop import EachRound, KeepAll, Key, Loop, RandomFraction, RunDir, TopFraction, build
 from veriloop.study import BadInput, Config, Positive, Rows, Whole, tell
 from veriloop.xsum import (
     Data,
@@ -68,6 +68,8 @@ class Texts(Config):
     data: str  # see `veriloop.xsum.load`; of "reports" every seed has its own
     train: Whole | None
     test: Whole | None
+    validation: Whole | None = None  # None: as many as test
+    own_articles: bool = False  # every seed draws its own train articles among all there are
     model: str  # "pretrained": a small one, made on the spot; else a folder, or a name on the hub
     pretraining: Base
     replicates: Whole  # seeds: seed, seed + 1, ...
@@ -88,6 +90,9 @@ class Texts(Config):
     temperature: Positive | None = None  # None: the likeliest token, so one candidate
     filter: dict[str, Any] | None = (
         None  # within each article, in place of keep: {call: module:name, ...}
+    )
+    unfiltered_writes_kept: bool = (
+        False  # unfiltered, write only as many summaries as are kept, of random articles
     )
     within: Literal["kind"] | None = (
         None  # keep that share of each kind of event, not of all; of reports alone
@@ -206,9 +211,8 @@ def follow_arm(config: Texts, arm: Arm, folder: Path) -> Rows:
     state = problem.start(key)
     problem = replace(problem, base=None)  # so that the rounds hold two models, not three
     del base
-    sizes = [len(problem.generate)] * config.rounds
     rounds = RunDir(folder).run(
-        _loop(config, arm, problem), key, state, sizes, save=problem.save, load=problem.load,
+        _loop(config, arm, problem), key, state, _sizes(config, arm, problem), save=problem.save, load=problem.load,
         name=f"{arm.name}-model", candidates=config.store is not None, records=False,
     )  # fmt: skip
     rows: Rows = []
@@ -246,7 +250,36 @@ def _loop(config: Texts, arm: Arm, problem: Problem) -> Loop[Any, Summaries]:
         group = by_article
     if config.within is not None:
         group = kinds
+    if _writes_kept(config, arm):
+        loop = problem.loop(filter=KeepAll())
+        return replace(loop, generate=OfRandomArticles(problem.generate))
     return problem.loop(verify=verify, filter=chosen, group=group)
+
+
+@dataclass(frozen=True)
+class OfRandomArticles:
+    """Ask a generator for summaries of n of its articles, which are drawn at random."""
+
+    generate: Generate
+
+    def __call__(self, key: Key, model: Any, n: int) -> Summaries:
+        articles = self.generate.articles
+        picked = key.fold("articles").numpy().choice(len(articles), n, replace=False)
+        some = replace(self.generate, articles=articles[np.sort(picked)])
+        return some(key, model, n)
+
+
+def _writes_kept(config: Texts, arm: Arm) -> bool:
+    return config.unfiltered_writes_kept and arm.filtering == UNFILTERED
+
+
+def _sizes(config: Texts, arm: Arm, problem: Problem) -> list[int]:
+    """Return how many candidates each round writes."""
+    whole = len(problem.generate)
+    if not _writes_kept(config, arm):
+        return [whole] * config.rounds
+    shares = [config.keep * (1 + arm.growth * k) for k in range(1, config.rounds + 1)]
+    return [int(np.floor(share * whole + 0.5)) for share in shares]  # as `TopFraction` rounds
 
 
 def _check_first(config: Texts, arm: Arm, row: dict[str, Any]) -> None:
@@ -261,8 +294,22 @@ def _check_first(config: Texts, arm: Arm, row: dict[str, Any]) -> None:
 
 def _data(config: Texts, seed: int) -> Data:
     if config.data == "reports":
-        return corpus(Key(seed).fold("reports"), config.train or 1200, config.test or 300)
-    return load(config.data, train=config.train, test=config.test)
+        return corpus(
+            Key(seed).fold("reports"), config.train or 1200, config.test or 300, config.validation
+        )
+    train = config.train
+    if config.own_articles:
+        train = None
+    data = load(config.data, train=train, test=config.test, validation=config.validation)
+    if not config.own_articles or config.train is None:
+        return data
+    if config.train > len(data.train):
+        raise ValueError(
+            f"train: got {config.train} articles, and {config.data} has {len(data.train)}"
+        )
+    rng = Key(seed).fold("articles").numpy()
+    picked = rng.choice(len(data.train), config.train, replace=False)
+    return replace(data, train=data.train[np.sort(picked)])
 
 
 def _prompt(config: Texts, tokenizer: Any) -> Prompt:

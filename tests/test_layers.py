@@ -38,7 +38,8 @@ ALLOWED = {
     "testing": {"core", "store"},
     "linear": ON_COMPONENTS,
     "mnist": ON_COMPONENTS,
-    "xsum": ON_COMPONENTS,
+    "text": ON_COMPONENTS,
+    "xsum": ON_COMPONENTS | {"text"},
 }
 HEAVY = [
     "scipy",
@@ -250,7 +251,7 @@ except ImportError as error:
 """
 
 
-@pytest.mark.parametrize("backend", ["mnist", "xsum"])
+@pytest.mark.parametrize("backend", ["mnist", "text"])
 def test_a_missing_dependency_names_the_extra(backend):
     """Torch, which both need, cannot be found."""
     wanted = f"veriloop.{backend} needs 'torch'; install it with: pip install 'veriloop[{backend}]'"
@@ -286,7 +287,7 @@ def test_extras_are_declared_for_every_backend_that_needs_one():
 def test_every_backend_named_is_there():
     """A backend that is not written yet is an unknown name, not a missing dependency."""
     assert veriloop._BACKENDS == tuple(
-        name for name in ("linear", "mnist", "xsum") if (SRC / name).is_dir()
+        name for name in ("linear", "mnist", "text", "xsum") if (SRC / name).is_dir()
     )
 
 
@@ -314,10 +315,15 @@ def test_what_a_backend_imports_is_declared_in_its_extra():
         "evaluate",
         "vllm",
     }  # of extras of their own: [fast], [metrics], [vllm]
-    files = {layer: sources(SRC / layer) for layer in ("exact", "linear", "mnist", "xsum", "study")}
+    files = {
+        layer: sources(SRC / layer)
+        for layer in ("exact", "linear", "mnist", "text", "xsum", "study")
+    }
     files["study"] += BESIDE_STUDY
     for layer, paths in files.items():
         needs = [*project["dependencies"], *project["optional-dependencies"].get(layer, [])]
+        if layer == "xsum":
+            needs += project["optional-dependencies"]["text"]
         declared = {re.split(r"[\[<>=~!; ]", need)[0] for need in needs} | {"veriloop"}
         for path in paths:
             for name in everywhere(path):

@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from veriloop import mnist as mnist
     from veriloop import study as study
     from veriloop import testing as testing
+    from veriloop import text as text
     from veriloop import xsum as xsum
     from veriloop.plotting import plot as plot
     from veriloop.study import Study as Study
@@ -73,7 +74,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # Each loads on first touch; one that needs more than NumPy and SciPy has an extra.
-_BACKENDS = ("linear", "mnist", "xsum")
+_BACKENDS = ("linear", "mnist", "text", "xsum")
 _LAZY = (*_BACKENDS, "exact", "study", "testing")
 # Names of modules that load on first touch: where each is defined.
 _NAMES = {"Study": "study", "plot": "plotting"}

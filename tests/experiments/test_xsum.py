@@ -1,5 +1,6 @@
 """The script on summaries: arms are paired, stops and processes change nothing, bad input is refused."""
 
+import json
 import re
 import sys
 
@@ -102,6 +103,37 @@ def test_growing_shares_and_a_verifier_of_ones_own(here):
         round(40 * 0.1875),
         40 // 4,
     ]
+
+
+@pytest.mark.slow
+def test_unfiltered_may_write_only_what_it_keeps(here):
+    """Of random articles, and as many as the filtered arm keeps; validation and test have sizes of their own."""
+    own = ("unfiltered_writes_kept=true", "growth=[0.5]", "replicates=1", "validation=7", *BRIEF)
+    rows = here(NAME, *settings(*own)).rows
+    counts = {
+        arm: [(row["candidates"], row["kept"]) for row in rows if row["filtering"] == arm]
+        for arm in ("filtered", "unfiltered")
+    }
+    assert counts == {
+        "filtered": [(0, 0), (40, 8), (40, 10)],
+        "unfiltered": [(0, 0), (8, 8), (10, 10)],
+    }
+
+
+@pytest.mark.slow
+def test_seeds_may_draw_articles_of_their_own(here, tmp_path):
+    """Two of six articles: the model is fitted to one, and asked about both."""
+    lines = [
+        json.dumps({"document": f"Rain fell in town {i}.", "summary": f"Rain {i}."})
+        for i in range(6)
+    ]
+    for part in ("train", "validation", "test"):
+        (tmp_path / f"{part}.jsonl").write_text("\n".join(lines) + "\n")
+    own = (f"data={tmp_path}", "own_articles=true", "train=2", "test=1", "initial=0.5", "keep=0.5")
+    run = here(NAME, *settings(*own, "rounds=1", *BRIEF))
+    assert {row["candidates"] for row in run.rows if row["round"] == 1} == {2}
+    refused = here(NAME, *settings(*own, "train=7", *BRIEF))
+    assert refused.code == 2 and "train: got 7 articles" in refused.stderr
 
 
 @pytest.mark.slow

@@ -49,9 +49,9 @@ def test_pretraining_lowers_the_loss(tmp_path):
     import torch
 
     from veriloop import Key
+    from veriloop.text.likelihood import token_losses
+    from veriloop.text.padding import padded
     from veriloop.xsum import documents
-    from veriloop.xsum.likelihood import token_losses
-    from veriloop.xsum.padding import padded
 
     model, tokenizer = pretrained(replace(TINY, steps=60, batch=4), folder=tmp_path)
     examples = [(ids, 1) for ids in tokenizer(documents(Key(9), 8))["input_ids"]]

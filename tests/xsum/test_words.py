@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from veriloop.xsum import copying, repetition, rouge
-from veriloop.xsum import words as module
+from veriloop.xsum import scores as module
 
 VARIANTS = ("rouge1", "rouge2", "rougeL")
 words = st.lists(

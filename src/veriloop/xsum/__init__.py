@@ -1,29 +1,36 @@
-"""Causal language models that summarise, under verifiers of text; needs the extra [xsum]."""
+"""The paper's summaries task, on top of `veriloop.text`; needs the extra [xsum]."""
 
-from veriloop.xsum.base import Pretraining, load_base, pretrained, train_tokenizer
-from veriloop.xsum.data import load
-from veriloop.xsum.embedded import corpus, documents, facts_right, kinds, reports
-from veriloop.xsum.evaluated import Evaluated
-from veriloop.xsum.finetune import FineTune
-from veriloop.xsum.generate import Generate
-from veriloop.xsum.metrics import Measure, bootstrap
-from veriloop.xsum.problem import Problem, by_article, observe
-from veriloop.xsum.processes import process
-from veriloop.xsum.prompt import Prompt
-from veriloop.xsum.reward import Reward, fit_reward, load_reward, save_reward
-from veriloop.xsum.rows import Data, Summaries
-from veriloop.xsum.verifiers import (
+from veriloop.text import (
     Brevity,
     Ended,
+    Evaluated,
+    FineTune,
     LittleCopying,
     LittleRepetition,
     LogLikelihood,
-    PartialReference,
-    RougeVerifier,
+    Pretraining,
+    Reward,
     ScoreNoise,
+    bootstrap,
+    copying,
+    fit_reward,
+    load_base,
+    process,
+    repetition,
+    save_reward,
+    train_tokenizer,
 )
-from veriloop.xsum.vllm import GenerateVLLM
-from veriloop.xsum.words import copying, repetition, rouge
+from veriloop.xsum.base import pretrained
+from veriloop.xsum.data import load
+from veriloop.xsum.embedded import corpus, documents, facts_right, kinds, reports
+from veriloop.xsum.generate import Generate, GenerateVLLM
+from veriloop.xsum.metrics import Measure
+from veriloop.xsum.problem import Problem, by_article, observe
+from veriloop.xsum.prompt import Prompt
+from veriloop.xsum.reward import load_reward
+from veriloop.xsum.rows import Data, Summaries
+from veriloop.xsum.scores import rouge
+from veriloop.xsum.verifiers import PartialReference, RougeVerifier
 
 __all__ = [
     "Brevity",

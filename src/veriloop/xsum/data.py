@@ -5,24 +5,30 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import socket
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from veriloop.core import Key
 from veriloop.core.checks import check_count
+from veriloop.text.rows import flaw
+from veriloop.text.weights import hub_answers
 from veriloop.xsum.embedded import corpus
-from veriloop.xsum.rows import Data, Summaries, flaw
+from veriloop.xsum.rows import Data, Summaries
 
 HUB = "EdinburghNLP/xsum"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # the marks that files in it begin with
 NO_OBJECT = "is no JSON object; every line needs document and summary"
 
 
-def load(source: str, *, train: int | None = None, test: int | None = None) -> Data:
+def load(
+    source: str,
+    *,
+    train: int | None = None,
+    test: int | None = None,
+    validation: int | None = None,
+) -> Data:
     """Return real articles and summaries by name or folder.
 
     source: "reports", the embedded generator's; "xsum", the files in $VERILOOP_DATA/xsum where that
@@ -30,35 +36,40 @@ def load(source: str, *, train: int | None = None, test: int | None = None) -> D
         .jsonl or .jsonl.gz in UTF-8, where each line is a JSON object with `document` and
         `summary`. Blank lines are skipped.
     train: how many rows to learn from, the first ones. None takes all; of "reports" 1,200.
-    test: how many rows each to validate and to test on. None takes all; of "reports" 300.
+    test: how many rows to test on. None takes all; of "reports" 300.
+    validation: how many rows to validate on. None takes as many as `test`.
 
     Raises:
         ValueError: with file and line, if one is missing, cut short, or lacks an article or a
-            summary. Also if `train` or `test` is no integer of at least 1.
+            summary. Also if a number of rows is no integer of at least 1.
 
     >>> data = load("reports", train=20, test=5)
     >>> len(data.train), len(data.validation), len(data.test)
     (20, 5, 5)
     """
-    for name, size in (("train", train), ("test", test)):
+    for name, size in (("train", train), ("test", test), ("validation", validation)):
         if size is not None:
             check_count(f"load: {name}", size)
+    if validation is None:
+        validation = test
     if source == "reports":
-        return _reports(train, test)
+        return _reports(train, test, validation)
     return Data(
         source,
         train=_part(source, "train", train),
-        validation=_part(source, "validation", test),
+        validation=_part(source, "validation", validation),
         test=_part(source, "test", test),
     )
 
 
-def _reports(train: int | None, test: int | None) -> Data:
+def _reports(train: int | None, test: int | None, validation: int | None) -> Data:
     if train is None:
         train = 1200
     if test is None:
         test = 300
-    return corpus(Key(0).fold("reports"), train, test)
+    if validation is None:
+        validation = test
+    return corpus(Key(0).fold("reports"), train, test, validation)
 
 
 def _part(source: str, name: str, size: int | None) -> Summaries:
@@ -143,20 +154,6 @@ def _pair(line: str, where: str) -> tuple[str, str]:
         if not text.strip():
             raise ValueError(f"{where} has an empty {name}; leave the row out or fill it in")
     return pair
-
-
-def hub_answers(seconds: float = 5.0) -> bool:
-    """Whether the hub can be reached.
-
-    It is asked once, because its own clients try many times before they give up.
-    """
-    from huggingface_hub import constants
-
-    try:
-        socket.create_connection((urlsplit(constants.ENDPOINT).hostname, 443), seconds).close()
-    except OSError:
-        return False
-    return True
 
 
 def _from_hub(part: str, size: int | None) -> Summaries:

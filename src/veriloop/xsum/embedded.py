@@ -19,7 +19,8 @@ from veriloop.core import Key
 from veriloop.core.checks import check_count
 from veriloop.core.parts import Groups
 from veriloop.core.verdict import fraction
-from veriloop.xsum.rows import Data, Strings, Summaries
+from veriloop.text.rows import Strings
+from veriloop.xsum.rows import Data, Summaries
 
 # Names are closed lists, so that each is a frequent piece of the tokenizer and is copied as one.
 WORDINGS: dict[str, Any] = json.loads(files("veriloop.xsum").joinpath("reports.json").read_text())
@@ -116,21 +117,24 @@ def documents(key: Key, n: int) -> list[str]:
     return texts
 
 
-def corpus(key: Key, train: int, test: int) -> Data:
+def corpus(key: Key, train: int, test: int, validation: int | None = None) -> Data:
     """Return embedded reports in three parts.
 
     key: draws all of them.
     train: how many to learn from.
-    test: how many each to validate and to test on.
+    test: how many to test on.
+    validation: how many to validate on. None: as many as `test`.
 
     >>> data = corpus(Key(0), train=20, test=5)
     >>> len(data.train), len(data.validation), len(data.test)
     (20, 5, 5)
     """
+    if validation is None:
+        validation = test
     return Data(
         "reports",
         train=reports(key.fold("train"), train),
-        validation=reports(key.fold("validation"), test),
+        validation=reports(key.fold("validation"), validation),
         test=reports(key.fold("test"), test),
     )
 

@@ -1,57 +1,22 @@
-"""Summaries written by a model: greedy or sampled, by key, the same whatever the batch."""
+"""Summaries of articles, written by a model."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass, field
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from veriloop.core import Key
-from veriloop.core.checks import check_count, check_fraction, check_positive
-from veriloop.xsum.models import check_fit, end_tokens, evaluating, in_bf16
-from veriloop.xsum.padding import in_blocks, padded_left, shortest_first
-from veriloop.xsum.processes import gathered, own_part
-from veriloop.xsum.prompt import Prompt
-from veriloop.xsum.rows import Summaries, check_summaries, two_of_one_number
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+from veriloop.text import generate, vllm
+from veriloop.xsum.rows import Summaries
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generate:
+class Generate(generate.Generate[Summaries]):
     """Write summaries of articles: `(key, model, n) -> Summaries`, n candidates in turn.
 
-    The candidates of one article lie together. With a temperature the first article follows the
-    last one, with new random numbers. A summary ends at the prompt's end token, or at one that the
-    model's `generation_config` names; `ended` of the rows is False where it was cut before.
+    articles: what is summarised; `rows` of `veriloop.text.Generate`, which says all the rest.
+    prompt, candidates, temperature, top_p, batch, bf16, first_row: see there.
 
-    If there are several processes (see `process`), each writes its part, and all return the whole.
-
-    articles: what is summarised. If two different ones have one number in `prompts`, as in two sets
-        put together, all are numbered anew, in order.
-    prompt: makes tokens of articles, and texts of tokens.
-    candidates: how many summaries of each article.
-    temperature: above 0; tokens are drawn from the model's distribution, which a value below 1
-        sharpens. None writes the likeliest token (greedy).
-    top_p: in (0, 1]; tokens are drawn among the likeliest ones that have this share together.
-    batch: prompts decoded at once, sorted by length. In float32 no summary depends on it, because
-        every row has its own random numbers.
-    bf16: write with a copy of the model that has its weights in bfloat16; `Measure` scores with it
-        too.
-    first_row: which row of the round is the first one written, from 0; `starting_at` sets it.
-
-    Raises:
-        ValueError: if a value is out of its range. Also if there is no temperature and there are
-            several candidates, which would be the same, or a `top_p`, which has no effect. A call
-            raises it if more is asked for than there is, or the model cannot read the prompts.
-        FloatingPointError: from a call, if the model has diverged.
-
-    >>> from veriloop.xsum import reports, train_tokenizer
+    >>> from veriloop import Key
+    >>> from veriloop.xsum import Prompt, reports, train_tokenizer
     >>> pairs = reports(Key(0), 20)
     >>> prompt = Prompt(train_tokenizer(list(pairs.articles), vocabulary=300))
     >>> len(Generate(articles=pairs, prompt=prompt, temperature=1.0, candidates=3))
@@ -59,180 +24,29 @@ class Generate:
     """
 
     articles: Summaries
-    prompt: Prompt
-    candidates: int = 1
-    temperature: float | None = None
-    top_p: float = 1.0
-    batch: int = 32
-    bf16: bool = False
-    first_row: int = 0
+    rows: Summaries = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        check_summaries("Generate.articles", self.articles)
-        check_count("Generate.first_row", self.first_row, least=0)
-        check_count("Generate.candidates", self.candidates)
-        check_count("Generate.batch", self.batch)
-        if self.temperature is None:
-            self._check_greedy()
-        else:
-            check_positive("Generate.temperature", self.temperature)
-        check_fraction("Generate.top_p", self.top_p, one=True)
-
-    def _check_greedy(self) -> None:
-        """Refuse settings that have no effect without a temperature."""
-        if self.candidates > 1:
-            raise ValueError(
-                "Generate decodes greedily, so several candidates would be the same; "
-                "give a temperature, or candidates=1"
-            )
-        if self.top_p != 1:
-            raise ValueError(
-                "Generate decodes greedily, so top_p has no effect; "
-                "give a temperature, or leave out top_p"
-            )
-
-    def __len__(self) -> int:
-        return self.candidates * len(self.articles)
-
-    def starting_at(self, row: int) -> Self:
-        """Return the same generator whose first row is the round's row `row`, from 0."""
-        return replace(self, first_row=row)
-
-    def __call__(self, key: Key, model: PreTrainedModel, n: int) -> Summaries:
-        rows = self._rows(n)
-        prompts = self._prompts(model, rows)
-        ends = end_tokens(model, self.prompt)
-        uniform = self._uniform(key, n)
-        if self.bf16:
-            model = in_bf16(model)
-        longest_first = shortest_first(prompts)[::-1]
-        own: list[tuple[int, str, bool]] = []
-        for block in in_blocks(own_part(longest_first), self.batch):
-            some = [prompts[row] for row in block]
-            with evaluating(model):
-                new = self._write(model, some, uniform[block], ends)
-            for row, tokens in zip(block, new, strict=True):
-                summary = self.prompt.read(prompts[row], tokens, ends)
-                own.append((row, summary, not ends.isdisjoint(tokens)))
-        summaries = np.empty(n, dtype=object)
-        ended = np.empty(n, dtype=bool)
-        for row, summary, whole in gathered(own):
-            summaries[row] = summary
-            ended[row] = whole
-        return replace(rows, summaries=summaries, ended=ended)
-
-    def _rows(self, n: int) -> Summaries:
-        """Return the article of each of n candidates, from `first_row` on."""
-        check_count("Generate: n", n, least=0)
-        asked = self.first_row + n
-        if self.temperature is None and asked > len(self):
-            raise ValueError(
-                f"Generate writes at most {len(self)} candidates, {self.candidates} of each "
-                f"article, got n = {asked}; ask for fewer, or give more articles or a temperature"
-            )
-        if n and not len(self):
-            raise ValueError(f"Generate has no article, got n = {n}; give it articles")
-        places = np.arange(self.first_row, asked) // self.candidates
-        return self._numbered[places % max(len(self.articles), 1)]
-
-    @property
-    def _numbered(self) -> Summaries:
-        """The articles, each with a number of its own."""
-        if two_of_one_number(self.articles) is None:
-            return self.articles
-        return replace(self.articles, prompts=np.arange(len(self.articles)))
-
-    def _uniform(self, key: Key, n: int) -> np.ndarray:
-        """Return one number for each token and row, so that a row's draws depend on no other row.
-
-        Greedy decoding draws none.
-        """
-        shape = (n, self.prompt.summary_tokens)
-        if self.temperature is None:
-            return np.broadcast_to(0.0, shape)
-        return key.numpy().random(shape)
-
-    def _prompts(self, model: PreTrainedModel, rows: Summaries) -> list[list[int]]:
-        """Return the tokens of each row's prompt, which the model can read."""
-        prompts = self.prompt.prompts(rows.articles)
-        check_fit(model, self.prompt, prompts)
-        return prompts
-
-    @torch.inference_mode()
-    def _write(
-        self,
-        model: PreTrainedModel,
-        prompts: Sequence[Sequence[int]],
-        uniform: np.ndarray,
-        ends: Collection[int],
-    ) -> list[list[int]]:
-        """Return the new tokens of each prompt; a row that has ended leaves the batch."""
-        last = torch.tensor(sorted(ends), device=model.device)
-        running = _Running(prompts, self.prompt.end, model.device)
-        new: list[list[int]] = [[] for _ in prompts]
-        for step in range(self.prompt.summary_tokens):
-            logits = running.logits(model)
-            if (logits.isnan() | logits.isposinf()).any():
-                raise FloatingPointError(
-                    "Generate: the model's logits are NaN or infinite, so it has diverged; "
-                    "fit it again at a lower rate, or take another model"
-                )
-            tokens = self._choose(logits, uniform[running.alive, step])
-            for row, token in zip(running.alive, tokens.tolist(), strict=True):
-                new[row].append(token)
-            going = ~torch.isin(tokens, last)
-            if not going.any():
-                break
-            running.go_on(tokens, going)
-        return new
-
-    def _choose(self, logits: Tensor, uniform: np.ndarray) -> Tensor:
-        """Return each row's next token, shape (rows,)."""
-        if self.temperature is None:
-            return logits.argmax(1)
-        shares = torch.softmax(logits.double() / self.temperature, dim=1)
-        shares, tokens = shares.sort(dim=1, descending=True)
-        upto = shares.cumsum(1)
-        # A token counts if those before it have less than `top_p`: the likeliest always does.
-        counted = torch.where(upto - shares < self.top_p, upto, 0)
-        total = counted.max(1, keepdim=True).values
-        target = torch.from_numpy(uniform).to(logits.device)[:, None] * total
-        place = torch.searchsorted(upto, target, right=True).clamp(max=logits.shape[1] - 1)
-        return tokens.gather(1, place).squeeze(1)
+        object.__setattr__(self, "rows", self.articles)
+        super().__post_init__()
 
 
-class _Running:
-    """The rows that a model still writes: their last tokens, what they have seen, and its cache.
+@dataclass(frozen=True, kw_only=True)
+class GenerateVLLM(vllm.GenerateVLLM[Summaries]):
+    """Write summaries of articles by vLLM; see `veriloop.text.GenerateVLLM`.
 
-    alive: the numbers of these rows among all prompts, shape (rows,).
+    articles: what is summarised; `rows` of `veriloop.text.GenerateVLLM`.
+    prompt, candidates, temperature, top_p, batch, bf16, first_row, options: see there.
+
+    Where vLLM is installed, on a GPU::
+
+        write = GenerateVLLM(articles=pairs, prompt=prompt, temperature=1.0)
+        write(Key(0), model, len(pairs))
     """
 
-    def __init__(self, prompts: Sequence[Sequence[int]], end: int, device: torch.device) -> None:
-        padded = padded_left(prompts, end).to(device)
-        self.alive = np.arange(len(prompts))
-        self._tokens = padded.tokens
-        self._seen = padded.seen
-        self._places = (self._seen.cumsum(1) - 1).clamp(min=0)
-        self._cache: Any = None
+    articles: Summaries
+    rows: Summaries = field(init=False, repr=False)
 
-    def logits(self, model: PreTrainedModel) -> Tensor:
-        """Return the logits of each row's next token, shape (rows, vocabulary)."""
-        output = model(
-            input_ids=self._tokens,
-            attention_mask=self._seen,
-            position_ids=self._places,
-            past_key_values=self._cache,
-            logits_to_keep=1,
-        )
-        self._cache = output.past_key_values
-        return output.logits[:, -1].float()
-
-    def go_on(self, tokens: Tensor, going: Tensor) -> None:
-        """Append each row's new token, and leave out the rows that have ended."""
-        self._tokens = tokens[going][:, None]
-        self._places = self._places[going, -1:] + 1
-        seen = self._seen[going]
-        self._seen = torch.cat([seen, torch.ones_like(self._places)], dim=1)
-        if not going.all():
-            self._cache.batch_select_indices(going.nonzero().squeeze(1))
-            self.alive = self.alive[going.cpu().numpy()]
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", self.articles)
+        super().__post_init__()

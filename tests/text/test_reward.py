@@ -8,6 +8,7 @@ import torch
 
 from veriloop import Key
 from veriloop.testing import check_verifier
+from veriloop.text.reward import features, fit_head
 from veriloop.xsum import (
     Pretraining,
     Prompt,
@@ -19,7 +20,6 @@ from veriloop.xsum import (
     rouge,
     save_reward,
 )
-from veriloop.xsum.reward import features, fit_head
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_what_cannot_be_fitted_is_refused(model, prompt, candidates):
     for wrong in (targets[:-1], np.where(targets > 0.5, np.nan, targets)):
         with pytest.raises(ValueError, match="needs one finite target for each of the 60 rows"):
             fit_reward(model, prompt, rows, wrong)
-    with pytest.raises(ValueError, match="needs rows of at least two articles, got 1"):
+    with pytest.raises(ValueError, match="needs rows of at least two inputs, got 1"):
         fit_reward(model, prompt, rows[:2], targets[:2])
 
 

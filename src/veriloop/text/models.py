@@ -14,7 +14,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from veriloop.xsum.prompt import Prompt
+    from veriloop.text.prompt import Prompt
 
 MERGE = "merge it first: model = model.merge_and_unload().requires_grad_(True)"
 
@@ -59,7 +59,7 @@ def read_on(
     )
 
 
-def _read(model: PreTrainedModel, **inputs: object) -> tuple[Tensor, Cache]:
+def _read(model: PreTrainedModel, **inputs: object) -> tuple[Tensor, Any]:
     """Return the last hidden states of the network below the head, and its cache."""
     network: Any = _unwrapped(model).base_model
     output = network(**inputs)
@@ -134,16 +134,16 @@ def check_fit(model: PreTrainedModel, prompt: Prompt, texts: Iterable[Sequence[i
     texts: the tokens of each text.
 
     Raises:
-        ValueError: if prompt and summary are longer than the model's context, or a token has no
+        ValueError: if prompt and output are longer than the model's context, or a token has no
             row in its embedding.
     """
     config = getattr(model, "config", None)
     context: object = getattr(config, "max_position_embeddings", None)
-    longest = prompt.tokens + prompt.summary_tokens
+    longest = prompt.tokens + prompt.output_tokens
     if isinstance(context, int) and 0 < context < longest:
         raise ValueError(
-            f"Prompt.tokens + Prompt.summary_tokens must be at most {context}, the context of the "
-            f"model, got {prompt.tokens} + {prompt.summary_tokens}; lower one of them"
+            f"Prompt.tokens + Prompt.output_tokens must be at most {context}, the context of the "
+            f"model, got {prompt.tokens} + {prompt.output_tokens}; lower one of them"
         )
     embedding = getattr(model, "get_input_embeddings", None)
     if embedding is None:
@@ -194,7 +194,7 @@ def check_finite_rows(numbers: np.ndarray, rows: np.ndarray, what: str) -> None:
 
 
 def end_tokens(model: PreTrainedModel, prompt: Prompt) -> frozenset[int]:
-    """Return the tokens that end a summary: the prompt's, and those the model is said to end with.
+    """Return the tokens that end an output: the prompt's, and those the model is said to end with.
 
     They are where transformers' own `generate` stops: `generation_config.eos_token_id`.
     """

@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from veriloop.xsum.models import check_fit
+from veriloop.text.models import check_fit
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from veriloop.xsum.prompt import Prompt
-    from veriloop.xsum.rows import Summaries
+    from veriloop.text.prompt import Prompt
+    from veriloop.text.rows import Rows
 
-Example = tuple[list[int], int]  # all tokens of a pair, and the place where its summary begins
+Example = tuple[list[int], int]  # all tokens of a row, and the place where its output begins
 
 
 class Padded(NamedTuple):
@@ -40,7 +40,7 @@ class Padded(NamedTuple):
 def padded(
     examples: Sequence[Example], end: int, *, on_prompt: bool = False, on_padding: bool = False
 ) -> Padded:
-    """Return examples as tensors; the tokens of their summaries have a loss.
+    """Return examples as tensors; the tokens of their outputs have a loss.
 
     examples: at least one.
     end: the token that fills up a text.
@@ -115,15 +115,15 @@ def in_blocks(rows: np.ndarray, size: int) -> list[np.ndarray]:
 
 
 def padded_blocks(
-    model: PreTrainedModel, prompt: Prompt, rows: Summaries, size: int
+    model: PreTrainedModel, prompt: Prompt, rows: Rows, size: int
 ) -> Iterator[tuple[np.ndarray, Padded]]:
-    """Yield blocks of rows of about one length: their numbers, and their prompts with summaries.
+    """Yield blocks of rows of about one length: their numbers, and their prompts with outputs.
 
     model: what is to read them; the tensors are put on its device.
-    prompt: makes tokens of articles and summaries.
+    prompt: makes tokens of inputs and outputs.
     size: rows in one block.
     """
-    examples = prompt.examples(rows.articles, rows.summaries, rows.ended)
+    examples = prompt.examples(rows.inputs, rows.outputs, rows.ended)
     check_fit(model, prompt, [ids for ids, _ in examples])
     order = shortest_first([ids for ids, _ in examples])
     for block in in_blocks(order, size):

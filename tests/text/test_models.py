@@ -11,6 +11,8 @@ from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from veriloop import Key, State
+from veriloop.text.models import check_finite_rows
+from veriloop.text.problem import read_model, write_model
 from veriloop.xsum import (
     FineTune,
     Generate,
@@ -21,8 +23,6 @@ from veriloop.xsum import (
     fit_reward,
     save_reward,
 )
-from veriloop.xsum.models import check_finite_rows
-from veriloop.xsum.problem import read_model, write_model
 
 
 def uses(prompt, pairs):

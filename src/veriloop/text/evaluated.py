@@ -1,4 +1,4 @@
-"""Any metric of the package `evaluate` as a verifier of summaries; needs the extra [metrics]."""
+"""Any metric of the package `evaluate` as a verifier of outputs; needs the extra [metrics]."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from veriloop.core import Key
 from veriloop.core.checks import check_finite
 from veriloop.core.parts import Scores
-from veriloop.xsum.rows import Summaries, check_summaries
+from veriloop.text.rows import Rows, check_rows
 
 
 class Metric(Protocol):
@@ -25,11 +25,11 @@ class Metric(Protocol):
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Score a summary by a metric of the package `evaluate`, less `cut`.
+    """Score an output by a metric of the package `evaluate`, less `cut`.
 
     If the metric's value is a list with one number a row, as that of `bertscore` is, the metric is
     asked once. Any other metric is asked row by row. A row on which it divides by zero has no
-    verdict (NaN), as BLEU does on an empty summary.
+    verdict (NaN), as BLEU does on an empty output.
 
     metric: its name on the hub, the folder of its script, or an object with
         `compute(predictions=, references=)`.
@@ -45,7 +45,8 @@ class Evaluated:
     >>> class Length:
     ...     def compute(self, *, predictions, references):
     ...         return {"words": [len(text.split()) for text in predictions]}
-    >>> rows = Summaries.of(["-"] * 2, ["Rain fell."] * 2, ["Rain fell.", "Snow."])
+    >>> from veriloop.text import Texts
+    >>> rows = Texts.of(["-"] * 2, ["Rain fell."] * 2, ["Rain fell.", "Snow."])
     >>> Evaluated(Length(), "words", cut=1.5)(Key(0), rows)
     array([ 0.5, -0.5])
     """
@@ -60,8 +61,8 @@ class Evaluated:
         if isinstance(self.metric, str):
             _metric(self.metric)
 
-    def __call__(self, key: Key, batch: Summaries) -> Scores:
-        check_summaries("Evaluated: batch", batch)
+    def __call__(self, key: Key, batch: Rows) -> Scores:
+        check_rows("Evaluated: batch", batch)
         if not len(batch):
             return np.empty(0)
         scores = self._values(batch)
@@ -75,13 +76,13 @@ class Evaluated:
             )
         return scores - self.cut
 
-    def _values(self, rows: Summaries) -> np.ndarray:
+    def _values(self, rows: Rows) -> np.ndarray:
         """Return the metric's numbers of all rows together, shape (1,) or (n,)."""
         metric = self.metric
         if isinstance(metric, str):
             metric = _metric(metric)
-        predictions = rows.summaries.tolist()
-        references = rows.references.tolist()
+        predictions = rows.outputs.tolist()
+        references = rows.targets.tolist()
         try:
             found = metric.compute(predictions=predictions, references=references, **self.options)
         except ZeroDivisionError:

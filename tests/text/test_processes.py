@@ -28,7 +28,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from veriloop import Key
 from veriloop.xsum import FineTune, Generate, Prompt, process, reports
-from veriloop.xsum.processes import own_part
+from veriloop.text.processes import own_part
 
 
 def work(folder):

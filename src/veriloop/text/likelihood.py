@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from veriloop.xsum.models import (
+from veriloop.text.models import (
     check_finite_rows,
     check_fit,
     evaluating,
@@ -18,9 +18,9 @@ from veriloop.xsum.models import (
     in_bf16,
     read_on,
 )
-from veriloop.xsum.padding import Example, in_blocks, padded, padded_left, shortest_first
-from veriloop.xsum.prompt import Prompt
-from veriloop.xsum.rows import Summaries
+from veriloop.text.padding import Example, in_blocks, padded, padded_left, shortest_first
+from veriloop.text.prompt import Prompt
+from veriloop.text.rows import Rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -41,12 +41,12 @@ def token_losses(model: PreTrainedModel, tokens: Tensor, seen: Tensor, scored: T
 
 @torch.inference_mode()
 def row_losses(
-    model: PreTrainedModel, prompt: Prompt, rows: Summaries, batch: int, *, bf16: bool = False
+    model: PreTrainedModel, prompt: Prompt, rows: Rows, batch: int, *, bf16: bool = False
 ) -> np.ndarray:
-    """Return the mean loss a token of each summary, in nats, shape (n,); NaN where there is none.
+    """Return the mean loss a token of each output, in nats, shape (n,); NaN where there is none.
 
     model: a causal language model.
-    prompt: makes tokens of articles and summaries.
+    prompt: makes tokens of inputs and outputs.
     batch: rows in one pass.
     bf16: compute with a copy of the model that has its weights in bfloat16, and read a prompt
         that several rows of a pass have only once.
@@ -55,7 +55,7 @@ def row_losses(
         ValueError: if the model cannot read the prompts.
         FloatingPointError: with the row, if a loss is not finite.
     """
-    examples = prompt.examples(rows.articles, rows.summaries, rows.ended)
+    examples = prompt.examples(rows.inputs, rows.outputs, rows.ended)
     check_fit(model, prompt, [ids for ids, _ in examples])
     order = shortest_first([ids for ids, _ in examples])
     if bf16:

@@ -1,4 +1,4 @@
-"""Fine-tuning a causal language model on summaries."""
+"""Fine-tuning a causal language model on outputs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import torch
 
 from veriloop.core import Key
 from veriloop.core.checks import check_count, check_fraction, check_positive
-from veriloop.xsum.likelihood import token_losses
-from veriloop.xsum.models import check_fit, check_weights
-from veriloop.xsum.padding import Example, Padded, in_blocks, padded, shortest_first
-from veriloop.xsum.processes import gathered, own_part, process, sum_gradients
-from veriloop.xsum.prompt import Prompt
-from veriloop.xsum.rows import Summaries, check_summaries
+from veriloop.text.likelihood import token_losses
+from veriloop.text.models import check_fit, check_weights
+from veriloop.text.padding import Example, Padded, in_blocks, padded, shortest_first
+from veriloop.text.processes import gathered, own_part, process, sum_gradients
+from veriloop.text.prompt import Prompt
+from veriloop.text.rows import Rows, check_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -28,29 +28,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FineTune:
-    r"""Fit a model to summaries: `(key, model, rows) -> new model`, by AdamW.
+    r"""Fit a model to outputs: `(key, model, rows) -> new model`, by AdamW.
 
-    After a summary that was cut no end token is learnt; see `Summaries.ended`. The rate falls as
-    half a cosine. The loss of a batch is the mean over its summary tokens, the end token among
+    After an output that was cut no end token is learnt; see `Texts.ended`. The rate falls as half a
+    cosine. The loss of a batch is the mean over the tokens of its outputs, the end token among
     them:
 
-    .. math:: -\frac1N \sum_{i,t} \log p(s_{it} \mid \text{prompt}_i, s_{i,<t})
+    .. math:: -\frac1N \sum_{i,t} \log p(y_{it} \mid \text{prompt}_i, y_{i,<t})
 
     If there are several processes (see `process`), each runs its part of every batch. All do the
     same step, which differs from that of one process by rounding only.
 
-    prompt: makes tokens of pairs.
+    prompt: makes tokens of rows.
     rate: the highest learning rate, above 0; by default the published one.
     weight_decay: of AdamW, at least 0; by default the published one.
-    batch: pairs in one step.
+    batch: rows in one step.
     epochs: passes over the rows.
     warmup: share of the steps, in [0, 1), over which the rate rises.
     clip: the largest norm of a gradient, above 0; None does not clip.
-    micro: the largest number of pairs in one pass through the model. Gradients of a batch are
+    micro: the largest number of rows in one pass through the model. Gradients of a batch are
         summed over passes, so memory does not grow with `batch`.
     base: fit a copy of this model every round; None goes on from the last round's model.
     bf16: whether the network runs in bfloat16; weights and loss stay float32.
-    loss_on_prompt: learn the article too, as in the published code.
+    loss_on_prompt: learn the prompt too, as in the published code.
     loss_on_padding: learn the end tokens that fill up a batch too, as in the published code.
 
     An adapter such as LoRA is fitted alone, if it wraps the model.
@@ -60,8 +60,8 @@ class FineTune:
             learn, no weight can change, or the model cannot read the prompts.
         FloatingPointError: from a fit, with step and rate, if the loss or a weight is not finite.
 
-    >>> from veriloop.xsum import train_tokenizer
-    >>> tokenizer = train_tokenizer(["Article: Rain fell. Summary: Rain."] * 9, vocabulary=300)
+    >>> from veriloop.text import train_tokenizer
+    >>> tokenizer = train_tokenizer(["2 + 2 = 4"] * 9, vocabulary=300)
     >>> FineTune(prompt=Prompt(tokenizer), batch=16, warmup=0.1).rate
     5e-05
     """
@@ -88,12 +88,12 @@ class FineTune:
         if self.clip is not None:
             check_positive("FineTune.clip", self.clip)
 
-    def __call__(self, key: Key, model: PreTrainedModel, rows: Summaries) -> PreTrainedModel:
-        check_summaries("FineTune: rows", rows)
+    def __call__(self, key: Key, model: PreTrainedModel, rows: Rows) -> PreTrainedModel:
+        check_rows("FineTune: rows", rows)
         first = model
         if self.base is not None:
             first = self.base
-        examples = self.prompt.examples(rows.articles, rows.summaries, rows.ended)
+        examples = self.prompt.examples(rows.inputs, rows.outputs, rows.ended)
         self._check(first, examples)
         new = copy.deepcopy(first).train()
         optimizer = torch.optim.AdamW(

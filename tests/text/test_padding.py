@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veriloop.xsum.padding import in_blocks, padded, padded_blocks, shortest_first
+from veriloop.text.padding import in_blocks, padded, padded_blocks, shortest_first
 
 texts = st.lists(st.lists(st.integers(1, 9), min_size=2, max_size=7), min_size=1, max_size=6)
 

@@ -1,4 +1,4 @@
-"""Summaries written by vLLM, for many articles on a GPU; needs the extra [vllm]."""
+"""Outputs written by vLLM, for many inputs on a GPU; needs the extra [vllm]."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import json
 import shutil
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from veriloop.core import Key
-from veriloop.xsum.generate import Generate
-from veriloop.xsum.models import check_weights, check_whole, end_tokens
-from veriloop.xsum.processes import process
-from veriloop.xsum.rows import Summaries
+from veriloop.text.generate import Generate, R
+from veriloop.text.models import check_weights, check_whole, end_tokens
+from veriloop.text.processes import process
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -54,15 +53,15 @@ WRITTEN_BY_SAVING = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateVLLM(Generate):
-    """Write summaries as `Generate` does, with vLLM's engine in place of our decoding.
+class GenerateVLLM(Generate[R]):
+    """Write outputs as `Generate` does, with vLLM's engine in place of our decoding.
 
     The engine starts at the first call and stays. Every call writes the model to a temporary
     folder, and the engine reads the weights from there. Then it empties its cache, which other
     weights have filled. Every row has its own seed from the key. By rounding, what vLLM writes for
     a row may still depend on the rows beside it, unless VLLM_BATCH_INVARIANT=1 is set.
 
-    articles, prompt, candidates, top_p, bf16, first_row: see `Generate`.
+    rows, prompt, candidates, top_p, bf16, first_row: see `Generate`.
     temperature: see `Generate`; at most 2.
     batch: not used by vLLM, which decides itself; `Measure` uses it for its likelihoods.
     options: arguments of `vllm.LLM`, by name. By default it uses half of the GPU, because models
@@ -74,7 +73,7 @@ class GenerateVLLM(Generate):
 
     Where vLLM is installed, on a GPU::
 
-        write = GenerateVLLM(articles=pairs, prompt=prompt, temperature=1.0)
+        write = GenerateVLLM(rows=pairs, prompt=prompt, temperature=1.0)
         write(Key(0), model, len(pairs))
     """
 
@@ -92,7 +91,7 @@ class GenerateVLLM(Generate):
                 "give tensor_parallel_size among its options"
             )
 
-    def __call__(self, key: Key, model: PreTrainedModel, n: int) -> Summaries:
+    def __call__(self, key: Key, model: PreTrainedModel, n: int) -> R:
         rows = self._rows(n)
         prompts = self._prompts(model, rows)
         ends = end_tokens(model, self.prompt)
@@ -103,13 +102,13 @@ class GenerateVLLM(Generate):
             [self._sampling(key.fold("row", row), ends) for row in range(n)],
             use_tqdm=False,
         )
-        summaries = np.empty(n, dtype=object)
+        texts = np.empty(n, dtype=object)
         ended = np.empty(n, dtype=bool)
         for row, (ids, output) in enumerate(zip(prompts, outputs, strict=True)):
             new = list(output.outputs[0].token_ids)
-            summaries[row] = self.prompt.read(ids, new, ends)
+            texts[row] = self.prompt.read(ids, new, ends)
             ended[row] = not ends.isdisjoint(new)
-        return replace(rows, summaries=summaries, ended=ended)
+        return rows.answered(texts, ended)
 
     def _sampling(self, key: Key, ends: Collection[int]) -> object:
         """Return vLLM's settings for one row."""
@@ -122,9 +121,9 @@ class GenerateVLLM(Generate):
             temperature=temperature,
             top_p=self.top_p,
             seed=seed,
-            max_tokens=self.prompt.summary_tokens,
+            max_tokens=self.prompt.output_tokens,
             stop_token_ids=sorted(ends),
-            ignore_eos=True,  # all that end a summary are among these
+            ignore_eos=True,  # all that end an output are among these
             detokenize=False,
         )
 

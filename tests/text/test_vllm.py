@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from veriloop import Key, State, run
+from veriloop.text import vllm as ours
 from veriloop.xsum import FineTune, Generate, GenerateVLLM, Measure, Problem, RougeVerifier
-from veriloop.xsum import vllm as ours
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def test_what_vllm_cannot_do_is_one_sentence(prompt, pairs, model, monkeypatch):
         ValueError, match=r"^GenerateVLLM\.temperature must be at most 2, got 3\.0$"
     ):
         GenerateVLLM(**make, temperature=3.0)
-    with pytest.raises(ValueError, match="at most 24 candidates, 1 of each article, got n = 25"):
+    with pytest.raises(ValueError, match="at most 24 candidates, 1 of each input, got n = 25"):
         GenerateVLLM(**make)(Key(0), model, 25)
     monkeypatch.setattr(ours, "process", lambda: (0, 2))
     with pytest.raises(

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from veriloop import Key
+from veriloop.text.padding import padded
 from veriloop.xsum import Generate, Prompt, Summaries
-from veriloop.xsum.padding import padded
 
 
 def texts(rows):
@@ -189,13 +189,13 @@ def test_sampling_goes_round_and_writes_other_summaries(prompt, pairs, model):
     assert rows.prompts.tolist() == [0, 0, 1, 1, 2, 2] * 2 + [0, 0]
     assert texts(rows)[:6] != texts(rows)[6:12] and texts(rows)[:6] == texts(few(Key(0), model, 6))
     nothing = Generate(articles=pairs[:0], prompt=prompt, temperature=1.0)
-    with pytest.raises(ValueError, match="has no article, got n = 1; give it articles"):
+    with pytest.raises(ValueError, match="has no input, got n = 1; give it rows"):
         nothing(Key(0), model, 1)
 
 
 def test_greedy_writing_beyond_the_articles_is_refused(prompt, pairs, model):
     generate = Generate(articles=pairs, prompt=prompt).starting_at(20)
-    with pytest.raises(ValueError, match="at most 24 candidates, 1 of each article, got n = 25"):
+    with pytest.raises(ValueError, match="at most 24 candidates, 1 of each input, got n = 25"):
         generate(Key(0), model, 5)
 
 
@@ -266,7 +266,7 @@ def test_padding_by_the_end_token_changes_nothing(pairs, tokenizer):
 
 def test_more_candidates_than_there_are_is_refused(prompt, pairs, model):
     with pytest.raises(
-        ValueError, match="at most 24 candidates, 1 of each article, got n = 25; ask for fewer"
+        ValueError, match="at most 24 candidates, 1 of each input, got n = 25; ask for fewer"
     ):
         Generate(articles=pairs, prompt=prompt)(Key(0), model, 25)
 

@@ -1,13 +1,14 @@
 """Metrics by hand, intervals that cover, perplexities that are those of the loss."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from veriloop import Key
+from veriloop import Key, text
+from veriloop.text.metrics import language
 from veriloop.xsum import Generate, LogLikelihood, Measure, Prompt, Summaries, bootstrap, rouge
-from veriloop.xsum.metrics import language
 
 
 def test_the_metrics_of_a_model_are_those_of_its_summaries(prompt, pairs, model):
@@ -68,9 +69,39 @@ def test_bootstrap_intervals_cover_the_mean():
 
 def test_nothing_to_measure_on_is_refused(prompt, pairs):
     """All its means would be NaN."""
-    with pytest.raises(ValueError, match=r"Measure\.generate has no article to measure on"):
+    with pytest.raises(ValueError, match=r"Measure\.generate has no input to measure on"):
         Measure(generate=Generate(articles=pairs[:0], prompt=prompt))
     with pytest.raises(ValueError, match=r"Measure\.resamples must be an integer of at least 1"):
         Measure(generate=Generate(articles=pairs, prompt=prompt), resamples=0)
     with pytest.raises(ValueError, match="bootstrap: the sample is empty"):
         bootstrap(Key(0), np.empty(0))
+
+
+def test_metrics_of_a_task_are_means_over_inputs(model, tokenizer):
+    """An input with several candidates counts once, by the mean of its candidates."""
+    sums = text.Texts.of(["2 + 2 =", "3 + 5 ="], ["4", "8"])
+    write = text.Generate(
+        rows=sums,
+        prompt=text.Prompt(tokenizer, tokens=30, output_tokens=2),
+        candidates=3,
+        temperature=1.0,
+    )
+    measure = text.Measure(
+        generate=write,
+        metrics={
+            "first": lambda rows: np.arange(len(rows)) % 3 == 0,
+            "row": lambda rows: rows.numbers,
+        },
+        others=lambda rows: {"rows": len(rows)},
+    )
+    found = measure(Key(0), model)
+    assert found["first"] == found["first_low"] == found["first_high"] == pytest.approx(1 / 3)
+    assert found["row"] == 0.5 and (found["row_low"], found["row_high"]) == (0, 1)
+    assert found["rows"] == 6 and found["perplexity"] > 1
+    unknown = replace(write, rows=text.Texts.of(["2 + 2 ="]))
+    assert "perplexity" not in text.Measure(generate=unknown)(Key(0), model)
+    for wrong in (np.ones(2), np.full(6, np.nan)):
+        with pytest.raises(
+            ValueError, match="wrong must be one finite number for each of the 6 rows"
+        ):
+            text.Measure(generate=write, metrics={"wrong": lambda rows, w=wrong: w})(Key(0), model)

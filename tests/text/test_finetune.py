@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from veriloop import Key
+from veriloop.text.likelihood import token_losses
+from veriloop.text.padding import padded
 from veriloop.xsum import FineTune, LogLikelihood, Prompt, Summaries
-from veriloop.xsum.likelihood import token_losses
-from veriloop.xsum.padding import padded
 
 
 def weights(model):
@@ -148,5 +148,7 @@ def test_settings_out_of_range_are_refused(prompt, setting, allowed):
 
 
 def test_rows_of_another_kind_are_refused(prompt, model):
-    with pytest.raises(TypeError, match=r"FineTune: rows must be Summaries, got list; write"):
+    with pytest.raises(
+        TypeError, match=r"FineTune: rows must be Texts or Summaries, got list; write"
+    ):
         FineTune(prompt=prompt)(Key(0), model, ["Rain."])

@@ -172,13 +172,17 @@ def test_a_cut_of_likelihood_is_a_number(prompt, model):
     ids=lambda verify: type(verify).__name__,
 )
 def test_rows_of_another_kind_are_refused_by_name(verify, written):
-    with pytest.raises(TypeError, match=rf"{type(verify).__name__}: batch must be Summaries, got"):
+    with pytest.raises(
+        TypeError, match=rf"{type(verify).__name__}: batch must be Texts or Summaries, got"
+    ):
         verify(Key(0), np.zeros((2, 784)))
     if isinstance(verify, Ended):
         return
     texts = written.summaries.copy()
     texts[3] = None
-    with pytest.raises(ValueError, match=r"summaries, row 3: must be a text \(str\), got None"):
+    with pytest.raises(
+        ValueError, match=r"(outputs|summaries), row 3: must be a text \(str\), got None"
+    ):
         verify(Key(0), replace(written, summaries=texts))
 
 

@@ -1,5 +1,6 @@
 """Prompts keep their cue, examples their end; each way of the published code does what it says and no more."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from veriloop import text
 from veriloop.xsum import Prompt, train_tokenizer
 
 LONG = "Flames and thick smoke were seen above a warehouse in Leeds for hours. " * 20
@@ -150,15 +152,15 @@ def test_a_summary_is_read_up_to_the_first_of_several_ends(tokenizer, prompt):
 
 
 def test_what_is_no_text_is_refused_by_row(prompt):
-    with pytest.raises(ValueError, match=r"articles, row 1: must be a text \(str\), got nan"):
+    with pytest.raises(ValueError, match=r"inputs, row 1: must be a text \(str\), got nan"):
         prompt.prompts(["Rain.", float("nan")])
-    with pytest.raises(ValueError, match=r"summaries, row 0: must be a text \(str\), got None"):
+    with pytest.raises(ValueError, match=r"outputs, row 0: must be a text \(str\), got None"):
         prompt.examples(["Rain."], [None])
 
 
 def test_what_makes_no_prompt_is_refused(tokenizer):
     with pytest.raises(
-        ValueError, match=r"Prompt\.tokens must be above the \d+ tokens around the article, got 5"
+        ValueError, match=r"Prompt\.tokens must be above the \d+ tokens around the input, got 5"
     ):
         Prompt(tokenizer, tokens=5)
     with pytest.raises(
@@ -174,7 +176,7 @@ def test_what_makes_no_prompt_is_refused(tokenizer):
 def test_a_prompt_without_a_token_is_refused(tokenizer):
     """A model has nothing to go on from, and a loss no token before the first."""
     bare = Prompt(tokenizer, before="", after="", tokens=20)
-    with pytest.raises(ValueError, match="articles, row 1: there is no token to read"):
+    with pytest.raises(ValueError, match="inputs, row 1: there is no token to read"):
         bare.prompts(["Rain.", ""])
 
 
@@ -183,3 +185,36 @@ def test_the_name_of_a_tokenizer_is_no_tokenizer():
         TypeError, match=r"Prompt\.tokenizer must be a tokenizer .* got 'gpt2'; write"
     ):
         Prompt("gpt2")
+
+
+CHAT = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def test_a_template_has_the_input_where_it_says(tokenizer):
+    prompt = text.Prompt.template(tokenizer, "Q: {input}\nA:", tokens=60)
+    (ids,) = prompt.prompts(["Rain?"])
+    assert tokenizer.decode(ids) == "Q: Rain?\nA:"
+    for wrong in ("Q:", "{input} {input}"):
+        with pytest.raises(ValueError, match=r"needs \{input\} once, got it [02] times"):
+            text.Prompt.template(tokenizer, wrong)
+
+
+def test_a_chat_has_system_examples_and_the_input(tokenizer):
+    """In the order that the template puts them; what is learnt follows it without a space."""
+    talker = copy.deepcopy(tokenizer)
+    talker.chat_template = CHAT
+    prompt = text.Prompt.chat(talker, system="Be brief.", shots=[("1 + 1", "2")], tokens=80)
+    (ids,) = prompt.prompts(["{x} + 2"])
+    whole = "<|system|>Be brief.<|end|><|user|>1 + 1<|end|><|assistant|>2<|end|><|user|>{x} + 2"
+    assert talker.decode(ids) == whole + "<|end|><|assistant|>"
+    assert talker.decode(prompt.outputs(["4"])[0]) == "4"
+    with pytest.raises(ValueError, match="the tokenizer has no chat template"):
+        text.Prompt.chat(tokenizer)
+
+
+def test_inputs_that_are_too_long_are_told(tokenizer):
+    prompt = text.Prompt(tokenizer, tokens=12)
+    assert prompt.cut(["Rain fell.", LONG]).tolist() == [False, True]

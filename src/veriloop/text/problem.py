@@ -1,0 +1,178 @@
+"""A task in words as one value: the model to start from, its prompts, its fits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic
+
+from veriloop.core import EachRound, Key, Loop, State
+from veriloop.core.checks import check_count, check_fraction
+from veriloop.core.parts import Filter, Groups, Measure, Observer, Pool
+from veriloop.core.verdict import Verifier
+from veriloop.filters import TopFraction
+from veriloop.store import load_state, save_state
+from veriloop.text.finetune import FineTune
+from veriloop.text.generate import Generate, R
+from veriloop.text.models import check_fit, check_whole
+from veriloop.text.rows import Rows, check_rows
+from veriloop.text.weights import quietly
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+FROZEN = "frozen.json"  # names of weights that no fit changes; transformers does not write them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem(Generic[R]):
+    """A task in words: a model is fitted to some given rows, then every round to its own outputs.
+
+    base: the model before it has seen the task. None is for a `Problem` whose start exists.
+    initial: the rows that the first model is fitted to. If there are none, the first model is the
+        base as it is.
+    generate: writes candidates every round.
+    first: how the first model is fitted.
+    refit: how every later model is fitted.
+    keep: share of the candidates that a round keeps, in (0, 1].
+    measure: (key, model) -> numbers by name; None measures nothing.
+    observe: what is recorded of the candidates; see `Loop`. None: nothing more than counts.
+    pool: the data policy; None fits to the newest rows alone.
+    device: where `load` puts a model.
+
+    Raises:
+        ValueError: if `keep` is out of its range, or the base cannot read the prompts.
+
+    >>> from veriloop import run
+    >>> from veriloop.text import Pretraining, Prompt, Texts, pretrain
+    >>> tiny = Pretraining(steps=1, batch=1, vocabulary=300, hidden=8, layers=1, heads=2, inner=8)
+    >>> base, tokenizer = pretrain(tiny, lambda key, n: ["2 + 2 = 4"] * n)
+    >>> prompt = Prompt(tokenizer, tokens=40, output_tokens=4)
+    >>> sums = Texts.of(["2 + 2 =", "3 + 5 ="], ["4", "8"])
+    >>> generate = Generate(rows=sums, prompt=prompt)
+    >>> tune = FineTune(prompt=prompt)
+    >>> problem = Problem(
+    ...     base=base, initial=sums[:1], generate=generate, first=tune, refit=tune, keep=0.5
+    ... )
+    >>> start = problem.start(Key(0))
+    >>> for state, record in run(problem.loop(), Key(0), start, [problem.size(kept=1)]):
+    ...     print(record.round, record.candidates, record.kept)
+    0 0 0
+    1 2 1
+    """
+
+    base: PreTrainedModel | None
+    initial: R
+    generate: Generate[R]
+    first: FineTune
+    refit: FineTune
+    keep: float = 0.1
+    measure: Measure[PreTrainedModel] | None = None
+    observe: Observer | None = None
+    pool: Pool[R] | None = None
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        check_rows("Problem.initial", self.initial)
+        check_fraction("Problem.keep", self.keep, one=True)
+        if self.base is not None:
+            for part in (self.generate, self.first, self.refit):
+                check_fit(self.base, part.prompt)
+
+    def start(self, key: Key) -> State[PreTrainedModel]:
+        """Return the start: a model fitted to the initial rows, which pools find in `past`.
+
+        Raises:
+            ValueError: if there is no base.
+        """
+        if self.base is None:
+            raise ValueError("Problem.start needs a base, got None; give the model to start from")
+        model = self.base
+        if len(self.initial):
+            model = self.first(key.fold("first"), self.base, self.initial)
+        return State(model, past=(self.initial,))
+
+    def loop(
+        self,
+        *,
+        verify: Verifier | EachRound[Verifier] | None = None,
+        filter: Filter | EachRound[Filter] | None = None,
+        group: Callable[[R], Groups] | None = None,
+    ) -> Loop[PreTrainedModel, R]:
+        """Return the loop; give it `self.size(kept)` candidates.
+
+        verify: for instance `Brevity(30)`. None keeps random outputs. With one key all arms
+            share their random numbers.
+        filter: by default `TopFraction(keep)`.
+        group: rank within these groups, for instance `by_input` beside `TopCount(1)`. None ranks
+            all rows together.
+        """
+        if filter is None:
+            filter = TopFraction(self.keep)
+        return Loop(
+            generate=self.generate,
+            verify=verify,
+            filter=filter,
+            group=group,
+            refit=self.refit,
+            measure=self.measure,
+            pool=self.pool,
+            observe=self.observe,
+            block=max(len(self.generate), 1),
+        )
+
+    def size(self, kept: int) -> int:
+        """Return how many candidates a round writes to keep `kept` outputs.
+
+        Raises:
+            ValueError: if `kept` is no integer of at least 1.
+        """
+        check_count("Problem.size: kept", kept)
+        return round(kept / self.keep)
+
+    def save(self, state: State[PreTrainedModel], folder: Path) -> None:
+        """Write a state into a folder: the model as transformers does, the rest as arrays."""
+        save_state(state, folder, write_model)
+
+    def load(self, folder: Path) -> State[PreTrainedModel]:
+        """Read back what `save` wrote, onto `device`."""
+        return load_state(folder, partial(read_model, device=self.device))
+
+
+def by_input(rows: Rows) -> Groups:
+    """Return the number of each row's input, shape (n,): the candidates of one are a group.
+
+    rows: the candidates.
+
+    >>> from veriloop.text import Texts
+    >>> by_input(Texts.of(["2 + 2 ="] * 3, numbers=[0, 0, 1]))
+    array([0, 0, 1])
+    """
+    return rows.numbers
+
+
+@quietly()
+def write_model(model: PreTrainedModel, folder: Path) -> None:
+    """Write a model as safetensors and JSON, by transformers, and which weights are frozen."""
+    check_whole(model)
+    model.save_pretrained(folder / "model")
+    frozen = [name for name, weight in model.named_parameters() if not weight.requires_grad]
+    if frozen:
+        (folder / "model" / FROZEN).write_text(json.dumps(frozen, indent=1) + "\n")
+
+
+@quietly()
+def read_model(folder: Path, device: str = "cpu") -> PreTrainedModel:
+    """Read back what `write_model` wrote."""
+    from transformers import AutoModelForCausalLM
+
+    model: Any = AutoModelForCausalLM.from_pretrained(folder / "model")
+    frozen = folder / "model" / FROZEN
+    if frozen.exists():
+        weights = dict(model.named_parameters())
+        for name in json.loads(frozen.read_text()):
+            weights[name].requires_grad_(False)
+    return model.to(device).eval()

@@ -1,0 +1,256 @@
+"""Inputs and outputs as the tokens that a language model reads and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from veriloop.core.checks import check_count
+from veriloop.text.padding import Example
+from veriloop.text.rows import Strings, check_texts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+INPUT = "{input}"  # where a template has the input
+
+
+@dataclass(frozen=True)
+class Prompt:
+    r"""The task in words: `before`, the input, `after`, and then the output and the end token.
+
+    tokenizer: a fast tokenizer of transformers with an end token.
+    before, after: the words around the input; they are never cut. Control tokens in them count as
+        such. In an input or an output they are split as any other text.
+    tokens: the largest number of tokens of a prompt; a longer input is cut at its end.
+    output_tokens: the largest number of tokens of an output, with the end token.
+    lead: what stands between prompt and output when an output is learnt or scored.
+
+    Raises:
+        TypeError: if the tokenizer is none.
+        ValueError: if the tokenizer has no end token, or `tokens` leave no room for an input.
+
+    >>> from veriloop.text import train_tokenizer
+    >>> tokenizer = train_tokenizer(["Question: 2 + 2\nAnswer: 4"] * 9, vocabulary=300)
+    >>> prompt = Prompt.template(tokenizer, "Question: {input}\nAnswer:", tokens=60)
+    >>> (ids,) = prompt.prompts(["2 + 3"])
+    >>> tokenizer.decode(ids)
+    'Question: 2 + 3\nAnswer:'
+    """
+
+    tokenizer: PreTrainedTokenizerFast
+    before: str = ""
+    after: str = ""
+    tokens: int = 256
+    output_tokens: int = 128
+    lead: str = field(default=" ", kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_count("Prompt.tokens", self.tokens)
+        check_count("Prompt.output_tokens", self.output_tokens)
+        if not hasattr(self.tokenizer, "eos_token_id"):
+            raise TypeError(
+                f"Prompt.tokenizer must be a tokenizer of transformers, got {self.tokenizer!r:.40}"
+                "; write AutoTokenizer.from_pretrained(...)"
+            )
+        if self.tokenizer.eos_token_id is None:
+            raise ValueError(
+                "the tokenizer has no end token, so no output would end; give it an eos_token, "
+                "and if it is new call model.resize_token_embeddings(len(tokenizer))"
+            )
+        room = self._room
+        if room < 1:
+            raise ValueError(
+                f"Prompt.tokens must be above the {self.tokens - room} tokens around the input, "
+                f"got {self.tokens}"
+            )
+
+    @staticmethod
+    def template(
+        tokenizer: PreTrainedTokenizerFast,
+        text: str,
+        *,
+        tokens: int = 256,
+        output_tokens: int = 128,
+    ) -> Prompt:
+        r"""Return the prompt of a template.
+
+        text: the words of a prompt, with `{input}` once where the input stands.
+        tokenizer, tokens, output_tokens: see `Prompt`.
+
+        Raises:
+            ValueError: if the text does not have `{input}` once.
+        """
+        if text.count(INPUT) != 1:
+            raise ValueError(
+                f"Prompt.template needs {INPUT} once, got it {text.count(INPUT)} times in "
+                f"{text!r:.60}; write it where the input stands"
+            )
+        before, after = text.split(INPUT)
+        return Prompt(tokenizer, before, after, tokens=tokens, output_tokens=output_tokens)
+
+    @staticmethod
+    def chat(
+        tokenizer: PreTrainedTokenizerFast,
+        *,
+        system: str | None = None,
+        shots: Sequence[tuple[str, str]] = (),
+        tokens: int = 256,
+        output_tokens: int = 128,
+    ) -> Prompt:
+        """Return the prompt of the tokenizer's chat template: the input is what the user says.
+
+        system: the message that stands first. None: what the template itself puts there.
+        shots: examples that stand before the input, each what the user says and the answer.
+        tokenizer, tokens, output_tokens: see `Prompt`.
+
+        Raises:
+            ValueError: if the tokenizer has no chat template, or it changes the input.
+        """
+        if not getattr(tokenizer, "chat_template", None):
+            raise ValueError(
+                "Prompt.chat: the tokenizer has no chat template; give one that has, or write "
+                "Prompt.template(...)"
+            )
+        messages: list[dict[str, str]] = []
+        if system is not None:
+            messages.append({"role": "system", "content": system})
+        for said, answer in shots:
+            messages.append({"role": "user", "content": said})
+            messages.append({"role": "assistant", "content": answer})
+        messages.append({"role": "user", "content": INPUT})
+        text: Any = tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True
+        )
+        before, found, after = text.rpartition(INPUT)
+        if not found:
+            raise ValueError(
+                f"Prompt.chat: the chat template changes the input, {INPUT} is not in "
+                f"{text!r:.80}; write Prompt.template(...)"
+            )
+        return Prompt(tokenizer, before, after, tokens=tokens, output_tokens=output_tokens, lead="")
+
+    @property
+    def end(self) -> int:
+        """The end token."""
+        end: Any = self.tokenizer.eos_token_id
+        return end
+
+    def prompts(self, inputs: Strings) -> list[list[int]]:
+        """Return the tokens of each prompt.
+
+        Raises:
+            ValueError: with the row, if an input is no text, or the prompt would be empty.
+        """
+        check_texts("inputs", inputs)
+        head, tail = self._frame
+        room = self.tokens - len(head) - len(tail)
+        found = [[*head, *ids[:room], *tail] for ids in self._ids(inputs, as_text=True)]
+        for row, ids in enumerate(found):
+            if not ids:
+                raise ValueError(
+                    f"inputs, row {row}: there is no token to read; give the input a text, or "
+                    "give Prompt.before or Prompt.after one"
+                )
+        return found
+
+    def examples(
+        self, inputs: Strings, outputs: Strings, ended: np.ndarray | None = None
+    ) -> list[Example]:
+        """Return, for each row, all its tokens and the place where its output begins.
+
+        An output that was cut, or is cut here because it is too long, has no end token.
+
+        ended: whether each output came to its end, bool, shape (n,). None: all have.
+
+        Raises:
+            ValueError: with the row, if an input or an output is no text.
+        """
+        check_texts("outputs", outputs)
+        if ended is None:
+            ended = np.ones(len(outputs), dtype=bool)
+        prompts = self.prompts(inputs)
+        answers = self.outputs(outputs)
+        examples: list[Example] = []
+        for prompt, answer, whole in zip(prompts, answers, ended, strict=True):
+            examples.append(([*prompt, *self._target(answer, whole)], len(prompt)))
+        return examples
+
+    def outputs(self, texts: Strings) -> list[list[int]]:
+        """Return the tokens of each output, whole and without an end token."""
+        return self._ids([f"{self.lead}{text}" for text in texts], as_text=True)
+
+    def cut(self, inputs: Strings) -> np.ndarray:
+        """Tell which inputs are too long for the prompt, bool, shape (n,)."""
+        lengths = [len(ids) for ids in self._ids(inputs, as_text=True)]
+        return np.array(lengths, dtype=int) > self._room
+
+    def read(
+        self, prompt: Sequence[int], new: Sequence[int], ends: Container[int] | None = None
+    ) -> str:
+        """Return the output that a model wrote, up to the first token that ends it.
+
+        prompt: the tokens that the model read.
+        new: the tokens that it wrote.
+        ends: the tokens that end an output. None: the end token alone.
+        """
+        written = self._written(new, ends)
+        text = self._decode(written)
+        if len(written) == len(new):  # cut, perhaps within the bytes of a character
+            text = text.rstrip("\ufffd")
+        return text.strip()
+
+    def _target(self, answer: list[int], ended: bool) -> list[int]:
+        """Return the tokens of an output that are learnt and scored."""
+        if ended and len(answer) < self.output_tokens:
+            return [*answer, self.end]
+        return answer[: self.output_tokens]
+
+    def _written(self, new: Sequence[int], ends: Container[int] | None) -> list[int]:
+        """Return the tokens before the first that ends an output."""
+        if ends is None:
+            ends = {self.end}
+        return list(takewhile(lambda token: token not in ends, new))
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        text: Any = self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        return text
+
+    @property
+    def _frame(self) -> tuple[list[int], list[int]]:
+        """The tokens before and after the input, in which control tokens count as such."""
+        head, tail = self._ids([self.before, self.after])
+        return self._started(head), tail
+
+    def _started(self, ids: list[int]) -> list[int]:
+        """Return a text with the tokens that some tokenizers put first, once."""
+        plain = self._ids(["a"])[0]
+        whole: Any = self.tokenizer("a")["input_ids"]
+        places = range(len(whole) - len(plain) + 1)
+        start: list[int] = []
+        for place in places:
+            if whole[place : place + len(plain)] == plain:
+                start = whole[:place]
+                break
+        if ids[: len(start)] == start:
+            return ids
+        return [*start, *ids]
+
+    @property
+    def _room(self) -> int:
+        """How many tokens of an input fit into a prompt."""
+        head, tail = self._frame
+        return self.tokens - len(head) - len(tail)
+
+    def _ids(self, texts: Strings, *, as_text: bool = False) -> list[list[int]]:
+        """Return the tokens of texts; `as_text` splits a control token as any other text."""
+        if not len(texts):
+            return []
+        ids: Any = self.tokenizer(
+            list(texts), add_special_tokens=False, split_special_tokens=as_text
+        )["input_ids"]
+        return ids

@@ -1,0 +1,136 @@
+"""A small language model that is made on the spot: its tokenizer, its weights, its training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from veriloop.core import Key
+from veriloop.text.finetune import seeded, set_rate
+from veriloop.text.likelihood import token_losses
+from veriloop.text.models import check_weights
+from veriloop.text.padding import padded
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+END = "<|end|>"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretraining:
+    """A small Llama, and how it learns a language; `pretrain` makes it.
+
+    steps: of AdamW.
+    batch: documents in one step.
+    rate: the highest learning rate.
+    vocabulary: tokens that the tokenizer knows.
+    hidden: units of a layer.
+    layers: of the network.
+    heads: of the attention in each layer.
+    inner: units of the feed-forward part of each layer.
+    seed: of weights and texts.
+
+    >>> Pretraining(steps=100, seed=1).hidden
+    128
+    """
+
+    steps: int = 1770
+    batch: int = 8
+    rate: float = 3e-3
+    vocabulary: int = 1280
+    hidden: int = 128
+    layers: int = 3
+    heads: int = 4
+    inner: int = 256
+    seed: int = 0
+
+
+Documents = Callable[[Key, int], list[str]]
+
+
+def pretrain(
+    how: Pretraining, documents: Documents, *, device: str = "cpu"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """Return a small model that has read some documents, and its tokenizer.
+
+    how: the model and its training.
+    documents: (key, n) -> n texts; every step draws new ones.
+    device: where it is trained, and put.
+
+    Raises:
+        FloatingPointError: if the training diverges.
+
+    >>> tiny = Pretraining(steps=1, batch=1, vocabulary=300, hidden=8, layers=1, heads=2, inner=8)
+    >>> model, tokenizer = pretrain(tiny, lambda key, n: ["Rain fell."] * n)
+    >>> model.config.hidden_size, tokenizer.eos_token
+    (8, '<|end|>')
+    """
+    key = Key(how.seed).fold("pretraining")
+    tokenizer = train_tokenizer(documents(key.fold("tokenizer"), 2000), how.vocabulary)
+    end: Any = tokenizer.eos_token_id
+    llama: Any = _new_llama(key.fold("weights"), how, len(tokenizer), end)
+    model: PreTrainedModel = llama.to(device)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=how.rate, betas=(0.9, 0.98), weight_decay=0.01
+    )
+    for step in range(how.steps):
+        set_rate(optimizer, _rate(how, step))
+        texts: Any = tokenizer(documents(key.fold("step", step), how.batch))["input_ids"]
+        batch = padded([([*ids, end], 1) for ids in texts], end)
+        token_losses(model, *batch.to(device)).mean().backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    check_weights(model, f"Pretraining, after step {how.steps} at rate {how.rate:g}")
+    return model.eval(), tokenizer
+
+
+def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    """Return a byte-level BPE tokenizer with the end token `<|end|>`.
+
+    texts: what it learns from.
+    vocabulary: tokens that it knows, at most.
+
+    >>> tokenizer = train_tokenizer(["Rain fell in York."] * 9, vocabulary=300)
+    >>> tokenizer.decode(tokenizer("Rain in York")["input_ids"]), tokenizer.eos_token
+    ('Rain in York', '<|end|>')
+    """
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = ByteLevelBPETokenizer()
+    pieces.train_from_iterator(
+        texts, vocab_size=vocabulary, special_tokens=[END], show_progress=False
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=pieces._tokenizer, eos_token=END, pad_token=END)
+
+
+def _rate(how: Pretraining, step: int) -> float:
+    """Return the rate of a step: it rises over 50 steps, and falls as a parabola to a twentieth."""
+    done = step / how.steps
+    rising = (step + 1) / 50
+    falling = max(1 - done**2, 0.05)
+    return how.rate * min(rising, falling)
+
+
+def _new_llama(key: Key, how: Pretraining, vocabulary: int, end: int) -> PreTrainedModel:
+    """Return a network with random weights, on the CPU."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=how.hidden,
+        num_hidden_layers=how.layers,
+        num_attention_heads=how.heads,
+        intermediate_size=how.inner,
+        initializer_range=0.03,
+        tie_word_embeddings=True,
+        bos_token_id=end,
+        eos_token_id=end,
+        pad_token_id=end,
+    )
+    with seeded(key, torch.device("cpu")):
+        return LlamaForCausalLM(config)
