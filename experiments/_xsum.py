@@ -7,7 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, cast
 
+import joblib
 import numpy as np
+import psutil
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,6 +25,7 @@ from veriloop import (
     build,
 )
 from veriloop.study import BadInput, Config, Positive, Rows, Whole, tell
+from veriloop.text import fit_memory
 from veriloop.xsum import (
     Data,
     FineTune,
@@ -46,6 +49,7 @@ STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 SHOWN = ("rouge1", "place", "types", "kept_rouge1")
 ROUGE = {"call": "veriloop.xsum:RougeVerifier"}
 UNFILTERED = "unfiltered"
+GIGABYTE = 1e9
 PUBLISHED = ("right_truncation", "string_replace", "loss_on_prompt", "loss_on_padding")
 
 
@@ -61,6 +65,7 @@ class Fit(BaseModel):
     clip: float | None = None
     micro: Whole = 8
     bf16: bool = False
+    checkpointing: bool = False
 
 
 class Base(BaseModel):
@@ -180,15 +185,43 @@ def check(config: Texts) -> None:
 
 
 def prepare(config: Any) -> dict[str, Any]:
-    """Pre-train the bases, or find them pre-trained; return which weights are used."""
+    """Pre-train the bases, or find them pre-trained; say which weights and what memory the arms need."""
     if config.model != "pretrained":
+        base, tokenizer = load_base(config.model)
         about: dict[str, Any] = dict(about_weights(config.model))
-        return {"model": about.pop("source")} | about
-    models = [pretrained(_pretraining(config, base))[0] for base in config.bases]
-    count = sum(parameter.numel() for parameter in models[0].parameters())
-    return {
-        "model": f"pre-trained on reports, {count:,} parameters, {config.pretraining.steps} steps"
-    }
+        named = {"model": about.pop("source")} | about
+    else:
+        models = [pretrained(_pretraining(config, base)) for base in config.bases]
+        base, tokenizer = models[0]
+        count = sum(parameter.numel() for parameter in base.parameters())
+        named = {
+            "model": f"pre-trained on reports, {count:,} parameters, {config.pretraining.steps} steps"
+        }
+    prompt = prompt_of(config, tokenizer)
+    fits = [FineTune(prompt=prompt, **fit.model_dump()) for fit in (config.first, config.refit)]
+    need = max(fit_memory(base, fit) for fit in fits)
+    if need > GIGABYTE and config.device == "cpu":
+        named["memory"] = _memory(need, _processes(config.engine))
+    return named
+
+
+def _processes(engine: str) -> int:
+    """Return how many arms run at once on this machine."""
+    name, _, count = engine.partition(":")
+    if name == "processes":
+        return int(count or joblib.cpu_count())
+    return 1
+
+
+def _memory(need: int, processes: int) -> str:
+    """Say what memory arms need at their peak, beside what there is."""
+    there = psutil.virtual_memory().total
+    said = (
+        f"about {need / GIGABYTE:.1f} GB an arm, {processes} at once, of {there / GIGABYTE:.1f} GB"
+    )
+    if processes * need > there:
+        said += ": too much; give fewer --engine processes:N, a lower micro, or checkpointing: true"
+    return said
 
 
 def follow_arm(config: Texts, arm: Arm, folder: Path) -> Rows:
@@ -281,7 +314,7 @@ def _loop(config: Texts, arm: Arm, problem: Problem) -> Loop[Any, Summaries]:
         group = kinds
     if _writes_kept(config, arm):
         loop = problem.loop(filter=KeepAll())
-        return replace(loop, generate=OfRandomArticles(problem.generate))
+        return replace(loop, generate=OfRandomArticles(cast(Any, problem.generate)))
     return problem.loop(verify=verify, filter=chosen, group=group)
 
 

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from veriloop import Key
+from veriloop.text import Generate, LogLikelihood, Measure
 from veriloop.text import likelihood as module
 from veriloop.text.likelihood import _after_prompts, row_losses, token_losses
 from veriloop.text.models import evaluating
 from veriloop.text.padding import padded
-from veriloop.xsum import Generate, LogLikelihood, Measure, Prompt, Summaries
+from veriloop.xsum import Prompt, Summaries
 
 
 @pytest.fixture
@@ -28,10 +29,10 @@ def read(model):
 
 
 def candidates(pairs, each=3):
-    """Several summaries of each article, of several lengths."""
+    """Several summaries of each input, of several lengths."""
     rows = pairs[np.repeat(np.arange(len(pairs)), each)]
-    cut = [text[: 4 + 9 * (row % each)] for row, text in enumerate(rows.summaries)]
-    return replace(rows, summaries=np.array(cut, dtype=object))
+    cut = [text[: 4 + 9 * (row % each)] for row, text in enumerate(rows.outputs)]
+    return rows.answered(np.array(cut, dtype=object))
 
 
 def by_row(model, examples, end):
@@ -42,7 +43,7 @@ def by_row(model, examples, end):
 
 def test_a_prompt_that_rows_share_gives_the_losses_of_rows_read_alone(model, prompt, pairs, read):
     rows = candidates(pairs[:4])
-    examples = prompt.examples(rows.articles, rows.summaries)
+    examples = prompt.examples(rows.inputs, rows.outputs)
     with torch.inference_mode():
         shared = _after_prompts(model, examples, prompt.end)
     together = sum(read)
@@ -82,7 +83,7 @@ def test_scores_in_bfloat16_leave_the_model_as_it_was(model, prompt, pairs):
 
 def test_measuring_in_bfloat16_gives_the_perplexities_of_its_scores(model, prompt, pairs, read):
     """`Generate.bf16` rules both; each prompt is read twice, for writing and for scoring."""
-    plain = Measure(generate=Generate(articles=pairs, prompt=prompt), resamples=2)
+    plain = Measure(generate=Generate(rows=pairs, prompt=prompt), resamples=2)
     rough = replace(plain, generate=replace(plain.generate, bf16=True))
     named = rough(Key(0), model)
     tokens = sum(read)

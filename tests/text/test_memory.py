@@ -1,7 +1,10 @@
 """Which models are alive while one is fitted, and between rounds: the last one and the next."""
 
 import gc
+import subprocess
+import sys
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from torch.optim.optimizer import (
 )
 
 from veriloop import Key, RunDir, State, run
+from veriloop.text import fit_memory
 from veriloop.xsum import FineTune, Generate, Problem, RougeVerifier
 
 
@@ -127,3 +131,71 @@ def test_a_round_holds_the_last_model_and_the_next(
         assert seen.alive() == 1
     assert steps == [2] * 3
     assert (torch.bfloat16 in seen.types) == bf16
+
+
+def test_a_fit_that_computes_layers_again_gives_the_same_bits(tune, network, pairs):
+    """And holds fewer tensors for the gradient; the new model computes as any other."""
+    kept = []
+
+    def count(tensor):
+        kept[-1] += tensor.nbytes
+        return tensor
+
+    models = []
+    for fit in (tune, replace(tune, checkpointing=True)):
+        kept.append(0)
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            models.append(fit(Key(0), network(attention_dropout=0.1), pairs))
+    for each, wanted in zip(models[1].parameters(), models[0].parameters(), strict=True):
+        assert torch.equal(each, wanted)
+    assert kept[1] < 0.5 * kept[0]
+    assert not any(getattr(each, "gradient_checkpointing", False) for each in models[1].modules())
+
+
+def test_a_model_that_cannot_compute_layers_again_is_refused(tune, network, pairs, monkeypatch):
+    plain = network()
+    monkeypatch.setattr(type(plain), "supports_gradient_checkpointing", False)
+    with pytest.raises(ValueError, match=r"FineTune\.checkpointing: a LlamaForCausalLM cannot"):
+        replace(tune, checkpointing=True)(Key(0), plain, pairs)
+
+
+def test_the_memory_of_a_fit_grows_with_what_it_holds(tune, network):
+    """Weights by five copies, passes by their rows and tokens; layers computed again keep less."""
+    small = network()
+    large = network(hidden_size=64, intermediate_size=512)
+    more = sum(each.nbytes for each in large.parameters())
+    more -= sum(each.nbytes for each in small.parameters())
+    fit = replace(tune, micro=1)
+    assert fit_memory(large, fit) - fit_memory(small, fit) > 5 * more
+    rows = [fit_memory(small, replace(fit, micro=micro)) for micro in (1, 2, 12, 99)]
+    assert rows[0] < rows[1] < rows[2] == rows[3]  # a batch has 12 rows
+    assert fit_memory(small, replace(fit, micro=12, checkpointing=True)) < rows[2]
+    frozen = network().requires_grad_(False)
+    assert fit_memory(frozen, fit) < fit_memory(small, fit)
+
+
+PEAK = """
+import resource
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+from veriloop import Key
+from veriloop.text import FineTune, Prompt, Texts, fit_memory, train_tokenizer, fit_memory
+torch.set_num_threads(1)
+tokenizer = train_tokenizer(["rain fell on York"] * 9, vocabulary=300)
+config = LlamaConfig(vocab_size=300, hidden_size=384, intermediate_size=1024, num_hidden_layers=12,
+                     num_attention_heads=6, eos_token_id=tokenizer.eos_token_id)
+model = LlamaForCausalLM(config)
+rows = Texts.of(["rain " * 300] * 8, ["rain fell"] * 8)
+prompt = Prompt(tokenizer, tokens=240, output_tokens=16)
+tune = FineTune(prompt=prompt, batch=4, micro=4)
+tune(Key(0), model, rows)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(peak / fit_memory(model, tune))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has another unit elsewhere")
+def test_the_memory_of_a_fit_is_about_what_a_process_reaches():
+    ran = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
+    assert 0.7 < float(ran.stdout) < 1.3

@@ -3,6 +3,7 @@
 from veriloop.text.evaluated import Evaluated
 from veriloop.text.finetune import FineTune
 from veriloop.text.generate import Generate
+from veriloop.text.memory import fit_memory
 from veriloop.text.metrics import Measure, bootstrap
 from veriloop.text.problem import Problem, by_input
 from veriloop.text.processes import process
@@ -43,6 +44,7 @@ __all__ = [
     "bootstrap",
     "by_input",
     "copying",
+    "fit_memory",
     "fit_reward",
     "load_base",
     "load_reward",

@@ -16,7 +16,7 @@ import torch
 from veriloop.core import Key
 from veriloop.core.checks import check_count, check_fraction, check_positive
 from veriloop.text.likelihood import token_losses
-from veriloop.text.models import check_fit, check_weights
+from veriloop.text.models import check_fit, check_weights, set_checkpointing
 from veriloop.text.padding import Example, Padded, in_blocks, padded, shortest_first
 from veriloop.text.processes import gathered, own_part, process, sum_gradients
 from veriloop.text.prompt import Prompt
@@ -50,6 +50,8 @@ class FineTune:
         summed over passes, so memory does not grow with `batch`.
     base: fit a copy of this model every round; None goes on from the last round's model.
     bf16: whether the network runs in bfloat16; weights and loss stay float32.
+    checkpointing: keep the hidden states between layers alone, and compute the rest again for the
+        gradient. That needs far less memory, gives the same model, and takes somewhat longer.
     loss_on_prompt: learn the prompt too, as in the published code.
     loss_on_padding: learn the end tokens that fill up a batch too, as in the published code.
 
@@ -76,6 +78,7 @@ class FineTune:
     micro: int = 8
     base: PreTrainedModel | None = None
     bf16: bool = False
+    checkpointing: bool = False
     loss_on_prompt: bool = False
     loss_on_padding: bool = False
 
@@ -96,6 +99,8 @@ class FineTune:
         examples = self.prompt.examples(rows.inputs, rows.outputs, rows.ended)
         self._check(first, examples)
         new = copy.deepcopy(first).train()
+        if self.checkpointing:
+            set_checkpointing(new, "enable")
         optimizer = torch.optim.AdamW(
             new.parameters(),
             lr=self.rate,
@@ -115,6 +120,8 @@ class FineTune:
                     torch.nn.utils.clip_grad_norm_(new.parameters(), self.clip)
                 _take_step(optimizer, where)
                 optimizer.zero_grad(set_to_none=True)
+        if self.checkpointing:
+            set_checkpointing(new, "disable")
         check_weights(new, f"FineTune, after step {total} at rate {self.rate:g}")
         return new.eval()
 
@@ -124,6 +131,11 @@ class FineTune:
         if not any(weight.requires_grad for weight in model.parameters()):
             raise ValueError(
                 "FineTune: no weight of the model can change; call model.requires_grad_(True)"
+            )
+        if self.checkpointing and not model.supports_gradient_checkpointing:
+            raise ValueError(
+                f"FineTune.checkpointing: a {type(model).__name__} cannot do it; leave it out, and "
+                "lower micro to save memory"
             )
         self._warn_of_coarse_weights(model)
         check_weights(model, f"FineTune, before step 1 at rate {self.rate:g}")

@@ -44,8 +44,8 @@ class Generate(Generic[R]):
     top_p: in (0, 1]; tokens are drawn among the likeliest ones that have this share together.
     batch: prompts decoded at once, sorted by length. In float32 no output depends on it, because
         every row has its own random numbers.
-    bf16: write with a copy of the model that has its weights in bfloat16; `Measure` scores with it
-        too.
+    bf16: write with a copy of the model that has its weights in bfloat16; `Measure` scores with
+        one too.
     first_row: which row of the round is the first one written, from 0; `starting_at` sets it.
 
     Raises:

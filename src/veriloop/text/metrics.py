@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from veriloop.core import Key, concatenate
+from veriloop.core import Key
+from veriloop.core.batch import concatenate
 from veriloop.core.checks import check_count
 from veriloop.text.generate import Generate
 from veriloop.text.prompt import Prompt
@@ -37,9 +38,9 @@ class Measure:
     - `distinct1`, `distinct2`: different over all n-grams.
     - `repetition`, `copying`: means; see the functions of these names.
     - `empty`, `truncated`: the shares without a word and without an end.
-    - `perplexity`, `perplexity_own`: of the targets and of its own outputs, by token; in
-      bfloat16 if `generate.bf16`. Rows of which the prompt leaves no token do not count, and a
-      warning says how many.
+    - `perplexity`, `perplexity_own`: of the targets and of its own outputs, by token. Rows of which
+      the prompt leaves no token do not count, and a warning says how many. With `generate.bf16`
+      they are computed in bfloat16.
     - those of `others` too.
 
     generate: how outputs are written; its rows are those measured on.

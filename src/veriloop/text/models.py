@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -59,7 +59,7 @@ def read_on(
     )
 
 
-def _read(model: PreTrainedModel, **inputs: object) -> tuple[Tensor, Cache]:
+def _read(model: PreTrainedModel, **inputs: object) -> tuple[Tensor, Any]:
     """Return the last hidden states of the network below the head, and its cache."""
     network: Any = _unwrapped(model).base_model
     output = network(**inputs)
@@ -103,6 +103,14 @@ def evaluating(model: PreTrainedModel) -> Iterator[None]:
     finally:
         for each in in_training:
             each.training = True
+
+
+def set_checkpointing(model: PreTrainedModel, how: Literal["enable", "disable"]) -> None:
+    """Let a model compute its layers again for the gradient, or keep what they computed."""
+    switch = getattr(model, f"activation_checkpointing_{how}", None)
+    if switch is None:  # an older transformers
+        switch = getattr(model, f"gradient_checkpointing_{how}")
+    switch()
 
 
 def in_bf16(model: PreTrainedModel) -> PreTrainedModel:
