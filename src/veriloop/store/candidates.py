@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property, partial
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from veriloop.components import describe
+from veriloop.components import class_in_file, describe
 from veriloop.core.arrays import AnyBatch, Array
 from veriloop.core.batch import Columns, concatenate
 from veriloop.core.blocks import Drawn
@@ -29,6 +29,7 @@ ArrowTable: TypeAlias = Any  # of pyarrow, which has no types
 ArrowArray: TypeAlias = Any
 
 FILE = "candidates.parquet"
+ABOUT = {"round", "key", "quota", "filter", "verifier", "stateful", "batch"}
 EXTRA = "veriloop[study]"  # what brings pyarrow and yaml
 
 
@@ -92,11 +93,14 @@ def _table(drawn: Drawn, batch: AnyBatch, rows: Array) -> ArrowTable:
 class StoredRound:
     """A round that `write_candidates` wrote into the checkpoint `folder`.
 
+    trust: names of modules whose types of batch may be imported, beside those of veriloop.
+
     Raises:
         ValueError: if there is none, or its sha256 is not the one that the checkpoint states.
     """
 
     folder: Path
+    trust: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not (self.folder / FILE).exists():
@@ -121,7 +125,16 @@ class StoredRound:
     def about(self) -> dict[str, Any]:
         """How the round was drawn: round, key, quota, filter, verifier, stateful, batch."""
         with self._open() as parquet:
-            return json.loads(parquet.schema_arrow.metadata[b"veriloop"])
+            metadata = parquet.schema_arrow.metadata or {}
+        try:
+            about = json.loads(metadata[b"veriloop"])
+        except (LookupError, ValueError, RecursionError):
+            about = None
+        if not isinstance(about, dict) or not ABOUT <= set(about):
+            raise ValueError(
+                f"{self.folder / FILE} does not say how its rows were drawn; run the round again"
+            )
+        return about
 
     @property
     def key(self) -> Key:
@@ -167,9 +180,10 @@ class StoredRound:
         """Yield the batch block by block, as it was drawn.
 
         Raises:
-            ValueError: if the batch's type cannot be imported.
+            ValueError: if the batch's type is not of veriloop, not of a trusted module and not
+                loaded already.
         """
-        kind = _imported(self.about["batch"])
+        kind = _type_of_batch(self.about["batch"], self.trust)
         with self._open() as parquet:
             names = [name for name in parquet.schema_arrow.names if _of_batch(name)]
             for i in range(parquet.num_row_groups):
@@ -288,17 +302,20 @@ def _from_arrow(pa: ModuleType, column: ArrowArray) -> np.ndarray:
     return np.array(array.to_numpy(zero_copy_only=False)).reshape(shape)
 
 
-def _imported(name: str) -> type:
+def _type_of_batch(name: str, trust: Sequence[str]) -> type:
+    """Find a type of batch: a file must not decide which code is imported."""
+    if name == describe(np.ndarray):
+        return np.ndarray
     module, _, attribute = name.partition(":")
-    try:
-        return getattr(import_module(module), attribute)
-    except ModuleNotFoundError as error:
+    found: object = getattr(sys.modules.get(module), attribute, None)
+    if not _is_columns(found):
+        found = class_in_file(name, trust)
+    if not _is_columns(found):
         raise ValueError(
-            f"the candidates are of type {name}, which needs {error.name!r}; "
-            "install it, or leave verifier out"
-        ) from None
-    except AttributeError:
-        raise ValueError(
-            f"the candidates are of type {name}, which is not there; "
-            "put it into a module, or leave verifier out"
-        ) from None
+            f"the candidates are of type {name}, which is no Columns; leave verifier out"
+        )
+    return cast("type", found)
+
+
+def _is_columns(found: object) -> bool:
+    return isinstance(found, type) and issubclass(found, Columns)
