@@ -51,12 +51,12 @@ def main(
     """
     name = script().stem
     arguments = _parse(script())
-    # A verifier of the user's own lies beside them, not beside the script.
-    sys.path.append(os.getcwd())
     try:
         if arguments.redraw:
             _redraw(draw, arguments.redraw, name)
             return
+        # A verifier of the user's own lies beside them, not beside the script.
+        sys.path.append(os.getcwd())
         path = arguments.config or _config_of(script())
         config, expected = read_config(kind, path, arguments.preset, arguments.set)
         preset = arguments.preset or DEFAULT
