@@ -73,14 +73,65 @@ def committed(path: Path) -> Iterator[Path]:
     Files and names are flushed, so a crash of the machine leaves the old folder or the new one.
     """
     temporary = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    removed(temporary)
     temporary.mkdir(parents=True)
     yield temporary
     for written in (*temporary.rglob("*"), temporary):
         sync(written)
-    shutil.rmtree(path, ignore_errors=True)
+    removed(path)
     os.rename(temporary, path)
     sync(path.parent)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yield the name of a new file, which takes the place of `path` once it is written.
+
+    A symbolic link of that name is replaced, and not followed.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    removed(temporary)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file that exists whole or not at all, see `whole`."""
+    with whole(path) as temporary, open(temporary, "x") as stream:
+        stream.write(text)
+
+
+def removed(path: Path) -> None:
+    """Delete a folder or a file; of a symbolic link the link alone."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def check_plain(folder: Path) -> None:
+    """Refuse a folder in which something is neither a file nor a folder.
+
+    A symbolic link could lead anything that is written out of the folder, and a pipe never ends.
+
+    Raises:
+        ValueError: naming it.
+    """
+    waiting = [folder]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+                elif not entry.is_file(follow_symlinks=False):
+                    kind = "a symbolic link" if entry.is_symlink() else "no file"
+                    raise ValueError(
+                        f"{entry.path} is {kind}, and nothing is written through one; delete it, "
+                        "or name another folder"
+                    )
 
 
 def sha256(file: Path) -> str:
