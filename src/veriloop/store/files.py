@@ -87,13 +87,15 @@ def committed(path: Path) -> Iterator[Path]:
 def whole(path: Path) -> Iterator[Path]:
     """Yield the name of a new file, which takes the place of `path` once it is written.
 
-    A symbolic link of that name is replaced, and not followed.
+    A symbolic link of that name is replaced, and not followed. Where nothing is written, `path`
+    stays as it is.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     removed(temporary)
     try:
         yield temporary
-        os.replace(temporary, path)
+        if temporary.exists():
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
