@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
+import stat
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -54,12 +55,15 @@ def cache_folder() -> Path:
 def replaced(path: Path) -> Iterator[Path]:
     """Yield a new folder, which is renamed to `path` once all its files are written.
 
-    If another process has made `path` meanwhile, that one stays.
+    If another process has made `path` meanwhile, that one stays. Who may read the folder is as the
+    user's umask says.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent))
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary.mkdir()
     try:
         yield temporary
+        _as_umask_says(temporary)
         with suppress(OSError):  # there is one, and it is not empty
             os.rename(temporary, path)
     finally:
@@ -76,11 +80,22 @@ def committed(path: Path) -> Iterator[Path]:
     removed(temporary)
     temporary.mkdir(parents=True)
     yield temporary
+    _as_umask_says(temporary)
     for written in (*temporary.rglob("*"), temporary):
         sync(written)
     removed(path)
     os.rename(temporary, path)
     sync(path.parent)
+
+
+def _as_umask_says(folder: Path) -> None:
+    """Let those read the files of a new folder who may read it: some writers shut others out."""
+    wanted = stat.S_IMODE(folder.stat().st_mode) & 0o666
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            mode = stat.S_IMODE(path.stat().st_mode)
+            if mode | wanted != mode:
+                path.chmod(mode | wanted)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from veriloop.core import Key
+from veriloop.store.caches import sound, write_sums
 from veriloop.store.files import cache_folder, replaced
 from veriloop.xsum.data import hub_answers
 from veriloop.xsum.embedded import WORDINGS, documents
@@ -147,11 +148,12 @@ def pretrained(
     if folder is None:
         folder = cache_folder()
     path = folder / name
-    if not path.exists():
+    if not sound(path):
         model, tokenizer = _pretrain(how, device)
         with replaced(path) as temporary:
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
+            write_sums(temporary)
     return load_base(str(path), device=device)
 
 
