@@ -562,8 +562,41 @@ def test_a_stored_round_that_does_not_say_how_it_was_drawn_is_refused(received, 
     parquet.write_table(table, place / FILE)
     sums = {FILE: sha256(place / FILE)}
     (place / "sha256.json").write_text(json.dumps(sums))
-    with pytest.raises(ValueError, match="does not say how its rows were drawn"):
+    with pytest.raises(ValueError, match="it does not say how its rows were drawn"):
         refilter(received)
+
+
+NO_SENSE = {
+    "key": [3, ["x"], []],
+    "quota": [3, {"n": "x"}],
+    "filter": [3, [], {"call": 3}, {"call": "veriloop.nothing:X"}],
+}
+
+
+@pytest.mark.parametrize("name", NO_SENSE)
+def test_what_a_stored_round_says_of_itself_is_refused_where_it_makes_no_sense(received, name):
+    for value in NO_SENSE[name]:
+        tampered(received, **{name: value})
+        with pytest.raises(ValueError):
+            refilter(received)
+
+
+@pytest.mark.parametrize("column", ["verdict.scores", "group", "kept"])
+def test_a_column_that_is_missing_or_of_another_type_is_named(received, column):
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    place = find(received).folder
+    whole = parquet.read_table(place / FILE)
+    number = whole.column_names.index(column)
+    for table, told in (
+        (whole.drop_columns([column]), f"is damaged: the column '{column}' is missing"),
+        (whole.set_column(number, column, pa.array(["x"] * 16)), f"'{column}' is of another type"),
+        (whole.set_column(number, column, pa.nulls(16)), f"'{column}' is of another type"),
+    ):
+        parquet.write_table(table, place / FILE)
+        (place / "sha256.json").write_text(json.dumps({FILE: sha256(place / FILE)}))
+        with pytest.raises(ValueError, match=told):
+            refilter(received)
 
 
 def test_commands_import_nothing_from_the_folder_in_which_the_user_stands(received):

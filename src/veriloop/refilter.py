@@ -115,7 +115,10 @@ def find(
     trust: Sequence[str] = (),
 ) -> StoredRound:
     """Return the round of the arm that is stored in a run's folder; see `refilter`."""
-    found = sorted(path.parent for path in Path(run).glob(f"round_[0-9]*/[!.]*/{FILE}"))
+    found: list[Path] = []
+    for path in sorted(Path(run).glob(f"round_[0-9]*/[!.]*/{FILE}")):
+        if path.parent.parent.name.removeprefix("round_").isdecimal():
+            found.append(path.parent)
     arms = sorted({folder.name for folder in found})
     if not found:
         raise ValueError(f"{run} holds no stored candidates; run it with store=candidates")

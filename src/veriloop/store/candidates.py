@@ -29,6 +29,8 @@ ArrowTable: TypeAlias = Any  # of pyarrow, which has no types
 ArrowArray: TypeAlias = Any
 
 FILE = "candidates.parquet"
+COLUMNS = {"verdict.scores", "group", "kept"}
+KINDS = {"group": "iu", "kept": "b", "counted": "b"}  # of columns that are no numbers of a verdict
 ABOUT = {"round", "key", "quota", "filter", "verifier", "stateful", "batch"}
 EXTRA = "veriloop[study]"  # what brings pyarrow and yaml
 
@@ -131,16 +133,17 @@ class StoredRound:
         except (LookupError, ValueError, RecursionError):
             about = None
         if not isinstance(about, dict) or not ABOUT <= set(about):
-            raise ValueError(
-                f"{self.folder / FILE} does not say how its rows were drawn; run the round again"
-            )
+            raise self._damaged("it does not say how its rows were drawn")
         return about
 
     @property
     def key(self) -> Key:
         """The round's key, see `Drawn`."""
-        seed, *path = self.about["key"]
-        return Key(seed, tuple(path))
+        try:
+            seed, *path = self.about["key"]
+            return Key(seed, tuple(path))
+        except (TypeError, ValueError):
+            raise self._damaged("the key is none") from None
 
     @property
     def quota(self) -> Quota | None:
@@ -148,7 +151,10 @@ class StoredRound:
         quota = self.about["quota"]
         if quota is None:
             return None
-        return Quota(**quota)
+        try:
+            return Quota(**quota)
+        except (TypeError, ValueError):
+            raise self._damaged("the quota is none") from None
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -161,7 +167,15 @@ class StoredRound:
         """All but the batch, by name, shape (n,) each."""
         with self._open() as parquet:
             names = [name for name in parquet.schema_arrow.names if not _of_batch(name)]
-            return self._read(parquet.read, names)
+            missing = COLUMNS - set(names)
+            if missing:
+                raise self._damaged(f"the column {min(missing)!r} is missing")
+            columns = self._read(parquet.read, names)
+        for name, column in columns.items():
+            kinds = KINDS.get(name, "fiu")
+            if column.ndim != 1 or column.dtype.kind not in kinds:
+                raise self._damaged(f"the column {name!r} is of another type")
+        return columns
 
     @property
     def verdict(self) -> Verdict:
@@ -192,7 +206,11 @@ class StoredRound:
                     yield columns["batch"]
                     continue
                 named = {name.removeprefix("batch."): each for name, each in columns.items()}
-                yield kind(**named)
+                try:
+                    yield kind(**named)
+                except TypeError:
+                    told = f"the columns are not those of {kind.__name__}"
+                    raise self._damaged(told) from None
 
     def __getitem__(self, mask: np.ndarray) -> AnyBatch:
         """Return the rows of this mask, over all rows drawn, as one batch."""
@@ -201,6 +219,9 @@ class StoredRound:
         for batch, part in zip(self.blocks(), masks, strict=True):
             parts.append(batch[part])
         return concatenate(parts)
+
+    def _damaged(self, what: str) -> ValueError:
+        return ValueError(f"{self.folder / FILE} is damaged: {what}; run the round again")
 
     def _open(self) -> ArrowTable:
         return needed("pyarrow.parquet").ParquetFile(self.folder / FILE)
@@ -306,7 +327,7 @@ def _type_of_batch(name: str, trust: Sequence[str]) -> type:
     """Find a type of batch: a file must not decide which code is imported."""
     if name == describe(np.ndarray):
         return np.ndarray
-    module, _, attribute = name.partition(":")
+    module, _, attribute = str(name).partition(":")
     found: object = getattr(sys.modules.get(module), attribute, None)
     if not _is_columns(found):
         found = class_in_file(name, trust)
