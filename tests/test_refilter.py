@@ -333,7 +333,7 @@ REFUSED = [
     ),
     (("--filter", "{call: TopFraction, part: 0.1}"), "does not take the arguments given"),
     (("--filter", "TopFraction"), "a mapping with a name under 'call', got 'TopFraction'"),
-    (("--filter", "{call: Key, seed: 1}"), "a filter must be a function, got Key"),
+    (("--filter", "{call: Key, seed: 1}"), "a component must be a function; name another"),
     (("--filter", "{call: TopCount, count: 600}"), "rows with a verdict, 600 are to be kept"),
     (("--filter", "{call: [TopFraction"), "--filter: not valid YAML at line 1, column 20"),
     (("--filter", "{call: TopFraction, fraction: '0.1'}"), "fraction must be a number, got '0.1'"),

@@ -83,8 +83,20 @@ def build(spec: object, **context: object) -> Callable[..., Any]:
     Noisy(verifier=Random(), false_accept=0.1, false_reject=0.0)
 
     Raises:
-        ValueError: if the name is unknown, which says what is near, or the arguments do not fit.
+        ValueError: if the name is unknown, which says what is near, the arguments do not fit, or
+            what is made is no function.
     """
+    made = _built(spec, context)
+    if not callable(made):
+        name = cast("Mapping[str, object]", spec)["call"]
+        raise ValueError(
+            f"{name} makes {made!r:.60}, and a component must be a function; name another"
+        )
+    return cast("Callable[..., Any]", made)
+
+
+def _built(spec: object, context: Mapping[str, object]) -> object:
+    """Return what a spec describes: a component, or an argument of one."""
     if callable(spec):
         return spec
     settings = cast("Mapping[str, object]", spec)
@@ -98,7 +110,7 @@ def build(spec: object, **context: object) -> Callable[..., Any]:
         if key == "call":
             continue
         nested = isinstance(value, Mapping) and "call" in value
-        arguments[str(key)] = build(cast("object", value)) if nested else value
+        arguments[str(key)] = _built(cast("object", value), {}) if nested else value
     found = _find(name)
     if not arguments and not context and _is_component(found):
         return found
@@ -294,6 +306,12 @@ def _module_of(name: str) -> ModuleType:
         raise ValueError(
             f"{name!r} needs the module {error.name!r}, which is not there; check the path"
         ) from None
+    except (Exception, SystemExit) as error:  # whatever somebody's module raises
+        told = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise ValueError(
+            f"{name!r} needs the module {module!r}, which cannot be imported ({told:.200}); "
+            "correct it"
+        ) from error
 
 
 def _offered(name: str) -> Callable[..., Any]:
