@@ -1,9 +1,10 @@
-"""For all tests: the same examples every run, one thread each, and two launched processes."""
+"""For all tests: the same examples every run, one thread each, and other processes."""
 
 import os
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -92,3 +93,53 @@ def browser() -> Iterator[Callable[..., AbstractContextManager[Any]]]:
         started = engine.chromium.launch(executable_path=chromium, args=options)
         yield tab
         started.close()
+
+
+# Holds a lock of a run folder until its stdin is closed, or says why it does not. It leaves out the
+# package around the lock, which would import NumPy.
+HOLD = """
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+spec = spec_from_file_location("lock", sys.argv[1])
+lock = sys.modules["lock"] = module_from_spec(spec)
+spec.loader.exec_module(lock)
+try:
+    with lock.locked(Path(sys.argv[2]), "the folder"):
+        print("held", flush=True)
+        sys.stdin.read()
+except lock.InUse as error:
+    print(error, flush=True)
+"""
+
+
+@pytest.fixture(scope="session")
+def start_holder() -> Callable[[Path], subprocess.Popen[str]]:
+    """Start another process that holds the lock of this file."""
+
+    def start(file: Path) -> subprocess.Popen[str]:
+        from veriloop.store import lock
+
+        line = [sys.executable, "-I", "-c", HOLD, lock.__file__, str(file)]
+        return subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def holding(
+    start_holder: Callable[[Path], subprocess.Popen[str]],
+) -> Callable[[Path], AbstractContextManager[subprocess.Popen[str]]]:
+    """A context in which another process holds the lock of this file."""
+
+    @contextmanager
+    def hold(file: Path) -> Iterator[subprocess.Popen[str]]:
+        with start_holder(file) as other:
+            try:
+                assert other.stdout is not None and other.stdout.readline() == "held\n"
+                yield other
+            finally:
+                other.kill()
+
+    return hold

@@ -57,7 +57,11 @@ def test_nested_components_are_built_first_and_plain_mappings_left_alone():
         "oracle": {"call": "veriloop:all_of", "one": {"call": "veriloop:Random"}},
     }
     assert build(spec) == Audited(Shifted(Random(), 0.5), all_of(one=Random()))
-    assert build({"call": "builtins:dict", "settings": {"depth": 3}}) == {"settings": {"depth": 3}}
+    assert build({"call": f"{__name__}:settled", "settings": {"depth": 3}})() == {"depth": 3}
+
+
+def settled(settings):
+    return lambda: settings
 
 
 def test_the_spec_is_not_used_up():
@@ -380,3 +384,30 @@ def test_what_cannot_be_written_has_a_name_alone():
         assert describe(component) == f"veriloop.verifiers.algebra:{type(component).__name__}"
     assert describe(MixReal(np.ones(2), 0.5)) == "veriloop.pools:MixReal"
     assert describe(describe) == "veriloop.components:describe"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("import sys; sys.exit(0)", "SystemExit: 0"),
+        ("raise OSError('no disk')", "OSError: no disk"),
+        ("def", "SyntaxError: invalid syntax"),
+        ("raise SystemExit", "SystemExit"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_said_with_its_reason(
+    text, told, tmp_path, monkeypatch
+):
+    """One that calls sys.exit too: a script ended with 0, and nothing was done."""
+    (tmp_path / "faulty_module.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    wanted = re.escape(f"the module 'faulty_module', which cannot be imported ({told}")
+    with pytest.raises(ValueError, match=wanted):
+        build({"call": "faulty_module:Verifier"})
+
+
+def test_what_makes_no_function_is_refused():
+    with pytest.raises(
+        ValueError, match=r"os:getpid makes \d+, and a component must be a function"
+    ):
+        build({"call": "os:getpid"})

@@ -33,8 +33,9 @@ from veriloop import (
 )
 from veriloop import refilter as module
 from veriloop.linear import Problem, Samples, Soft
-from veriloop.refilter import main, refilter
+from veriloop.refilter import find, main, refilter
 from veriloop.store.candidates import FILE
+from veriloop.store.files import sha256
 
 PROBLEM = Problem.gaussian(bias=0.5, radius=1.0, dim=4)
 ROWWISE = (Threshold(0.0), Threshold(-1.0), KeepAll())
@@ -271,7 +272,7 @@ def test_as_a_module_with_a_filter_and_a_verifier_of_ones_own(several):
         "{call: TopFraction, fraction: 0.25}",
     ]
     line = [sys.executable, "-m", "veriloop.refilter", "run", *options]
-    line += ["--verifier", '{"call": "ten_lines:Modest", "limit": 2}']
+    line += ["--verifier", '{"call": "ten_lines:Modest", "limit": 2}', "--trust", "ten_lines"]
     ran = subprocess.run(line, cwd=several.parent, capture_output=True, text=True, timeout=120)
     assert (ran.returncode, ran.stderr, ran.stdout.count("\n")) == (0, "", 1)
     numbers = json.loads(ran.stdout)
@@ -332,7 +333,7 @@ REFUSED = [
     ),
     (("--filter", "{call: TopFraction, part: 0.1}"), "does not take the arguments given"),
     (("--filter", "TopFraction"), "a mapping with a name under 'call', got 'TopFraction'"),
-    (("--filter", "{call: Key, seed: 1}"), "a filter must be a function, got Key"),
+    (("--filter", "{call: Key, seed: 1}"), "a component must be a function; name another"),
     (("--filter", "{call: TopCount, count: 600}"), "rows with a verdict, 600 are to be kept"),
     (("--filter", "{call: [TopFraction"), "--filter: not valid YAML at line 1, column 20"),
     (("--filter", "{call: TopFraction, fraction: '0.1'}"), "fraction must be a number, got '0.1'"),
@@ -446,14 +447,177 @@ def test_a_batch_whose_package_is_not_installed_can_be_filtered_and_not_judged(
         list(RunDir(tmp_path / "run").run(made, Key(0), State(0), [10], **options))
     monkeypatch.delitem(sys.modules, "far_away")
     assert refilter(tmp_path / "run").numbers["both"] == 5
-    wanted = "are of type far_away:Rows, which needs 'no_such_dependency'; install it, or leave verifier out"
+    trust = ["far_away"]
+    wanted = "'far_away:Rows' needs the module 'no_such_dependency', which is not there"
     with pytest.raises(ValueError, match=wanted):
+        refilter(tmp_path / "run", verifier=Modest(), trust=trust)
+    with pytest.raises(ValueError, match="'far_away:Rows', which is no class of veriloop"):
         refilter(tmp_path / "run", verifier=Modest())
     monkeypatch.setitem(sys.modules, "far_away", module)
-    with pytest.raises(
-        ValueError, match="far_away:Rows, which is not there; put it into a module, or leave"
+    with pytest.raises(ValueError, match="'far_away' has no 'Rows'"):
+        refilter(tmp_path / "run", verifier=Modest(), trust=trust)
+
+
+# A folder from somebody else.
+
+
+def tampered(folder, **about):
+    """Change what a stored round says of itself, with the sha256 that goes with it."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    place = find(folder).folder
+    table = parquet.read_table(place / FILE)
+    metadata = dict(table.schema.metadata)
+    said = json.loads(metadata[b"veriloop"]) | about
+    metadata[b"veriloop"] = json.dumps(said).encode()
+    parquet.write_table(table.replace_schema_metadata(metadata), place / FILE)
+    sums = json.loads((place / "sha256.json").read_text())
+    sums[FILE] = sha256(place / FILE)
+    (place / "sha256.json").write_text(json.dumps(sums))
+
+
+RAN = []
+
+
+def harm(*arguments, **settings):
+    RAN.append(arguments)
+
+
+@pytest.fixture
+def received(tmp_path):
+    """A run with a stored round."""
+    store(tmp_path / "run", linear(), [16])
+    RAN.clear()
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "os:system",
+        f"{__name__}:harm",
+        "veriloop.store.files:os",
+        "veriloop.store.files:cache_folder",
+        "veriloop.filters.ranking:check_fraction",
+        "veriloop:build",
+        "veriloop.verifiers.endpoint.verifier:_Past",
+        "harm",
+        "",
+    ],
+)
+def test_a_filter_that_the_folder_names_is_a_class_of_veriloop_or_not_called(received, name):
+    """Neither at the top nor among the arguments."""
+    for spec in (
+        {"call": name},
+        {"call": "veriloop.filters.choices:Chain", "first": {"call": name}, "second": {}},
+        {"call": "veriloop.filters.choices:Chain", "first": [{"call": name}]},
     ):
-        refilter(tmp_path / "run", verifier=Modest())
+        tampered(received, filter=spec)
+        with pytest.raises(ValueError, match="which is no class of veriloop, so it is not"):
+            refilter(received)
+    assert not RAN
+
+
+@pytest.mark.parametrize(
+    "name", ["veriloop.verifiers.endpoint.verifier:Endpoint", "veriloop.store.folder:RunDir"]
+)
+def test_what_is_of_veriloop_and_no_filter_is_not_made(received, name):
+    """A judge would be sent an API key, and a run folder would be written."""
+    tampered(received, filter={"call": name, "path": str(received / "new")})
+    with pytest.raises(ValueError, match="which has no place there, so it is not called"):
+        refilter(received)
+    assert not (received / "new").exists()
+
+
+def test_a_type_of_batch_that_the_folder_names_is_one_of_rows(received):
+    judge = Modest()
+    for name, told in (
+        ("os:system", "no class of veriloop"),
+        ("pathlib:Path", "no class of veriloop"),
+        ("veriloop.core.key:Key", "which is no Columns"),
+    ):
+        tampered(received, batch=name)
+        assert refilter(received).numbers["candidates"] == 16
+        with pytest.raises(ValueError, match=told):
+            refilter(received, verifier=judge)
+
+
+def test_a_module_that_the_user_trusts_is_called(received):
+    tampered(received, filter={"call": f"{__name__}:own_filter"})
+    with pytest.raises(ValueError, match=rf"trust=\('{__name__}',\) in Python"):
+        refilter(received)
+    assert refilter(received, trust=[__name__]).numbers["kept"] == 16
+    with pytest.raises(ValueError, match="trust must be a list of modules, got 'os'"):
+        refilter(received, trust="os")
+
+
+def own_filter():
+    return KeepAll()
+
+
+@pytest.mark.parametrize("about", [b"[]", b"{}", b"[" * 100_000, b"\xff"])
+def test_a_stored_round_that_does_not_say_how_it_was_drawn_is_refused(received, about):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    place = find(received).folder
+    table = parquet.read_table(place / FILE).replace_schema_metadata({"veriloop": about})
+    parquet.write_table(table, place / FILE)
+    sums = {FILE: sha256(place / FILE)}
+    (place / "sha256.json").write_text(json.dumps(sums))
+    with pytest.raises(ValueError, match="it does not say how its rows were drawn"):
+        refilter(received)
+
+
+NO_SENSE = {
+    "key": [3, ["x"], []],
+    "quota": [3, {"n": "x"}],
+    "filter": [3, [], {"call": 3}, {"call": "veriloop.nothing:X"}],
+}
+
+
+@pytest.mark.parametrize("name", NO_SENSE)
+def test_what_a_stored_round_says_of_itself_is_refused_where_it_makes_no_sense(received, name):
+    for value in NO_SENSE[name]:
+        tampered(received, **{name: value})
+        with pytest.raises(ValueError):
+            refilter(received)
+
+
+@pytest.mark.parametrize("column", ["verdict.scores", "group", "kept"])
+def test_a_column_that_is_missing_or_of_another_type_is_named(received, column):
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    place = find(received).folder
+    whole = parquet.read_table(place / FILE)
+    number = whole.column_names.index(column)
+    for table, told in (
+        (whole.drop_columns([column]), f"is damaged: the column '{column}' is missing"),
+        (whole.set_column(number, column, pa.array(["x"] * 16)), f"'{column}' is of another type"),
+        (whole.set_column(number, column, pa.nulls(16)), f"'{column}' is of another type"),
+    ):
+        parquet.write_table(table, place / FILE)
+        (place / "sha256.json").write_text(json.dumps({FILE: sha256(place / FILE)}))
+        with pytest.raises(ValueError, match=told):
+            refilter(received)
+
+
+def test_commands_import_nothing_from_the_folder_in_which_the_user_stands(received):
+    """Python puts that folder first; modules of it would hide the installed ones."""
+    for name in ("numpy", "yaml", "typing", "json", "pyarrow"):
+        (received / f"{name}.py").write_text("open('ran', 'w')\n")
+    for command in ("refilter", "diagnose"):
+        line = [sys.executable, "-m", f"veriloop.{command}", "."]
+        ran = subprocess.run(line, cwd=received, capture_output=True, text=True, timeout=120)
+        assert (ran.returncode, ran.stderr) == (0, "")
+    assert not (received / "ran").exists()
+
+
+def test_a_module_of_the_current_folder_needs_trust(cli, several, monkeypatch):
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each != str(several.parent)])
+    monkeypatch.chdir(several.parent)
+    monkeypatch.delitem(sys.modules, "ten_lines", raising=False)
+    ask = ("--arm", "verified", "--round", "1", "--verifier", '{"call": "ten_lines:Modest"}')
+    code, _, err = cli(*ask)
+    assert code == 2 and "add --trust MODULE for one in the current folder" in err
+    assert cli(*ask, "--trust", "ten_lines")[0] == 0
 
 
 def test_a_verifier_that_returns_another_number_of_scores_is_refused(tmp_path):

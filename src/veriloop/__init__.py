@@ -1,5 +1,12 @@
 """Train on synthetic data that a verifier has checked: one loop, and backends for it."""
 
+import sys
+
+if sys.argv[:1] == ["-m"]:  # a command of ours imports nothing from the current folder
+    from veriloop._path import leave_out_current_folder
+
+    leave_out_current_folder()
+
 from types import ModuleType
 from typing import TYPE_CHECKING
 

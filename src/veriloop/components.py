@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from importlib import import_module
 from inspect import Parameter, isclass, signature
 from numbers import Real
-from types import NoneType, UnionType
+from types import ModuleType, NoneType, UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from veriloop.core.checks import is_integer, nearest
 
 GROUP = "veriloop.verifiers"
+LIBRARY = "veriloop"
 
 
 def describe(component: object) -> dict[str, Any] | str:
@@ -82,8 +83,20 @@ def build(spec: object, **context: object) -> Callable[..., Any]:
     Noisy(verifier=Random(), false_accept=0.1, false_reject=0.0)
 
     Raises:
-        ValueError: if the name is unknown, which says what is near, or the arguments do not fit.
+        ValueError: if the name is unknown, which says what is near, the arguments do not fit, or
+            what is made is no function.
     """
+    made = _built(spec, context)
+    if not callable(made):
+        name = cast("Mapping[str, object]", spec)["call"]
+        raise ValueError(
+            f"{name} makes {made!r:.60}, and a component must be a function; name another"
+        )
+    return cast("Callable[..., Any]", made)
+
+
+def _built(spec: object, context: Mapping[str, object]) -> object:
+    """Return what a spec describes: a component, or an argument of one."""
     if callable(spec):
         return spec
     settings = cast("Mapping[str, object]", spec)
@@ -97,7 +110,7 @@ def build(spec: object, **context: object) -> Callable[..., Any]:
         if key == "call":
             continue
         nested = isinstance(value, Mapping) and "call" in value
-        arguments[str(key)] = build(cast("object", value)) if nested else value
+        arguments[str(key)] = _built(cast("object", value), {}) if nested else value
     found = _find(name)
     if not arguments and not context and _is_component(found):
         return found
@@ -106,6 +119,74 @@ def build(spec: object, **context: object) -> Callable[..., Any]:
         return found(**arguments, **context)
     except TypeError as error:
         raise ValueError(f"{name} does not take the arguments given: {error}") from None
+
+
+def class_in_file(name: object, trust: Sequence[str] = ()) -> type:
+    """Return the class that a file of a run names, and call nothing.
+
+    A file may come from a stranger, so it does not decide which code is imported. The class must be
+    a public one that a module of veriloop defines.
+
+    name: "module:Class", as `describe` writes it.
+    trust: names of modules whose classes and functions are found too.
+
+    >>> class_in_file("veriloop.filters.ranking:TopFraction")
+    <class 'veriloop.filters.ranking.TopFraction'>
+    >>> class_in_file("os:system")
+    Traceback (most recent call last):
+    ValueError: the file names 'os:system', which is no class of veriloop, so it is not imported; if
+    you trust its module, give --trust os, or trust=('os',) in Python
+
+    Raises:
+        ValueError: if it is none of veriloop and of no trusted module, or is not there.
+    """
+    module, _, attribute = str(name).partition(":")
+    if module in trust:
+        return cast("type", _find(str(name)))
+    own = module.startswith(f"{LIBRARY}.") and not attribute.startswith("_")
+    found: object = None
+    if own:
+        found = getattr(_module_of(str(name)), attribute, None)
+    if not isinstance(found, type) or found.__module__ != module:
+        raise ValueError(
+            f"the file names {name!r:.80}, which is no class of veriloop, so it is not imported; "
+            f"if you trust its module, give --trust {module:.80}, or trust=({module!r:.80},) in "
+            "Python"
+        )
+    return found
+
+
+def check_spec_in_file(
+    spec: object, allowed: Callable[[type], bool], trust: Sequence[str] = ()
+) -> None:
+    """Refuse a spec that a file holds, unless all it calls may be called, arguments too.
+
+    spec: as `describe` writes it, read from a file.
+    allowed: class -> whether one of veriloop may be called here.
+    trust: names of modules that may be called from too.
+
+    >>> check_spec_in_file({"call": "veriloop.filters.ranking:KeepAll"}, callable)
+
+    Raises:
+        ValueError: naming the first that is refused.
+    """
+    if isinstance(spec, Mapping):
+        settings = cast("Mapping[str, object]", spec)
+        if "call" in settings:
+            name = str(settings["call"])
+            found = class_in_file(name, trust)
+            if name.partition(":")[0] not in trust and not allowed(found):
+                raise ValueError(
+                    f"the file names {name!r:.80}, which has no place there, so it is not called; "
+                    "name another on the command line, or as an argument in Python"
+                )
+        inner = list(settings.values())
+    elif isinstance(spec, Sequence) and not isinstance(spec, str):
+        inner = list(cast("Sequence[object]", spec))
+    else:
+        return
+    for each in inner:
+        check_spec_in_file(each, allowed, trust)
 
 
 def _check_arguments(name: str, found: object, arguments: Mapping[str, object]) -> None:
@@ -209,17 +290,28 @@ def _find(name: str) -> Callable[..., Any]:
     module, colon, attribute = name.partition(":")
     if not colon:
         return _offered(name)
-    try:
-        found = import_module(module)
-    except ModuleNotFoundError as error:
-        raise ValueError(
-            f"{name!r} needs the module {error.name!r}, which is not there; check the path"
-        ) from None
+    found = _module_of(name)
     if not hasattr(found, attribute):
         raise ValueError(
             f"module {module!r} has no {attribute!r}; {nearest(attribute, dir(found))}"
         )
     return getattr(found, attribute)
+
+
+def _module_of(name: str) -> ModuleType:
+    module = name.partition(":")[0]
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"{name!r} needs the module {error.name!r}, which is not there; check the path"
+        ) from None
+    except (Exception, SystemExit) as error:  # whatever somebody's module raises
+        told = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise ValueError(
+            f"{name!r} needs the module {module!r}, which cannot be imported ({told:.200}); "
+            "correct it"
+        ) from error
 
 
 def _offered(name: str) -> Callable[..., Any]:

@@ -1,20 +1,23 @@
 """Score once, filter often: what another filter or verifier would have kept of a stored round.
 
 python -m veriloop.refilter RUN [--arm NAME] [--round K] [--filter SPEC] [--verifier SPEC] [--json]
+    [--trust MODULE]
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from veriloop.components import build
+from veriloop.components import build, check_spec_in_file
 from veriloop.core.arrays import Mask, Scores
 from veriloop.core.candidates import RoundError, until_full
 from veriloop.core.checks import nearest, need
@@ -52,6 +55,7 @@ def refilter(
     arm: str | None = None,
     filter: Filter | Mapping[str, Any] | None = None,
     verifier: Verifier | Mapping[str, Any] | None = None,
+    trust: Sequence[str] = (),
 ) -> Refiltered:
     """Filter a stored round again under its own key, so that the same filter keeps the same rows.
 
@@ -62,6 +66,8 @@ def refilter(
         round.
     verifier: a verifier or its spec, see `build`. It judges all rows again, block by block, under
         the keys of the round. Default: the stored scores.
+    trust: names of modules that the folder may call and import. A folder may come from a stranger:
+        of other modules than these, only filters and batches of veriloop are made.
 
     If the round had a quota, a filter that judges rows one by one keeps the first n of each group
     that it accepts. A filter that ranks chooses among the candidates of the round.
@@ -88,7 +94,9 @@ def refilter(
         ValueError: if there is no such round, it is damaged, or a component is unknown or
         `stateful`. RoundError: if the filter finds fewer rows with a verdict than it is to keep.
     """
-    stored = find(run, round, arm)
+    if isinstance(trust, str):
+        raise ValueError(f"refilter: trust must be a list of modules, got {trust!r}; write [...]")
+    stored = find(run, round, arm, trust)
     if filter is None:
         filter = _own_filter(stored)
     chosen = _filter(filter)
@@ -100,9 +108,17 @@ def refilter(
     return Refiltered(stored, verdict, counted, mask, numbers)
 
 
-def find(run: str | Path, round: int | None = None, arm: str | None = None) -> StoredRound:
+def find(
+    run: str | Path,
+    round: int | None = None,
+    arm: str | None = None,
+    trust: Sequence[str] = (),
+) -> StoredRound:
     """Return the round of the arm that is stored in a run's folder; see `refilter`."""
-    found = sorted(path.parent for path in Path(run).glob(f"round_[0-9]*/[!.]*/{FILE}"))
+    found: list[Path] = []
+    for path in sorted(Path(run).glob(f"round_[0-9]*/[!.]*/{FILE}")):
+        if path.parent.parent.name.removeprefix("round_").isdecimal():
+            found.append(path.parent)
     arms = sorted({folder.name for folder in found})
     if not found:
         raise ValueError(f"{run} holds no stored candidates; run it with store=candidates")
@@ -118,7 +134,7 @@ def find(run: str | Path, round: int | None = None, arm: str | None = None) -> S
     if round not in rounds:
         stored = ", ".join(map(str, rounds))
         raise ValueError(f"round {round} of {arm} is not stored; stored: {stored}")
-    return StoredRound(rounds[round])
+    return StoredRound(rounds[round], tuple(trust))
 
 
 def _own_filter(stored: StoredRound) -> Mapping[str, Any]:
@@ -127,7 +143,17 @@ def _own_filter(stored: StoredRound) -> Mapping[str, Any]:
         raise ValueError(
             f"the settings of the round's own filter, {spec}, are not stored; give a filter"
         )
+    check_spec_in_file(spec, _is_filter, stored.trust)
     return spec
+
+
+def _is_filter(kind: type) -> bool:
+    """Tell a class of filters from what its values are called with."""
+    try:
+        taken = list(signature(kind.__call__).parameters)
+    except (TypeError, ValueError):
+        return False
+    return taken[1:3] == ["key", "scores"]
 
 
 def _filter(spec: object) -> Filter:
@@ -245,13 +271,28 @@ def main() -> None:
         "--verifier", metavar="SPEC", help="{call: 'my_module:Brevity', limit: 30}; default: stored"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="a module, of the current folder too, that RUN may call; repeatable; without it, RUN "
+        "calls only filters and batches of veriloop",
+    )
     given = parser.parse_args()
+    if given.trust:
+        sys.path.append(os.getcwd())  # last, so it hides nothing that is installed
     try:
         specs = {name: _spec(name, getattr(given, name)) for name in ("filter", "verifier")}
-        numbers = refilter(given.run, round=given.round, arm=given.arm, **specs).numbers
+        done = refilter(given.run, round=given.round, arm=given.arm, trust=given.trust, **specs)
+        numbers = done.numbers
         text = line(numbers) if given.json else _told(numbers)
     except (ValueError, RoundError, ImportError) as error:
-        print(f"veriloop.refilter: {error}", file=sys.stderr)
+        missing = isinstance(error.__context__, ModuleNotFoundError)
+        hint = ""
+        if missing and isinstance(error, ValueError) and not given.trust:
+            hint = ", and add --trust MODULE for one in the current folder"
+        print(f"veriloop.refilter: {error}{hint}", file=sys.stderr)
         sys.exit(2)
     print(text, end="")
 

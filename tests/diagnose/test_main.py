@@ -177,3 +177,26 @@ def test_the_command_line_speaks_of_every_arm():
     arms = [line for line in ran.stdout.splitlines() if not line.startswith(" ")]
     assert arms == ["real", "20k-verified", "20k-unverified"]
     assert "mnist_fid: keep going" in ran.stdout and "mnist_fid: worse since round 1" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    "about", ["[]", '{"study": "x"}', '{"study": {"arms": [1]}}', '{"study": {"arms": {"a": 7}}}']
+)
+def test_a_run_json_of_another_shape_tells_no_pool(run, about):
+    """As may come from a stranger or a later version."""
+    (run / "run.json").write_text(about)
+    assert set(pools_of_study(run).values()) <= {"Replace"}
+
+
+def test_a_damaged_run_json_and_records_nested_too_deep_are_one_sentence(run):
+    (run / "run.json").write_text("[" * 100_000)
+    with pytest.raises(SystemExit, match=r"run.json is damaged \(it is nested too deep; it must"):
+        main([str(run)])
+    (run / "records.jsonl").write_text('{"round": ' + "[" * 100_000 + "\n")
+    with pytest.raises(SystemExit, match="line 1: must be a JSON object, got"):
+        main([str(run)])
+
+
+def test_the_name_of_an_arm_does_nothing_to_a_terminal():
+    named = [row | {"arm": "\x1b[31mred"} for row in SHORT]
+    assert next(iter(report_of(Records(named)))) == "'\\x1b[31mred'"

@@ -4,11 +4,13 @@ import copy
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from veriloop import Key
 from veriloop.mnist import DigitOracle, Images, feature_net
+from veriloop.store.caches import read_tensors, write_tensors
 
 
 def test_it_is_found_again_with_its_accuracy(digits, tmp_path):
@@ -25,10 +27,10 @@ def test_what_lies_in_the_folder_is_taken_and_nothing_trained(digits, tmp_path):
     small = replace(digits, train=digits.train[:100], test=digits.test[:30])
     name = feature_net(small, steps=2, folder=tmp_path).digest
     (file,) = tmp_path.iterdir()
-    tensors = load_file(file)
+    tensors = read_tensors(file)
     tensors["head.bias"][3] = 1e6
     tensors["accuracy"] = torch.tensor(0.125, dtype=torch.float64)
-    save_file(tensors, file)
+    write_tensors(tensors, file)
     planted = file.read_bytes()
     found = feature_net(small, steps=2, folder=tmp_path)
     assert (found.accuracy, found.digest) == (0.125, name)
@@ -37,6 +39,39 @@ def test_what_lies_in_the_folder_is_taken_and_nothing_trained(digits, tmp_path):
     assert all(set(other.read(small.test)[1].tolist()) != {3} for other in others)
     assert len({name, *(other.digest for other in others)}) == len(list(tmp_path.iterdir())) == 3
     assert file.read_bytes() == planted
+
+
+def test_a_damaged_network_is_named_and_trained_again(digits, tmp_path):
+    """One bit of one weight; and a file that an earlier version wrote, without a word."""
+    small = replace(digits, train=digits.train[:100], test=digits.test[:30])
+    feature_net(small, steps=2, folder=tmp_path)
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    damaged = bytearray(whole)
+    damaged[-3] ^= 64
+    file.write_bytes(damaged)
+    with pytest.warns(
+        UserWarning, match=f"{file.name} is damaged .its sha256 differs. and is made"
+    ):
+        feature_net(small, steps=2, folder=tmp_path)
+    assert file.read_bytes() == whole
+    save_file(load_file(file), file)
+    feature_net(small, steps=2, folder=tmp_path)
+    assert file.read_bytes() == whole
+
+
+def test_the_network_does_not_depend_on_the_number_of_threads(digits, tmp_path):
+    files = []
+    for threads in (1, 2):
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            feature_net(digits, steps=5, folder=tmp_path / str(threads))
+        finally:
+            torch.set_num_threads(before)
+        files += (tmp_path / str(threads)).iterdir()
+    one, other = files
+    assert one.name == other.name and one.read_bytes() == other.read_bytes()
 
 
 def test_it_reads_digits_far_better_than_chance(features, digits):

@@ -1,11 +1,23 @@
 """Folders are whole or not there; where caches lie, and which process writes."""
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
-from veriloop.store.files import cache_folder, committed, first_process, replaced, sha256, sync
+from veriloop.store.files import (
+    cache_folder,
+    committed,
+    first_process,
+    replaced,
+    sha256,
+    sync,
+    whole,
+    write_whole,
+)
+
+NAMES = ["shut", "inner/shut", "program"]
 
 
 def test_a_committed_folder_takes_the_place_of_the_one_before(tmp_path):
@@ -86,3 +98,33 @@ def test_a_file_that_cannot_be_opened_is_not_passed_over(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(PermissionError):
         sync(tmp_path / "file")
+
+
+@pytest.mark.parametrize("how", [committed, replaced])
+def test_a_file_that_its_writer_shut_is_open_to_those_who_may_read_the_folder(tmp_path, how):
+    """As safetensors writes one; a program stays a program."""
+    before = os.umask(0o027)
+    try:
+        with how(tmp_path / "folder") as folder:
+            (folder / "inner").mkdir()
+            for name, mode in (("shut", 0o600), ("inner/shut", 0o600), ("program", 0o700)):
+                (folder / name).write_text("one")
+                (folder / name).chmod(mode)
+    finally:
+        os.umask(before)
+    modes = {name: stat.S_IMODE((tmp_path / "folder" / name).stat().st_mode) for name in NAMES}
+    assert modes == {"shut": 0o640, "inner/shut": 0o640, "program": 0o740}
+
+
+def test_a_file_is_replaced_whole_and_a_link_is_not_followed(tmp_path):
+    (tmp_path / "outside").write_text("mine")
+    for name in ("file", ".file.tmp"):
+        (tmp_path / name).symlink_to(tmp_path / "outside")
+        write_whole(tmp_path / "file", "new")
+        assert (tmp_path / "file").read_text() == "new" and not (tmp_path / "file").is_symlink()
+    assert (tmp_path / "outside").read_text() == "mine"
+    with pytest.raises(RuntimeError), whole(tmp_path / "file") as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert (tmp_path / "file").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "outside"]

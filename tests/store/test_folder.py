@@ -1,12 +1,14 @@
 """Run folders: whole checkpoints or none, damage found by name, and after any stop the same bytes."""
 
 import json
+import os
 import runpy
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -322,6 +324,199 @@ def test_a_damaged_batch_of_the_past_is_named_and_the_round_before_it_used(tmp_p
         resumed = list(RunDir(tmp_path).run(loop(), Key(0), START, [10] * 4))
     compare(resumed, straight)
     assert files(tmp_path) == before
+
+
+def test_a_folder_grows_by_the_kept_rows_of_a_round(tmp_path):
+    """Under Accumulate too: four times the rounds take four times the files, and little more room."""
+    for rounds in (10, 40):
+        list(RunDir(tmp_path / str(rounds)).run(loop(), Key(0), START, [200] * rounds))
+    few, many = (files(tmp_path / str(rounds)) for rounds in (10, 40))
+    assert len(many) < 4 * len(few)
+    size = {n: sum(map(len, held.values())) for n, held in (("few", few), ("many", many))}
+    assert size["many"] < 5 * size["few"]
+
+
+# Whose checkpoint it is.
+
+
+def swapped(one, other):
+    aside = one.with_name("aside")
+    one.rename(aside)
+    other.rename(one)
+    aside.rename(other)
+
+
+def test_checkpoints_that_were_swapped_are_named_and_their_rounds_run_again(tmp_path):
+    """They are whole, and their sha256 are right."""
+    straight = list(RunDir(tmp_path).run(loop(), Key(0), START, [10] * 6))
+    before = files(tmp_path)
+    swapped(tmp_path / "round_0002" / "loop", tmp_path / "round_0004" / "loop")
+    with pytest.warns(UserWarning, match="round_0002/loop is that of round 4 of 'loop' and is not"):
+        resumed = list(RunDir(tmp_path).run(loop(), Key(0), START, [10] * 6))
+    compare(resumed, straight)
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_a_checkpoint_of_another_run_is_named_and_its_round_run_again(tmp_path, memory):
+    """Copied over, with or without what the folder remembers of its own run."""
+    own, other = tmp_path / "own", tmp_path / "other"
+    straight = list(RunDir(own).run(loop(), Key(0), START, [10] * 3))
+    list(RunDir(other).run(loop(), Key(1), START, [10] * 3))
+    before = files(own)
+    shutil.rmtree(own / "round_0002" / "loop")
+    shutil.copytree(other / "round_0002" / "loop", own / "round_0002" / "loop")
+    shutil.copytree(other / "past", own / "past", dirs_exist_ok=True)
+    if not memory:
+        (own / "loops" / "loop.json").unlink()
+    with pytest.warns(UserWarning, match="round_0002/loop is of another run and is not used"):
+        resumed = list(RunDir(own).run(loop(), Key(0), START, [10] * 3))
+    compare(resumed, straight)
+    after = files(own)
+    assert {path: after[path] for path in before} == before
+
+
+def test_checkpoints_of_earlier_versions_are_read_without_a_word(tmp_path):
+    """They do not say which run they are of."""
+    straight = list(RunDir(tmp_path).run(loop(), Key(0), START, [10] * 3))
+    for checkpoint in tmp_path.glob("round_*/loop"):
+        sums = json.loads((checkpoint / "sha256.json").read_text())
+        del sums["checkpoint"]
+        (checkpoint / "sha256.json").write_text(json.dumps(sums))
+    before = files(tmp_path)
+    compare(list(RunDir(tmp_path).run(loop(), Key(0), START, [10] * 3)), straight)
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("about", [[], {}, {"round": [1]}, "round 1"])
+def test_a_checkpoint_that_says_nothing_of_itself_is_not_used(tmp_path, about):
+    folder = RunDir(tmp_path)
+    folder.commit(1, "a", [{"kept": 1}])
+    file = folder.folder(1, "a") / "sha256.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"checkpoint": about}))
+    with pytest.warns(UserWarning, match="round_0001/a (does not say|is that of) .* is not used"):
+        assert folder.rows(1, "a") is None
+
+
+# Nothing leads out of the folder.
+
+
+@pytest.mark.parametrize("name", ["../esc", "a/b", "", "..", "a\0b", "a\nb", "x" * 300, "\ud800"])
+def test_a_checkpoint_does_not_leave_its_folder(tmp_path, name):
+    folder = RunDir(tmp_path / "run")
+    with pytest.raises(ValueError, match="the name of a checkpoint must be one of a file, got"):
+        folder.commit(1, name, [])
+    with pytest.raises(ValueError, match="the name of a checkpoint must be one of a file, got"):
+        folder.rows(1, name)
+    assert not files(tmp_path)
+
+
+LINKS = [
+    "records.jsonl",
+    ".records.jsonl.tmp",
+    "round_0002",
+    "round_0001/.loop.tmp",
+    "loops",
+    "loops/.loop.json.tmp",
+    "past",
+    ".loop.candidates.parquet",
+    ".lock",
+]
+
+
+@pytest.mark.parametrize("place", LINKS)
+def test_a_symbolic_link_in_the_folder_is_not_followed(tmp_path, place):
+    """Whatever it hides: nothing outside changes, and the sentence names the link."""
+    list(RunDir(tmp_path / "run").run(loop(), Key(0), START, [10]))
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("mine")
+    link = tmp_path / "run" / place
+    if link.is_dir():
+        shutil.rmtree(link)
+    link.unlink(missing_ok=True)
+    for target in (outside, outside / "file", outside / "nowhere"):
+        link.symlink_to(target)
+        with pytest.raises(ValueError, match=f"{place} is a symbolic link, and nothing is written"):
+            list(RunDir(tmp_path / "run").run(loop(), Key(0), START, [10] * 2))
+        link.unlink()
+    assert files(outside) == {"file": b"mine"}
+
+
+def test_a_commit_does_not_follow_a_link_in_place_of_a_round(tmp_path):
+    (tmp_path / "outside").mkdir()
+    folder = RunDir(tmp_path / "run")
+    (folder.path / "round_0001").symlink_to(tmp_path / "outside")
+    with pytest.raises(ValueError, match="round_0001 is a symbolic link, and nothing is written"):
+        folder.commit(1, "a", [])
+    (folder.path / "round_0002").mkdir()
+    folder.folder(2, "a").symlink_to(tmp_path / "outside")
+    folder.folder(2, "a").with_name(".a.tmp").symlink_to(tmp_path / "outside")
+    folder.commit(2, "a", [{"kept": 1}])
+    assert folder.rows(2, "a") == [{"kept": 1}] and not folder.folder(2, "a").is_symlink()
+    assert not files(tmp_path / "outside")
+
+
+def test_a_pipe_in_the_folder_is_named(tmp_path):
+    """Reading one would never end."""
+    os.mkfifo(tmp_path / "records.jsonl")
+    with pytest.raises(ValueError, match="records.jsonl is no file, and nothing is written"):
+        list(RunDir(tmp_path).run(loop(), Key(0), START, [10]))
+
+
+@pytest.mark.parametrize("away", [shutil.rmtree, lambda path: path.rename(path.with_name("moved"))])
+def test_a_folder_that_goes_away_during_a_run_is_not_made_again(tmp_path, away):
+    running = RunDir(tmp_path / "run").run(loop(), Key(0), START, [10] * 3)
+    next(running)
+    away(tmp_path / "run")
+    with pytest.raises(FileNotFoundError, match="run was moved or deleted while a run wrote to it"):
+        list(running)
+    assert not (tmp_path / "run").exists()
+
+
+# One folder, one run.
+
+
+def test_a_folder_in_which_another_process_runs_is_refused(tmp_path, holding):
+    """Before anything is written, with who holds it; and taken over once that process is gone."""
+    with holding(tmp_path / ".lock") as other:
+        before = files(tmp_path)
+        told = f"{tmp_path} is in use by process {other.pid} on .*; wait until that run ends"
+        with pytest.raises(ValueError, match=told):
+            list(RunDir(tmp_path).run(loop(), Key(0), START, [10]))
+        assert files(tmp_path) == before
+        other.kill()
+        other.wait()
+        assert len(list(RunDir(tmp_path).run(loop(), Key(0), START, [10]))) == 2
+    assert not [path for path in files(tmp_path) if path.endswith(".lock")]
+
+
+def test_a_run_without_records_waits_for_the_worker_of_a_run_that_was_killed(
+    tmp_path, holding, monkeypatch
+):
+    monkeypatch.setattr("veriloop.store.folder.WORKER_ENDS", 0.2)
+    (tmp_path / "loops").mkdir()
+    arguments = (loop(), Key(0), START, [10])
+    with holding(tmp_path / "loops" / ".loop.lock") as other:
+        with pytest.raises(ValueError, match=f"'loop' in .* is in use by process {other.pid}"):
+            list(RunDir(tmp_path).run(*arguments, records=False))
+        assert len(list(RunDir(tmp_path).run(*arguments, records=False, name="second"))) == 2
+        monkeypatch.setattr("veriloop.store.folder.WORKER_ENDS", 60.0)
+        threading.Timer(0.2, other.kill).start()
+        assert len(list(RunDir(tmp_path).run(*arguments, records=False))) == 2
+
+
+def test_runs_of_one_process_may_take_turns_in_a_folder(tmp_path):
+    """One that was left alone, unfinished, does not stand in the way."""
+    folder = RunDir(tmp_path)
+    left = folder.run(loop(), Key(0), START, [10] * 3)
+    next(left)
+    arms = [folder.run(loop(), Key(0), START, [10] * 2, name=name) for name in ("one", "two")]
+    for _ in zip(*arms, strict=True):
+        assert (tmp_path / ".lock").exists()
+    assert len(list(folder.run(loop(), Key(0), START, [10] * 3))) == 4
+    left.close()
+    assert not (tmp_path / ".lock").exists()
 
 
 # Damage.

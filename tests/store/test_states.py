@@ -1,6 +1,9 @@
 """States round trip to the last bit without pickling; what cannot be written so is refused."""
 
-from dataclasses import dataclass
+import sys
+import types
+from dataclasses import dataclass, make_dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,3 +98,24 @@ def test_a_file_does_not_decide_which_module_is_imported(tmp_path):
         ValueError, match="a Mixture of antigravity, which is not loaded; import it first"
     ):
         load_state(tmp_path)
+
+
+def test_a_file_does_not_decide_which_package_is_called(tmp_path, monkeypatch):
+    """A dataclass of an installed package is made only where the caller's own model is of it."""
+    package = types.ModuleType("a_package_of_others")
+    package.__file__ = str(Path(np.__file__).parents[1] / "a_package_of_others.py")
+    made = []
+    kind = make_dataclass(
+        "Trainer",
+        ["path"],
+        namespace={"__post_init__": lambda self: made.append(self.path)},
+    )
+    kind.__module__ = package.__name__
+    package.Trainer = kind
+    monkeypatch.setitem(sys.modules, package.__name__, package)
+    save_state(State(kind("out")), tmp_path)
+    made.clear()
+    with pytest.raises(ValueError, match="a Trainer of the installed package a_package_of_others"):
+        load_state(tmp_path)
+    assert not made
+    assert load_state(tmp_path, like=kind("mine")).model.path == "out"

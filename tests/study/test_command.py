@@ -181,3 +181,43 @@ def test_neither_a_figure_nor_a_summary_is_needed(project):
     assert ran.returncode == 0 and ran.stdout == f"records: {Path('run') / 'records.jsonl'}\n"
     redrawn = call(project, "--redraw", "run")
     assert redrawn.returncode == 2 and "mine draws no figure" in redrawn.stderr
+
+
+def test_a_folder_in_which_another_process_runs_is_one_sentence(project, holding):
+    """Whether the run is to be resumed or new; and nothing in the folder changes."""
+    options = ("--preset", "smoke", "--out", "run")
+    assert call(project, *options).returncode == 0
+    with holding(project / "run" / ".lock") as other:
+        ran = call(project, *options, "--resume")
+        told = f"mine: --out: run is in use by process {other.pid} on "
+        assert ran.returncode == 2 and ran.stderr.startswith(told) and ran.stderr.count("\n") == 1
+    (project / "new").mkdir()
+    with holding(project / "new" / ".lock"):
+        ran = call(project, "--preset", "smoke", "--out", "new")
+        assert ran.returncode == 2 and "--out: new is in use by process" in ran.stderr
+        assert {path.name for path in (project / "new").iterdir()} == {".lock"}
+
+
+def test_a_figure_takes_the_place_of_a_link_and_does_not_follow_it(project):
+    assert call(project, "--preset", "smoke", "--out", "run").returncode == 0
+    (project / "mine.txt").write_text("mine")
+    for name in ("figure.png", ".figure.png.tmp", "figure.pdf"):
+        (project / "run" / name).unlink(missing_ok=True)
+        (project / "run" / name).symlink_to(project / "mine.txt")
+    assert call(project, "--redraw", "run").returncode == 0
+    assert (project / "mine.txt").read_text() == "mine"
+    assert not any(path.is_symlink() for path in (project / "run").iterdir())
+
+
+def test_redrawing_imports_nothing_from_the_current_folder(project):
+    """It may be a run folder from somebody else."""
+    assert call(project, "--preset", "smoke", "--out", "run").returncode == 0
+    script = project / "mine.py"
+    text = script.read_text()
+    head = "def draw(records: vl.Records) -> Figure:\n"
+    assert head in text
+    script.write_text(text.replace(head, f"{head}    import sys; print(sys.path)\n"))
+    away = project / "away"
+    away.mkdir()
+    ran = call_apart(away, project / "mine.py", "--redraw", project / "run")
+    assert ran.returncode == 0 and "site-packages" in ran.stdout and str(away) not in ran.stdout

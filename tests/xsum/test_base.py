@@ -1,10 +1,12 @@
 """Bases: pre-trained on the spot once and then found again."""
 
+import stat
 from dataclasses import replace
 
 import numpy as np
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from veriloop.store.caches import write_sums
 from veriloop.xsum import Pretraining, pretrained
 
 TINY = Pretraining(steps=3, batch=2, vocabulary=400, hidden=16, layers=1, heads=2, inner=16)
@@ -15,6 +17,8 @@ def test_a_base_is_trained_once_and_found_again(tmp_path):
     model, tokenizer = pretrained(TINY, folder=tmp_path)
     (file,) = tmp_path.iterdir()
     assert tokenizer.eos_token == "<|end|>"
+    readable = stat.S_IMODE(file.stat().st_mode) & 0o444
+    assert all(path.stat().st_mode & 0o444 == readable for path in file.iterdir())
     steps = []
     hook = register_optimizer_step_post_hook(lambda *_: steps.append("trained again"))
     again, _ = pretrained(TINY, folder=tmp_path)
@@ -26,7 +30,13 @@ def test_a_base_is_trained_once_and_found_again(tmp_path):
     for parameter in planted.parameters():
         parameter.data += 1
     planted.save_pretrained(file)
+    write_sums(file)
     same_weights(pretrained(TINY, folder=tmp_path)[0], planted)
+    weights = bytearray((file / "model.safetensors").read_bytes())
+    weights[-2] ^= 64
+    (file / "model.safetensors").write_bytes(weights)
+    with pytest.warns(UserWarning, match="is damaged .the sha256 of model.safetensors differs."):
+        same_weights(pretrained(TINY, folder=tmp_path)[0], model)
 
     other, _ = pretrained(replace(TINY, seed=1), folder=tmp_path)
     assert len(list(tmp_path.iterdir())) == 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from veriloop.diagnose.alarms import WATCHED, alarm
 from veriloop.diagnose.series import arm_without_seed
 from veriloop.metrics import KNOWN, Direction
 from veriloop.records import Records
+from veriloop.records.lines import from_json
 
 
 def report(
@@ -48,12 +48,26 @@ def pools_of_study(folder: Path) -> dict[str, str]:
     file = folder / "run.json"
     if not file.is_file():
         return {}
-    arms = json.loads(file.read_text()).get("study", {}).get("arms", {})
+    try:
+        about: object = from_json(file.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged ({error}); delete it to go on without it") from None
+    arms = _inside(_inside(about, "study"), "arms")
     pools: dict[str, str] = {}
-    for arm, parts in arms.items():
-        pool = parts.get("pool", {})
+    for arm in arms:
+        pool = _inside(_inside(arms, arm), "pool")
         pools[arm] = _name(pool.get("is", "Replace"))
     return pools
+
+
+def _inside(found: object, name: str) -> Mapping[str, object]:
+    """Return a mapping within a mapping; an empty one where there is none."""
+    inner: object = None
+    if isinstance(found, Mapping):
+        inner = cast("Mapping[str, object]", found).get(name)
+    if isinstance(inner, Mapping):
+        return cast("Mapping[str, object]", inner)
+    return {}
 
 
 def _name(part: object) -> str:
@@ -88,7 +102,7 @@ def report_of(
             f"no metric is called {metric!r}; pick one of {', '.join(records.metrics)}"
         )
     for arm, own in arms.items():
-        yield arm
+        yield _shown(arm)
         watched = [name for name in WATCHED if len(_rounds_with(own, name)) > 1]
         about = metric or _first_known(own)
         if metric is not None and metric not in watched and worse is not None:
@@ -105,6 +119,13 @@ def report_of(
             yield f"  {found}"
         elif not watched:
             yield "  no metric of a known direction in two rounds; name one, and --worse"
+
+
+def _shown(name: str) -> str:
+    """Return a name for a terminal, where control characters do something."""
+    if name.isprintable():
+        return name
+    return repr(name)
 
 
 def _alarm_or_why_not(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from veriloop.core import Key
@@ -21,6 +18,7 @@ from veriloop.core.parts import Scores
 from veriloop.mnist.data import Data
 from veriloop.mnist.images import DIGITS, Images, check_images
 from veriloop.mnist.training import ROWS, Training, fit, new_network
+from veriloop.store.caches import one_thread, read_tensors, write_tensors
 from veriloop.store.files import cache_folder
 
 # Of MNIST's training pixels. A distance of features depends on these two numbers.
@@ -137,8 +135,8 @@ def feature_net(
         folder = cache_folder()
     file = folder / f"features-{digest}.safetensors"
     network = new_network(Key(0).fold("features"), Classifier, device).eval()
-    if file.exists():
-        tensors = load_file(file, device=device)
+    tensors = read_tensors(file, device)
+    if tensors is not None:
         accuracy = float(tensors.pop("accuracy"))
         network.load_state_dict(tensors)
         return FeatureNet(network, accuracy, digest)
@@ -170,13 +168,5 @@ def _train(network: Classifier, images: Images, how: Training, device: str) -> N
         odds = network.head(network.features(pixels))
         return F.cross_entropy(odds, labels, reduction="none")
 
-    fit(Key(0).fold("features", "fit"), network, loss, images, how)
-
-
-def write_tensors(tensors: dict[str, Tensor], file: Path) -> None:
-    """Write a safetensors file under another name first: another process may be looking for it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=file.parent)
-    os.close(handle)
-    save_file(tensors, temporary)
-    os.replace(temporary, file)
+    with one_thread():
+        fit(Key(0).fold("features", "fit"), network, loss, images, how)

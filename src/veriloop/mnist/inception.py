@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 
-from veriloop.mnist.features import write_tensors
 from veriloop.mnist.images import Images, check_images
+from veriloop.store.caches import one_thread, read_tensors, write_tensors
 from veriloop.store.files import cache_folder
 
 if TYPE_CHECKING:
@@ -70,11 +69,13 @@ class Inception:
         """The metric, with the sums over real features, which `reset` keeps."""
         metric = self._empty()
         file = cache_folder() / f"inception-{self._digest(metric)}.safetensors"
-        if file.exists():
-            for name, value in load_file(file, device=self.device).items():
+        sums = read_tensors(file, self.device)
+        if sums is not None:
+            for name, value in sums.items():
                 setattr(metric, name, value)
         else:
-            self._update(metric, self.real, real=True)
+            with one_thread():
+                self._update(metric, self.real, real=True)
             write_tensors({name: getattr(metric, name).cpu() for name in SUMS}, file)
         return metric
 

@@ -54,6 +54,21 @@ def plain(value: object) -> object:
     return value
 
 
+def from_json(text: str | bytes) -> object:
+    """Return what a JSON text of a file says.
+
+    >>> from_json('{"round": 1}')
+    {'round': 1}
+
+    Raises:
+        ValueError: if it is no JSON, no UTF-8, or nested deeper than Python reads.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deep; it must be flat") from None
+
+
 def read_rows(file: Path) -> list[dict[str, Any]]:
     """Return the rows of a file; a last line that is cut is left out, with a warning.
 
@@ -104,8 +119,8 @@ def _utf8(data: bytes) -> bytes:
 def _parsed(text: bytes) -> dict[str, Any] | None:
     """Return the row that a line holds, or None where it holds none."""
     try:
-        found: object = json.loads(text)
-    except ValueError:  # not JSON, or not UTF-8
+        found = from_json(text)
+    except ValueError:
         return None
     if isinstance(found, dict):
         return cast("dict[str, Any]", found)
@@ -139,7 +154,7 @@ def checked(place: int, row: object) -> dict[str, Any]:
 
 def _is_json(text: bytes) -> bool:
     try:
-        json.loads(text)
+        from_json(text)
     except ValueError:
         return False
     return True

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property, partial
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from veriloop.components import describe
+from veriloop.components import class_in_file, describe
 from veriloop.core.arrays import AnyBatch, Array
 from veriloop.core.batch import Columns, concatenate
 from veriloop.core.blocks import Drawn
@@ -29,6 +29,9 @@ ArrowTable: TypeAlias = Any  # of pyarrow, which has no types
 ArrowArray: TypeAlias = Any
 
 FILE = "candidates.parquet"
+COLUMNS = {"verdict.scores", "group", "kept"}
+KINDS = {"group": "iu", "kept": "b", "counted": "b"}  # of columns that are no numbers of a verdict
+ABOUT = {"round", "key", "quota", "filter", "verifier", "stateful", "batch"}
 EXTRA = "veriloop[study]"  # what brings pyarrow and yaml
 
 
@@ -92,11 +95,14 @@ def _table(drawn: Drawn, batch: AnyBatch, rows: Array) -> ArrowTable:
 class StoredRound:
     """A round that `write_candidates` wrote into the checkpoint `folder`.
 
+    trust: names of modules whose types of batch may be imported, beside those of veriloop.
+
     Raises:
         ValueError: if there is none, or its sha256 is not the one that the checkpoint states.
     """
 
     folder: Path
+    trust: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not (self.folder / FILE).exists():
@@ -121,13 +127,23 @@ class StoredRound:
     def about(self) -> dict[str, Any]:
         """How the round was drawn: round, key, quota, filter, verifier, stateful, batch."""
         with self._open() as parquet:
-            return json.loads(parquet.schema_arrow.metadata[b"veriloop"])
+            metadata = parquet.schema_arrow.metadata or {}
+        try:
+            about = json.loads(metadata[b"veriloop"])
+        except (LookupError, ValueError, RecursionError):
+            about = None
+        if not isinstance(about, dict) or not ABOUT <= set(about):
+            raise self._damaged("it does not say how its rows were drawn")
+        return about
 
     @property
     def key(self) -> Key:
         """The round's key, see `Drawn`."""
-        seed, *path = self.about["key"]
-        return Key(seed, tuple(path))
+        try:
+            seed, *path = self.about["key"]
+            return Key(seed, tuple(path))
+        except (TypeError, ValueError):
+            raise self._damaged("the key is none") from None
 
     @property
     def quota(self) -> Quota | None:
@@ -135,7 +151,10 @@ class StoredRound:
         quota = self.about["quota"]
         if quota is None:
             return None
-        return Quota(**quota)
+        try:
+            return Quota(**quota)
+        except (TypeError, ValueError):
+            raise self._damaged("the quota is none") from None
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -148,7 +167,15 @@ class StoredRound:
         """All but the batch, by name, shape (n,) each."""
         with self._open() as parquet:
             names = [name for name in parquet.schema_arrow.names if not _of_batch(name)]
-            return self._read(parquet.read, names)
+            missing = COLUMNS - set(names)
+            if missing:
+                raise self._damaged(f"the column {min(missing)!r} is missing")
+            columns = self._read(parquet.read, names)
+        for name, column in columns.items():
+            kinds = KINDS.get(name, "fiu")
+            if column.ndim != 1 or column.dtype.kind not in kinds:
+                raise self._damaged(f"the column {name!r} is of another type")
+        return columns
 
     @property
     def verdict(self) -> Verdict:
@@ -167,9 +194,10 @@ class StoredRound:
         """Yield the batch block by block, as it was drawn.
 
         Raises:
-            ValueError: if the batch's type cannot be imported.
+            ValueError: if the batch's type is not of veriloop, not of a trusted module and not
+                loaded already.
         """
-        kind = _imported(self.about["batch"])
+        kind = _type_of_batch(self.about["batch"], self.trust)
         with self._open() as parquet:
             names = [name for name in parquet.schema_arrow.names if _of_batch(name)]
             for i in range(parquet.num_row_groups):
@@ -178,7 +206,11 @@ class StoredRound:
                     yield columns["batch"]
                     continue
                 named = {name.removeprefix("batch."): each for name, each in columns.items()}
-                yield kind(**named)
+                try:
+                    yield kind(**named)
+                except TypeError:
+                    told = f"the columns are not those of {kind.__name__}"
+                    raise self._damaged(told) from None
 
     def __getitem__(self, mask: np.ndarray) -> AnyBatch:
         """Return the rows of this mask, over all rows drawn, as one batch."""
@@ -187,6 +219,9 @@ class StoredRound:
         for batch, part in zip(self.blocks(), masks, strict=True):
             parts.append(batch[part])
         return concatenate(parts)
+
+    def _damaged(self, what: str) -> ValueError:
+        return ValueError(f"{self.folder / FILE} is damaged: {what}; run the round again")
 
     def _open(self) -> ArrowTable:
         return needed("pyarrow.parquet").ParquetFile(self.folder / FILE)
@@ -288,17 +323,20 @@ def _from_arrow(pa: ModuleType, column: ArrowArray) -> np.ndarray:
     return np.array(array.to_numpy(zero_copy_only=False)).reshape(shape)
 
 
-def _imported(name: str) -> type:
-    module, _, attribute = name.partition(":")
-    try:
-        return getattr(import_module(module), attribute)
-    except ModuleNotFoundError as error:
+def _type_of_batch(name: str, trust: Sequence[str]) -> type:
+    """Find a type of batch: a file must not decide which code is imported."""
+    if name == describe(np.ndarray):
+        return np.ndarray
+    module, _, attribute = str(name).partition(":")
+    found: object = getattr(sys.modules.get(module), attribute, None)
+    if not _is_columns(found):
+        found = class_in_file(name, trust)
+    if not _is_columns(found):
         raise ValueError(
-            f"the candidates are of type {name}, which needs {error.name!r}; "
-            "install it, or leave verifier out"
-        ) from None
-    except AttributeError:
-        raise ValueError(
-            f"the candidates are of type {name}, which is not there; "
-            "put it into a module, or leave verifier out"
-        ) from None
+            f"the candidates are of type {name}, which is no Columns; leave verifier out"
+        )
+    return cast("type", found)
+
+
+def _is_columns(found: object) -> bool:
+    return isinstance(found, type) and issubclass(found, Columns)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
+import stat
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -54,12 +55,15 @@ def cache_folder() -> Path:
 def replaced(path: Path) -> Iterator[Path]:
     """Yield a new folder, which is renamed to `path` once all its files are written.
 
-    If another process has made `path` meanwhile, that one stays.
+    If another process has made `path` meanwhile, that one stays. Who may read the folder is as the
+    user's umask says.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent))
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary.mkdir()
     try:
         yield temporary
+        _as_umask_says(temporary)
         with suppress(OSError):  # there is one, and it is not empty
             os.rename(temporary, path)
     finally:
@@ -73,14 +77,78 @@ def committed(path: Path) -> Iterator[Path]:
     Files and names are flushed, so a crash of the machine leaves the old folder or the new one.
     """
     temporary = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    removed(temporary)
     temporary.mkdir(parents=True)
     yield temporary
+    _as_umask_says(temporary)
     for written in (*temporary.rglob("*"), temporary):
         sync(written)
-    shutil.rmtree(path, ignore_errors=True)
+    removed(path)
     os.rename(temporary, path)
     sync(path.parent)
+
+
+def _as_umask_says(folder: Path) -> None:
+    """Let those read the files of a new folder who may read it: some writers shut others out."""
+    wanted = stat.S_IMODE(folder.stat().st_mode) & 0o666
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            mode = stat.S_IMODE(path.stat().st_mode)
+            if mode | wanted != mode:
+                path.chmod(mode | wanted)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yield the name of a new file, which takes the place of `path` once it is written.
+
+    A symbolic link of that name is replaced, and not followed. Where nothing is written, `path`
+    stays as it is.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    removed(temporary)
+    try:
+        yield temporary
+        if temporary.exists():
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file that exists whole or not at all, see `whole`."""
+    with whole(path) as temporary, open(temporary, "x") as stream:
+        stream.write(text)
+
+
+def removed(path: Path) -> None:
+    """Delete a folder or a file; of a symbolic link the link alone."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def check_plain(folder: Path) -> None:
+    """Refuse a folder in which something is neither a file nor a folder.
+
+    A symbolic link could lead anything that is written out of the folder, and a pipe never ends.
+
+    Raises:
+        ValueError: naming it.
+    """
+    waiting = [folder]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+                elif not entry.is_file(follow_symlinks=False):
+                    kind = "a symbolic link" if entry.is_symlink() else "no file"
+                    raise ValueError(
+                        f"{entry.path} is {kind}, and nothing is written through one; delete it, "
+                        "or name another folder"
+                    )
 
 
 def sha256(file: Path) -> str:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
 import os
-import shutil
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from veriloop.core.batch import B, as_batches
 from veriloop.core.candidates import Quota
@@ -22,9 +22,20 @@ from veriloop.core.parts import M
 from veriloop.core.state import Record, State
 from veriloop.records import FILE as RECORDS
 from veriloop.records import Row, line
+from veriloop.records.lines import from_json
 from veriloop.store.candidates import FILE, needed, write_candidates
-from veriloop.store.files import committed, first_process, sha256, sync, wrong_name
+from veriloop.store.files import (
+    check_plain,
+    committed,
+    first_process,
+    removed,
+    sha256,
+    sync,
+    write_whole,
+    wrong_name,
+)
 from veriloop.store.fingerprints import fingerprint
+from veriloop.store.lock import locked
 from veriloop.store.states import (
     batch_name,
     is_batch,
@@ -35,6 +46,10 @@ from veriloop.store.states import (
 )
 
 UNFINISHED = ".unfinished"  # after the name of the checkpoint of a round that failed
+LOCK = ".lock"  # in the folder, while a run writes to it
+SUMS = "sha256.json"  # in a checkpoint: the sha256 of every other file, and under OF whose it is
+OF = "checkpoint"
+WORKER_ENDS = 20.0  # seconds in which a worker ends whose main process was killed
 PARTS = [each.name for each in fields(Loop) if each.name != "chunk"]  # chunk changes no result
 
 
@@ -42,9 +57,10 @@ class RunDir:
     """A folder of checkpoints, each of which exists whole or not at all.
 
     The checkpoint `round_NNNN/NAME/` is written under a temporary name, flushed to disk, then
-    renamed. It holds whatever `write` puts there, the rows it adds to records.jsonl, and the sha256
-    of every file. Killing the process at any moment loses at most what was not yet committed.
-    Nothing is ever unpickled.
+    renamed. It holds whatever `write` puts there, the rows it adds to records.jsonl, which run and
+    round it is of, and the sha256 of every file. Killing the process at any moment loses at most
+    what was not yet committed. Nothing is ever unpickled, and no symbolic link in the folder is
+    followed.
 
     path: the folder, which is made if it is not there.
 
@@ -62,13 +78,23 @@ class RunDir:
         self.path.mkdir(parents=True, exist_ok=True)
         # Batches of the past that are known to be as they were written.
         self._sound: set[str] = set()
+        self._plain = False
 
     def __fingerprint__(self) -> str:
         """Where a run lies is no part of what it is made of."""
         return "RunDir"
 
     def folder(self, round: int, name: str) -> Path:
-        """Return where the checkpoint `name` of `round` lies."""
+        """Return where the checkpoint `name` of `round` lies.
+
+        Raises:
+            ValueError: if the name cannot be one of a file, and would lie elsewhere.
+        """
+        wrong = wrong_name(name)
+        if wrong:
+            raise ValueError(
+                f"RunDir: the name of a checkpoint must be one of a file, got {name!r:.60}; {wrong}"
+            )
         return self.path / f"round_{round:04d}" / name
 
     def commit(
@@ -77,6 +103,7 @@ class RunDir:
         name: str,
         rows: Sequence[Row],
         write: Callable[[Path], None] | None = None,
+        run: str = "",
     ) -> None:
         """Write a checkpoint: files and rows, then the name that makes them count.
 
@@ -85,32 +112,59 @@ class RunDir:
         round, name: which checkpoint.
         rows: what it adds to records.jsonl.
         write: folder -> None, writes further files.
+        run: a digest of what the run is made of, for `rows` to tell it from another run.
+
+        Raises:
+            ValueError: if the name cannot be one of a file, or a symbolic link is in the way.
+            FileNotFoundError: if the run's folder was moved or deleted.
         """
         if not first_process():
             return
         final = self.folder(round, name)
+        self._check_place(final.parent)
+        about = {"run": run, "round": int(round), "name": name}
         with committed(final) as temporary:
             if write is not None:
                 write(temporary)
             (temporary / "rows.jsonl").write_text("".join(map(line, rows)))
             files = sorted(path for path in temporary.rglob("*") if path.is_file())
-            sums = {file.relative_to(temporary).as_posix(): sha256(file) for file in files}
-            (temporary / "sha256.json").write_text(json.dumps(sums, indent=1))
+            sums: dict[str, object] = {}
+            for file in files:
+                sums[file.relative_to(temporary).as_posix()] = sha256(file)
+            (temporary / SUMS).write_text(json.dumps({**sums, OF: about}, indent=1))
         sync(self.path)
 
-    def rows(self, round: int, name: str) -> list[dict[str, Any]] | None:
+    def _check_place(self, parent: Path) -> None:
+        """Refuse to write where the folder is gone, or leads elsewhere."""
+        if not self.path.is_dir():
+            raise FileNotFoundError(
+                f"{self.path} was moved or deleted while a run wrote to it; put it back and run "
+                "the same again"
+            )
+        if parent.is_symlink():
+            raise ValueError(
+                f"{parent} is a symbolic link, and nothing is written through one; delete it, or "
+                "name another folder"
+            )
+
+    def rows(self, round: int, name: str, run: str = "") -> list[dict[str, Any]] | None:
         """Return the rows of a checkpoint.
 
-        None if there is none, or it is damaged; a warning says what is wrong.
+        None if there is none, or it is damaged, or another's; a warning says what is wrong.
+
+        round, name: which checkpoint.
+        run: as it was given to `commit`; empty takes a checkpoint of any run.
         """
         folder = self.folder(round, name)
         if not folder.exists():
             return None
-        damage = _damage(folder) or self._damaged_past(folder)
-        if damage:
-            warnings.warn(
-                f"checkpoint {folder} is damaged ({damage}) and is not used", stacklevel=2
-            )
+        sums = _sums(folder)
+        damage = _damage(folder, sums) or self._damaged_past(folder)
+        told = f"is damaged ({damage})"
+        if not damage:
+            told = _misplaced(sums.get(OF), round, name, run)
+        if told:
+            warnings.warn(f"checkpoint {folder} {told} and is not used", stacklevel=2)
             return None
         lines = (folder / "rows.jsonl").read_text().splitlines()
         return [json.loads(text) for text in lines]
@@ -123,6 +177,8 @@ class RunDir:
         for name in json.loads(file.read_text()):
             if name in self._sound:
                 continue
+            if wrong_name(name):
+                return f"past.json names {name!r:.60}"
             batch = self.path / "past" / name
             if not batch.exists():
                 return f"past/{name} is missing"
@@ -148,6 +204,7 @@ class RunDir:
 
         The folder remembers the loop, the key, the start and the sizes under `name`, and refuses
         another run. The sizes may be longer or shorter than before: a run ends after the last.
+        While a run writes, no other process can run in the folder. The lock ends with the process.
 
         save, load: write a state into a folder and read it back, as `Problem.save` and
             `Problem.load` do. Default: `save_state` and `load_state`, for models of arrays,
@@ -177,7 +234,8 @@ class RunDir:
 
         Raises:
             ValueError: if the folder holds rounds of another run, and the message says what
-                differs; or if `name` cannot be the name of a file.
+                differs; if another process runs in the folder; if the folder holds a symbolic
+                link; or if `name` cannot be the name of a file.
         """
         if candidates:
             needed("pyarrow.parquet")
@@ -185,42 +243,75 @@ class RunDir:
         if wrong:
             raise ValueError(f"RunDir.run: name must be one of a file, got {name!r:.60}; {wrong}")
         run(loop, key, state, sizes)  # refuses arguments of another kind before anything is written
-        done = self._done(name, state.round, len(sizes))
-        self._remember(name, loop, key, state, sizes, state.round + max(len(done) - 1, 0))
-        if save is None:
-            save = save_state
-        if load is None:
-            load = partial(load_state, like=state.model)
-        past = _Past(self.path / "past")
-        if done:
-            folder = self.folder(done[-1].round, name)
-            state = past.put_back(load(folder), folder)
-        del load  # it may hold the first model, which nobody needs any longer
-        for record in done:
-            yield state, record
-        drawn = self.path / f".{name}.{FILE}"
-        store = None
-        if candidates and first_process():
-            store = partial(write_candidates, drawn)
+        with self._locked(name, records):
+            about = _about(loop, key, state, sizes)
+            digest = _digest(about)
+            self._refuse_another(name, about)
+            done = self._done(name, state.round, len(sizes), digest)
+            self._remember(name, about, state.round + max(len(done) - 1, 0))
+            if save is None:
+                save = save_state
+            if load is None:
+                load = partial(load_state, like=state.model)
+            past = _Past(self.path / "past")
+            if done:
+                folder = self.folder(done[-1].round, name)
+                state = past.put_back(load(folder), folder)
+            del load  # it may hold the first model, which nobody needs any longer
+            for record in done:
+                yield state, record
+            drawn = self.path / f".{name}.{FILE}"
+            store = None
+            if candidates and first_process():
+                store = partial(write_candidates, drawn)
 
-        def write(new: State[M], folder: Path) -> None:
-            save(past.taken_out(new, folder), folder)
-            if store is not None and new.round > 0:
-                os.replace(drawn, folder / FILE)
+            def write(new: State[M], folder: Path) -> None:
+                save(past.taken_out(new, folder), folder)
+                if store is not None and new.round > 0:
+                    os.replace(drawn, folder / FILE)
 
-        def commit(new: State[M], record: Record) -> tuple[State[M], Record]:
-            self.commit(record.round, name, [record.row()], partial(write, new))
-            done.append(record)
-            if records and first_process():
-                self._write_records(name, key, done)
-            return new, record
+            def commit(new: State[M], record: Record) -> tuple[State[M], Record]:
+                self.commit(record.round, name, [record.row()], partial(write, new), digest)
+                done.append(record)
+                if records and first_process():
+                    self._write_records(name, key, done)
+                return new, record
 
-        if not done and state.round == 0:
-            yield commit(state, loop.first_record(key, state))
-        for n in sizes[state.round :]:
-            with self._unfinished(state.round + 1, name, drawn):
-                state, record = commit(*loop.step(key, state, n, store))
-            yield state, record
+            if not done and state.round == 0:
+                yield commit(state, loop.first_record(key, state))
+            for n in sizes[state.round :]:
+                with self._unfinished(state.round + 1, name, drawn):
+                    state, record = commit(*loop.step(key, state, n, store))
+                yield state, record
+
+    def _check_plain(self) -> None:
+        """Look for symbolic links once; a study has looked before its arms run."""
+        if not self._plain:
+            check_plain(self.path)
+            self._plain = True
+
+    @contextmanager
+    def _locked(self, name: str, records: bool) -> Iterator[None]:
+        """Hold the folder, or the name alone for a run that writes no records.
+
+        So several arms of a study run side by side. One waits for a worker of a main process that
+        was killed.
+        """
+        if not first_process():
+            yield
+            return
+        with ExitStack() as held:
+            if records:
+                self._check_plain()
+                held.enter_context(locked(self.path / LOCK, self.path))
+            loops = self.path / "loops"
+            loops.mkdir(exist_ok=True)
+            wait = 0.0
+            if not records:
+                wait = WORKER_ENDS
+            own = loops / f".{name}{LOCK}"
+            held.enter_context(locked(own, f"{name!r} in {self.path}", wait))
+            yield
 
     @contextmanager
     def _unfinished(self, round: int, name: str, drawn: Path) -> Iterator[None]:
@@ -240,13 +331,13 @@ class RunDir:
                     f"veriloop.refilter {self.path} --arm {apart} --round {round} --filter SPEC"
                 )
             raise
-        shutil.rmtree(self.folder(round, apart), ignore_errors=True)
+        removed(self.folder(round, apart))
 
-    def _done(self, name: str, first: int, last: int) -> list[Record]:
+    def _done(self, name: str, first: int, last: int, run: str) -> list[Record]:
         """Return the records of committed rounds, from round `first` to at most round `last`."""
         done: list[Record] = []
         for k in range(first, last + 1):
-            rows = self.rows(k, name)
+            rows = self.rows(k, name, run)
             if rows is None:
                 break
             done.append(_record(rows[0]))
@@ -263,76 +354,81 @@ class RunDir:
                     lines.append(text)
         for record in done:
             lines.append(line({"arm": name, "seed": key.seed, **record.row()}))
-        written = self.path / f".{name}.{RECORDS}"
-        written.write_text("".join(lines))
-        os.replace(written, file)
+        write_whole(file, "".join(lines))
 
-    def _remember(
-        self,
-        name: str,
-        loop: Loop[M, B],
-        key: Key,
-        state: State[M],
-        sizes: Sequence[int | Quota],
-        committed: int,
-    ) -> None:
-        """Write down what a run is made of, or compare it with what is written.
+    def _remember(self, name: str, about: dict[str, Any], committed: int) -> None:
+        """Write down what a run is made of, if its sizes are those on disk.
 
         committed: how many rounds are on disk; the sizes of the others may change.
         """
-        about: dict[str, Any] = {part: fingerprint(getattr(loop, part)) for part in PARTS}
-        about["key"] = [key.seed, *key.path]
-        about["start"] = fingerprint([state.model, state.round, as_batches(state.past)])
-        about["sizes"] = [_size(n) for n in sizes]
-        file = self.path / "loops" / f"{name}.json"
+        file = self._written_down(name)
         if file.exists() and self.begun(glob.escape(name)):
             before = _read_loop(file)
-            self._compare(name, about, before, committed)
-            if len(sizes) < committed:
-                about["sizes"] = before["sizes"]
+            shared = min(len(about["sizes"]), committed)
+            then = before.get("sizes")
+            if not isinstance(then, list) or then[:shared] != about["sizes"][:shared]:
+                raise ValueError(self._differs(name, "sizes"))
+            if len(about["sizes"]) < committed:
+                about = about | {"sizes": then}
         if first_process():
             file.parent.mkdir(exist_ok=True)
-            written = file.with_suffix(".tmp")
-            written.write_text(json.dumps(about))
-            os.replace(written, file)
+            write_whole(file, json.dumps(about))
+
+    def _written_down(self, name: str) -> Path:
+        return self.path / "loops" / f"{name}.json"
 
     def begun(self, name: str) -> bool:
         """Tell whether any checkpoint has this name; `*` in it stands for anything."""
         return any(self.path.glob(f"round_*/{name}"))
 
-    def _compare(
-        self, name: str, about: dict[str, Any], before: dict[str, Any], committed: int
-    ) -> None:
+    def _refuse_another(self, name: str, about: dict[str, Any]) -> None:
         """Refuse a run that differs from the one on disk; the message says in what."""
+        file = self._written_down(name)
+        if not file.exists() or not self.begun(glob.escape(name)):
+            return
+        before = _read_loop(file)
         for part in about:
-            now = about[part]
-            then = before.get(part)
-            if part == "sizes":
-                shared = min(len(now), committed)
-                now = now[:shared]
-                if isinstance(then, list):
-                    then = then[:shared]
-            if now == then:
-                continue
-            other = f"another {part}"
-            if part == "sizes":
-                other = "other sizes"
-            told = (
-                f"{self.path} holds a run {name!r} with {other}; give the same {part} to go on, "
-                "or another folder or name for a new run"
+            if part != "sizes" and about[part] != before.get(part):
+                raise ValueError(self._differs(name, part))
+
+    def _differs(self, name: str, part: str) -> str:
+        """Say that a run differs from the one on disk."""
+        other = f"another {part}"
+        if part == "sizes":
+            other = "other sizes"
+        told = (
+            f"{self.path} holds a run {name!r} with {other}; give the same {part} to go on, "
+            "or another folder or name for a new run"
+        )
+        if part not in ("key", "sizes"):
+            told += (
+                ". If it changes by itself, as a cache or a counter does, keep that in a "
+                "dataclass field with compare=False"
             )
-            if part not in ("key", "sizes"):
-                told += (
-                    ". If it changes by itself, as a cache or a counter does, keep that in a "
-                    "dataclass field with compare=False"
-                )
-            raise ValueError(told)
+        return told
+
+
+def _about(
+    loop: Loop[M, B], key: Key, state: State[M], sizes: Sequence[int | Quota]
+) -> dict[str, Any]:
+    """Return what a run is made of, as JSON."""
+    about: dict[str, Any] = {part: fingerprint(getattr(loop, part)) for part in PARTS}
+    about["key"] = [key.seed, *key.path]
+    about["start"] = fingerprint([state.model, state.round, as_batches(state.past)])
+    about["sizes"] = [_size(n) for n in sizes]
+    return about
+
+
+def _digest(about: Mapping[str, Any]) -> str:
+    """Return a digest of what a run is made of; its sizes may grow, and do not count."""
+    lasting = {part: value for part, value in about.items() if part != "sizes"}
+    return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _read_loop(file: Path) -> dict[str, Any]:
     """Read what a run was started with."""
     try:
-        found = json.loads(file.read_text())
+        found = from_json(file.read_bytes())
     except ValueError:
         found = None
     if not isinstance(found, dict):
@@ -416,17 +512,43 @@ def _record(row: dict[str, Any]) -> Record:
     return Record(**counts, metrics=numbers)
 
 
-def _damage(folder: Path) -> str:
-    """Name what is wrong with a checkpoint, or return an empty string."""
+def _sums(folder: Path) -> dict[str, Any]:
+    """Return what a checkpoint says of its files and of itself; nothing if it is unreadable."""
     try:
-        sums = json.loads((folder / "sha256.json").read_text())
+        sums = from_json((folder / SUMS).read_bytes())
     except (OSError, ValueError):
-        sums = None
-    if not isinstance(sums, dict) or "rows.jsonl" not in sums:
-        return "sha256.json is missing or unreadable"
+        return {}
+    if not isinstance(sums, dict):
+        return {}
+    return cast("dict[str, Any]", sums)
+
+
+def _damage(folder: Path, sums: Mapping[str, Any]) -> str:
+    """Name what is wrong with a checkpoint, or return an empty string."""
+    if "rows.jsonl" not in sums:
+        return f"{SUMS} is missing or unreadable"
     for name, digest in sums.items():
+        if name == OF:
+            continue
         if not (folder / name).exists():
             return f"{name} is missing"
         if sha256(folder / name) != digest:
             return f"the sha256 of {name} differs"
+    return ""
+
+
+def _misplaced(of: object, round: int, name: str, run: str) -> str:
+    """Say of which other run or round a sound checkpoint is, or return an empty string.
+
+    of: what it says of itself; None in one of an earlier version.
+    """
+    if of is None:
+        return ""
+    if not isinstance(of, dict):
+        return "does not say which it is"
+    about = cast("dict[str, object]", of)
+    if (about.get("round"), about.get("name")) != (round, name):
+        return f"is that of round {about.get('round')} of {about.get('name')!r:.60}"
+    if run and about.get("run") != run:
+        return "is of another run"
     return ""

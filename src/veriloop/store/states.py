@@ -18,6 +18,7 @@ from veriloop.core.batch import Columns, as_batches, is_tensor
 from veriloop.core.scores import to_numpy
 from veriloop.core.state import State
 from veriloop.store.files import sha256
+from veriloop.store.fingerprints import is_installed
 
 Json: TypeAlias = Any  # what json.loads returns
 
@@ -61,6 +62,7 @@ def load_state(
     read_model: folder -> model, the reverse of `write_model`.
     folder: where the state lies.
     like: a model of the same architecture, for a torch module: it is copied and given the weights.
+        It is needed too for a dataclass of an installed package.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -70,7 +72,7 @@ def load_state(
 
     Raises:
         ValueError: if a torch module needs `like`, or a dataclass is of a module that is not
-        loaded.
+        loaded, or of an installed package other than that of `like`.
     """
     about = json.loads((folder / "state.json").read_text())
     if read_model is None:
@@ -119,7 +121,7 @@ def _write_model(model: AnyModel, folder: Path) -> None:
 def _read_model(folder: Path, like: AnyModel) -> AnyModel:
     weights = folder / "model.safetensors"
     if not weights.exists():
-        return _read_value(folder / "model.npz")
+        return _read_value(folder / "model.npz", like)
     if like is None:
         raise ValueError(
             f"{weights} holds weights alone; give like=, a model of the same architecture"
@@ -139,9 +141,9 @@ def _write_value(value: object, file: Path) -> None:
     np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
-def _read_value(file: Path) -> AnyModel:
+def _read_value(file: Path, like: AnyModel = None) -> AnyModel:
     with np.load(file, allow_pickle=False) as arrays:
-        return _join(json.loads(str(arrays["tree"])), arrays)
+        return _join(json.loads(str(arrays["tree"])), arrays, like)
 
 
 def _split(value: AnyModel, arrays: dict[str, np.ndarray]) -> Json:
@@ -179,7 +181,7 @@ def _split(value: AnyModel, arrays: dict[str, np.ndarray]) -> Json:
     )
 
 
-def _join(tree: Json, arrays: Mapping[str, np.ndarray]) -> AnyModel:
+def _join(tree: Json, arrays: Mapping[str, np.ndarray], like: AnyModel) -> AnyModel:
     """Put the arrays back."""
     if not isinstance(tree, dict):
         return tree
@@ -195,13 +197,13 @@ def _join(tree: Json, arrays: Mapping[str, np.ndarray]) -> AnyModel:
     if "texts" in tree:
         return _texts(arrays[tree["texts"]], arrays[f"{tree['texts']}_sizes"])
     if "list" in tree:
-        return [_join(each, arrays) for each in tree["list"]]
+        return [_join(each, arrays, like) for each in tree["list"]]
     if "tuple" in tree:
-        return tuple(_join(each, arrays) for each in tree["tuple"])
+        return tuple(_join(each, arrays, like) for each in tree["tuple"])
     if "dict" in tree:
-        return {key: _join(each, arrays) for key, each in tree["dict"]}
-    kind = _dataclass_named(tree["dataclass"])
-    return kind(**{name: _join(each, arrays) for name, each in tree["fields"].items()})
+        return {key: _join(each, arrays, like) for key, each in tree["dict"]}
+    kind = _dataclass_named(tree["dataclass"], like)
+    return kind(**{name: _join(each, arrays, like) for name, each in tree["fields"].items()})
 
 
 def _texts(content: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -214,11 +216,14 @@ def _texts(content: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return texts
 
 
-def _dataclass_named(name: str) -> Callable[..., object]:
+def _dataclass_named(name: str, like: AnyModel) -> Callable[..., object]:
     """Find a dataclass in what is loaded already: a file must not decide which code is imported.
 
+    Nor which code of other packages is called. So the dataclass is of veriloop, of the user's own
+    modules, of the package of `like`, or a type of batch.
+
     Raises:
-        ValueError: if it is not there.
+        ValueError: if it is not there, or of another package.
     """
     module, _, path = name.partition(":")
     found: Any = sys.modules.get(module)
@@ -227,5 +232,12 @@ def _dataclass_named(name: str) -> Callable[..., object]:
     if not isinstance(found, type) or not is_dataclass(found):
         raise ValueError(
             f"the file holds a {path} of {module}, which is not loaded; import it first"
+        )
+    package = module.partition(".")[0]
+    own = {"veriloop", type(like).__module__.partition(".")[0]}
+    if package not in own and is_installed(module) and not issubclass(found, Columns):
+        raise ValueError(
+            f"the file holds a {path} of the installed package {package}, which is not made; "
+            "give like=, a model of the same type"
         )
     return found

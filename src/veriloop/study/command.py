@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from veriloop.records import Records
 from veriloop.store.candidates import needed
-from veriloop.store.files import first_process
+from veriloop.store.files import first_process, whole, wrong_name
 from veriloop.study.config import DEFAULT, C, Config, read_config
 from veriloop.study.engine import BadInput, Unit, UnitsFailed
 from veriloop.study.folder import RunFolder, script
@@ -51,12 +51,12 @@ def main(
     """
     name = script().stem
     arguments = _parse(script())
-    # A verifier of the user's own lies beside them, not beside the script.
-    sys.path.append(os.getcwd())
     try:
         if arguments.redraw:
             _redraw(draw, arguments.redraw, name)
             return
+        # A verifier of the user's own lies beside them, not beside the script.
+        sys.path.append(os.getcwd())
         path = arguments.config or _config_of(script())
         config, expected = read_config(kind, path, arguments.preset, arguments.set)
         preset = arguments.preset or DEFAULT
@@ -140,10 +140,11 @@ def _check_names(units: Sequence[Unit]) -> None:
     for name, count in Counter(unit.name for unit in units).items():
         if count > 1:
             raise BadInput(f"the settings ask for {name} twice; give different values")
-        if Path(name).name != name:
+        wrong = wrong_name(name)
+        if wrong:
             raise BadInput(
-                f"the settings make {name!r} the name of a checkpoint, must be a file name; "
-                "leave out '/'"
+                f"the settings make {name!r:.60} the name of a checkpoint, must be a file name; "
+                f"{wrong}"
             )
 
 
@@ -210,8 +211,10 @@ def _experiment_of(folder: Path) -> str | None:
 
 
 def _save(figure: Figure, folder: Path) -> None:
-    figure.savefig(folder / "figure.png", dpi=200, metadata={"Software": None})
-    figure.savefig(folder / "figure.pdf", metadata={"CreationDate": None})
+    with whole(folder / "figure.png") as file:
+        figure.savefig(file, format="png", dpi=200, metadata={"Software": None})
+    with whole(folder / "figure.pdf") as file:
+        figure.savefig(file, format="pdf", metadata={"CreationDate": None})
 
 
 def _config_of(script: Path) -> Path:

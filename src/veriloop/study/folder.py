@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
 import os
 import platform
@@ -11,15 +12,17 @@ import sys
 import time
 import warnings
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from reprlib import repr as short
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
 from veriloop.records import FILE, Records, Row, line
-from veriloop.store.files import first_process
-from veriloop.store.folder import RunDir
+from veriloop.records.lines import from_json
+from veriloop.store.files import check_plain, first_process, write_whole
+from veriloop.store.folder import LOCK, RunDir
+from veriloop.store.lock import locked
 from veriloop.study.description import differs
 from veriloop.study.engine import BadInput, Failure, Rows, Unit, UnitsFailed, evaluate
 from veriloop.study.progress import Progress, bar
@@ -33,7 +36,8 @@ PACKAGES = ("veriloop", "numpy", "scipy", "joblib", "matplotlib")
 class RunFolder:
     """One run's folder: run.json, records.jsonl, the figure and the checkpoints.
 
-    Of several processes that a launcher started all read it, and the first writes.
+    Of several processes that a launcher started all read it, and the first writes. It is locked
+    from `open` until `close`, an error in `records`, or the end of the process.
 
     path: the folder. resume: go on with the run that it holds, if there is one.
     given: how the user named the folder, for messages.
@@ -44,6 +48,8 @@ class RunFolder:
         self._resume = resume
         self._given = given
         self._about: dict[str, Any] = {"seconds": {}}
+        self._lock = ExitStack()
+        self._digest = ""  # of what the run is made of; its checkpoints hold it
 
     def open(self, about: Mapping[str, Any]) -> None:
         """Claim the folder for this run, new or resumed, before anything else is written.
@@ -52,31 +58,53 @@ class RunFolder:
             the same. A study may have more arms, seeds and rounds than the one in the folder.
 
         Raises:
-            BadInput: if the folder holds another run or other files, or cannot be written.
+            BadInput: if the folder holds another run or other files, another process runs in it, it
+                holds a symbolic link, or it cannot be written.
         """
         if first_process():
             try:
-                before = self._before(about)
-                self.path.mkdir(parents=True, exist_ok=True)
-                self._about = {**about, **_provenance(), "seconds": {}, "finished": False}
-                if before.get("finished") and _is_same(before, about):
-                    self._about = before  # it says when and with what the records were made
-                self._write()
-            except OSError as error:
-                raise BadInput(
-                    f"{self._given}: cannot write to {self.path} ({error.strerror}); name "
-                    "another folder"
-                ) from None
+                self._claim(about)
+            except BaseException:
+                self._lock.close()
+                raise
         self._store = RunDir(self.path)
+
+    def _claim(self, about: Mapping[str, Any]) -> None:
+        try:
+            self._before(about)  # refuses most of what it refuses before anything is written
+            self.path.mkdir(parents=True, exist_ok=True)
+            check_plain(self.path)
+            self._lock.enter_context(locked(self.path / LOCK, self.path))
+            before = self._before(about)
+            self._digest = before.get("digest") or _digest(about)
+            self._about = {
+                **about,
+                **_provenance(),
+                "digest": self._digest,
+                "seconds": {},
+                "finished": False,
+            }
+            if before.get("finished") and _is_same(before, about):
+                self._about = before  # it says when and with what the records were made
+            self._write()
+        except BadInput:
+            raise
+        except ValueError as error:
+            raise BadInput(f"{self._given}: {error}") from None
+        except OSError as error:
+            raise BadInput(
+                f"{self._given}: cannot write to {self.path} ({error.strerror}); name "
+                "another folder"
+            ) from None
 
     def _before(self, about: Mapping[str, Any]) -> dict[str, Any]:
         """Return what run.json says of the run to go on with; nothing where there is none."""
         known = self.path / "run.json"
         if not self.path.exists():
             return {}
-        # A run killed while it wrote its first file has left that file's temporary name, and no
-        # more.
-        held = {path.name for path in self.path.iterdir()} - {".run.json.tmp"}
+        # A run killed while it wrote its first file has left that file's temporary name and the
+        # lock's, and no more.
+        held = {path.name for path in self.path.iterdir()} - {".run.json.tmp", LOCK}
         if not held:
             return {}
         if not self._resume:
@@ -90,7 +118,7 @@ class RunFolder:
             )
         given = "--resume" if self._given == "--out" else self._given
         try:
-            before = json.loads(known.read_text())
+            before: Any = from_json(known.read_bytes())
             _refuse_other_run(given, self.path, before, about)
         except BadInput:
             raise
@@ -123,20 +151,30 @@ class RunFolder:
 
         Raises:
             UnitsFailed: after all others are done, if a unit raised an error.
+            FileNotFoundError: if the folder was moved or deleted meanwhile.
         """
+        try:
+            return self._records(units, engine, progress)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def _records(self, units: Sequence[Unit], engine: str, progress: Progress) -> Records:
         done = self._done(units)
         todo = [self._with_folder(unit) for unit in units if done[unit.name] is None]
         if todo and self._about.get("finished"):
             # A checkpoint was damaged: a part of the run is done again.
-            self._about = {**self._about, **_provenance(), "finished": False}
+            self._about = {
+                **self._about,
+                **_provenance(),
+                "digest": self._digest,
+                "finished": False,
+            }
             self._write()
         fresh = evaluate(todo, engine)
         lines: list[str] = []
         failures: dict[str, Failure] = {}
-        file: str | Path = os.devnull
-        if first_process():
-            file = self.path / FILE
-        with open(file, "w") as stream:
+        with self._stream(units, done) as stream:
             for unit in bar(units, progress):
                 rows: Sequence[Row] | Failure | None = done[unit.name]
                 if rows is None:
@@ -145,21 +183,49 @@ class RunFolder:
                     failures[unit.name] = rows
                     rows = rows.rows
                 elif done[unit.name] is None:
-                    self._store.commit(unit.round, unit.name, rows)
+                    self._store.commit(unit.round, unit.name, rows, run=self._digest)
                 new = [line(row) for row in rows]
-                stream.writelines(new)
-                stream.flush()
+                stream.add(new)
                 lines.extend(new)
         records = Records(json.loads(text) for text in lines)
         if failures:
             raise UnitsFailed(failures, records)
         return records
 
+    @contextmanager
+    def _stream(self, units: Sequence[Unit], done: Mapping[str, Rows | None]) -> Generator[_Lines]:
+        """Yield what writes records.jsonl, of which a reader never sees less than before.
+
+        The rows of the first units that are done take the place of the file whole. The lines of
+        the others follow as they come.
+        """
+        if not first_process():
+            yield _Lines(None)
+            return
+        ready: list[str] = []
+        for unit in units:
+            rows = done[unit.name]
+            if rows is None:
+                break
+            ready.extend(line(row) for row in rows)
+        file = self.path / FILE
+        write_whole(file, "".join(ready))
+        with open(file, "a") as stream:
+            yield _Lines(stream, skip=len(ready))
+            stream.flush()
+            if not _is_open(stream, file):
+                raise FileNotFoundError(
+                    f"{self.path} was moved or deleted while a run wrote to it; put it back and "
+                    "run the same again"
+                )
+
     def _done(self, units: Sequence[Unit]) -> dict[str, Rows | None]:
         """Return the rows of each committed unit by its name; None where it is to be done."""
         with warnings.catch_warnings(record=True) as damaged:
             warnings.simplefilter("always")
-            done = {unit.name: self._store.rows(unit.round, unit.name) for unit in units}
+            done: dict[str, Rows | None] = {}
+            for unit in units:
+                done[unit.name] = self._store.rows(unit.round, unit.name, self._digest)
         for warning in damaged:
             print(f"{warning.message}; doing it again", file=sys.stderr)
         return done
@@ -177,11 +243,45 @@ class RunFolder:
             self._about["summary"] = {name: number._asdict() for name, number in measured.items()}
         self._about["finished"] = True
         self._write()
+        self._lock.close()
 
     def _write(self) -> None:
-        temporary = self.path / ".run.json.tmp"
-        temporary.write_text(json.dumps(self._about, indent=1) + "\n")
-        os.replace(temporary, self.path / "run.json")
+        write_whole(self.path / "run.json", json.dumps(self._about, indent=1) + "\n")
+
+
+class _Lines:
+    """Writes lines after those that are in the file already.
+
+    stream: None writes nothing. skip: how many lines are there.
+    """
+
+    def __init__(self, stream: TextIO | None, skip: int = 0) -> None:
+        self._stream = stream
+        self._skip = skip
+
+    def add(self, lines: Sequence[str]) -> None:
+        """Write what is not there yet, at once."""
+        new = lines[self._skip :]
+        self._skip = max(self._skip - len(lines), 0)
+        if self._stream is not None:
+            self._stream.writelines(new)
+            self._stream.flush()
+
+
+def _is_open(stream: TextIO, file: Path) -> bool:
+    """Tell whether the open stream is still the file of that name."""
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), os.lstat(file))
+    except OSError:
+        return False
+
+
+def _digest(about: Mapping[str, Any]) -> str:
+    """Return a digest of what a run is made of when it begins; it may have more units later."""
+    config = about["config"]
+    settings = {name: value for name, value in config.items() if name not in NO_MATTER}
+    lasting = {"experiment": about["experiment"], "config": settings, "study": about.get("study")}
+    return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _refuse_other_run(

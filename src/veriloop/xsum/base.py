@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from veriloop.store.caches import sound, write_sums
 from veriloop.store.files import cache_folder, replaced
 from veriloop.text.small import Pretraining, pretrain
 from veriloop.text.weights import load_base, quietly
@@ -45,9 +46,10 @@ def pretrained(
     if folder is None:
         folder = cache_folder()
     path = folder / name
-    if not path.exists():
+    if not sound(path):
         model, tokenizer = pretrain(how, documents, device=device)
         with replaced(path) as temporary:
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
+            write_sums(temporary)
     return load_base(str(path), device=device)

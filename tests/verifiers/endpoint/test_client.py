@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -214,13 +215,15 @@ def test_a_client_that_is_stopped_sends_nothing_more(serve, monkeypatch):
     assert len(server.asked) == 1
 
 
-def test_a_redirect_is_not_followed_and_the_key_stays(serve):
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed_and_the_key_stays(serve, status):
     with serve(lambda asked, n: "8") as thief:
-        moved = (307, "", {"Location": f"{thief.url}/chat/completions"})
+        moved = (status, "", {"Location": f"{thief.url}/chat/completions"})
         with serve(lambda asked, n: moved) as server:
             reply = ask(server.url, SECRET)
     assert thief.asked == [] and len(server.asked) == 1
-    assert reply.reason == f"307, a redirect to {thief.url}/chat/completions, which is not followed"
+    place = f"{thief.url}/chat/completions"
+    assert reply.reason == f"{status}, a redirect to {place}, which is not followed"
 
 
 def test_questions_to_this_machine_go_through_no_proxy(serve, monkeypatch):
@@ -268,32 +271,87 @@ def test_a_server_that_is_not_there_is_asked_again(serve):
     assert reply.requests == 3 and "refused" in reply.reason
 
 
-def test_a_slow_server_and_one_that_drips_cost_no_more_than_the_timeout(serve):
-    release = threading.Event()
-    with serve(lambda asked, n: release.wait(10) and "8") as server:
-        assert ask(server.url, retries=0, timeout=0.05).reason == "no answer within 0.05 s"
-        release.set()
-    dripping = socket.create_server(("127.0.0.1", 0))
+@contextmanager
+def dripping(start, piece=b" "):
+    """A server that sends the start of an answer at once, and the rest piece by piece, for ever."""
+    over = threading.Event()
+    server = socket.create_server(("127.0.0.1", 0))
 
     def drip():
-        taken, _ = dripping.accept()
-        with taken:
+        taken, _ = server.accept()
+        with taken, suppress(OSError):
             taken.recv(10_000)
-            taken.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n")
-            for _ in range(500):
-                if release.wait(0.01) and stop.is_set():
-                    return
-                taken.sendall(b" ")
+            taken.sendall(start)
+            while not over.wait(0.01):
+                taken.sendall(piece)
 
-    release.clear()
-    stop = threading.Event()
     thread = threading.Thread(target=drip, daemon=True)
     thread.start()
-    reply = ask(f"http://127.0.0.1:{dripping.getsockname()[1]}", retries=0, timeout=0.1)
-    stop.set()
-    release.set()
-    dripping.close()
+    try:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+    finally:
+        over.set()
+        thread.join()
+        server.close()
+
+
+def test_a_slow_server_costs_no_more_than_the_timeout(serve):
+    release = threading.Event()
+    with serve(lambda asked, n: release.wait(10) and "8") as server:
+        assert ask(server.url, retries=0, timeout=0.05).reason == "no whole answer within 0.05 s"
+        release.set()
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX-More: ",
+        b"HTTP/1.1 20",
+        b"",
+    ],
+)
+def test_a_server_that_drips_costs_no_more_than_the_timeout(start):
+    """Its body, its headers or its first line: each piece comes in time, and the whole never does."""
+    piece = b"1\r\n8\r\n" if b"chunked" in start else b"0"
+    with dripping(start, piece) as url:
+        reply = ask(url, retries=0, timeout=0.1)
+    assert reply.reason == "no whole answer within 0.1 s" and reply.requests == 1
+
+
+def test_the_time_of_one_question_is_not_that_of_the_next(serve):
+    """They share a connection."""
+    with serve(lambda asked, n: "8") as server, client(server.url, timeout=5) as asking:
+        for _ in range(3):
+            assert asking.ask(BODY).reason == ""
+
+
+def test_a_server_reached_through_a_proxy_has_as_much_time(monkeypatch):
+    with dripping(b"HTTP/1.1 200 OK\r\nX-More: ", b"0") as proxy:
+        monkeypatch.setenv("http_proxy", proxy)
+        reply = ask("http://judge.example", retries=0, timeout=0.1)
     assert reply.reason == "no whole answer within 0.1 s"
+
+
+def test_an_answer_that_is_compressed_is_refused(serve):
+    """A few bytes could become gigabytes."""
+    with serve(lambda asked, n: (200, "x", {"Content-Encoding": "gzip"})) as server:
+        reply = ask(server.url)
+        assert server.asked[0].headers["Accept-Encoding"] == "identity"
+    assert reply.reason == "an answer encoded as 'gzip', which was not asked for"
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("depth", [900, 1_000, 5_000, 100_000])
+@pytest.mark.parametrize("text", ["[", '{"error":', '{"choices":', '{"error": {"a":'])
+def test_an_answer_nested_deep_is_a_failure_and_no_end_of_the_run(serve, depth, text):
+    closing = {"[": "]", "{": "}"}
+    ends = "".join(closing[each] for each in reversed(text) if each in closing)
+    for whole in (text * depth, text * depth + "1" + ends * depth):
+        with serve(lambda asked, n, whole=whole: (200, whole, {})) as server:
+            reply = ask(server.url, retries=0)
+        assert reply.answer is None and reply.reason and len(reply.reason) < 400
 
 
 def test_an_endless_answer_is_broken_off(serve, monkeypatch):

@@ -664,6 +664,8 @@ def test_a_key_goes_to_another_machine_encrypted_or_not_at_all(monkeypatch):
         ({"wait": -1.0}, r"Endpoint\.wait must be at least 0 and finite, got -1\.0"),
         ({"timeout": -1}, r"Endpoint\.timeout must be positive and finite, got -1"),
         ({"timeout": 0}, r"Endpoint\.timeout must be positive"),
+        ({"timeout": float("inf")}, r"Endpoint\.timeout must be positive and finite, got inf"),
+        ({"timeout": 1e12}, r"Endpoint\.timeout must be at most 86,400 seconds, a day, got"),
         ({"timeout": float("nan")}, r"Endpoint\.timeout must be positive"),
         ({"timeout": "30"}, r"Endpoint\.timeout must be a number, got '30'"),
         ({"temperature": -0.1}, r"Endpoint\.temperature must be at least 0"),

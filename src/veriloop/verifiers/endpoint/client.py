@@ -16,6 +16,7 @@ from typing import Self, cast
 import httpx2
 
 from veriloop.verifiers.endpoint.answers import Answer, Reply
+from veriloop.verifiers.endpoint.deadline import keep_time
 from veriloop.verifiers.endpoint.urls import is_loopback
 
 LONGEST_PAUSE = 600.0  # seconds that one question waits, in all, because the server asks for it
@@ -58,7 +59,7 @@ class Client:
 
     url: where questions are sent, the whole address.
     secret: the key to send, or None.
-    timeout: seconds to wait for one answer.
+    timeout: seconds for one request and its answer, in all.
     retries: how many more times a request is made that fails.
     wait: seconds before the second try; doubled from try to try.
     concurrent: the most requests at once.
@@ -81,7 +82,11 @@ class Client:
         self._wait = wait
         self._not_before = 0.0
         self.stopped = False  # whether `stop` was called
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        headers = {
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",  # a small answer could become a large one
+        }
         if secret is not None:
             headers["Authorization"] = f"Bearer {secret}"
         self._http = httpx2.Client(
@@ -92,6 +97,7 @@ class Client:
             follow_redirects=False,  # the key stays with the host that the user named
             trust_env=not is_loopback(url),  # what goes to this machine goes through no proxy
         )
+        self._clock = keep_time(self._http)
 
     def __enter__(self) -> Self:
         return self
@@ -143,18 +149,20 @@ class Client:
 
     def _answer(self, content: bytes) -> Answer:
         """Make one request and return the answer; raise `_Failed` or `_Refused`."""
-        deadline = time.monotonic() + self._timeout
         received = bytearray()
+        self._clock.start(self._timeout)
         try:
             with self._http.stream("POST", self._url, content=content) as response:
-                for part in response.iter_bytes():
+                encoding = response.headers.get("Content-Encoding", "identity")
+                if encoding != "identity":
+                    shown = self._shown(encoding)
+                    raise _Refused(f"an answer encoded as {shown!r}, which was not asked for")
+                for part in response.iter_raw():
                     received += part
                     if len(received) > LARGEST_ANSWER:
                         raise _Refused(f"an answer of more than {LARGEST_ANSWER:,} bytes")
-                    if time.monotonic() > deadline:
-                        raise _Failed(f"no whole answer within {self._timeout:g} s")
         except httpx2.TimeoutException:
-            raise _Failed(f"no answer within {self._timeout:g} s") from None
+            raise _Failed(f"no whole answer within {self._timeout:g} s") from None
         except (httpx2.HTTPError, httpx2.StreamError) as error:
             reason = self._shown(f"{type(error).__name__}: {error}")
             if _is_lasting(error):

@@ -43,6 +43,7 @@ _CLIENT = "veriloop.verifiers.endpoint.client"
 _OWN = ("model", "messages", "stream", "n", "temperature", "max_tokens")
 _SECRET = ("api_key", "api-key", "apikey", "authorization", "extra_headers", "headers")
 _NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+_LONGEST = 86_400  # seconds to wait for an answer
 _KEY = re.compile("[!-~]+")  # what a header can hold
 
 
@@ -81,7 +82,7 @@ class Endpoint:
     api_key_env: the name of the environment variable that holds the API key. None sends none.
     allow_http: send the API key over http:// to another machine, where others can read it.
     concurrent: how many requests are made at once.
-    timeout: seconds to wait for one answer.
+    timeout: seconds for one request and its answer, in all, at most a day.
     retries: how many more times a request is made that fails.
     wait: seconds before the second try. The wait doubles from try to try. Where the server says
         how long to wait, it is obeyed, up to ten minutes for a question, and that is no failed try.
@@ -217,6 +218,11 @@ class Endpoint:
                 "row or none is accepted"
             )
         check_positive("Endpoint.timeout", self.timeout)
+        if self.timeout > _LONGEST:
+            raise ValueError(
+                f"Endpoint.timeout must be at most {_LONGEST:,} seconds, a day, got "
+                f"{self.timeout!r:.60}"
+            )
         check_positive("Endpoint.wait", self.wait, zero=True)
         if self.temperature is not None:
             check_positive("Endpoint.temperature", self.temperature, zero=True)
