@@ -7,13 +7,17 @@ from itertools import product
 import numpy as np
 import pytest
 from helpers import EXPERIMENTS, ROOT, settings
+from safetensors.torch import save_file
 from scipy.stats import t as student
 
+import _published_models
 from _mnist import Fit, Judged, _problem, _quirks
+from claims.mnist import beside
 from figures._mnist import LABELS
 from figures.mnist_published import METRICS, Compared, compared, summarise, theirs
 from veriloop import Key
-from veriloop.mnist import Data, Images
+from veriloop.mnist import ConvCVAE, Data, Images, balanced, new_network
+from veriloop.mnist import load as load_data
 from veriloop.study import read_config
 
 PUBLISHED = EXPERIMENTS / "published" / "mnist.csv"
@@ -136,6 +140,47 @@ def test_every_round_and_metric_of_both_is_compared_and_nothing_else():
     assert told["v, nelbo: round 1"].standard_error == pytest.approx(0.5)
     assert told["real, nelbo: round 0"].value == 90.5
     assert told["half, nelbo: round 1"].expected is None
+
+
+def test_the_table_says_of_every_number_whether_seeds_explain_the_gap():
+    """And nothing of what was run with one seed."""
+    rows = rows_of("v", [121.0, 140.0])
+    lines = beside(compared(rows))
+    assert lines[2:] == [
+        "| v | nelbo | 0 | 2 | 121.1 | 121.5 ± 6.4 | +0.5 | within seed noise |",
+        "| v | nelbo | 1 | 2 | 124.9 | 140.5 ± 6.4 | +18.0 | differs |",
+    ]
+    alone = [row for row in rows if row["seed"] == 0]
+    assert beside(compared(alone))[2] == "| v | nelbo | 0 | 1 | 121.1 | 121 |  | one seed |"
+
+
+# The authors' models.
+
+
+def test_their_models_are_measured_by_every_training_and_beside_real_images(tmp_path, monkeypatch):
+    """Untrained weights in their place: a row each, and one of real images, which are nearest."""
+    digits = load_data("digits")
+    few = Data("few", train=balanced(Key(0), digits.train, 100), test=digits.test[:60])
+    monkeypatch.setattr(_published_models, "load", lambda name: few)
+    names = ["real-500", "verified-5k-round50"]
+    for seed, name in enumerate(names):
+        weights = new_network(Key(seed), ConvCVAE).state_dict()
+        tensors = {key: value.contiguous() for key, value in weights.items()}
+        save_file(tensors, tmp_path / f"{name}.safetensors")
+    setting = _published_models.Setting(tmp_path, "few", steps=1, images=50)
+    work = _published_models.units(setting, 2)
+    assert [unit.name for unit in work] == ["training0", "training1"]
+    rows = work[0].work(*work[0].arguments)
+    assert [row["arm"] for row in rows] == [*names, "real training images"]
+    assert {row["seed"] for row in rows} == {0} and len({row["network"] for row in rows}) == 1
+    assert rows[2]["mnist_fid_v2"] < min(row["mnist_fid_v2"] for row in rows[:2])
+    assert rows[2]["nelbo"] is None and 500 < rows[0]["nelbo"] < 600
+
+
+def test_a_folder_without_models_is_refused(tmp_path):
+    setting = _published_models.Setting(tmp_path, "digits", steps=1, images=100)
+    with pytest.raises(ValueError, match=r"no \.safetensors file in .*; name another folder"):
+        _published_models.units(setting, 1)
 
 
 # The script.
