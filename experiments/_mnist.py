@@ -37,7 +37,7 @@ from veriloop.mnist import (
     probabilities,
     retrained,
 )
-from veriloop.mnist.features import DEVIATION, MEAN
+from veriloop.mnist.features import DEVIATION, MEAN, RECIPES
 from veriloop.study import BadInput, Config, Rows, Sizes, Unit, Whole, per_round, say, tell
 from veriloop.study.shared import Shared
 
@@ -280,7 +280,7 @@ def prepare(config: Any) -> dict[str, Any]:
     if published is not None:
         measures["mnist_fid_v2"] = (
             f"published network {published.digest}, accuracy {published.accuracy:.4f}, "
-            f"{config.published_steps} of 2814 steps, {scaled}"
+            f"{config.published_steps} of {RECIPES['published'].training.steps} steps, {scaled}"
         )
     if config.inception is None:
         measures["fid"] = (
