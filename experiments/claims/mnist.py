@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 
 from claims.tables import (
+    RESULTS,
     Quantity,
     Table,
     Tables,
     apart,
     arms,
+    counted,
     last_round,
     moved,
     over,
     p_value,
+    plain,
     quantities,
     records,
     sample,
+    shown,
+    table,
 )
+from figures.mnist_published import Compared, compared, theirs
 from veriloop.records import Records
 
 MAIN = ("mnist_fid", "agreement", "nelbo")
@@ -243,7 +249,68 @@ def selection(name: str) -> list[Table]:
     return [arms(rows, compared, MAIN), quantities(found)]
 
 
-RUNS: Mapping[str, Tables] = {
+# The authors' models: schedule, number of first images and round of their published numbers, and
+# their MNIST-FID v2 where it was published.
+MODELS = {
+    "real-500": ("5k more each", 500, 0, "430 to 461"),
+    "real-60000": ("20k", 60_000, 0, ""),
+    "verified-5k-round50": ("5k more each", 500, 50, ""),
+    "verified-30k-round40": ("30k more each", 500, 40, ""),
+}
+
+
+def published_models(name: str) -> list[Table]:
+    """Every model of the authors by every training of their feature network, beside their values."""
+    rows = records(name)
+    header = ["arm", "n", "mnist_fid_v2", "each training", "published"]
+    header += ["nelbo", "published nelbo", "published fid"]
+    lines = []
+    for arm in rows.arms:
+        values = sample(rows, arm, "mnist_fid_v2", 0)
+        distance = over("", values)
+        each = ", ".join(plain(float(value)) for value in values)
+        cells = [arm, counted(distance.n), shown(distance.value, distance.half), each]
+        if arm in MODELS:
+            size, n, k, known = MODELS[arm]
+            total = f"{sample(rows, arm, 'nelbo', 0).mean():.2f}"
+            cells += [known, total, _theirs(size, n, k, "nelbo"), _theirs(size, n, k, "fid")]
+        else:
+            cells += ["", "", "", ""]
+        lines.append(cells)
+    accuracy = sample(rows, rows.arms[0], "accuracy", 0)
+    found = [over("accuracy of the feature network on test images", accuracy)]
+    return [table(header, lines), quantities(found)]
+
+
+def _theirs(size: str, n: int, k: int, metric: str) -> str:
+    """Return one published number of a verified arm, as it is shown; nothing if there is none."""
+    for row in theirs(size, n, verified=True, metric=metric):
+        if row["round"] == k:
+            return f"{row['value']:.2f}"
+    return ""
+
+
+def published(name: str) -> list[Table]:
+    """Every published number of a run's arms, metrics and rounds, beside ours."""
+    return [beside(compared(list(records(name))))]
+
+
+def beside(found: Sequence[Compared]) -> Table:
+    """Return a table of published numbers, each with ours, z, and whether seeds explain the gap."""
+    header = ["arm", "metric", "round", "n", "published", "measured", "z", "verdict"]
+    words = {None: "one seed", True: "within seed noise", False: "differs"}
+    lines = []
+    for each in found:
+        ours = over("", each.sample)
+        z = ""
+        if each.z is not None:
+            z = f"{each.z:+.1f}"
+        cells = [each.arm, each.metric, str(each.round), counted(ours.n), plain(each.theirs)]
+        lines.append([*cells, shown(ours.value, ours.half), z, words[each.within]])
+    return table(header, lines)
+
+
+RUNS: dict[str, Tables] = {
     "mnist_schedules": schedules,
     "mnist_schedules-laptop": schedules,
     "mnist_verifier_size": verifier_size,
@@ -260,3 +327,5 @@ RUNS: Mapping[str, Tables] = {
     "evolving_verifier-laptop": evolving,
     "mnist_selection-laptop": selection,
 }
+RUNS |= {file.name: published for file in RESULTS.glob("mnist_published*")}
+RUNS |= {file.name: published_models for file in RESULTS.glob("published_models*")}

@@ -34,7 +34,7 @@ class Quantity(NamedTuple):
     text: str | None = None
 
 
-WORDS = {"quantity", "metric", "arm", "against", "verifier", "size", "policy"}
+WORDS = {"quantity", "metric", "arm", "against", "verifier", "size", "policy", "verdict"}
 MOST_DIGITS = 6  # an interval narrower than these is not shown
 Table = list[str]
 Tables = Callable[[str], list[Table]]  # of the name of a run

@@ -19,6 +19,7 @@ PUBLISHED = Path(__file__).parents[1] / "published" / "mnist.csv"
 MAIN = ("mnist_fid", "agreement", "nelbo")
 LABELS = {
     "mnist_fid": "MNIST-FID",
+    "mnist_fid_v2": "MNIST-FID v2",
     "fid": "FID (Inception)",
     "agreement": "label agreement",
     "nelbo": "NELBO, nats",
@@ -91,9 +92,7 @@ def published(experiment: str) -> Rows:
 def thin(
     panel: Any, experiment: str, line: str, metric: str, *, verified: bool, last: int, color: str
 ) -> None:
-    """Draw the authors' curve up to our last round, if they published one on the same scale."""
-    if metric == "mnist_fid":  # theirs is of another network's features
-        return
+    """Draw the authors' curve up to our last round, if they published one."""
     rows = select(published(experiment), line=line, metric=metric, verified=verified)
     rows = [row for row in rows if row["round"] <= last]
     if rows:

@@ -36,6 +36,7 @@ KNOWN: dict[str, Known] = {
     "reconstruction": Known(NATS),
     "kl": Known(NATS),
     "mnist_fid": RISES,
+    "mnist_fid_v2": RISES,
     "fid": RISES,
     "perplexity": RISES,
     "repetition": RISES,

@@ -129,8 +129,8 @@ def test_every_preset_yields_units_where_mnist_is_found(
 
 
 def test_there_are_digit_configs_with_values_for_both_kinds_of_data():
-    """The two tests above meet `data: auto`: ten scripts have it, and values for the digits."""
-    assert len(OF_DIGITS) == 10
+    """The two tests above meet `data: auto`: eleven scripts have it, and values for the digits."""
+    assert len(OF_DIGITS) == 11
     for path in OF_DIGITS:
         values = read_yaml(path)
         assert values["data"] == "auto" and values["presets"]["smoke"]["on_digits"] is None

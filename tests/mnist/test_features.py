@@ -1,6 +1,8 @@
 """The feature network is trained once for the same bytes, and found again by them."""
 
 import copy
+import hashlib
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from veriloop import Key
-from veriloop.mnist import DigitOracle, Images, feature_net
+from veriloop.mnist import DigitOracle, Images, feature_net, new_network
+from veriloop.mnist.features import RECIPES, PublishedClassifier
 from veriloop.store.caches import read_tensors, write_tensors
 
 
@@ -156,3 +159,84 @@ def test_training_leaves_the_global_generator_alone(digits):
 def test_no_images_have_no_scores(features, digits):
     """As a discriminator's judge says: an empty batch is a batch."""
     assert DigitOracle(features)(Key(0), digits.test[:0]).shape == (0,)
+
+
+# The published network.
+
+
+@pytest.fixture(scope="module")
+def tiny(digits):
+    """Few images, as its steps are slow."""
+    return replace(digits, train=digits.train[:20], test=digits.test[:20])
+
+
+@pytest.fixture(scope="module")
+def published(tiny, tmp_path_factory):
+    """The published network after two steps."""
+    folder = tmp_path_factory.mktemp("published")
+    return feature_net(tiny, steps=2, network="published", folder=folder)
+
+
+def test_the_published_network_has_the_published_layers():
+    """Convolutions of 3 x 3 with their sizes and strides, then the average of 4 x 4, and 256 units."""
+    network = new_network(Key(0), PublishedClassifier).eval()
+    layers = [each for each in network.body if isinstance(each, torch.nn.Conv2d)]
+    assert [each.out_channels for each in layers] == [64, 128, 256, 512]
+    assert [each.kernel_size for each in layers] == [(3, 3)] * 4
+    assert [each.stride[0] for each in layers] == [1, 2, 2, 2]
+    weights = 9 * (64 + 64 * 128 + 128 * 256 + 256 * 512) + 3 * (64 + 128 + 256 + 512)
+    weights += 512 * 256 + 256 + 256 * 10 + 10
+    assert sum(each.numel() for each in network.parameters()) == weights
+    with torch.no_grad():
+        before = network.body[:12](torch.zeros(2, 1, 28, 28))
+        assert before.shape == (2, 512, 4, 4)
+        by_hand = torch.relu(network.body[14](before.mean((2, 3))))
+        shown = torch.full((2, 784), 0.1307)  # what is normalised to zero
+        torch.testing.assert_close(network.features(shown), by_hand, rtol=1e-4, atol=1e-5)
+
+
+def test_the_published_training_is_six_epochs_of_mnist_at_a_constant_rate():
+    how = RECIPES["published"].training
+    assert how.steps == 6 * -(-60_000 // 128) and how.batch == 128
+    assert how.rate == 1e-3 and not how.decay and not how.warmup
+
+
+def test_published_features_are_256_and_do_not_depend_on_the_batch(published, tiny):
+    """Batch normalisation uses the averages of the training, not those of the images read."""
+    values, read = published.read(tiny.test)
+    assert values.shape == (20, 256) and values.dtype == np.float32 and (values >= 0).all()
+    one, _ = published.read(tiny.test[7:8])
+    np.testing.assert_allclose(values[7:8], one, rtol=1e-3, atol=1e-5)
+    assert published.accuracy == (read == tiny.test.labels).mean()
+
+
+def test_the_published_network_is_found_again_beside_those_of_other_keys(published, tiny, tmp_path):
+    """With its running averages; a key is a training of its own."""
+    first, again, other = (
+        feature_net(tiny, steps=2, network="published", key=Key(seed), folder=tmp_path)
+        for seed in (0, 0, 1)
+    )
+    values = [net.read(tiny.test)[0] for net in (published, first, again, other)]
+    np.testing.assert_array_equal(values[0], values[1])
+    np.testing.assert_array_equal(values[1], values[2])
+    assert not np.array_equal(values[1], values[3])
+    assert first.digest == published.digest != other.digest
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_small_network_keeps_the_name_it_always_had(tiny, tmp_path):
+    """Caches of earlier versions hold it under this digest: nobody trains it again."""
+    settings = {"epochs": 200, "steps": 1, "batch": 128, "rate": 1e-3, "warmup": 0, "decay": True}
+    settings |= {"patience": 5, "holdout": 0.0, "restore": True, "shuffle": True}
+    settings |= {"precision": "float32", "compiled": False}
+    digest = hashlib.sha256(json.dumps([1, 0.1307, 0.3081, settings]).encode())
+    for images in (tiny.train, tiny.test):
+        digest.update(images.pixels.tobytes() + images.labels.tobytes())
+    assert feature_net(tiny, steps=1, folder=tmp_path).digest == digest.hexdigest()[:16]
+
+
+def test_a_network_that_is_not_known_is_refused(tiny, tmp_path):
+    with pytest.raises(ValueError, match="network must be one of small, published, got 'v2'"):
+        feature_net(tiny, network="v2", folder=tmp_path)
+    with pytest.raises(ValueError, match="steps"):
+        feature_net(tiny, steps=0, folder=tmp_path)

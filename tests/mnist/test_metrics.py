@@ -273,6 +273,21 @@ def test_inception_measures_the_same_generated_images(model, digits):
     assert len(seen) == 1 and any(each is seen[0] for each in reader.seen)
 
 
+def test_the_published_network_measures_the_same_generated_images(model, digits):
+    """Its distance is `mnist_fid_v2`; it reads real images once; no other number changes."""
+    plain = Measure(digits.test, Reader(), images=100)(Key(0), model)
+    reader = Reader()
+    measure = Measure(digits.test, Reader(), images=100, published=reader)
+    numbers = measure(Key(0), model)
+    measure(Key(1), model)
+    assert sum(each is digits.test for each in reader.seen) == 1 and len(reader.seen) == 3
+    made = next(each for each in reader.seen if each is not digits.test)
+    (a, _), (b, _) = (Reader().read(images) for images in (digits.test, made))
+    distance = numbers.pop("mnist_fid_v2")
+    assert distance == pytest.approx(frechet_distance(b, a), rel=1e-6)
+    assert numbers == plain and distance == plain["mnist_fid"]  # both readers are one here
+
+
 def test_the_better_model_measures_better(model, refit, digits, features):
     """200 steps against 1: lower NELBO and distance, more digits read as asked for."""
     measure = Measure(digits.test, features, images=500)

@@ -4,6 +4,7 @@ import stat
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from veriloop.store.caches import write_sums

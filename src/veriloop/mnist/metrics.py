@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -87,12 +88,16 @@ class Measure:
     - `entropy`: that of the digits it reads, in nats; ten equal shares have 2.303.
     - `precision`, `recall`, `coverage`: taken within digits and averaged; see `precision_recall`.
     - `coverage_0` to `coverage_9`: the coverage of each digit.
+    - `mnist_fid_v2`: the Frechet distance of the published network's features, only where
+      `published` is given. The published values are of 6,000 images.
     - `fid`: the Frechet distance of Inception's features, only where `inception` is given.
 
     real: the real images.
     features: the network that reads images, or any object with its `read`.
     images: how many are generated, a multiple of 10, at least 100.
     inception: measures `fid`.
+    published: the published network, `feature_net(data, network="published")`; it measures
+        `mnist_fid_v2`.
 
     Raises:
         TypeError: if `real` is no batch of images.
@@ -111,6 +116,7 @@ class Measure:
     features: FeatureNet
     images: int = 5000
     inception: Inception | None = None
+    published: FeatureNet | None = None
 
     def __post_init__(self) -> None:
         check_images("Measure.real", self.real)
@@ -131,6 +137,11 @@ class Measure:
         values, _ = self.features.read(self.real)
         return values, Gaussian.of(values, "Measure: features of the real images")
 
+    @cached_property
+    def _published_moments(self) -> Gaussian:
+        """The moments of the published network's features of the real images."""
+        return _moments(cast(FeatureNet, self.published), self.real)
+
     def __call__(self, key: Key, model: CVAE) -> Mapping[str, float]:
         total, reconstruction, kl = nelbo(model, *self.real.tensors(), key.fold("nelbo"))
         generated = probabilities(key.fold("images"), model, self.images)
@@ -142,6 +153,9 @@ class Measure:
             "nelbo_own": own,
             **self._compare(generated),
         }
+        if self.published is not None:
+            moments = _moments(self.published, generated)
+            named["mnist_fid_v2"] = moments.distance(self._published_moments)
         if self.inception is not None:
             named["fid"] = self.inception(generated)
         return named
@@ -178,6 +192,12 @@ class Measure:
         for digit in range(DIGITS):
             named[f"coverage_{digit}"] = float(by_digit[digit, 2])
         return named
+
+
+def _moments(network: FeatureNet, images: Images) -> Gaussian:
+    """Return the moments of the features that a network has of images."""
+    values, _ = network.read(images)
+    return Gaussian.of(values, "Measure: features of the published network")
 
 
 def _variance_within(values: np.ndarray, labels: np.ndarray) -> float:
