@@ -11,7 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from reprlib import repr as short
@@ -21,12 +21,21 @@ from veriloop.records import FILE, Records, Row, line
 from veriloop.store.files import first_process
 from veriloop.store.folder import RunDir
 from veriloop.study.description import differs
-from veriloop.study.engine import BadInput, Failure, Rows, Unit, UnitsFailed, evaluate
+from veriloop.study.engine import (
+    BadInput,
+    Failure,
+    Rows,
+    RunStopped,
+    Unit,
+    UnitsFailed,
+    evaluate,
+)
+from veriloop.study.heartbeat import remove_signs, run_beating
 from veriloop.study.progress import Progress, bar
 from veriloop.study.summary import Measured
 
 # Settings that may change between stop and resume: no record depends on them.
-NO_MATTER = {"engine", "shared"}
+NO_MATTER = {"engine", "shared", "unit_timeout"}
 PACKAGES = ("veriloop", "numpy", "scipy", "joblib", "matplotlib")
 
 
@@ -68,6 +77,7 @@ class RunFolder:
                     "another folder"
                 ) from None
         self._store = RunDir(self.path)
+        self._place = _identity(self.path)
 
     def _before(self, about: Mapping[str, Any]) -> dict[str, Any]:
         """Return what run.json says of the run to go on with; nothing where there is none."""
@@ -118,11 +128,20 @@ class RunFolder:
         for what, fact in facts.items():
             print(f"{what:<12} {fact}", flush=True)
 
-    def records(self, units: Sequence[Unit], engine: str, progress: Progress = True) -> Records:
+    def records(
+        self,
+        units: Sequence[Unit],
+        engine: str,
+        progress: Progress = True,
+        limit: float | None = None,
+    ) -> Records:
         """Do the units that are not committed yet; write records.jsonl in the order of the units.
+
+        limit: seconds that a unit may take.
 
         Raises:
             UnitsFailed: after all others are done, if a unit raised an error.
+            RunStopped: if the folder cannot be written, or is not there any longer.
         """
         done = self._done(units)
         todo = [self._with_folder(unit) for unit in units if done[unit.name] is None]
@@ -130,22 +149,36 @@ class RunFolder:
             # A checkpoint was damaged: a part of the run is done again.
             self._about = {**self._about, **_provenance(), "finished": False}
             self._write()
-        fresh = evaluate(todo, engine)
+        kept = len(units) - len(todo)
         lines: list[str] = []
         failures: dict[str, Failure] = {}
         file: str | Path = os.devnull
         if first_process():
             file = self.path / FILE
-        with open(file, "w") as stream:
+
+        def keep(unit: Unit, rows: Rows) -> None:
+            nonlocal kept
+            self.check_place()
+            self._store.commit(unit.round, unit.name, rows)
+            kept += 1
+            heart.note(done=kept)
+
+        home = self.path.resolve()
+        fresh = evaluate(todo, engine, folder=home, keep=keep, limit=limit)
+        with (
+            self.told_when_unwritable(),
+            run_beating(home, engine, len(units), kept) as heart,
+            closing(fresh),
+            open(file, "w") as stream,
+        ):
             for unit in bar(units, progress):
                 rows: Sequence[Row] | Failure | None = done[unit.name]
                 if rows is None:
                     rows = next(fresh)
                 if isinstance(rows, Failure):
                     failures[unit.name] = rows
+                    heart.note(failed={name: each.error for name, each in failures.items()})
                     rows = rows.rows
-                elif done[unit.name] is None:
-                    self._store.commit(unit.round, unit.name, rows)
                 new = [line(row) for row in rows]
                 stream.writelines(new)
                 stream.flush()
@@ -154,6 +187,30 @@ class RunFolder:
         if failures:
             raise UnitsFailed(failures, records)
         return records
+
+    def check_place(self) -> None:
+        """Refuse to go on where the folder was moved or deleted: another one would be made.
+
+        Raises:
+            RunStopped: saying what is safe.
+        """
+        if _identity(self.path) != self._place or not (self.path / "run.json").exists():
+            raise RunStopped(
+                f"{self._given}: {self.path} was moved or deleted while the run wrote to it; what "
+                "it had committed lies where it is now: put it back, and run the same again"
+            )
+
+    @contextmanager
+    def told_when_unwritable(self) -> Generator[None]:
+        """Say in one sentence that the folder cannot be written, as on a full disk."""
+        try:
+            yield
+        except OSError as error:
+            self.check_place()
+            raise RunStopped(
+                f"{self._given}: cannot write to {self.path} ({error.strerror or error}); what is "
+                "committed is kept: make room or correct it, and run the same again"
+            ) from None
 
     def _done(self, units: Sequence[Unit]) -> dict[str, Rows | None]:
         """Return the rows of each committed unit by its name; None where it is to be done."""
@@ -175,13 +232,24 @@ class RunFolder:
             return
         if measured is not None:
             self._about["summary"] = {name: number._asdict() for name, number in measured.items()}
+        self.check_place()
         self._about["finished"] = True
         self._write()
+        remove_signs(self.path)
 
     def _write(self) -> None:
         temporary = self.path / ".run.json.tmp"
         temporary.write_text(json.dumps(self._about, indent=1) + "\n")
         os.replace(temporary, self.path / "run.json")
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Return what tells a folder from another of the same name; None where there is none."""
+    try:
+        known = folder.stat()
+    except OSError:
+        return None
+    return known.st_dev, known.st_ino
 
 
 def _refuse_other_run(
