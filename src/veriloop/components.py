@@ -84,6 +84,16 @@ def build(spec: object, **context: object) -> Callable[..., Any]:
     Raises:
         ValueError: if the name is unknown, which says what is near, or the arguments do not fit.
     """
+    made = _made(spec, context)
+    if not callable(made):
+        raise ValueError(
+            f"{spec!r:.60} makes no component, got {made!r:.60}; name what makes a callable"
+        )
+    return made
+
+
+def _made(spec: object, context: Mapping[str, object]) -> object:
+    """Return what a spec describes; as an argument it need not be a component."""
     if callable(spec):
         return spec
     settings = cast("Mapping[str, object]", spec)
@@ -97,8 +107,8 @@ def build(spec: object, **context: object) -> Callable[..., Any]:
         if key == "call":
             continue
         nested = isinstance(value, Mapping) and "call" in value
-        arguments[str(key)] = build(cast("object", value)) if nested else value
-    found = _find(name)
+        arguments[str(key)] = _made(cast("object", value), {}) if nested else value
+    found = _loaded(name)
     if not arguments and not context and _is_component(found):
         return found
     _check_arguments(name, found, arguments)
@@ -115,6 +125,19 @@ def _check_arguments(name: str, found: object, arguments: Mapping[str, object]) 
         hint = hints.get(argument, hints.get("**"))
         if hint is not None and not _fits(hint, value):
             raise ValueError(f"{name}: {argument} must be {_called(hint)}, got {value!r:.60}")
+
+
+def _loaded(name: str) -> Callable[..., Any]:
+    """Find a component; a module that fails when it is loaded is said with its error."""
+    try:
+        return _find(name)
+    except ValueError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ValueError(
+            f"{name!r} cannot be loaded, its module ends with {type(error).__name__}: "
+            f"{error!s:.200}; correct the module"
+        ) from None
 
 
 def _hints(found: object) -> dict[str, object]:

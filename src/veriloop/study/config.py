@@ -17,7 +17,7 @@ from veriloop.schedules import constant, geometric, linear
 from veriloop.study.engine import ENGINES, BadInput
 from veriloop.yaml12 import Replaced, parsed, read_text
 
-Whole = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, Field(ge=1, le=10**12)]  # no memory holds more rows
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0)]  # NumPy's own generators take no negative seed
@@ -63,7 +63,7 @@ def _spaced(value: Mapping[str, object]) -> list[float]:
         raise ValueError(
             "must be a number, a list, or a mapping with numbers first, last and count (1 or more)"
         )
-    first, last = cast("list[float]", ends)
+    first, last = map(float, cast("list[float]", ends))
     return np.linspace(first, last, cast("int", count)).tolist()
 
 

@@ -241,7 +241,7 @@ def _one_line(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"{told}: the code of the unit ended the process; raise an error instead"
     if isinstance(error, MemoryError):
-        return f"{told}: give fewer workers (engine=processes:N) or smaller settings"
+        return f"{told.removesuffix(': ')}: give fewer workers (engine=processes:N) or less at once"
     return told
 
 
