@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
@@ -12,7 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from operator import call
 from pathlib import Path
@@ -261,6 +262,21 @@ def _one_by_one(tasks: Sequence[Task]) -> Found:
         yield place, task()
 
 
+@contextmanager
+def _quiet(package: str) -> Generator[None]:
+    """Keep a package's loggers from what is told here in one sentence."""
+    names = [name for name in logging.root.manager.loggerDict if name.startswith(package)]
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
 def _on_cluster(tasks: Sequence[Task], engine: str, place: str) -> Found:
     """Yield each result as it comes from a dask cluster that shares this file system."""
     import cloudpickle
@@ -273,7 +289,7 @@ def _on_cluster(tasks: Sequence[Task], engine: str, place: str) -> Found:
         client = Client(f"tcp:{place}", timeout=REACH)
     except OSError as error:
         raise _unreached(engine, str(error)) from None
-    with client:
+    with _quiet("distributed"), client:
         # The workers, now and later, import what this process can: the script's modules and the
         # user's own.
         find = f"import sys; sys.path[:0] = [path for path in {sys.path!r} if path not in sys.path]"
