@@ -52,6 +52,11 @@ def free_port():
         return free.getsockname()[1]
 
 
+def answers(port):
+    with socket.socket() as asked:
+        return asked.connect_ex(("127.0.0.1", port)) == 0
+
+
 def until(found, seconds=60):
     limit = time.monotonic() + seconds
     while not found() and time.monotonic() < limit:
@@ -74,6 +79,7 @@ def cluster(tmp_path):
     worker = ["distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard"]
     started = [start(tmp_path, *scheduler, "--port", str(port))]
     started += [start(tmp_path, *worker) for _ in range(2)]
+    until(lambda: answers(port))
     yield port, started[0]
     for process in started:
         os.killpg(process.pid, signal.SIGKILL)
