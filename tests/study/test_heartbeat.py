@@ -87,6 +87,17 @@ def test_a_folder_that_is_gone_or_full_stops_no_run(tmp_path):
     assert not (tmp_path / "gone").exists()
 
 
+def test_a_link_in_the_place_of_the_signs_is_not_followed(tmp_path):
+    """A folder from somebody else must not write outside of itself."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / BEATS).symlink_to(tmp_path / "outside")
+    with run_beating(tmp_path / "run", "serial", 1, 0), beating(tmp_path / "run", "unit", 1):
+        note_line("something")
+    assert not list((tmp_path / "outside").iterdir())
+    assert (tmp_path / "run" / BEATS / LINES).exists()
+
+
 def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     study(lambda key, model, batch: model).run()

@@ -108,7 +108,7 @@ def run_beating(folder: Path, engine: str, units: int, done: int) -> Generator[H
     if not first_process():
         yield Heart(place / MAIN, {})
         return
-    shutil.rmtree(place, ignore_errors=True)
+    remove_signs(folder)
     with suppress(OSError):
         place.mkdir()
     about: dict[str, object] = {"engine": engine, "units": units, "before": done, "done": done}
@@ -128,8 +128,11 @@ def run_beating(folder: Path, engine: str, units: int, done: int) -> Generator[H
 
 
 def remove_signs(folder: Path) -> None:
-    """Take away what a run that is finished has left."""
-    shutil.rmtree(folder / BEATS, ignore_errors=True)
+    """Take away what a run has left; of a symbolic link, the link alone."""
+    place = folder / BEATS
+    if place.is_symlink():
+        place.unlink()
+    shutil.rmtree(place, ignore_errors=True)
 
 
 def at_round(number: int) -> None:
