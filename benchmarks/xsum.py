@@ -66,13 +66,15 @@ def setting(folder: str | None, device: str) -> tuple[Any, Any, Data]:
 
         torch.manual_seed(0)
         random: Any = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(shape))
-        model, tokenizer = random.float().eval(), AutoTokenizer.from_pretrained(shape)
+        model = random.float().eval()
+        tokenizer = AutoTokenizer.from_pretrained(shape)
     else:
         model, tokenizer = pretrained(Pretraining(steps=20))
     data = load("reports", train=200, test=1)
     if shape.is_dir():
         data = load("xsum", train=200, test=1)
-    return model.to(device), tokenizer, data
+    placed: Any = model
+    return placed.to(device), tokenizer, data
 
 
 def products(model: Any, device: str) -> float:

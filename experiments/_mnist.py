@@ -65,7 +65,18 @@ class Judged(BaseModel):
 
 # Settings of `Digits` on which an arm's rows do not depend: what the arm itself says, and where
 # work is done.
-BESIDE = {"data", "on_digits", "seed", "replicates", "rounds", "sizes", "engine", "store", "shared"}
+BESIDE = {
+    "data",
+    "on_digits",
+    "seed",
+    "replicates",
+    "rounds",
+    "sizes",
+    "engine",
+    "store",
+    "shared",
+    "unit_timeout",
+}
 OF_THE_VERIFIER = {
     "keep",
     "filter",

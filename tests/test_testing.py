@@ -97,6 +97,36 @@ def test_bad_verifiers_are_found(verify, message):
         check_verifier(verify, BATCH)
 
 
+def test_a_verifier_that_changes_its_batch_is_found():
+    """Even where its scores are right, and the same every time."""
+
+    def sorting(key, batch):
+        scores = batch + 0.0
+        batch.sort()
+        return scores
+
+    with pytest.raises(AssertionError, match="the verifier changed the batch it was given"):
+        check_verifier(sorting, BATCH.copy(), stochastic=True)
+
+
+def test_a_masked_mask_is_found():
+    """NumPy would drop what it masks."""
+
+    def masked(key, scores, groups):
+        return np.ma.masked_array(scores > 0.5, mask=scores > 0.9)
+
+    with pytest.raises(AssertionError, match="the mask is a masked array"):
+        check_filter(masked)
+    loop = Loop(
+        generate=lambda key, model, n: key.numpy().random(n),
+        verify=lambda key, batch: batch,
+        filter=masked,
+        refit=lambda key, model, batch: batch.mean(),
+    )
+    with pytest.raises(ValueError, match="plain boolean mask, got a masked array"):
+        loop.step(Key(0), State(0.0), 50)
+
+
 def test_a_score_that_depends_on_the_order_alone_is_found():
     """The rows picked agree, the reversed ones do not."""
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from veriloop.core import EachRound, Key, Loop, Quota, Record, State, Verdict, run
 from veriloop.core.arrays import AnyBatch, Scores
-from veriloop.core.loop import CALLED_WITH
+from veriloop.core.fingerprints import fingerprint
 from veriloop.core.parts import Generate, Part
 from veriloop.core.positions import (
     REMEDY,
@@ -24,7 +23,6 @@ from veriloop.core.positions import (
 )
 from veriloop.core.verdict import Verifier, called
 from veriloop.core.verdict import rowwise as says_rowwise
-from veriloop.store.fingerprints import fingerprint
 
 Rounds = Sequence[tuple[State[Any], Record]]  # what a run yields
 
@@ -33,6 +31,8 @@ def check_verifier(
     verify: Verifier, batch: AnyBatch, *, stochastic: bool = False, rowwise: bool = True
 ) -> None:
     """Assert what the loop relies on: one number a row, repeatable, and blind to the other rows.
+
+    The batch must be as it was, as others share it.
 
     verify: (key, batch) -> scores.
     batch: an example, of a few rows.
@@ -55,7 +55,11 @@ def check_verifier(
         )
     key = Key(0).fold("check")
     n = len(batch)
+    before = fingerprint(batch)
     answer = _named(_verdict(verify, key, batch))
+    assert fingerprint(batch) == before, (
+        "the verifier changed the batch it was given, which others share; let it work on a copy"
+    )
     for what, scores in answer.items():
         assert scores.shape == (n,), (
             f"expected one score a row, shape ({n},), got {scores.shape}{what}"
@@ -118,7 +122,9 @@ def check_filter(
     if groups is not None:
         examples = [np.asarray(groups)]
     for groups in examples:
-        mask = np.asarray(filter(key, scores, groups))
+        answer = filter(key, scores, groups)
+        assert not isinstance(answer, np.ma.MaskedArray), "the mask is a masked array; fill it"
+        mask = np.asarray(answer)
         assert mask.shape == (n,), f"expected a mask of shape ({n},), got {mask.shape}"
         assert mask.dtype == bool, f"expected a boolean mask, got dtype {mask.dtype}"
         assert not mask[np.isnan(scores)].any(), "a row without a verdict (NaN) is kept"
@@ -169,9 +175,8 @@ def check_backend(
     _check_in_turn(loop, generate, key, state, n)
     sizes = [n] * rounds
     unseen: set[str] = set()
-    watched = _watched(loop)
     before = fingerprint(state, unseen)
-    straight = list(run(watched, key, state, sizes))
+    straight = list(run(loop, key, state, sizes, debug=True))
     assert fingerprint(state) == before, (
         "a round changed the state it was given; build a new one in pool"
     )
@@ -255,43 +260,6 @@ def _check_batch(generate: Generate[Any, Any], key: Key, state: State[Any]) -> N
     assert second == fingerprint(batch[np.array([2])]), "indexing by mask and by integers disagree"
     repeated = fingerprint(generate(key, state.model, 7))
     assert repeated == fingerprint(batch), "generate depends on more than its arguments"
-
-
-class _Watched:
-    """A part of a loop that refuses to have changed its arguments."""
-
-    def __init__(self, name: str, part: Callable[..., object]) -> None:
-        self._name = name
-        self._part = part
-
-    def __call__(self, *arguments: object) -> object:
-        before = [fingerprint(argument) for argument in arguments]
-        answer = self._part(*arguments)
-        names = CALLED_WITH[self._name].strip("()").split(", ")
-        for name, argument, then in zip(names, arguments, before, strict=True):
-            assert fingerprint(argument) == then, (
-                f"{self._name} changed the {name} it was given; return a new one"
-            )
-        return answer
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._part, name)
-
-
-def _watched(loop: Loop[Any, Any]) -> Loop[Any, Any]:
-    """Return the loop with every part watched."""
-    parts: dict[str, Any] = {}
-    for name in CALLED_WITH:
-        part = getattr(loop, name)
-        if isinstance(part, EachRound):
-            parts[name] = _watched_each_round(name, part)
-        elif part is not None:
-            parts[name] = _Watched(name, part)
-    return replace(loop, **parts)
-
-
-def _watched_each_round(name: str, part: EachRound[Any]) -> EachRound[Any]:
-    return EachRound(lambda key, state: _Watched(name, part.make(key, state)))
 
 
 def _scores(verify: Verifier, key: Key, batch: AnyBatch) -> Scores:

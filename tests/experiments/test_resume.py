@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from helpers import CLOSED, EXPERIMENTS, SCRIPTS, checkpoints, settings
 
+from veriloop.study.workers import close_workers
+
 # Thirty units of some tens of milliseconds each: time enough to be killed between them.
 MANY = settings("replicates=200", "radius={first: 0.01, last: 0.5, count: 30}", "bias.count=4")
 FEW = settings("replicates=3", "bias=[0, 0.3]", "radius=[0.1, 0.2, 0.3]")
@@ -58,10 +60,8 @@ def test_killed_with_sigkill_and_resumed_gives_the_same_bytes(here, tmp_path):
 @pytest.fixture(scope="module")
 def workers():
     """Worker processes that import once for all scripts; ended with this module."""
-    from joblib.externals.loky import get_reusable_executor
-
     yield
-    get_reusable_executor().shutdown(wait=True)
+    close_workers()
 
 
 @pytest.mark.parametrize("name", CLOSED)

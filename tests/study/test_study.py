@@ -430,14 +430,3 @@ def test_quotas_and_partials_are_described():
 def test_seeds_and_sizes_may_be_arrays(whole):
     counts = np.full(3, PROBLEM.size(5))
     assert study(seeds=np.arange(3), sizes=counts).run() == whole
-
-
-def test_a_cluster_that_does_not_answer_is_named(monkeypatch):
-    distributed = pytest.importorskip("distributed")
-
-    def silent(address):
-        raise OSError("Timed out trying to connect")
-
-    monkeypatch.setattr(distributed, "Client", silent)
-    with pytest.raises(BadInput, match="engine: no dask scheduler answers at tcp://localhost:1;"):
-        study().run(engine="dask://localhost:1")

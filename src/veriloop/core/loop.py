@@ -32,19 +32,7 @@ from veriloop.core.reprs import one_line
 from veriloop.core.state import Record as Record  # imported from here elsewhere
 from veriloop.core.state import State as State  # imported from here elsewhere
 from veriloop.core.verdict import Verifier, called, disagreement, rowwise
-
-# What each part is called with, for whoever writes one.
-CALLED_WITH = {
-    "generate": "(key, model, n)",
-    "verify": "(key, batch)",
-    "filter": "(key, scores, groups)",
-    "refit": "(key, model, batch)",
-    "measure": "(key, model)",
-    "pool": "(key, past, kept)",
-    "group": "(batch)",
-    "observe": "(key, batch, scores, mask)",
-    "assess": "(key, model, verify)",
-}
+from veriloop.core.watch import CALLED_WITH, watched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,24 +140,30 @@ class Loop(Generic[M, B]):
         state: State[M],
         n: int | Quota,
         store: Callable[[Drawn], None] | None = None,
+        debug: bool = False,
     ) -> tuple[State[M], Record]:
         """Do round `state.round + 1`; return the new state and the record.
 
         n: the number of candidates, or a `Quota` of kept rows.
         store: sees all that was drawn and judged, before the refit, and also if the filter fails.
             The round is the same with or without.
+        debug: check that no part changes what it is given, by a digest before and after.
 
         Raises:
             TypeError: if `key` is no Key, or `state` no State.
             RoundError: if nothing was kept, or less than was asked for. `state` is untouched.
             FloatingPointError: if the model has diverged.
+            AssertionError: under `debug`, if a part changed what it was given.
         """
         _check_key_and_state("Loop.step", key, state)
         index = state.round + 1
         if not isinstance(n, Quota):
             check_count(f"round {index}: the number of candidates", n)
+        loop = self
+        if debug:
+            loop = watched(self)
         try:
-            return self._step(key.fold(index), state, n, store)
+            return loop._step(key.fold(index), state, n, store)
         except RoundError as error:
             error.args = (f"round {index}: {error}",)
             raise
@@ -344,7 +338,13 @@ def select(filter: Filter | None, key: Key, scores: Scores, groups: Groups) -> M
     """Return the mask of a filter; refuse one that is no mask or keeps rows without a verdict."""
     if filter is None:
         return ~np.isnan(scores)
-    mask = np.asarray(filter(key, scores, groups))
+    answer = filter(key, scores, groups)
+    if isinstance(answer, np.ma.MaskedArray):
+        raise ValueError(
+            f"filter must return a plain boolean mask, got a masked array; fill it with False, and "
+            f"check {filter!r}"
+        )
+    mask = np.asarray(answer)
     check_rows("filter", mask, len(scores))
     if mask.dtype != bool:
         raise ValueError(
@@ -364,6 +364,7 @@ def run(
     state: State[M],
     sizes: Sequence[int | Quota],
     store: Callable[[Drawn], None] | None = None,
+    debug: bool = False,
 ) -> Iterator[tuple[State[M], Record]]:
     """Yield (state, record) for the start, round 0, and after every round.
 
@@ -377,6 +378,9 @@ def run(
     sizes: for each round a number of candidates, or a `Quota` of kept rows: round k uses
         `sizes[k - 1]`.
     store: called with all that each round drew.
+    debug: check that no part changes what it is given. A digest before and after each call costs
+        time, and changes no number. The generator, the verifier and the observers share one batch,
+        so a verifier that changes it in place changes what is kept.
 
     >>> mean = Loop(
     ...     generate=lambda key, model, n: model + key.numpy().standard_normal(n),
@@ -388,9 +392,10 @@ def run(
     Raises:
         TypeError: if an argument is of another kind; the message says what to write.
         RoundError: if a round keeps nothing, or less than was asked for.
+        AssertionError: under `debug`, if a part changed what it was given.
     """
     _check_run(loop, key, state, sizes)
-    return _rounds(loop, key, state, sizes, store)
+    return _rounds(loop, key, state, sizes, store, debug)
 
 
 def _check_run(loop: object, key: object, state: object, sizes: object) -> None:
@@ -420,9 +425,10 @@ def _rounds(
     state: State[M],
     sizes: Sequence[int | Quota],
     store: Callable[[Drawn], None] | None,
+    debug: bool,
 ) -> Iterator[tuple[State[M], Record]]:
     if state.round == 0:
         yield state, loop.first_record(key, state)
     for n in sizes[state.round :]:
-        state, record = loop.step(key, state, n, store)
+        state, record = loop.step(key, state, n, store, debug)
         yield state, record

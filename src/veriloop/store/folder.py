@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from veriloop.core.batch import B, as_batches
 from veriloop.core.candidates import Quota
+from veriloop.core.fingerprints import fingerprint
 from veriloop.core.key import Key
 from veriloop.core.loop import Loop, run
 from veriloop.core.parts import M
@@ -34,7 +35,6 @@ from veriloop.store.files import (
     write_whole,
     wrong_name,
 )
-from veriloop.store.fingerprints import fingerprint
 from veriloop.store.lock import locked
 from veriloop.store.states import (
     batch_name,
@@ -199,6 +199,7 @@ class RunDir:
         name: str = "loop",
         candidates: bool = False,
         records: bool = True,
+        debug: bool = False,
     ) -> Iterator[tuple[State[M], Record]]:
         """Do as `veriloop.run` and commit every round; rounds already committed are read, not run.
 
@@ -215,6 +216,7 @@ class RunDir:
             checkpoint of their own, `NAME.unfinished`.
         records: write records.jsonl after every round, with the name as `arm` and the key's seed,
             for `veriloop.Records.read`.
+        debug: check that no part of the loop changes what it is given, as `veriloop.run` does.
 
         The states yielded for rounds read from disk are those of the last one only: earlier rounds
         are not loaded.
@@ -281,7 +283,7 @@ class RunDir:
                 yield commit(state, loop.first_record(key, state))
             for n in sizes[state.round :]:
                 with self._unfinished(state.round + 1, name, drawn):
-                    state, record = commit(*loop.step(key, state, n, store))
+                    state, record = commit(*loop.step(key, state, n, store, debug))
                 yield state, record
 
     def _check_plain(self) -> None:

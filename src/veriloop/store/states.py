@@ -18,7 +18,7 @@ from veriloop.core.batch import Columns, as_batches, is_tensor
 from veriloop.core.scores import to_numpy
 from veriloop.core.state import State
 from veriloop.store.files import sha256
-from veriloop.store.fingerprints import is_installed
+from veriloop.core.fingerprints import is_installed
 
 Json: TypeAlias = Any  # what json.loads returns
 

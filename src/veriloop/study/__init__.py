@@ -14,7 +14,7 @@ from veriloop.study.config import (
     per_round,
     read_config,
 )
-from veriloop.study.engine import BadInput, Failure, Rows, Unit, UnitsFailed
+from veriloop.study.engine import BadInput, Failure, Rows, RunStopped, Unit, UnitsFailed
 from veriloop.study.progress import say, tell
 from veriloop.study.study import Study, follow
 from veriloop.study.summary import Measured, mean, over_replicates, same, spread
@@ -29,6 +29,7 @@ __all__ = [
     "Positive",
     "Positives",
     "Rows",
+    "RunStopped",
     "Seed",
     "Shares",
     "Sizes",

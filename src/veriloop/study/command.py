@@ -13,19 +13,22 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from veriloop.records import Records
 from veriloop.store.candidates import needed
 from veriloop.store.files import first_process, whole, wrong_name
 from veriloop.study.config import DEFAULT, C, Config, read_config
-from veriloop.study.engine import BadInput, Unit, UnitsFailed
+from veriloop.study.engine import BadInput, RunStopped, Unit, UnitsFailed, check_engine
 from veriloop.study.folder import RunFolder, script
+from veriloop.study.stopping import Terminated, cause_of, terminable
 from veriloop.study.study import Study
 from veriloop.study.summary import Measured, known
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+T = TypeVar("T")
 
 
 def main(
@@ -36,6 +39,8 @@ def main(
     prepare: Callable[[C], Mapping[str, Any]] | None = None,
 ) -> None:
     """Run the calling script as a command; exit with 0 when done, 2 on bad input, else 1.
+
+    Ctrl-C exits with 130, SIGTERM with 143; both end the workers, and say how to go on.
 
     kind: the schema of its configuration.
     work: configuration -> a study, or units in the order of the records; their work takes the
@@ -51,44 +56,87 @@ def main(
     """
     name = script().stem
     arguments = _parse(script())
+    run: RunFolder | None = None
     try:
-        if arguments.redraw:
-            _redraw(draw, arguments.redraw, name)
-            return
-        # A verifier of the user's own lies beside them, not beside the script.
-        sys.path.append(os.getcwd())
-        path = arguments.config or _config_of(script())
-        config, expected = read_config(kind, path, arguments.preset, arguments.set)
-        preset = arguments.preset or DEFAULT
-        folder = arguments.out or Path("runs") / f"{name}-{preset}"
-        run = RunFolder(folder, arguments.resume)
-        about: dict[str, Any] = {
-            "experiment": name,
-            "preset": preset,
-            "config": config.model_dump(mode="json"),
-        }
-        units, described = _units(work(config), config)
-        _check_names(units)
-        _check_launch(config)
-        if config.store is not None:
-            _check_store(name, units)
-        run.open(about | described)
+        with terminable():
+            if arguments.redraw:
+                _redraw(draw, arguments.redraw, name)
+                return
+            # A verifier of the user's own lies beside them, not beside the script.
+            sys.path.append(os.getcwd())
+            run, units, config, expected = _begun(kind, work, arguments)
+            if prepare is not None:
+                with run.stage("prepare"):
+                    run.state("measures", _ended_by_nobody("prepare", prepare, config))
+            with run.stage("work"):
+                records = run.records(units, config.engine, limit=config.unit_timeout)
+            if first_process():
+                _finish(run, records, draw, summarise, expected)
     except BadInput as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        sys.exit(2)
-    if prepare is not None:
-        with run.stage("prepare"):
-            run.state("measures", prepare(config))
-    try:
-        with run.stage("work"):
-            records = run.records(units, config.engine)
+        _exit(2, f"{name}: {error}")
     except UnitsFailed as error:
-        traces = [failure.trace for failure in error.failures.values()]
+        traces = [failure.trace for failure in error.failures.values() if failure.trace]
         print("\n".join(traces), file=sys.stderr)
-        print(f"{name}: {error}, with --resume", file=sys.stderr)
-        sys.exit(1)
-    if first_process():
-        _finish(run, records, draw, summarise, expected)
+        _exit(1, f"{name}: {error}, with --resume")
+    except RunStopped as error:
+        _exit(1, f"{name}: {error}, with --resume")
+    except (KeyboardInterrupt, Terminated) as stop:
+        how, code = cause_of(stop)
+        told = "nothing was begun"
+        if run is not None:
+            told = f"what is done is kept in {run.path}; run the same again with --resume to go on"
+        _exit(code, f"{name}: stopped by {how}; {told}")
+
+
+def _exit(code: int, told: str) -> NoReturn:
+    print(told, file=sys.stderr)
+    sys.exit(code)
+
+
+def _begun(
+    kind: type[C], work: Callable[[C], Study | Sequence[Unit]], arguments: argparse.Namespace
+) -> tuple[RunFolder, list[Unit], C, Mapping[str, float]]:
+    """Read and check all that is asked for, then open the folder.
+
+    Raises:
+        BadInput: before anything is written.
+    """
+    name = script().stem
+    path = arguments.config or _config_of(script())
+    config, expected = read_config(kind, path, arguments.preset, arguments.set)
+    preset = arguments.preset or DEFAULT
+    folder = arguments.out or Path("runs") / f"{name}-{preset}"
+    run = RunFolder(folder, arguments.resume)
+    asked = _ended_by_nobody("the configuration", work, config)
+    units, described = _units(asked, config)
+    _check_names(units)
+    _check_launch(config)
+    check_engine(config.engine, config.unit_timeout)
+    if config.store is not None:
+        _check_store(name, units)
+    about: dict[str, object] = {
+        "experiment": name,
+        "preset": preset,
+        "config": config.model_dump(mode="json"),
+        "units": len(units),
+    }
+    run.open(about | described)
+    return run, units, config, expected
+
+
+def _ended_by_nobody(what: str, function: Callable[[C], T], config: C) -> T:
+    """Call a function of the script; code that ends the process, as some modules do, is an error.
+
+    Raises:
+        BadInput: if it did.
+    """
+    try:
+        return function(config)
+    except SystemExit as error:
+        raise BadInput(
+            f"{what} names code that ends the process (sys.exit({error.code!r})) when it is "
+            "loaded; correct that module"
+        ) from None
 
 
 def _units(work: Study | Sequence[Unit], config: Config) -> tuple[list[Unit], dict[str, Any]]:
@@ -108,7 +156,10 @@ def _finish(
     """Draw, and print what was measured beside what was expected."""
     if draw is not None:
         with run.stage("figure"):
-            _save(draw(records), run.path)
+            figure = draw(records)
+            run.check_place()
+            with run.told_when_unwritable():
+                _save(figure, run.path)
     numbers: dict[str, Measured] = {}
     if summarise is not None:
         for name, number in summarise(records).items():
@@ -195,6 +246,11 @@ def _redraw(draw: Callable[[Records], Figure] | None, folder: Path, name: str) -
             # A stopped run may leave a panel without a line.
             warnings.simplefilter("ignore", UserWarning)
             _save(draw(records), folder)
+    except OSError as error:
+        raise BadInput(
+            f"--redraw: cannot write to {folder} ({error.strerror or error}); copy it, and redraw "
+            "the copy"
+        ) from None
     except (LookupError, ValueError) as error:
         raise BadInput(
             f"--redraw: {name} cannot draw the records in {folder} ({error!r:.200}); name a "
@@ -245,6 +301,11 @@ def _parse(script: Path) -> argparse.Namespace:
         help="serial, processes, processes:N or dask://HOST:PORT; short for --set engine=",
     )
     parser.add_argument(
+        "--unit-timeout",
+        metavar="SECONDS",
+        help="what a unit may take in a worker process; short for --set unit_timeout=",
+    )
+    parser.add_argument(
         "--out", type=Path, help="folder of the run (default: runs/%(prog)s-PRESET)"
     )
     parser.add_argument(
@@ -259,6 +320,8 @@ def _parse(script: Path) -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.engine:
         arguments.set.append(f"engine={arguments.engine}")
+    if arguments.unit_timeout:
+        arguments.set.append(f"unit_timeout={arguments.unit_timeout}")
     return arguments
 
 

@@ -17,13 +17,14 @@ from veriloop.schedules import constant, geometric, linear
 from veriloop.study.engine import ENGINES, BadInput
 from veriloop.yaml12 import Replaced, parsed, read_text
 
-Whole = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, Field(ge=1, le=10**12)]  # no memory holds more rows
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0)]  # NumPy's own generators take no negative seed
 
 
 RAMPS = {"linear": linear, "geometric": geometric}
+DEEP = "nests lists or mappings hundreds deep, which nothing here needs; write it flatter"
 DEFAULT = "laptop"  # the preset where none is named
 
 
@@ -34,6 +35,8 @@ class Config(BaseModel):
 
     seed: Seed = 0
     engine: Annotated[str, Field(pattern=ENGINES)] = "processes"
+    # Seconds that a unit may take, in worker processes: one that takes more is stopped, and fails.
+    unit_timeout: Positive | None = None
     # Of every round, to be filtered again by `veriloop.refilter`.
     store: Literal["candidates"] | None = None
 
@@ -60,7 +63,7 @@ def _spaced(value: Mapping[str, object]) -> list[float]:
         raise ValueError(
             "must be a number, a list, or a mapping with numbers first, last and count (1 or more)"
         )
-    first, last = cast("list[float]", ends)
+    first, last = map(float, cast("list[float]", ends))
     return np.linspace(first, last, cast("int", count)).tolist()
 
 
@@ -155,6 +158,16 @@ def read_config(
     Raises:
         BadInput: naming the key, what was got and what is allowed.
     """
+    _check_once(settings)
+    try:
+        return _read_config(kind, path, preset, settings)
+    except RecursionError:
+        raise BadInput(f"{path}, or --set: {DEEP}") from None
+
+
+def _read_config(
+    kind: type[C], path: Path, preset: str | None, settings: Sequence[str]
+) -> tuple[C, dict[str, float]]:
     values = read_yaml(path)
     presets = _mapping(values.pop("presets", {}), path, "presets")
     expected = _mapping(values.pop("expected", {}), path, "expected")
@@ -317,6 +330,15 @@ def _with_text_keys(value: object) -> object:
     if isinstance(value, Replaced):
         return Replaced(values)
     return values
+
+
+def _check_once(settings: Sequence[str]) -> None:
+    """Refuse a key that is set twice, by itself or as a whole: the first would be lost."""
+    names = [setting.partition("=")[0] for setting in settings]
+    for place, name in enumerate(names):
+        for before in names[:place]:
+            if f"{name}.".startswith(f"{before}.") or f"{before}.".startswith(f"{name}."):
+                raise BadInput(f"--set {name}: {before} is set before; give it once")
 
 
 def _with_settings(values: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from veriloop.components import describe
 from veriloop.core.candidates import Quota
+from veriloop.core.fingerprints import fingerprint
 from veriloop.core.loop import Loop
-from veriloop.store.fingerprints import fingerprint
 
 Description = dict[str, Any]
 PARTS = [each.name for each in fields(Loop) if each.name != "chunk"]  # chunk changes no result

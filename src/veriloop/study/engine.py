@@ -1,22 +1,32 @@
 """Units of work, and the engines that do them: in this process, in others, or on a cluster."""
 
-# joblib, cloudpickle and distributed have no types.
+# cloudpickle and distributed have no types.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import socket
 import sys
+import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from operator import call
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from veriloop.records import FAILED, Records, line
+from veriloop.study.heartbeat import beating
+from veriloop.study.workers import Lost, run_all
 
 Rows = list[dict[str, Any]]
+REACH = 10  # seconds within which a dask scheduler must answer
+MOST_FRAMES = 1000  # in the first message of a scheduler
+NAMED = 3  # how many failed units an error names
 ENGINES = r"^(serial|processes(:[1-9]\d*)?|dask://[^/]+:\d+)$"
 
 
@@ -75,7 +85,10 @@ class UnitsFailed(RuntimeError):
     def __init__(self, failures: Mapping[str, Failure], records: Records) -> None:
         self.failures = dict(failures)
         self.records = records
-        named = "; ".join(f"{name}: {failure.error}" for name, failure in failures.items())
+        told = [f"{name}: {failure.error}" for name, failure in failures.items()]
+        named = "; ".join(told[:NAMED])
+        if len(told) > NAMED:
+            named += f"; and {len(told) - NAMED} more"
         several = "unit"
         if len(failures) > 1:
             several = "units"
@@ -85,8 +98,17 @@ class UnitsFailed(RuntimeError):
         )
 
 
-def check_engine(engine: str) -> None:
-    """Refuse a name that is no engine.
+class RunStopped(RuntimeError):
+    """A run cannot go on, for a reason outside of its work; what it has committed is safe.
+
+    A script says it in one line, and exits with 1.
+    """
+
+
+def check_engine(engine: str, limit: float | None = None) -> None:
+    """Refuse a name that is no engine, and one that cannot be reached or cannot keep the limit.
+
+    engine: as in `evaluate`. limit: seconds that a unit may take.
 
     Raises:
         BadInput: naming the engines.
@@ -96,35 +118,111 @@ def check_engine(engine: str) -> None:
         raise BadInput(
             f"engine: got {engine!r}, must be serial, processes, processes:N or dask://HOST:PORT"
         )
+    if limit is not None and not engine.startswith("processes"):
+        raise BadInput(
+            f"unit_timeout: got {limit:g} with engine={engine}, which cannot stop a unit; give "
+            "engine=processes:N, or leave it out"
+        )
+    if engine.startswith("dask"):
+        _reach(engine)
 
 
-def evaluate(units: Sequence[Unit], engine: str) -> Iterator[Rows | Failure]:
+def _reach(engine: str) -> None:
+    """Refuse an address where no scheduler answers, or something that is none.
+
+    A scheduler speaks first. Its first 8 bytes are a small number: how many frames follow.
+    distributed itself would wait for ever for something that takes the connection and is silent.
+    """
+    host, _, port = engine.removeprefix("dask://").rpartition(":")
+    end = time.monotonic() + REACH
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=REACH) as connection:
+            connection.settimeout(max(end - time.monotonic(), 0.001))
+            first = connection.recv(8, socket.MSG_WAITALL)
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise _unreached(engine, str(error)) from None
+    if len(first) < 8 or int.from_bytes(first, "little") > MOST_FRAMES:
+        raise _unreached(engine, "something else is there")
+
+
+def _unreached(engine: str, why: str) -> BadInput:
+    return BadInput(
+        f"engine: no dask scheduler answers at {engine} within {REACH} s ({why}); start one with "
+        "`dask scheduler`, or give engine=processes"
+    )
+
+
+Keep = Callable[[Unit, Rows], None]
+Task = Callable[[], Rows | Failure]
+Found = Generator[tuple[int, Rows | Failure | Lost]]
+
+
+def evaluate(
+    units: Sequence[Unit],
+    engine: str,
+    *,
+    folder: Path | None = None,
+    keep: Keep | None = None,
+    limit: float | None = None,
+) -> Generator[Rows | Failure]:
     """Yield each unit's rows, or what went wrong in it, in order.
 
     units: what to do. engine: "serial", "processes", "processes:N" or "dask://HOST:PORT".
+    folder: the run's, where each process leaves its heartbeat. None: nowhere.
+    keep: (unit, rows), called as soon as a unit is done, whatever comes before it in order.
+    limit: seconds that a unit may take, the start of its process among them.
+
+    Closing it ends the workers.
     """
-    check_engine(engine)
+    check_engine(engine, limit)
+    tasks = [partial(attempt, unit, folder) for unit in units]
     name, _, detail = engine.partition(":")
-    if name == "serial":
-        return (attempt(unit.work, *unit.arguments) for unit in units)
     if name == "dask":
-        return _on_cluster(units, f"tcp:{detail}")
-    workers = None
-    if detail:
-        workers = int(detail)
-    return _in_processes(units, workers)
+        found = _on_cluster(tasks, engine, detail)
+    elif name == "processes":
+        found = _in_processes(tasks, detail, limit)
+    else:
+        found = _one_by_one(tasks)
+    return _in_order(units, found, keep)
 
 
-def attempt(work: Callable[..., Rows], *arguments: object) -> Rows | Failure:
-    """Return the rows of the work, or the failure; an interrupt goes through.
+def _in_order(
+    units: Sequence[Unit],
+    found: Found,
+    keep: Keep | None,
+) -> Generator[Rows | Failure]:
+    """Yield the results in the order of the units, however they come; keep each when it comes."""
+    early: dict[int, Rows | Failure] = {}
+    wanted = 0
+    with closing(found):
+        for place, result in found:
+            if isinstance(result, Lost):
+                result = Failure(result.error, result.trace)
+            if keep is not None and not isinstance(result, Failure):
+                keep(units[place], result)
+            early[place] = result
+            while wanted in early:
+                yield early.pop(wanted)
+                wanted += 1
+
+
+def attempt(unit: Unit, folder: Path | None = None) -> Rows | Failure:
+    """Return the rows of a unit, or the failure; an interrupt goes through.
 
     One of several launched processes lets the error through: the others wait for it, and would wait
     for ever.
+
+    folder: the run's, for the heartbeat.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        return work(*arguments)
+    with beating(folder, unit.name, unit.round):
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            return unit.work(*unit.arguments)
+        return _attempt(unit)
+
+
+def _attempt(unit: Unit) -> Rows | Failure:
     try:
-        rows = work(*arguments)
+        rows = unit.work(*unit.arguments)
         for row in rows:
             line(row)  # what cannot be written is the unit's failure, not the run's
     except Unfinished as stopped:
@@ -133,58 +231,85 @@ def attempt(work: Callable[..., Rows], *arguments: object) -> Rows | Failure:
         mark = {**stopped.place, FAILED: told}
         trace = "".join(traceback.format_exception(cause))
         return Failure(told, trace, [*stopped.rows, mark])
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Failure(_one_line(error), traceback.format_exc())
     return rows
 
 
 def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    """Say an error; of those that say little, also what to do."""
+    told = f"{type(error).__name__}: {error}"
+    if isinstance(error, SystemExit):
+        return f"{told}: the code of the unit ended the process; raise an error instead"
+    if isinstance(error, MemoryError):
+        return f"{told.removesuffix(': ')}: give fewer workers (engine=processes:N) or less at once"
+    return told
 
 
-def _in_processes(units: Sequence[Unit], workers: int | None) -> Iterator[Rows | Failure]:
+def _in_processes(tasks: Sequence[Task], workers: str, limit: float | None) -> Found:
     import joblib
 
-    count = workers or joblib.cpu_count()
-    if count == 1:
-        return (attempt(unit.work, *unit.arguments) for unit in units)
-    return _in_workers(units, count)
+    count = joblib.cpu_count()
+    if workers:
+        count = int(workers)
+    if count == 1 and limit is None:
+        return _one_by_one(tasks)
+    return run_all(tasks, count, limit)
 
 
-def _in_workers(units: Sequence[Unit], count: int) -> Iterator[Rows | Failure]:
-    import joblib
-
-    with joblib.parallel_config(backend="loky", n_jobs=count, inner_max_num_threads=1):
-        tasks = (joblib.delayed(attempt)(unit.work, *unit.arguments) for unit in units)
-        results: Any = joblib.Parallel(return_as="generator")(tasks)
-        yield from results
+def _one_by_one(tasks: Sequence[Task]) -> Found:
+    for place, task in enumerate(tasks):
+        yield place, task()
 
 
-def _on_cluster(units: Sequence[Unit], address: str) -> Iterator[Rows | Failure]:
-    """Yield each unit's rows, in order, from a dask cluster that shares this file system."""
+@contextmanager
+def _quiet(package: str) -> Generator[None]:
+    """Keep a package's loggers from what is told here in one sentence."""
+    names = [name for name in logging.root.manager.loggerDict if name.startswith(package)]
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _on_cluster(tasks: Sequence[Task], engine: str, place: str) -> Found:
+    """Yield each result as it comes from a dask cluster that shares this file system."""
     import cloudpickle
 
     # Not joblib's dask backend, which returns nothing before everything is done.
-    from distributed import Client
+    from distributed import CancelledError, Client, as_completed
+    from distributed.scheduler import KilledWorker
 
     try:
-        client = Client(address)
-    except OSError:
-        raise BadInput(
-            f"engine: no dask scheduler answers at {address}; start one with `dask scheduler`, or "
-            "give processes"
-        ) from None
-    with client:
+        client = Client(f"tcp:{place}", timeout=REACH)
+    except OSError as error:
+        raise _unreached(engine, str(error)) from None
+    with _quiet("distributed"), client:
         # The workers, now and later, import what this process can: the script's modules and the
         # user's own.
         find = f"import sys; sys.path[:0] = [path for path in {sys.path!r} if path not in sys.path]"
         client.register_worker_callbacks(partial(exec, find, {}))
         # Bytes, because the scheduler unpickles whatever else it passes on, and it cannot import
         # the script.
-        tasks = [cloudpickle.dumps(partial(attempt, unit.work, *unit.arguments)) for unit in units]
+        sent = [cloudpickle.dumps(task) for task in tasks]
         futures = [
-            client.submit(call, client.submit(cloudpickle.loads, task), pure=False)
-            for task in tasks
+            client.submit(call, client.submit(cloudpickle.loads, task), pure=False) for task in sent
         ]
-        while futures:
-            yield futures.pop(0).result()
+        places = {future.key: place for place, future in enumerate(futures)}
+        for future in as_completed(list(futures)):
+            try:
+                yield places[future.key], future.result()
+            except KilledWorker:
+                told = "each worker that did it died; give workers with more memory"
+                yield places[future.key], Failure(told, "")
+            except CancelledError:
+                raise RunStopped(
+                    f"the dask scheduler at {engine} is gone; what is committed is kept: start "
+                    "one, and run the same again"
+                ) from None
+            future.release()

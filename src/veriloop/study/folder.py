@@ -12,7 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from reprlib import repr as short
@@ -24,12 +24,21 @@ from veriloop.store.files import check_plain, first_process, write_whole
 from veriloop.store.folder import LOCK, RunDir
 from veriloop.store.lock import locked
 from veriloop.study.description import differs
-from veriloop.study.engine import BadInput, Failure, Rows, Unit, UnitsFailed, evaluate
+from veriloop.study.engine import (
+    BadInput,
+    Failure,
+    Rows,
+    RunStopped,
+    Unit,
+    UnitsFailed,
+    evaluate,
+)
+from veriloop.study.heartbeat import remove_signs, run_beating
 from veriloop.study.progress import Progress, bar
 from veriloop.study.summary import Measured
 
 # Settings that may change between stop and resume: no record depends on them.
-NO_MATTER = {"engine", "shared"}
+NO_MATTER = {"engine", "shared", "unit_timeout"}
 PACKAGES = ("veriloop", "numpy", "scipy", "joblib", "matplotlib")
 
 
@@ -68,6 +77,7 @@ class RunFolder:
                 self._lock.close()
                 raise
         self._store = RunDir(self.path)
+        self._place = _identity(self.path)
 
     def _claim(self, about: Mapping[str, Any]) -> None:
         try:
@@ -146,20 +156,30 @@ class RunFolder:
         for what, fact in facts.items():
             print(f"{what:<12} {fact}", flush=True)
 
-    def records(self, units: Sequence[Unit], engine: str, progress: Progress = True) -> Records:
+    def records(
+        self,
+        units: Sequence[Unit],
+        engine: str,
+        progress: Progress = True,
+        limit: float | None = None,
+    ) -> Records:
         """Do the units that are not committed yet; write records.jsonl in the order of the units.
+
+        limit: seconds that a unit may take.
 
         Raises:
             UnitsFailed: after all others are done, if a unit raised an error.
-            FileNotFoundError: if the folder was moved or deleted meanwhile.
+            RunStopped: if the folder cannot be written, or is not there any longer.
         """
         try:
-            return self._records(units, engine, progress)
+            return self._records(units, engine, progress, limit)
         except BaseException:
             self._lock.close()
             raise
 
-    def _records(self, units: Sequence[Unit], engine: str, progress: Progress) -> Records:
+    def _records(
+        self, units: Sequence[Unit], engine: str, progress: Progress, limit: float | None
+    ) -> Records:
         done = self._done(units)
         todo = [self._with_folder(unit) for unit in units if done[unit.name] is None]
         if todo and self._about.get("finished"):
@@ -171,19 +191,33 @@ class RunFolder:
                 "finished": False,
             }
             self._write()
-        fresh = evaluate(todo, engine)
+        kept = len(units) - len(todo)
         lines: list[str] = []
         failures: dict[str, Failure] = {}
-        with self._stream(units, done) as stream:
+
+        def keep(unit: Unit, rows: Rows) -> None:
+            nonlocal kept
+            self.check_place()
+            self._store.commit(unit.round, unit.name, rows, run=self._digest)
+            kept += 1
+            heart.note(done=kept)
+
+        home = self.path.resolve()
+        fresh = evaluate(todo, engine, folder=home, keep=keep, limit=limit)
+        with (
+            self.told_when_unwritable(),
+            run_beating(home, engine, len(units), kept) as heart,
+            closing(fresh),
+            self._stream(units, done) as stream,
+        ):
             for unit in bar(units, progress):
                 rows: Sequence[Row] | Failure | None = done[unit.name]
                 if rows is None:
                     rows = next(fresh)
                 if isinstance(rows, Failure):
                     failures[unit.name] = rows
+                    heart.note(failed={name: each.error for name, each in failures.items()})
                     rows = rows.rows
-                elif done[unit.name] is None:
-                    self._store.commit(unit.round, unit.name, rows, run=self._digest)
                 new = [line(row) for row in rows]
                 stream.add(new)
                 lines.extend(new)
@@ -219,6 +253,30 @@ class RunFolder:
                     "run the same again"
                 )
 
+    def check_place(self) -> None:
+        """Refuse to go on where the folder was moved or deleted: another one would be made.
+
+        Raises:
+            RunStopped: saying what is safe.
+        """
+        if _identity(self.path) != self._place or not (self.path / "run.json").exists():
+            raise RunStopped(
+                f"{self._given}: {self.path} was moved or deleted while the run wrote to it; what "
+                "it had committed lies where it is now: put it back, and run the same again"
+            )
+
+    @contextmanager
+    def told_when_unwritable(self) -> Generator[None]:
+        """Say in one sentence that the folder cannot be written, as on a full disk."""
+        try:
+            yield
+        except OSError as error:
+            self.check_place()
+            raise RunStopped(
+                f"{self._given}: cannot write to {self.path} ({error.strerror or error}); what is "
+                "committed is kept: make room or correct it, and run the same again"
+            ) from None
+
     def _done(self, units: Sequence[Unit]) -> dict[str, Rows | None]:
         """Return the rows of each committed unit by its name; None where it is to be done."""
         with warnings.catch_warnings(record=True) as damaged:
@@ -241,8 +299,10 @@ class RunFolder:
             return
         if measured is not None:
             self._about["summary"] = {name: number._asdict() for name, number in measured.items()}
+        self.check_place()
         self._about["finished"] = True
         self._write()
+        remove_signs(self.path)
         self._lock.close()
 
     def _write(self) -> None:
@@ -282,6 +342,15 @@ def _digest(about: Mapping[str, Any]) -> str:
     settings = {name: value for name, value in config.items() if name not in NO_MATTER}
     lasting = {"experiment": about["experiment"], "config": settings, "study": about.get("study")}
     return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Return what tells a folder from another of the same name; None where there is none."""
+    try:
+        known = folder.stat()
+    except OSError:
+        return None
+    return known.st_dev, known.st_ino
 
 
 def _refuse_other_run(

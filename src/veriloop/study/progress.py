@@ -9,6 +9,7 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 from veriloop.store.files import first_process
+from veriloop.study.heartbeat import at_round, note_line
 
 Progress = bool | Literal["always"]
 
@@ -29,6 +30,7 @@ def bar(units: Sequence[Any], progress: Progress) -> Iterable[Any]:
 
 def tell(name: str, row: Mapping[str, Any], rounds: int, shown: Sequence[str]) -> None:
     """Print some numbers of a round as soon as it ends, for whoever waits for the others."""
+    at_round(row["round"])
     known = [each for each in shown if row.get(each) is not None]
     numbers = ", ".join(f"{each} {row[each]:.4g}" for each in known)
     say(f"{name}: round {row['round']} of {rounds}: {numbers}")
@@ -37,4 +39,5 @@ def tell(name: str, row: Mapping[str, Any], rounds: int, shown: Sequence[str]) -
 def say(text: str) -> None:
     """Print a line for whoever waits; of several launched processes only the first does."""
     if first_process():
+        note_line(text)
         print(text, file=sys.stderr, flush=True)

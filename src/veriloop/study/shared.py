@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from filelock import FileLock
 
-from veriloop.store.fingerprints import fingerprint
+from veriloop.core.fingerprints import fingerprint
 from veriloop.store.folder import RunDir
 from veriloop.study.engine import Rows
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -11,12 +12,12 @@ from typing import Any, cast
 import numpy as np
 
 from veriloop.core.candidates import Quota
-from veriloop.core.checks import is_count, is_integer
+from veriloop.core.checks import check_positive, is_count, is_integer
+from veriloop.core.fingerprints import fingerprint
 from veriloop.core.key import Key
 from veriloop.core.loop import Loop, Record, State, run
 from veriloop.records import Records, Row, line
 from veriloop.store.files import wrong_name
-from veriloop.store.fingerprints import fingerprint
 from veriloop.store.folder import RunDir
 from veriloop.study.description import description
 from veriloop.study.engine import (
@@ -29,7 +30,9 @@ from veriloop.study.engine import (
     evaluate,
 )
 from veriloop.study.folder import RunFolder
-from veriloop.study.progress import Progress, bar
+from veriloop.study.heartbeat import at_round
+from veriloop.study.progress import Progress, bar, say
+from veriloop.study.stopping import Terminated, cause_of, terminable, without_traceback
 
 Size = int | Quota
 
@@ -106,11 +109,14 @@ class Study:
                 sizes.append(int(size))
         return sizes
 
-    def units(self, *, folder: bool = True, candidates: bool = False) -> list[Unit]:
+    def units(
+        self, *, folder: bool = True, candidates: bool = False, debug: bool = False
+    ) -> list[Unit]:
         """Return one unit an arm and seed, in the order of the records.
 
         folder: whether the run has a folder, for checkpoints within a unit.
         candidates: store every candidate of every round there.
+        debug: check that no part of a loop changes what it is given.
         """
         saves = folder and self.save is not None
         work: list[Unit] = []
@@ -118,7 +124,7 @@ class Study:
             for arm, loop in self.arms.items():
                 sizes = self.sizes_of(arm)
                 one = _Arm(
-                    arm, int(seed), loop, self.start, sizes, self.save, self.load, candidates
+                    arm, int(seed), loop, self.start, sizes, self.save, self.load, candidates, debug
                 )
                 work.append(Unit(one.name, len(one.sizes), one, saves=saves))
         return work
@@ -129,7 +135,13 @@ class Study:
         return description(self.arms, sizes, self.seeds, self.start)
 
     def run(
-        self, folder: str | Path | None = None, engine: str = "serial", progress: Progress = True
+        self,
+        folder: str | Path | None = None,
+        engine: str = "serial",
+        progress: Progress = True,
+        *,
+        unit_timeout: float | None = None,
+        debug: bool = False,
     ) -> Records:
         """Run all arms of all seeds and return the records, round 0 among them.
 
@@ -140,23 +152,33 @@ class Study:
             changes no byte.
         progress: show a bar on stderr where there is a terminal; "always" shows it in a notebook
             too.
+        unit_timeout: seconds that an arm of a seed may take, the start of its process among them;
+            one that takes more is stopped, and fails. It needs processes. None: no limit.
+        debug: check that no part of a loop changes what it is given, as `veriloop.run` does.
+
+        Ctrl-C stays a KeyboardInterrupt; a line says how to go on. SIGTERM exits with 143.
 
         Raises:
             UnitsFailed: after everything else is done, if an arm of a seed raised an error. The
                 rounds that it had finished are among the records, and `Records.failed` marks it.
-            BadInput: if the folder holds another run, or the engine is not known.
+            BadInput: if the folder holds another run, or the engine is not known or not reached.
+            RunStopped: if the folder cannot be written any longer.
         """
-        check_engine(engine)
-        if folder is None:
-            return _in_memory(self.units(folder=False), engine, progress)
-        place = RunFolder(Path(folder), resume=True, given="Study.run")
-        place.open(
-            {"experiment": "study", "preset": None, "config": {}, "study": self.description()}
-        )
-        with place.stage("work"):
-            records = place.records(self.units(), engine, progress)
-        place.close()
-        return records
+        if unit_timeout is not None:
+            check_positive("Study.run: unit_timeout", unit_timeout)
+        check_engine(engine, unit_timeout)
+        with _told_how_to_go_on(folder):
+            if folder is None:
+                units = self.units(folder=False, debug=debug)
+                return _in_memory(units, engine, progress, unit_timeout)
+            place = RunFolder(Path(folder), resume=True, given="Study.run")
+            units = self.units(debug=debug)
+            about: dict[str, object] = {"experiment": "study", "preset": None, "config": {}}
+            place.open({**about, "units": len(units), "study": self.description()})
+            with place.stage("work"):
+                records = place.records(units, engine, progress, unit_timeout)
+            place.close()
+            return records
 
 
 @dataclass(frozen=True)
@@ -171,6 +193,7 @@ class _Arm:
     save: Callable[[State[Any], Path], None] | None
     load: Callable[[Path], State[Any]] | None
     candidates: bool
+    debug: bool
 
     @property
     def name(self) -> str:
@@ -185,7 +208,7 @@ class _Arm:
         rows: Rows = []
         try:
             self._run(rows, folder)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reached = 0
             if rows:
                 reached = rows[-1]["round"] + 1
@@ -214,6 +237,7 @@ class _Arm:
             row = {**about, **numbers}
             line(row)  # a metric that cannot be written ends the arm in its own round
             rows.append(row)
+            at_round(record.round)
         if fingerprint(state) != before:
             rows.clear()  # no round can be trusted
             raise ValueError(
@@ -225,7 +249,7 @@ class _Arm:
         self, key: Key, state: State[Any], folder: Path | None
     ) -> Iterator[tuple[State[Any], Record]]:
         if folder is None or self.save is None or self.load is None:
-            return run(self.loop, key, state, self.sizes)
+            return run(self.loop, key, state, self.sizes, debug=self.debug)
         store = RunDir(folder)
         return store.run(
             self.loop,
@@ -237,6 +261,7 @@ class _Arm:
             name=f"{self.name}-model",
             candidates=self.candidates,
             records=False,
+            debug=self.debug,
         )
 
 
@@ -247,16 +272,36 @@ def follow(
     return [record.row() for _, record in run(loop, key, start, sizes)]
 
 
-def _in_memory(units: Sequence[Unit], engine: str, progress: Progress) -> Records:
+@contextmanager
+def _told_how_to_go_on(folder: str | Path | None) -> Generator[None]:
+    """Say in one line how to go on after Ctrl-C or SIGTERM; the workers are ended by then."""
+    try:
+        with terminable():
+            yield
+    except (KeyboardInterrupt, Terminated) as stop:
+        how, code = cause_of(stop)
+        told = "nothing is kept; give Study.run a folder to go on where it stops"
+        if folder is not None:
+            told = f"what is done is kept in {folder}; run the same again to go on"
+        say(f"Study.run: stopped by {how}; {told}")
+        if isinstance(stop, Terminated):
+            raise SystemExit(code) from None
+        without_traceback()
+        raise
+
+
+def _in_memory(
+    units: Sequence[Unit], engine: str, progress: Progress, limit: float | None
+) -> Records:
     rows: list[Row] = []
     failures: dict[str, Failure] = {}
-    results = evaluate(units, engine)
-    for unit in bar(units, progress):
-        new = next(results)
-        if isinstance(new, Failure):
-            failures[unit.name] = new
-            new = new.rows
-        rows.extend(new)
+    with closing(evaluate(units, engine, limit=limit)) as results:
+        for unit in bar(units, progress):
+            new = next(results)
+            if isinstance(new, Failure):
+                failures[unit.name] = new
+                new = new.rows
+            rows.extend(new)
     records = Records(rows)
     if failures:
         raise UnitsFailed(failures, records)

@@ -15,6 +15,7 @@ from veriloop.verifiers.algebra import (
 from veriloop.verifiers.calibration import Calibrated, calibrated
 from veriloop.verifiers.endpoint import Endpoint
 from veriloop.verifiers.matching import CovarianceMatch
+from veriloop.verifiers.time_limit import TimeLimit
 from veriloop.verifiers.wrappers import Batched, Cached, Retry
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Random",
     "Retry",
     "Shifted",
+    "TimeLimit",
     "all_of",
     "any_of",
     "calibrated",

@@ -20,7 +20,7 @@ import pytest
 
 from veriloop import Batched, Cached, Endpoint, Key, Loop, RoundError, RunDir, State, Threshold, run
 from veriloop.components import build, describe
-from veriloop.store.fingerprints import fingerprint
+from veriloop.core.fingerprints import fingerprint
 from veriloop.testing import check_verifier
 from veriloop.verifiers.endpoint.answers import KeptAnswers
 

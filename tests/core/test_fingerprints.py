@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from veriloop import Key, TopFraction
-from veriloop.store.fingerprints import fingerprint, is_installed
+from veriloop.core.fingerprints import fingerprint, is_installed
 
 CODE = """
 import numpy as np
 from veriloop import Key, TopFraction
-from veriloop.store.fingerprints import fingerprint
+from veriloop.core.fingerprints import fingerprint
 cut = 0.5
 inside = lambda key, batch: batch if "a" in {"a", "b", "c"} else cut
 print(fingerprint([inside, np.arange(3.0), TopFraction(0.1), Key(0), {"a": {1, 2}, "b": {"x", "y"}}]))

@@ -1,5 +1,9 @@
 """A digest of the parts of a run, the same in every process, to compare a resumed run."""
 
+# It looks into objects of any type.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import hashlib

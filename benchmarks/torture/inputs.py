@@ -1,0 +1,180 @@
+"""Configurations made at random from each script's schema, and whole command lines."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import runpy
+import sys
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from torture.programs import EXPERIMENTS, ended, started
+from veriloop import Key
+from veriloop.study import BadInput, Config, command, read_config
+
+VALUES = [
+    "0",
+    "-1",
+    "1",
+    "2",
+    "3",
+    "0.5",
+    "1e-3",
+    "1e300",
+    ".inf",
+    ".nan",
+    "1000000000000000000",
+    "9223372036854775808",
+    "true",
+    "null",
+    "''",
+    "text",
+    "'a/b'",
+    r'"a\0b"',
+    "[]",
+    "[1]",
+    "[1, 1]",
+    "[0.1, 0.2]",
+    "{}",
+    "{a: 1}",
+    "{first: 0, last: 1, count: 3}",
+    "{first: 1, last: 0, count: 1}",
+    "{first: 0, last: 1000000000000000000000, count: 2}",
+    "{kind: linear, first: 1, last: 9}",
+    "{call: 'os:getpid'}",
+    "{call: 'nowhere:x'}",
+    "{call: 'veriloop:Random'}",
+    "2026-01-01",
+    "!!python/object/apply:os.getpid []",
+    "[" * 3000 + "]" * 3000,
+    "'" + "x" * 300 + "'",
+]
+OPTIONS = [
+    ["--preset", "smoke"],
+    ["--preset", "none"],
+    ["--engine", "serial"],
+    ["--engine", "dask://127.0.0.1:1"],
+    ["--engine", "warp"],
+    ["--unit-timeout", "5"],
+    ["--unit-timeout", "x"],
+    ["--config", "nowhere.yaml"],
+    ["--config", "."],
+    ["--out", "/dev/null/x"],
+    ["--out", "{out}"],
+    ["--redraw", "nowhere"],
+    ["--redraw", "."],
+    ["--resume"],
+    ["--nonsense"],
+    ["--help"],
+    ["--set", "seed"],
+    ["--set", "=1"],
+    ["--set", "seed.a=1"],
+]
+
+
+def scripts() -> list[str]:
+    """Return the scripts that train nothing, so that a configuration is checked in milliseconds."""
+    found = sorted(path.stem for path in EXPERIMENTS.glob("[!_]*.py"))
+    return [name for name in found if not name.startswith(("mnist", "xsum", "policies_vae"))]
+
+
+@cache
+def captured(name: str) -> tuple[type[Config], Callable[[Any], object]]:
+    """Return the schema and the work of a script, without running it."""
+    held: list[tuple[type[Config], Callable[[Any], object]]] = []
+
+    def main(
+        kind: type[Config], work: Callable[[Any], object], *rest: object, **more: object
+    ) -> None:
+        held.append((kind, work))
+
+    import veriloop.study as study
+
+    kept = study.main
+    arguments = sys.argv
+    sys.argv = [f"{name}.py"]
+    study.main = main  # type: ignore[assignment]
+    try:
+        runpy.run_path(str(EXPERIMENTS / f"{name}.py"), run_name="__main__")
+    finally:
+        study.main = kept
+        sys.argv = arguments
+    return held[0]
+
+
+class Configurations:
+    """Give a script one to three random settings, and build its units."""
+
+    def __init__(self, folder: Path) -> None:
+        self._scripts = scripts()
+        sys.path.insert(0, str(EXPERIMENTS))
+        os.chdir(folder)
+
+    def __call__(self, number: int, key: Key) -> dict[str, object]:
+        random = key.numpy()
+        name = self._scripts[number % len(self._scripts)]
+        kind, work = captured(name)
+        settings = random_settings(kind, random)
+        told = ""
+        outcome = "accepted"
+        try:
+            with (
+                contextlib.redirect_stderr(io.StringIO()),
+                contextlib.redirect_stdout(io.StringIO()),
+            ):
+                path = EXPERIMENTS.parent / "configs" / f"{name}.yaml"
+                config, _ = read_config(kind, path, "smoke", settings)
+                asked = work(config)
+                if isinstance(asked, Sequence):
+                    command._check_names(asked)
+        except BadInput as error:
+            told = str(error)
+            outcome = "refused" if "\n" not in told and len(told) <= 500 else "refused at length"
+        except (Exception, SystemExit) as error:
+            told = f"{type(error).__name__}: {error}"
+            outcome = "traceback"
+        return {"script": name, "settings": settings, "outcome": outcome, "told": told[:300]}
+
+
+def random_settings(kind: type[Config], random: np.random.Generator) -> list[str]:
+    """Return one to three settings of keys that the schema knows, or nearly knows."""
+    names = [*kind.model_fields, "nonsense", "sizes.a", "filter.call", "engine.x"]
+    count = int(random.integers(1, 4))
+    picked = random.choice(len(names), size=count, replace=False)
+    return [f"{names[i]}={VALUES[int(random.integers(len(VALUES)))]}" for i in picked]
+
+
+class Lines:
+    """Call a script with random options; it must end with 0 or 2, and never with a traceback."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, number: int, key: Key) -> dict[str, object]:
+        random = key.numpy()
+        name = ["linear_rounds", "linear_policies", "noisy_verifier"][number % 3]
+        line = [str(EXPERIMENTS / f"{name}.py")]
+        for i in random.choice(len(OPTIONS), size=int(random.integers(1, 4)), replace=False):
+            line += OPTIONS[i]
+        value = VALUES[int(random.integers(len(VALUES)))]
+        line += ["--set", f"seed={value}".replace("{", "{{").replace("}", "}}")]
+        if "--out" not in line:
+            line += ["--out", "{out}"]
+        if "--preset" not in line:
+            line += ["--preset", "smoke"]
+        last = ended(started(line, self._folder / f"line-{number}"))
+        outcome = {0: "accepted", 2: "refused"}.get(last.code, f"exit {last.code}")
+        if last.traceback:
+            outcome = "traceback"
+        return {"line": line[1:], "outcome": outcome, "told": last.stderr[-300:]}
+
+
+def verdict(found: dict[str, object]) -> str:
+    """Say in one word how a case ended."""
+    return str(found["outcome"])
