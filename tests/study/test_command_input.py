@@ -80,11 +80,17 @@ def script(tmp_path, monkeypatch):
 
 NESTED = "[" * 2000 + "]" * 2000
 REFUSED = {
-    "called, it is no component": ("verifier={call: 'os:getpid'}", "makes no component, got"),
-    "makes no component": ("verifier={call: 'makes_a_number:make'}", "makes no component, got 3"),
+    "called, it is no component": (
+        "verifier={call: 'os:getpid'}",
+        "and a component must be a function; name another",
+    ),
+    "makes no component": (
+        "verifier={call: 'makes_a_number:make'}",
+        "makes 3, and a component must be a function",
+    ),
     "its module ends the process": (
         "verifier={call: 'leaves_when_loaded:x'}",
-        "'leaves_when_loaded:x' cannot be loaded, its module ends with SystemExit: 0",
+        "needs the module 'leaves_when_loaded', which cannot be imported (SystemExit: 0)",
     ),
     "it ends the process": (
         "verifier={call: 'makes_a_number:leave'}",
@@ -92,9 +98,12 @@ REFUSED = {
     ),
     "its module fails": (
         "verifier={call: 'fails_when_loaded:x'}",
-        "its module ends with RuntimeError: no licence",
+        "which cannot be imported (RuntimeError: no licence); correct it",
     ),
-    "its module is no Python": ("verifier={call: 'no_python:x'}", "ends with SyntaxError"),
+    "its module is no Python": (
+        "verifier={call: 'no_python:x'}",
+        "which cannot be imported (SyntaxError: ",
+    ),
     "a name with a null": (r'sizes={"a\0b": 5}', "leave out line ends and control characters"),
     "a long name": (f"sizes={{{'a' * 300}: 5}}", "shorten it to 200 bytes"),
     "a number above all memory": (f"rounds={2**63 - 1}", "must be less than or equal to 1000"),

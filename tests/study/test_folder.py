@@ -7,7 +7,7 @@ import pytest
 
 from veriloop import Records, Study
 from veriloop.linear import Problem
-from veriloop.study.engine import BadInput, UnitsFailed
+from veriloop.study.engine import BadInput, RunStopped, UnitsFailed
 
 PROBLEM = Problem.gaussian(bias=0.25, radius=0.5)
 LINKS = ["records.jsonl", ".records.jsonl.tmp", "run.json", ".run.json.tmp", "round_0002", ".lock"]
@@ -92,7 +92,7 @@ def test_a_folder_that_goes_away_during_the_run_is_an_error(tmp_path):
             folder.rename(tmp_path / "moved")
         return PROBLEM.verifier(key, batch)
 
-    with pytest.raises(FileNotFoundError, match="run was moved or deleted while a run wrote to it"):
+    with pytest.raises(RunStopped, match="run was moved or deleted while the run wrote to it"):
         study(seeds=1, verify=move).run(folder)
     assert not folder.exists()
 

@@ -248,9 +248,10 @@ class RunFolder:
             yield _Lines(stream, skip=len(ready))
             stream.flush()
             if not _is_open(stream, file):
-                raise FileNotFoundError(
-                    f"{self.path} was moved or deleted while a run wrote to it; put it back and "
-                    "run the same again"
+                self.check_place()
+                raise RunStopped(
+                    f"{self._given}: {file} was moved or deleted while the run wrote to it; run the "
+                    "same again, which writes it anew"
                 )
 
     def check_place(self) -> None:
