@@ -15,10 +15,10 @@ import numpy as np
 
 from veriloop.core.arrays import AnyBatch, AnyModel
 from veriloop.core.batch import Columns, as_batches, is_tensor
+from veriloop.core.fingerprints import is_installed
 from veriloop.core.scores import to_numpy
 from veriloop.core.state import State
 from veriloop.store.files import sha256
-from veriloop.core.fingerprints import is_installed
 
 Json: TypeAlias = Any  # what json.loads returns
 

@@ -250,8 +250,8 @@ class RunFolder:
             if not _is_open(stream, file):
                 self.check_place()
                 raise RunStopped(
-                    f"{self._given}: {file} was moved or deleted while the run wrote to it; run the "
-                    "same again, which writes it anew"
+                    f"{self._given}: {file} was moved or deleted while the run wrote to it; run "
+                    "the same again, which writes it anew"
                 )
 
     def check_place(self) -> None:
