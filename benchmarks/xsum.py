@@ -58,6 +58,7 @@ class Work(NamedTuple):
 
 def setting(folder: str | None, device: str) -> tuple[Any, Any, Data]:
     """Return the model, its tokenizer, and articles."""
+    model: Any = None
     shape = Path(os.environ.get("VERILOOP_DATA", ""), "smollm2-135m")
     if folder is not None:
         model, tokenizer = load_base(folder)
@@ -65,16 +66,14 @@ def setting(folder: str | None, device: str) -> tuple[Any, Any, Data]:
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
         torch.manual_seed(0)
-        random: Any = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(shape))
-        model = random.float().eval()
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(shape)).float().eval()
         tokenizer = AutoTokenizer.from_pretrained(shape)
     else:
         model, tokenizer = pretrained(Pretraining(steps=20))
     data = load("reports", train=200, test=1)
     if shape.is_dir():
         data = load("xsum", train=200, test=1)
-    placed: Any = model
-    return placed.to(device), tokenizer, data
+    return model.to(device), tokenizer, data
 
 
 def products(model: Any, device: str) -> float:
