@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 from veriloop.report import Picture, Section, Table, as_html, section, write
 from veriloop.report.__main__ import main
 
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
 NO_END = {"meta", "link", "img", "br", "path", "use"}
 OUTSIDE = re.compile(r"(src|href)=\"(?!#|data:)|url\((?!#)|@import")
 
@@ -112,3 +114,11 @@ def test_on_paper_nothing_is_folded_and_all_is_black_on_white(browser):
         assert paper == "rgb(255, 255, 255)"
         assert tab.locator("table").first.is_visible()
         assert not tab.locator("nav").is_visible()
+
+
+def test_runs_of_scripts_are_unfolded_where_nothing_stands_before_them(tmp_path):
+    """A page of runs alone would be a list of headings; under a table of claims they are its evidence."""
+    folder = RESULTS / "reward_weighting"
+    alone = write([folder], tmp_path / "alone.html").read_text()
+    below = write([folder], tmp_path / "below.html", before=[Section("claims")]).read_text()
+    assert "<details" not in alone and "<details" in below

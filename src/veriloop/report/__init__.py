@@ -7,6 +7,7 @@ or a script of experiments has written, or one with a records.jsonl.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from veriloop.report.html import as_html
@@ -58,7 +59,10 @@ def write(
     file = Path(out)
     if file.suffix not in (".html", ".md"):
         raise ValueError(f"report: out must end in .html or .md, got {file.name!r}")
-    sections = [*before, *(section(Path(run)) for run in runs)]
+    sections = [section(Path(run)) for run in runs]
+    if not before:  # the runs are what the page is read for
+        sections = [replace(each, folded=False) for each in sections]
+    sections = [*before, *sections]
     text = as_markdown(sections)
     if file.suffix == ".html":
         text = as_html(title, sections)
