@@ -10,6 +10,18 @@ from veriloop.text.prompt import Prompt
 from veriloop.text.reward import Reward, fit_reward, load_reward, save_reward
 from veriloop.text.rows import Texts
 from veriloop.text.small import Pretraining, pretrain, train_tokenizer
+from veriloop.text.tasks import (
+    AtMost,
+    DistinctAnswers,
+    Each,
+    ExactMatch,
+    Majority,
+    NumericMatch,
+    PassAtK,
+    last_number,
+    pass_at_k,
+    squeezed,
+)
 from veriloop.text.verifiers import (
     Brevity,
     Ended,
@@ -23,16 +35,23 @@ from veriloop.text.weights import load_base
 from veriloop.text.words import copying, repetition
 
 __all__ = [
+    "AtMost",
     "Brevity",
+    "DistinctAnswers",
+    "Each",
     "Ended",
     "Evaluated",
+    "ExactMatch",
     "FineTune",
     "Generate",
     "GenerateVLLM",
     "LittleCopying",
     "LittleRepetition",
     "LogLikelihood",
+    "Majority",
     "Measure",
+    "NumericMatch",
+    "PassAtK",
     "Pretraining",
     "Problem",
     "Prompt",
@@ -43,11 +62,14 @@ __all__ = [
     "by_input",
     "copying",
     "fit_reward",
+    "last_number",
     "load_base",
     "load_reward",
+    "pass_at_k",
     "pretrain",
     "process",
     "repetition",
     "save_reward",
+    "squeezed",
     "train_tokenizer",
 ]
