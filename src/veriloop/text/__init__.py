@@ -1,5 +1,6 @@
 """Causal language models on any task in words, under verifiers of texts; needs the extra [text]."""
 
+from veriloop.text import sums
 from veriloop.text.evaluated import Evaluated
 from veriloop.text.finetune import FineTune
 from veriloop.text.generate import Generate
@@ -71,5 +72,6 @@ __all__ = [
     "repetition",
     "save_reward",
     "squeezed",
+    "sums",
     "train_tokenizer",
 ]
