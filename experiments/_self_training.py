@@ -114,19 +114,19 @@ def follow(config: Loops, arm: Arm, folder: Path) -> Rows:
     ends = np.cumsum([config.initial, config.train])
     all_sums = sums.texts(key.fold("sums"), config.initial + config.train + config.held)
     initial, train, held = (all_sums[part] for part in np.split(np.arange(len(all_sums)), ends))
-    write = partial(Generate[Texts], prompt=prompt, batch=512)
+    greedy = partial(Generate[Texts], prompt=prompt, batch=512)
+    drawn = partial(greedy, temperature=config.temperature)
     tune = FineTune(prompt=prompt, micro=config.fit.batch, **config.fit.model_dump())
     refit = tune
     if arm.refit != CONTINUED:
         refit = replace(tune, base=base)
-    drawing = {"temperature": config.temperature}
     problem = Problem(
         base=base,
         initial=initial,
-        generate=write(rows=train, candidates=config.candidates, **drawing),
+        generate=drawn(rows=train, candidates=config.candidates),
         first=tune,
         refit=refit,
-        measure=Measure(generate=write(rows=held), metrics={"exact": ExactMatch().right}),
+        measure=Measure(generate=greedy(rows=held), metrics={"exact": ExactMatch().right}),
         observe=observe,
     )
     loop = problem.loop(
@@ -145,7 +145,7 @@ def follow(config: Loops, arm: Arm, folder: Path) -> Rows:
         last = state.model
         rows.append(about | record.row())
         tell(f"{arm.name}-seed{arm.seed}", rows[-1], config.rounds, SHOWN)
-    many = partial(write, candidates=config.tries, **drawing)
+    many = partial(drawn, candidates=config.tries)
     for row, model in ((rows[0], start.model), (rows[-1], last)):
         for name, part in (("held", held), ("train", train)):
             row |= solved(name, key.fold("tried"), many(rows=part[: config.tried]), model)
@@ -166,7 +166,7 @@ def observe(
 
 
 def solved(name: str, key: Key, generate: Generate[Texts], model: Any) -> dict[str, float]:
-    """Return pass@k for k = 1, 2, 4 and so on, and the different answers of a sum."""
+    """Return pass@k for k = 1, 2, 4 and so on, and how many different answers a sum gets."""
     rows = generate(key.fold(name), model, len(generate))
     right = ExactMatch().right(rows)
     answers = DistinctAnswers()(rows)

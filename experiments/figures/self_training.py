@@ -36,6 +36,7 @@ def draw(rows: Rows) -> Figure:
             _passes(panel, end, name, color=COLOR[verifier])
         panel.set(title=f"{title}: pass@k", xlabel="$k$ answers", ylim=(0, 1))
         panel.set_xscale("log", base=2)
+        panel.set_xticks(_tries(rows, name), _tries(rows, name))
     handles = [line(verifier, color=COLOR[verifier]) for verifier in verifiers]
     handles += [line(REFITS[refit], color="black", ls=STYLE[refit]) for refit in refits]
     handles += [line("pass@k: round 0", color="black", ls=":")]
@@ -77,15 +78,15 @@ def summarise(rows: Rows) -> dict[str, Measured]:
     for refit in _in_order(rows, "refit", STYLE):
         finals = {}
         for verifier in _in_order(rows, "verifier", COLOR):
-            arm = {"verifier": verifier, "refit": refit}
+            arm = select(rows, verifier=verifier, refit=refit)
             name = f"{verifier}, {refit}"
-            first, finals[verifier] = ends(rows, "exact", **arm)
+            first, finals[verifier] = ends(arm, "exact")
             numbers[f"{name}: right, round 0"] = difference(first)
             numbers[f"{name}: right, last - round 0"] = difference(finals[verifier] - first)
             for where in SETS:
                 tries = _tries(rows, where)
                 for k in (tries[0], tries[-1]):
-                    before, after = ends(rows, f"{where}_pass@{k}", **arm)
+                    before, after = ends(arm, f"{where}_pass@{k}")
                     what = f"{name}: {where}, pass@{k}, last - round 0"
                     numbers[what] = difference(after - before)
         for verifier, final in finals.items():
