@@ -12,6 +12,7 @@ from pydantic import Field
 from _self_training import Arm, Loops, follow, prepare
 from figures.self_training import draw, summarise
 from veriloop.study import BadInput, Unit, main
+from veriloop.text import sums
 
 Verifiers = list[Literal["verified", "noisy", "majority", "unverified"]]
 Refits = list[Literal["continued", "base"]]
@@ -32,8 +33,10 @@ def units(config: SelfTraining) -> list[Unit]:
                 f"{name}: got {config.tried}, must be at most {least}, the sums there are"
             )
     asked = config.initial + config.train + config.held
-    if asked > 2000:
-        raise BadInput(f"train: got {asked} sums with initial and held, must be at most 2,000")
+    if asked > sums.NUMBERS**2:
+        raise BadInput(
+            f"train: got {asked} sums with initial and held, must be at most {sums.NUMBERS**2}"
+        )
     seeds = range(config.seed, config.seed + config.replicates)
     arms = [Arm(*way) for way in product(seeds, config.verifiers, config.refits)]
     return [

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from veriloop.core import Key
 from veriloop.core.checks import check_count
@@ -21,74 +18,79 @@ SMALL = (
     "fifteen sixteen seventeen eighteen nineteen"
 ).split()
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-NUMBERS = 100  # those that are added are below it
-APART = 2000  # pairs of numbers that no document adds
+NUMBERS = 50  # those that are added are below it
 IN_ONE = 6  # sums in a document
+IN_TURN = 12  # numbers in a document that counts
 
 
 def in_words(number: int) -> str:
     """Return a number in words.
 
-    number: from 0 to 199.
+    number: from 0 to 99.
 
     Raises:
         ValueError: if it is out of its range.
 
-    >>> in_words(7), in_words(40), in_words(115)
-    ('seven', 'forty', 'one hundred fifteen')
+    >>> in_words(7), in_words(40), in_words(85)
+    ('seven', 'forty', 'eighty five')
     """
     check_count("in_words: number", number, least=0)
-    if number >= 200:
-        raise ValueError(f"in_words: number must be below 200, got {number}")
+    if number >= 100:
+        raise ValueError(f"in_words: number must be below 100, got {number}; split it")
     if number < 20:
         return SMALL[number]
-    if number >= 100:
-        rest = number - 100
-        return f"one hundred {in_words(rest)}" if rest else "one hundred"
     ten = TENS[number // 10 - 2]
-    return f"{ten} {SMALL[number % 10]}" if number % 10 else ten
+    if number % 10:
+        return f"{ten} {SMALL[number % 10]}"
+    return ten
 
 
 def texts(key: Key, n: int) -> Texts:
-    """Return n different sums, none of which stands in a document.
+    """Return n different sums of two numbers below 50.
 
     key: draws them.
-    n: at most 2,000.
+    n: at most 2,500.
 
     Raises:
         ValueError: if more are asked for than there are.
 
     >>> texts(Key(0), 2).inputs[0], texts(Key(0), 2).targets[0]
-    ('thirty two plus nineteen', 'fifty one')
+    ('thirteen plus nine', 'twenty two')
     """
     check_count("sums.texts: n", n)
-    if n > APART:
-        raise ValueError(f"sums.texts: n must be at most {APART}, got {n}; ask for fewer")
-    apart, _ = _pairs()
-    drawn = apart[key.numpy().permutation(APART)[:n]]
-    inputs = [f"{in_words(a)} plus {in_words(b)}" for a, b in drawn.tolist()]
-    targets = [in_words(a + b) for a, b in drawn.tolist()]
+    if n > NUMBERS**2:
+        raise ValueError(f"sums.texts: n must be at most {NUMBERS**2}, got {n}; ask for fewer")
+    drawn = key.numpy().permutation(NUMBERS**2)[:n]
+    inputs: list[str] = []
+    targets: list[str] = []
+    for first, second in (divmod(pair, NUMBERS) for pair in drawn.tolist()):
+        inputs.append(f"{in_words(first)} plus {in_words(second)}")
+        targets.append(in_words(first + second))
     return Texts.of(inputs, targets)
 
 
 def documents(key: Key, n: int) -> list[str]:
-    """Return n documents of six sums each, from which the small model learns the language.
+    """Return n documents, from which the small model learns the language.
 
-    They hold none of the sums of `texts`.
+    A third of them count, and the others hold six sums each, of any two numbers below 50.
 
     key: draws them.
     n: how many.
 
     >>> documents(Key(0), 1)[0][:50]
-    'fifty four plus twenty seven is eighty one. fifty '
+    'seventy seven, seventy eight, seventy nine, eighty'
     """
-    _, read = _pairs()
-    picks = key.numpy().integers(len(read), size=(n, IN_ONE))
+    draw = key.numpy()
     found: list[str] = []
-    for row in picks:
-        pairs = read[row].tolist()
-        sums = [f"{in_words(a)} plus {in_words(b)} is {in_words(a + b)}." for a, b in pairs]
-        found.append(" ".join(sums))
+    for _ in range(n):
+        if draw.random() < 1 / 3:
+            first = int(draw.integers(2 * NUMBERS - IN_TURN))
+            counted = [in_words(first + place) for place in range(IN_TURN)]
+            found.append(f"{', '.join(counted)}.")
+            continue
+        pairs = draw.integers(NUMBERS, size=(IN_ONE, 2)).tolist()
+        added = [f"{in_words(a)} plus {in_words(b)} is {in_words(a + b)}." for a, b in pairs]
+        found.append(" ".join(added))
     return found
 
 
@@ -107,13 +109,5 @@ def pretrained(
     >>> model.config.hidden_size
     8
     """
-    recipe = [SMALL, TENS, NUMBERS, APART, IN_ONE]
+    recipe = [SMALL, TENS, NUMBERS, IN_ONE, IN_TURN]
     return pretrained_once(how, documents, "sums", recipe, folder=folder, device=device)
-
-
-@cache
-def _pairs() -> tuple[np.ndarray, np.ndarray]:
-    """Return the pairs of the task, and those of the documents, shape (n, 2) each."""
-    order = Key(0).fold("sums").numpy().permutation(NUMBERS**2)
-    pairs = np.stack([order // NUMBERS, order % NUMBERS], axis=1)
-    return pairs[:APART], pairs[APART:]
