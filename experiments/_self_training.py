@@ -78,6 +78,7 @@ class Loops(Config):
     temperature: Positive
     false_accept: Rate  # of the arm noisy
     false_reject: Rate
+    agreement: Rate  # of the answers to a sum; the arm majority keeps those that so many share
     fit: Fit
     tried: Whole  # sums of either kind on which pass@k is measured
     tries: Whole  # the largest k
@@ -181,7 +182,8 @@ def solved(name: str, key: Key, generate: Generate[Texts], model: Any) -> dict[s
 def _verifiers(config: Loops) -> dict[str, Verifier | None]:
     exact = ExactMatch()
     noisy = Noisy(exact, false_accept=config.false_accept, false_reject=config.false_reject)
-    return {"verified": exact, "noisy": noisy, "majority": Majority(), "unverified": None}
+    majority = Majority(cut=config.agreement)
+    return {"verified": exact, "noisy": noisy, "majority": majority, "unverified": None}
 
 
 def _pretraining(config: Loops, seed: int) -> Pretraining:
