@@ -47,9 +47,9 @@ class Model(BaseModel):
 
     steps: Whole
     vocabulary: Whole = 400
-    hidden: Whole = 96
-    layers: Whole = 3
-    inner: Whole = 192
+    hidden: Whole = 64
+    layers: Whole = 2
+    inner: Whole = 128
 
 
 class Fit(BaseModel):
