@@ -25,7 +25,9 @@ def config_of(name: str) -> dict[str, Any]:
 SCRIPTS = sorted(path.stem for path in EXPERIMENTS.glob("[!_]*.py"))
 DIGITS = [name for name in SCRIPTS if "on_digits" in config_of(name)]
 SUMMARIES = [name for name in SCRIPTS if config_of(name).get("data") == "reports"]
-CLOSED = [name for name in SCRIPTS if name not in (*DIGITS, *SUMMARIES)]  # nothing is trained
+SUMS = [name for name in SCRIPTS if "pretraining" in config_of(name) and name not in SUMMARIES]
+TRAINED = (*DIGITS, *SUMMARIES, *SUMS)
+CLOSED = [name for name in SCRIPTS if name not in TRAINED]  # nothing is trained
 LINEAR = [name for name in CLOSED if name.startswith("linear_")]
 
 

@@ -17,6 +17,7 @@ from helpers import (
     LINEAR,
     SCRIPTS,
     SUMMARIES,
+    SUMS,
     config_of,
     environment,
     settings,
@@ -40,15 +41,16 @@ NUMBERED = [name for name in CLOSED if name != "linear_landscape"]  # their rows
 
 def test_every_script_is_of_one_kind():
     """A new script is tested below: its configuration tells its kind, as its imports do."""
-    assert sorted([*CLOSED, *DIGITS, *SUMMARIES]) == SCRIPTS
+    assert sorted([*CLOSED, *DIGITS, *SUMMARIES, *SUMS]) == SCRIPTS
     for name in SCRIPTS:
         source = (EXPERIMENTS / f"{name}.py").read_text()
         assert (name in DIGITS) == ("\nfrom _mnist import" in source), name
         assert (name in SUMMARIES) == ("\nfrom _xsum import" in source), name
+        assert (name in SUMS) == ("\nfrom _self_training import" in source), name
     assert {"linear_designs", "linear_landscape", "linear_policies", "linear_rounds"} <= set(LINEAR)
     assert {"curation", "noisy_verifier", "selection_bias", "verifier_shape"} <= set(CLOSED)
     assert {"mnist_elbo", "mnist_schedules", "evolving_verifier", "policies_vae"} <= set(DIGITS)
-    assert "xsum_rouge" in SUMMARIES
+    assert "xsum_rouge" in SUMMARIES and "self_training" in SUMS
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -80,7 +82,7 @@ def test_what_takes_no_time_is_quiet(name, smoke):
 
 
 # The other way round, so that a second worker does not wait for the runs that the first makes.
-@pytest.mark.parametrize("name", [*SUMMARIES, *reversed(DIGITS)])
+@pytest.mark.parametrize("name", [*SUMS, *SUMMARIES, *reversed(DIGITS)])
 def test_what_takes_time_says_a_line_a_round(name, smoke):
     """On stderr, for whoever waits: each arm's rounds from 0 on, and nothing else."""
     run = smoke(name)

@@ -168,3 +168,19 @@ def test_real_articles_go_through_a_model_of_the_true_shape():
 def test_a_number_of_kept_summaries_is_an_integer(problem, kept):
     with pytest.raises(ValueError, match=r"Problem\.size: kept must be an integer of at least 1"):
         problem.size(kept)
+
+
+def test_prompts_that_are_cut_are_counted_once_for_each_input(problem, start, pairs):
+    """Beside what the task itself observes, and whatever is kept."""
+    short = replace(problem.generate.prompt, tokens=40)
+    cut = short.cut(pairs.articles)
+    assert cut[:5].any()
+    generate = replace(problem.generate, prompt=short, temperature=1.0, candidates=2)
+    cutting = replace(problem, generate=generate)
+    _, record = cutting.loop(verify=RougeVerifier()).step(Key(1), start, 2 * 5)
+    assert record.metrics["prompts_cut"] == cut[:5].sum()
+    assert "candidates_rouge1" in record.metrics
+    none = replace(problem, observe=lambda key, batch, scores, mask: {"seen": len(batch)})
+    _, record = none.loop().step(Key(1), start, 24)
+    whole = problem.generate.prompt.cut(pairs.articles).sum()
+    assert (record.metrics["prompts_cut"], record.metrics["seen"]) == (whole, 24)

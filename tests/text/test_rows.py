@@ -1,5 +1,7 @@
 """Texts are rows of any task; Summaries are the same rows under the words of theirs."""
 
+import gzip
+
 import numpy as np
 import pytest
 
@@ -52,3 +54,61 @@ def test_what_makes_no_rows_is_refused():
         TypeError, match=r"rows must be Texts or Summaries, got list; write Texts\.of"
     ):
         check_rows("rows", ["a"])
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Writes a file of lines, as bytes or text; returns its path."""
+
+    def write(content, name="tasks.jsonl"):
+        path = tmp_path / name
+        if isinstance(content, str):
+            content = content.encode()
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+def test_a_task_is_read_from_json_lines(written):
+    """A byte-order mark, blank lines, other columns and whole numbers are no obstacle."""
+    lines = '\ufeff{"q": "2 + 2", "a": 4, "id": [1]}\r\n\n{"q": "say it", "a": ""}\n'
+    read = Texts.read(written(lines), input="q", target="a")
+    assert read.inputs.tolist() == ["2 + 2", "say it"] and read.targets.tolist() == ["4", ""]
+    assert Texts.read(str(written(lines)), input="q").targets.tolist() == ["", ""]
+    packed = written(gzip.compress(lines.encode()), "tasks.jsonl.gz")
+    assert len(Texts.read(packed, input="q", target="a")) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"q": "2 + 2"}\n', "line 2 lacks 'a'; every line needs q and a"),
+        ('{"q": "2", "a": 4.0}\n', r"line 2: a must be a text \(str\), got 4.0"),
+        ('{"q": "2", "a": true}\n', r"line 2: a must be a text \(str\), got True"),
+        ('{"q": "2", "a": null}\n', r"line 2: a must be a text \(str\), got None"),
+        ('{"q": "2", "a": ["4"]}\n', r"line 2: a must be a text \(str\), got \['4'\]"),
+        ('{"q": [{"role": "user"}], "a": "4"}\n', r"line 2: q must be a text"),
+        ('{"q": " ", "a": "4"}\n', "line 2 has an empty q"),
+        ('{"q": "2", "a": "4", "a": "5"}\n', "line 2 names 'a' twice"),
+        ('{"q": "\\ud83d", "a": "4"}\n', "line 2: q must be whole characters"),
+        ('{"q": "2", "a"', "line 2, the last, is cut short"),
+        ('"2"\n', "line 2 is no JSON object; every line needs q and a"),
+        ("[" * 100_000, "line 2 is no JSON object"),
+        (f'{{"q": "2", "a": {"9" * 5000}}}\n', "line 2 is no JSON object"),
+    ],
+)
+def test_a_line_of_a_task_that_is_not_what_it_should_be_is_named(written, line, message):
+    path = written('{"q": "1 + 1", "a": "2"}\n' + line)
+    with pytest.raises(ValueError, match=message) as error:
+        Texts.read(path, input="q", target="a")
+    assert "tasks.jsonl" in str(error.value)
+
+
+def test_a_file_without_a_line_or_without_utf_8_is_refused(written, tmp_path):
+    with pytest.raises(ValueError, match="has no line"):
+        Texts.read(written("\n\n"), input="q")
+    with pytest.raises(ValueError, match="UTF-16"):
+        Texts.read(written('{"q": "a"}'.encode("utf-16")), input="q")
+    with pytest.raises(ValueError, match="cannot read"):
+        Texts.read(tmp_path / "none.jsonl", input="q")

@@ -1,5 +1,6 @@
 """Causal language models on any task in words, under verifiers of texts; needs the extra [text]."""
 
+from veriloop.text import sums
 from veriloop.text.evaluated import Evaluated
 from veriloop.text.finetune import FineTune
 from veriloop.text.generate import Generate
@@ -11,6 +12,18 @@ from veriloop.text.prompt import Prompt
 from veriloop.text.reward import Reward, fit_reward, load_reward, save_reward
 from veriloop.text.rows import Texts
 from veriloop.text.small import Pretraining, pretrain, train_tokenizer
+from veriloop.text.tasks import (
+    AtMost,
+    DistinctAnswers,
+    Each,
+    ExactMatch,
+    Majority,
+    NumericMatch,
+    PassAtK,
+    last_number,
+    pass_at_k,
+    squeezed,
+)
 from veriloop.text.verifiers import (
     Brevity,
     Ended,
@@ -24,16 +37,23 @@ from veriloop.text.weights import about_weights, load_base
 from veriloop.text.words import copying, repetition
 
 __all__ = [
+    "AtMost",
     "Brevity",
+    "DistinctAnswers",
+    "Each",
     "Ended",
     "Evaluated",
+    "ExactMatch",
     "FineTune",
     "Generate",
     "GenerateVLLM",
     "LittleCopying",
     "LittleRepetition",
     "LogLikelihood",
+    "Majority",
     "Measure",
+    "NumericMatch",
+    "PassAtK",
     "Pretraining",
     "Problem",
     "Prompt",
@@ -46,11 +66,15 @@ __all__ = [
     "copying",
     "fit_memory",
     "fit_reward",
+    "last_number",
     "load_base",
     "load_reward",
+    "pass_at_k",
     "pretrain",
     "process",
     "repetition",
     "save_reward",
+    "squeezed",
+    "sums",
     "train_tokenizer",
 ]

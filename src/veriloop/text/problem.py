@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic
 
+import numpy as np
+
 from veriloop.core import EachRound, Key, Loop, State
+from veriloop.core.arrays import AnyBatch, Mask, Scores
 from veriloop.core.checks import check_count, check_fraction
 from veriloop.core.parts import Filter, Groups, Measure, Observer, Pool
 from veriloop.core.verdict import Verifier
@@ -18,6 +21,7 @@ from veriloop.store import load_state, save_state
 from veriloop.text.finetune import FineTune
 from veriloop.text.generate import Generate, R
 from veriloop.text.models import check_fit, check_whole
+from veriloop.text.prompt import Prompt
 from veriloop.text.rows import Rows, check_rows
 from veriloop.text.weights import quietly
 
@@ -39,7 +43,9 @@ class Problem(Generic[R]):
     refit: how every later model is fitted.
     keep: share of the candidates that a round keeps, in (0, 1].
     measure: (key, model) -> numbers by name; None measures nothing.
-    observe: what is recorded of the candidates; see `Loop`. None: nothing more than counts.
+    observe: what is recorded of the candidates; see `Loop`. None: nothing more than counts. The
+        record also has `prompts_cut`, how many inputs of the candidates were too long for the
+        prompt.
     pool: the data policy; None fits to the newest rows alone.
     device: where `load` puts a model.
 
@@ -120,9 +126,13 @@ class Problem(Generic[R]):
             refit=self.refit,
             measure=self.measure,
             pool=self.pool,
-            observe=self.observe,
+            observe=_WithCut(self.generate.prompt, self._observer()),
             block=max(len(self.generate), 1),
         )
+
+    def _observer(self) -> Observer | None:
+        """Return what is recorded of the candidates, beside the prompts that were cut."""
+        return self.observe
 
     def size(self, kept: int) -> int:
         """Return how many candidates a round writes to keep `kept` outputs.
@@ -140,6 +150,29 @@ class Problem(Generic[R]):
     def load(self, folder: Path) -> State[PreTrainedModel]:
         """Read back what `save` wrote, onto `device`."""
         return load_state(folder, partial(read_model, device=self.device))
+
+
+@dataclass(frozen=True)
+class _WithCut:
+    """Record how many inputs were too long for the prompt, and what another observer does.
+
+    prompt: cuts the inputs.
+    observe: the other one; None records nothing more.
+    """
+
+    prompt: Prompt
+    observe: Observer | None
+
+    def __call__(
+        self, key: Key, batch: AnyBatch, scores: Scores, mask: Mask
+    ) -> Mapping[str, float]:
+        rows: Any = batch[np.ones(len(batch), dtype=bool)]
+        _, first = np.unique(rows.numbers, return_index=True)
+        cut = self.prompt.cut(rows.inputs[first])
+        others: Mapping[str, float] = {}
+        if self.observe is not None:
+            others = self.observe(key, batch, scores, mask)
+        return {"prompts_cut": int(cut.sum()), **others}
 
 
 def by_input(rows: Rows) -> Groups:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from veriloop.core import Columns
 from veriloop.core.checks import is_integer
+from veriloop.text.lines import json_lines
 
 Strings = Sequence[str] | np.ndarray  # str objects, shape (n,)
 
@@ -149,6 +151,60 @@ class Texts(Rows):
         )
         check_numbers("Texts.of", rows, "input")
         return rows
+
+    @classmethod
+    def read(cls, path: str | Path, *, input: str, target: str | None = None) -> Self:
+        """Return the rows of a file of JSON lines, in which each line is an object.
+
+        Blank lines are skipped. A whole number counts as the text of its digits.
+
+        path: a file in UTF-8; one that ends in .gz is unpacked.
+        input: the name of the input in every object.
+        target: that of the target, which may be an empty text. None: nobody knows the targets.
+
+        Raises:
+            ValueError: with file and line, if the file cannot be read, or a line is cut short, is
+                no object, lacks a name, or has something else than a text there.
+
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp(), "sums.jsonl")
+        >>> _ = file.write_text('{"question": "2 + 2 =", "answer": 4}')
+        >>> Texts.read(file, input="question", target="answer").targets[0]
+        '4'
+        """
+        names = [name for name in (input, target) if name is not None]
+        columns: dict[str, list[str]] = {name: [] for name in names}
+        for where, row in json_lines(Path(path).expanduser(), names):
+            for name, column in columns.items():
+                column.append(_text_or_digits(row[name], f"{where}: {name}"))
+            if not columns[input][-1].strip():
+                raise ValueError(f"{where} has an empty {input}; leave the row out or fill it in")
+        if not columns[input]:
+            raise ValueError(f"{path} has no line; give it at least one")
+        if target is None:
+            return cls.of(columns[input])
+        return cls.of(columns[input], columns[target])
+
+
+def text_of(value: object, where: str) -> str:
+    """Return a value of a line that is a text, and refuse any other.
+
+    where: file, line and name, for the error.
+
+    Raises:
+        ValueError: with the value.
+    """
+    wrong = flaw(value)
+    if wrong is not None or not isinstance(value, str):
+        raise ValueError(f"{where} {wrong}; leave the row out or fill it in")
+    return value
+
+
+def _text_or_digits(value: object, where: str) -> str:
+    """Return a text as it is, and a whole number as its digits."""
+    if is_integer(value):
+        return str(value)
+    return text_of(value, where)
 
 
 def check_texts(what: str, texts: Strings) -> None:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from veriloop.core import Key
+from veriloop.store.caches import sound, write_sums
+from veriloop.store.files import cache_folder, replaced
 from veriloop.text.finetune import seeded, set_rate
 from veriloop.text.likelihood import token_losses
 from veriloop.text.models import check_weights
 from veriloop.text.padding import padded
+from veriloop.text.weights import load_base, quietly
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 END = "<|end|>"
+VERSION = 1  # of the recipe; another number pre-trains all models again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +93,37 @@ def pretrain(
         optimizer.zero_grad(set_to_none=True)
     check_weights(model, f"Pretraining, after step {how.steps} at rate {how.rate:g}")
     return model.eval(), tokenizer
+
+
+@quietly()
+def pretrained_once(
+    how: Pretraining,
+    documents: Documents,
+    name: str,
+    recipe: Sequence[object],
+    *,
+    folder: Path | None = None,
+    device: str = "cpu",
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """Do as `pretrain` the first time, and later read the model and its tokenizer from a folder.
+
+    name: of the documents; the model's folder is called by it and a digest of all that decides.
+    recipe: what decides the documents, as JSON.
+    folder: where models are kept. None: `cache_folder()`.
+    how, documents, device: see `pretrain`.
+    """
+    decided = json.dumps([VERSION, asdict(how), *recipe])
+    digest = hashlib.sha256(decided.encode()).hexdigest()[:16]
+    if folder is None:
+        folder = cache_folder()
+    path = folder / f"{name}-{digest}"
+    if not sound(path):
+        model, tokenizer = pretrain(how, documents, device=device)
+        with replaced(path) as temporary:
+            model.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
+            write_sums(temporary)
+    return load_base(str(path), device=device)
 
 
 def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizerFast:

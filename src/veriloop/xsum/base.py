@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from veriloop.store.caches import sound, write_sums
-from veriloop.store.files import cache_folder, replaced
-from veriloop.text.small import Pretraining, pretrain
-from veriloop.text.weights import load_base, quietly
+from veriloop.text.small import Pretraining, pretrained_once
 from veriloop.xsum.embedded import WORDINGS, documents
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-VERSION = 1  # of the recipe; another number pre-trains all models again
 
-
-@quietly()
 def pretrained(
     how: Pretraining, *, folder: Path | None = None, device: str = "cpu"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
@@ -41,15 +32,4 @@ def pretrained(
     >>> model.config.hidden_size, tokenizer.eos_token
     (8, '<|end|>')
     """
-    recipe = json.dumps([VERSION, asdict(how), WORDINGS])
-    name = f"reports-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
-    if folder is None:
-        folder = cache_folder()
-    path = folder / name
-    if not sound(path):
-        model, tokenizer = pretrain(how, documents, device=device)
-        with replaced(path) as temporary:
-            model.save_pretrained(temporary)
-            tokenizer.save_pretrained(temporary)
-            write_sums(temporary)
-    return load_base(str(path), device=device)
+    return pretrained_once(how, documents, "reports", [WORDINGS], folder=folder, device=device)

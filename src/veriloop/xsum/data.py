@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import os
-import zlib
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from veriloop.core import Key
 from veriloop.core.checks import check_count
-from veriloop.text.rows import flaw
+from veriloop.text.lines import json_lines
+from veriloop.text.rows import text_of
 from veriloop.text.weights import hub_answers
 from veriloop.xsum.embedded import corpus
 from veriloop.xsum.rows import Data, Summaries
 
 HUB = "EdinburghNLP/xsum"
-UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # the marks that files in it begin with
-NO_OBJECT = "is no JSON object; every line needs document and summary"
 
 
 def load(
@@ -101,59 +97,20 @@ def _from_folder(folder: Path, part: str, size: int | None) -> Summaries:
         )
     articles: list[str] = []
     summaries: list[str] = []
-    for number, line in _lines(found[0]):
+    for where, row in json_lines(found[0], ("document", "summary")):
+        articles.append(_text(row, "document", where))
+        summaries.append(_text(row, "summary", where))
         if len(articles) == size:
             break
-        article, summary = _pair(line, f"{found[0]}, line {number}")
-        articles.append(article)
-        summaries.append(summary)
     return Summaries.of(articles, summaries)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a file that are not blank, with their numbers, from 1."""
-    opener: Any = open
-    if path.suffix == ".gz":
-        opener = gzip.open
-    try:
-        with opener(path, "rb") as stream:
-            mark = stream.read(2)
-        if mark in UTF_16:
-            raise ValueError(f"{path} is written in UTF-16; save it as UTF-8")
-        with opener(path, "rt", encoding="utf-8-sig") as stream:
-            for number, line in enumerate(stream, start=1):
-                if line.strip():
-                    yield number, line
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 ({error.reason}); save it as such") from None
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"cannot read {path} ({reason}); download the file again") from None
-
-
-def _pair(line: str, where: str) -> tuple[str, str]:
-    """Return the article and the summary of a line."""
-    try:
-        row = json.loads(line)
-        pair = row["document"], row["summary"]
-    except KeyError as error:
-        raise ValueError(f"{where} lacks {error}; every line needs document and summary") from None
-    except json.JSONDecodeError as error:
-        whole = line.endswith("\n") or error.msg == "Extra data"
-        if line.startswith("{") and not whole:
-            raise ValueError(
-                f"{where}, the last, is cut short; remove it, or download the file again"
-            ) from None
-        raise ValueError(f"{where} {NO_OBJECT}") from None
-    except TypeError:
-        raise ValueError(f"{where} {NO_OBJECT}") from None
-    for name, text in zip(("document", "summary"), pair, strict=True):
-        wrong = flaw(text)
-        if wrong is not None:
-            raise ValueError(f"{where}: {name} {wrong}; leave the row out or fill it in")
-        if not text.strip():
-            raise ValueError(f"{where} has an empty {name}; leave the row out or fill it in")
-    return pair
+def _text(row: Mapping[str, object], name: str, where: str) -> str:
+    """Return the article or the summary of a line."""
+    text = text_of(row[name], f"{where}: {name}")
+    if not text.strip():
+        raise ValueError(f"{where} has an empty {name}; leave the row out or fill it in")
+    return text
 
 
 def _from_hub(part: str, size: int | None) -> Summaries:

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from veriloop.core import EachRound, Key, Loop
+from veriloop.core import Key
 from veriloop.core.candidates import Candidates
-from veriloop.core.parts import Filter, Groups, Mask, Scores
-from veriloop.core.verdict import Verifier
+from veriloop.core.parts import Mask, Observer, Scores
 from veriloop.text import problem
 from veriloop.text.problem import by_input
 from veriloop.text.words import Tokenizer, words
 from veriloop.xsum.rows import Summaries
 from veriloop.xsum.scores import rouge
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 by_article = by_input
 
@@ -61,27 +56,12 @@ class Problem(problem.Problem[Summaries]):
 
     tokenizer: Tokenizer | None = None
 
-    def loop(
-        self,
-        *,
-        verify: Verifier | EachRound[Verifier] | None = None,
-        filter: Filter | EachRound[Filter] | None = None,
-        group: Callable[[Summaries], Groups] | None = None,
-    ) -> Loop[PreTrainedModel, Summaries]:
-        """Return the loop; give it `self.size(kept)` candidates.
-
-        verify: for instance `RougeVerifier()`. None keeps random summaries. With one key all arms
-            share their random numbers.
-        filter: by default `TopFraction(keep)`.
-        group: rank within these groups, for instance `by_article` beside `TopCount(1)`, or `kinds`.
-            None ranks all rows together.
-        """
-        loop = super().loop(verify=verify, filter=filter, group=group)
+    def _observer(self) -> Observer:
         if self.observe is not None:
-            return loop
+            return self.observe
         if self.tokenizer is None:
-            return replace(loop, observe=observe)
-        return replace(loop, observe=partial(observe, tokenizer=self.tokenizer))
+            return observe
+        return partial(observe, tokenizer=self.tokenizer)
 
 
 def observe(
