@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from veriloop.records import Records, interval
+from veriloop.report.numbers import shown as shown
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 
@@ -35,7 +36,6 @@ class Quantity(NamedTuple):
 
 
 WORDS = {"quantity", "metric", "arm", "against", "verifier", "size", "policy", "verdict"}
-MOST_DIGITS = 6  # an interval narrower than these is not shown
 Table = list[str]
 Tables = Callable[[str], list[Table]]  # of the name of a run
 
@@ -125,24 +125,6 @@ def rounds(chosen: Sequence[int]) -> str:
         ends = dict.fromkeys([run[0], run[-1]])
         named.append(" to ".join(map(str, ends)))
     return ", ".join(named) or "none"
-
-
-def shown(value: float, half: float | None) -> str:
-    """Return a number with its interval, to two digits of the interval.
-
-    >>> shown(313.62, 9.04), shown(0.39664, 0.0106), shown(2.5, None)
-    ('313.6 ± 9.0', '0.397 ± 0.011', '2.5')
-    """
-    if half is None or half == 0 or math.isnan(half):
-        return f"{value:.4g}"
-    size = math.floor(math.log10(float(f"{half:.1e}")))
-    digits = max(0, 1 - size)
-    if digits > MOST_DIGITS:
-        return f"{value:.4g}"
-    text = f"{value:.{digits}f} ± {half:.{digits}f}"
-    if round(value, digits) == 0:
-        return text.removeprefix("-")
-    return text
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

@@ -120,6 +120,20 @@ def kinds(name: str) -> list[Table]:
     return [arms(rows, COMPARED, ("rouge1", "kinds")), quantities(found)]
 
 
+def real(name: str) -> list[Table]:
+    """Both arms with half of the rows real, beside the same starts without real rows."""
+    rows = by_corpus(name)
+    plain = by_corpus("xsum_rouge")
+    found = [_above(rows, "filtered"), _below(rows, "filtered"), _below(rows, "unfiltered")]
+    for arm in COMPARED:
+        for metric in ("rouge1", "perplexity", "types"):
+            gap = sample(rows, arm, metric, -1) - sample(plain, arm, metric, -1)
+            found.append(over(f"{arm}, with real rows - without, {metric}: the end", gap))
+    both = _gap(rows, "rouge1") - _gap(plain, "rouge1")
+    found.append(over("filtered - unfiltered, with real rows - without, rouge1: the end", both))
+    return [arms(rows, COMPARED, METRICS), quantities([*found, *_tested(rows)])]
+
+
 def verifiers(name: str) -> list[Table]:
     """Four arms, over both models."""
     rows = by_corpus(name, "xsum_rouge-verifiers-2")

@@ -88,7 +88,7 @@ def test_a_row_of_the_readme_repeats_what_its_run_prints(printed):
 
 def test_the_examples_of_the_tables_are_so():
     tried = doctest.testmod(tables, optionflags=doctest.ELLIPSIS)
-    assert tried.attempted > 3 and not tried.failed
+    assert tried.attempted > 2 and not tried.failed
 
 
 def test_a_number_that_no_table_holds_is_found():
