@@ -52,3 +52,7 @@ def test_what_makes_no_rows_is_refused():
         TypeError, match=r"rows must be Texts or Summaries, got list; write Texts\.of"
     ):
         check_rows("rows", ["a"])
+
+
+def test_one_number_alone_is_a_list_of_one():
+    assert Texts.of(["a"], numbers=3).numbers.tolist() == [3]

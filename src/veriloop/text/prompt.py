@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from veriloop.core.checks import check_count
+from veriloop.core.checks import check_count, kind
 from veriloop.text.chat import around
 from veriloop.text.padding import Example
 from veriloop.text.rows import Strings, check_text, check_texts
@@ -268,3 +268,21 @@ class Prompt:
             list(texts), add_special_tokens=False, split_special_tokens=as_text
         )["input_ids"]
         return ids
+
+
+def check_prompt(what: str, prompt: object) -> None:
+    """Refuse what is no prompt.
+
+    what: the name of the argument, for the error.
+
+    >>> check_prompt("Generate.prompt", "gpt2")
+    Traceback (most recent call last):
+    TypeError: Generate.prompt must be a Prompt, got str 'gpt2'; write Prompt(tokenizer, ...)
+
+    Raises:
+        TypeError: with what was got.
+    """
+    if not isinstance(prompt, Prompt):
+        raise TypeError(
+            f"{what} must be a Prompt, got {kind(prompt)}; write Prompt(tokenizer, ...)"
+        )

@@ -269,7 +269,7 @@ def as_numbers(what: str, numbers: Sequence[int] | np.ndarray, whose: str) -> np
     whose: what the inputs are called there.
     """
     found: list[int] = []
-    for row, given in enumerate(np.asarray(numbers, dtype=object).tolist()):
+    for row, given in enumerate(np.atleast_1d(np.asarray(numbers, dtype=object)).tolist()):
         whole = is_integer(given) or (isinstance(given, float) and given.is_integer())
         if not whole or not 0 <= given < 2**63:
             name = what.rsplit(" ", 1)[-1]
