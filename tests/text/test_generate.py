@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from veriloop import Key
+from veriloop.text.generate import _Running
 from veriloop.text.padding import padded
 from veriloop.xsum import FineTune, Generate, LogLikelihood, Prompt, Summaries
 
@@ -294,3 +295,12 @@ def test_what_is_no_prompt_is_refused_at_the_door(tokenizer, pairs, model):
     ):
         with pytest.raises(TypeError, match=r"\.prompt must be a Prompt, got TokenizersBackend"):
             make()
+
+
+def test_a_model_without_a_cache_is_refused(prompt, pairs):
+    def without(**given):
+        return SimpleNamespace(logits=torch.zeros(len(given["input_ids"]), 1, 500))
+
+    running = _Running([[5, 6]], prompt.end, torch.device("cpu"))
+    with pytest.raises(ValueError, match="a function has none; take another model"):
+        running.logits(without)

@@ -228,7 +228,12 @@ class _Running:
             past_key_values=self._cache,
             logits_to_keep=1,
         )
-        self._cache = output.past_key_values
+        self._cache = getattr(output, "past_key_values", None)
+        if self._cache is None:
+            raise ValueError(
+                f"Generate needs a model with a cache of keys and values, a {type(model).__name__} "
+                "has none; take another model"
+            )
         return output.logits[:, -1].float()
 
     def go_on(self, tokens: Tensor, going: Tensor) -> None:
