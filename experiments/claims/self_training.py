@@ -22,7 +22,9 @@ def self_training(name: str) -> list[Table]:
     found: list[Quantity] = []
     for arm in ("verified-continued", "verified-base"):
         found += _by_k(rows, arm)
-    gap = sample(rows, "verified-continued", "exact", -1) - sample(rows, "verified-base", "exact", -1)
+    gap = sample(rows, "verified-continued", "exact", -1) - sample(
+        rows, "verified-base", "exact", -1
+    )
     found.append(over("verified, continued - base: exact, the end", gap))
     for arm in compared:
         kept = sample(rows, arm, "kept_exact", -1)

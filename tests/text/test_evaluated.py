@@ -7,6 +7,7 @@ import pytest
 
 from veriloop import Key
 from veriloop.testing import check_verifier
+from veriloop.text import Texts
 from veriloop.xsum import Evaluated
 
 
@@ -104,3 +105,11 @@ def test_a_script_of_the_package_evaluate(written, tmp_path):
         match=r"^the metric .*none cannot be loaded \(.*\); name the folder of its script",
     ):
         Evaluated(str(tmp_path / "none"), "words")
+
+
+def test_a_row_without_a_target_has_no_verdict():
+    """By the empty text it would be wrong, or an empty output right."""
+    rows = Texts.of(["a", "b", "c"], ["old bridge", "", ""], ["old bridge", "old", "bridge"])
+    for each in (False, True):
+        scores = Evaluated(Overlap(), "overlap", options={"each": each})(Key(0), rows)
+        np.testing.assert_array_equal(scores, [1, np.nan, np.nan])

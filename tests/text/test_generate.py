@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from veriloop import Key
+from veriloop.text.generate import _Running
 from veriloop.text.padding import padded
-from veriloop.xsum import Generate, Prompt, Summaries
+from veriloop.xsum import FineTune, Generate, LogLikelihood, Prompt, Summaries
 
 
 def texts(rows):
@@ -284,3 +285,22 @@ def test_infinite_logits_are_refused(prompt, pairs, tokenizer, temperature):
 def test_a_number_of_summaries_is_an_integer(prompt, pairs, model, n):
     with pytest.raises(ValueError, match=r"Generate: n must be an integer of at least 0, got"):
         Generate(articles=pairs, prompt=prompt)(Key(0), model, n)
+
+
+def test_what_is_no_prompt_is_refused_at_the_door(tokenizer, pairs, model):
+    for make in (
+        lambda: Generate(articles=pairs, prompt=tokenizer),
+        lambda: FineTune(prompt=tokenizer),
+        lambda: LogLikelihood(model, tokenizer),
+    ):
+        with pytest.raises(TypeError, match=r"\.prompt must be a Prompt, got TokenizersBackend"):
+            make()
+
+
+def test_a_model_without_a_cache_is_refused(prompt, pairs):
+    def without(**given):
+        return SimpleNamespace(logits=torch.zeros(len(given["input_ids"]), 1, 500))
+
+    running = _Running([[5, 6]], prompt.end, torch.device("cpu"))
+    with pytest.raises(ValueError, match="a function has none; take another model"):
+        running.logits(without)

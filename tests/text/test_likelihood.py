@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from veriloop import Key
 from veriloop.text import Generate, LogLikelihood, Measure
@@ -116,3 +117,37 @@ def test_a_row_without_a_token_has_no_loss_in_bfloat16(tokenizer, pairs, model):
     losses = row_losses(model, prompt, mixed, 3, bf16=True)
     assert np.isnan(losses).tolist() == [True, True, True, False]
     assert row_losses(model, prompt, mixed[:0], 3, bf16=True).shape == (0,)
+
+
+TINY = {
+    "vocab_size": 500,
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "intermediate_size": 16,
+    "initializer_range": 0.5,
+}
+
+
+@pytest.mark.parametrize(
+    ("family", "given"),
+    [
+        ("Cohere", {"logit_scale": 0.25}),
+        ("Granite", {"logits_scaling": 8.0}),
+        ("Gemma2", {"final_logit_softcapping": 2.0, "head_dim": 8}),
+    ],
+)
+def test_a_loss_is_of_the_logits_that_the_model_itself_gives(family, given):
+    """These change their logits after the head."""
+    config = getattr(transformers, f"{family}Config")(**TINY, **given)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        model = getattr(transformers, f"{family}ForCausalLM")(config).eval()
+    tokens = torch.arange(3, 9)[None]
+    every = torch.ones_like(tokens)
+    with torch.inference_mode():
+        losses = token_losses(model, tokens, every, every.bool())
+        shares = torch.log_softmax(model(tokens).logits[0, :-1].float(), 1)
+    wanted = -shares.gather(1, tokens[0, 1:, None])[:, 0]
+    torch.testing.assert_close(losses, wanted, rtol=1e-4, atol=1e-4)

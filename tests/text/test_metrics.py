@@ -73,7 +73,7 @@ def test_nothing_to_measure_on_is_refused(prompt, pairs):
         Measure(generate=Generate(articles=pairs[:0], prompt=prompt))
     with pytest.raises(ValueError, match=r"Measure\.resamples must be an integer of at least 1"):
         Measure(generate=Generate(articles=pairs, prompt=prompt), resamples=0)
-    with pytest.raises(ValueError, match="bootstrap: the sample is empty"):
+    with pytest.raises(ValueError, match="bootstrap: the sample must be finite numbers"):
         bootstrap(Key(0), np.empty(0))
 
 
@@ -105,3 +105,59 @@ def test_metrics_of_a_task_are_means_over_inputs(model, tokenizer):
             ValueError, match="wrong must be one finite number for each of the 6 rows"
         ):
             text.Measure(generate=write, metrics={"wrong": lambda rows, w=wrong: w})(Key(0), model)
+
+
+@pytest.fixture
+def write(tokenizer):
+    """Writes an answer to each of three sums; the right one of the last is not known."""
+    sums = text.Texts.of(["2 + 2 =", "3 + 5 =", "1 + 8 ="], ["4", "8", ""])
+    return text.Generate(rows=sums, prompt=text.Prompt(tokenizer, tokens=30, output_tokens=2))
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_perplexity_is_of_the_targets_that_are_known(write, model, bf16):
+    write = replace(write, bf16=bf16)
+    with pytest.warns(UserWarning, match="1 of 3 inputs have no target and are left out of perp"):
+        measure = text.Measure(generate=write)
+    found = measure(Key(0), model)["perplexity"]
+    known = text.Measure(generate=replace(write, rows=write.rows[:2]))(Key(0), model)
+    assert found == pytest.approx(known["perplexity"], rel=1e-2 if bf16 else 1e-6)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"metrics": {"words": lambda rows: np.zeros(len(rows))}},
+        {"metrics": {name: lambda rows: np.zeros(len(rows)) for name in ("a", "a_low")}},
+        {"others": lambda rows: {"perplexity": 1.0}},
+    ],
+)
+def test_two_numbers_of_one_name_are_refused(write, model, given):
+    measure = text.Measure(generate=replace(write, rows=write.rows[:2]), **given)
+    with pytest.raises(ValueError, match="two numbers of one record are called"):
+        measure(Key(0), model)
+
+
+@pytest.mark.parametrize("metrics", [len, [len], {"length": 3}])
+def test_metrics_are_functions_by_name(write, metrics):
+    with pytest.raises(TypeError, match=r"Measure\.metrics"):
+        text.Measure(generate=write, metrics=metrics)
+
+
+def test_a_metric_may_be_a_tensor_and_no_text(write, model):
+    import torch
+
+    write = replace(write, rows=write.rows[:2])
+    tensor = torch.ones(2, requires_grad=True)
+    measure = text.Measure(generate=write, metrics={"one": lambda rows: tensor})
+    assert measure(Key(0), model)["one"] == 1
+    wrong = text.Measure(generate=write, metrics={"said": lambda rows: rows.outputs})
+    with pytest.raises(ValueError, match="said must be one finite number for each of the 2 rows"):
+        wrong(Key(0), model)
+
+
+def test_a_bootstrap_is_of_a_plain_list_and_of_finite_numbers():
+    assert bootstrap(Key(0), [2.0, 2.0]) == (2.0, 2.0)
+    for wrong in ([1.0, np.nan], np.ones((3, 2))):
+        with pytest.raises(ValueError, match=r"finite numbers of shape \(n,\)"):
+            bootstrap(Key(0), wrong)

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from veriloop import Accumulate, Key, RunDir, State, TopCount, run
+from veriloop import Accumulate, Key, RunDir, State, TopCount, run, text
 from veriloop.testing import check_backend
+from veriloop.text.problem import read_model, write_model
 from veriloop.xsum import (
     FineTune,
     Generate,
@@ -184,3 +185,42 @@ def test_prompts_that_are_cut_are_counted_once_for_each_input(problem, start, pa
     _, record = none.loop().step(Key(1), start, 24)
     whole = problem.generate.prompt.cut(pairs.articles).sum()
     assert (record.metrics["prompts_cut"], record.metrics["seen"]) == (whole, 24)
+
+
+def test_rows_without_an_output_are_nothing_to_learn_first(problem, model, tokenizer):
+    prompt = text.Prompt(tokenizer, tokens=30, output_tokens=2)
+    tune = FineTune(prompt=prompt)
+    unknown = text.Texts.of(["2 + 2 =", "3 + 5 ="])
+    write = text.Generate(rows=unknown, prompt=prompt)
+
+    def make(initial):
+        return text.Problem(base=model, initial=initial, generate=write, first=tune, refit=tune)
+
+    with pytest.raises(ValueError, match=r"Problem\.initial has no output to learn in its 2 rows"):
+        make(unknown)
+    assert make(unknown[:0]).start(Key(0)).model is model
+
+
+def test_parts_of_another_kind_are_refused(problem):
+    with pytest.raises(TypeError, match=r"Problem\.refit\.prompt must be a Prompt, got NoneType"):
+        replace(problem, refit=lambda key, model, rows: model)
+
+
+def test_a_group_is_of_one_input():
+    """Two sets put together have the same numbers for other inputs."""
+    both = text.Texts.concatenate([text.Texts.of(["2 + 2 ="]), text.Texts.of(["3 + 5 ="])])
+    with pytest.raises(ValueError, match="by_input: rows 0 and 1 have different inputs and the nu"):
+        text.by_input(both)
+    with pytest.raises(TypeError, match="by_input: rows must be Texts"):
+        text.by_input(["2 + 2 ="])
+
+
+def test_a_model_whose_settings_of_sampling_contradict_each_other_is_written(network, tmp_path):
+    """transformers refuses to write it, and a run would stop at its first checkpoint."""
+    model = network()
+    model.generation_config.temperature = 0.6
+    model.generation_config.eos_token_id = [0, 5]
+    write_model(model, tmp_path)
+    back = read_model(tmp_path)
+    assert back.generation_config.eos_token_id == [0, 5]
+    assert model.generation_config.temperature == 0.6

@@ -218,3 +218,32 @@ def test_a_chat_has_system_examples_and_the_input(tokenizer):
 def test_inputs_that_are_too_long_are_told(tokenizer):
     prompt = text.Prompt(tokenizer, tokens=12)
     assert prompt.cut(["Rain fell.", LONG]).tolist() == [False, True]
+
+
+def test_white_space_of_an_output_is_kept_where_that_is_asked(tokenizer):
+    tokens = tokenizer("     return x\n")["input_ids"]
+    prompt = text.Prompt(tokenizer)
+    assert prompt.read([], tokens) == "return x"
+    assert replace(prompt, strip=False).read([], tokens) == "    return x\n"
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda prompt: prompt.cut([None]), "inputs, row 0: must be a text"),
+        (lambda prompt: prompt.cut("Rain."), "inputs must be a list of texts"),
+        (lambda prompt: prompt.outputs([None]), "outputs, row 0: must be a text"),
+        (lambda prompt: prompt.outputs("Rain."), "outputs must be a list of texts"),
+        (lambda prompt: prompt.examples(["a", "b"], ["c"]), "one output and one `ended` for each"),
+        (lambda prompt: replace(prompt, before=None), "Prompt.before must be a text"),
+        (lambda prompt: replace(prompt, after=5), "Prompt.after must be a text"),
+        (lambda prompt: replace(prompt, lead=None), "Prompt.lead must be a text"),
+        (
+            lambda prompt: text.Prompt.template(prompt.tokenizer, None),
+            "template: text must be a text",
+        ),
+    ],
+)
+def test_what_is_no_text_is_refused_everywhere(tokenizer, use, message):
+    with pytest.raises(ValueError, match=message):
+        use(text.Prompt(tokenizer))

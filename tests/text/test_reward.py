@@ -154,3 +154,13 @@ def test_features_that_do_not_differ_predict_nothing():
 def test_weights_of_another_model_are_refused(prompt, model, weights):
     with pytest.raises(ValueError, match=r"Reward\.weights must be 32 finite numbers"):
         Reward(model=model, prompt=prompt, weights=weights, bias=0.0)
+
+
+def test_a_reward_of_plain_lists_goes_into_a_folder_named_by_a_text(model, prompt, pairs, tmp_path):
+    size = model.config.hidden_size
+    reward = Reward(model=model, prompt=prompt, weights=[0.5] * size, bias=0.0)
+    save_reward(reward, str(tmp_path / "reward"))
+    back = load_reward(str(tmp_path / "reward"))
+    assert np.array_equal(back(Key(0), pairs[:2]), reward(Key(0), pairs[:2]))
+    with pytest.raises(TypeError, match="Reward: rows must be Texts or Summaries, got list"):
+        reward(Key(0), ["Rain."])

@@ -112,3 +112,7 @@ def test_a_file_without_a_line_or_without_utf_8_is_refused(written, tmp_path):
         Texts.read(written('{"q": "a"}'.encode("utf-16")), input="q")
     with pytest.raises(ValueError, match="cannot read"):
         Texts.read(tmp_path / "none.jsonl", input="q")
+
+
+def test_one_number_alone_is_a_list_of_one():
+    assert Texts.of(["a"], numbers=3).numbers.tolist() == [3]

@@ -592,3 +592,46 @@ def test_smollm2_has_the_tokenizer_of_the_model_it_copies(smollm2):
     texts = [*data.articles, *data.references, *odd]
     for text in texts:
         assert tokenizer(text)["input_ids"] == real.encode(text).ids
+
+
+def test_a_folder_may_be_a_path(folder):
+    model, _ = load_base(folder)
+    assert about_weights(folder)["parameters"] == model.num_parameters()
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused_before_a_model_is_read(device, monkeypatch):
+    monkeypatch.setattr(weights, "_find", lambda source: pytest.fail("it was looked for"))
+    with pytest.raises(ValueError, match=f"device '{device}' cannot be used here"):
+        load_base("smollm2", device=device)
+
+
+def test_a_network_that_reads_what_comes_next_is_refused(folder):
+    """transformers reads the weights of BERT as a causal model, and says so in a log at most."""
+    from transformers import BertConfig, BertLMHeadModel
+
+    config = BertConfig(
+        vocab_size=300,
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
+        initializer_range=0.5,
+    )
+    BertLMHeadModel(config).save_pretrained(folder)
+    with pytest.raises(ValueError, match="is no causal model: it reads what comes after a token"):
+        load_base(folder)
+
+
+def test_a_folder_without_weights_is_not_described(folder):
+    for file in weights._weight_files(folder):
+        file.unlink()
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        about_weights(folder)
+
+
+def test_an_adapter_is_not_left_out(folder):
+    """transformers reads it where peft is installed, and elsewhere the base alone."""
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds an adapter; load it with its base by peft"):
+        load_base(folder)

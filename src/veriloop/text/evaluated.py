@@ -28,14 +28,14 @@ class Evaluated:
     """Score an output by a metric of the package `evaluate`, less `cut`.
 
     If the metric's value is a list with one number a row, as that of `bertscore` is, the metric is
-    asked once. Any other metric is asked row by row. A row on which it divides by zero has no
-    verdict (NaN), as BLEU does on an empty output.
+    asked once. Any other metric is asked row by row. A row without a target has no verdict (NaN),
+    nor has one on which the metric divides by zero, as BLEU does on an empty output.
 
     metric: its name on the hub, the folder of its script, or an object with
         `compute(predictions=, references=)`.
     value: the name of the number among those it computes. If a lower number is better, write
         `weighted([-1], Evaluated(...))`.
-    cut: a summary is accepted if the number is at least this.
+    cut: an output is accepted if the number is at least this.
     options: arguments of `compute`, by name.
 
     Raises:
@@ -63,18 +63,24 @@ class Evaluated:
 
     def __call__(self, key: Key, batch: Rows) -> Scores:
         check_rows("Evaluated: batch", batch)
-        if not len(batch):
-            return np.empty(0)
-        scores = self._values(batch)
-        if len(scores) != len(batch):  # one number for all of them
-            single = [self._values(batch[row : row + 1]) for row in range(len(batch))]
+        found = np.full(len(batch), np.nan)
+        known = batch.targets.astype(bool)
+        if known.any():
+            found[known] = self._scores(batch[known])
+        return found - self.cut
+
+    def _scores(self, rows: Rows) -> Scores:
+        """Return one number a row, shape (n,)."""
+        scores = self._values(rows)
+        if len(scores) != len(rows):  # one number for all of them
+            single = [self._values(rows[row : row + 1]) for row in range(len(rows))]
             scores = np.concatenate(single)
-        if len(scores) != len(batch):
+        if len(scores) != len(rows):
             raise ValueError(
                 f"Evaluated.value must be one number, or one a row, got {len(scores)} numbers of "
-                f"{self.value!r} for {len(batch)} rows"
+                f"{self.value!r} for {len(rows)} rows"
             )
-        return scores - self.cut
+        return scores
 
     def _values(self, rows: Rows) -> np.ndarray:
         """Return the metric's numbers of all rows together, shape (1,) or (n,)."""

@@ -19,7 +19,7 @@ from veriloop.text.likelihood import token_losses
 from veriloop.text.models import check_fit, check_weights, set_checkpointing
 from veriloop.text.padding import Example, Padded, in_blocks, padded, shortest_first
 from veriloop.text.processes import gathered, own_part, process, sum_gradients
-from veriloop.text.prompt import Prompt
+from veriloop.text.prompt import Prompt, check_prompt
 from veriloop.text.rows import Rows, check_rows
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ class FineTune:
     loss_on_padding: bool = False
 
     def __post_init__(self) -> None:
+        check_prompt("FineTune.prompt", self.prompt)
         for name in ("batch", "epochs", "micro"):
             check_count(f"FineTune.{name}", getattr(self, name))
         check_positive("FineTune.rate", self.rate)

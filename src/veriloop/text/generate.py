@@ -15,7 +15,7 @@ from veriloop.core.checks import check_count, check_fraction, check_positive
 from veriloop.text.models import check_fit, end_tokens, evaluating, in_bf16
 from veriloop.text.padding import in_blocks, padded_left, shortest_first
 from veriloop.text.processes import gathered, own_part
-from veriloop.text.prompt import Prompt
+from veriloop.text.prompt import Prompt, check_prompt
 from veriloop.text.rows import Rows, check_rows, two_of_one_number
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class Generate(Generic[R]):
 
     def __post_init__(self) -> None:
         check_rows("Generate.rows", self.rows)
+        check_prompt("Generate.prompt", self.prompt)
         check_count("Generate.first_row", self.first_row, least=0)
         check_count("Generate.candidates", self.candidates)
         check_count("Generate.batch", self.batch)
@@ -227,7 +228,12 @@ class _Running:
             past_key_values=self._cache,
             logits_to_keep=1,
         )
-        self._cache = output.past_key_values
+        self._cache = getattr(output, "past_key_values", None)
+        if self._cache is None:
+            raise ValueError(
+                f"Generate needs a model with a cache of keys and values, a {type(model).__name__} "
+                "has none; take another model"
+            )
         return output.logits[:, -1].float()
 
     def go_on(self, tokens: Tensor, going: Tensor) -> None:

@@ -114,5 +114,21 @@ def _losses(model: PreTrainedModel, hidden: Tensor, tokens: Tensor, scored: Tens
     size = max(LOGITS // len(head.weight), 1)
     found: list[Tensor] = []
     for some, targets in zip(before.split(size), wanted.split(size), strict=True):
-        found.append(F.cross_entropy(head(some).float(), targets, reduction="none"))
+        logits = _as_the_model(model, head(some).float())
+        found.append(F.cross_entropy(logits, targets, reduction="none"))
     return torch.cat(found)
+
+
+def _as_the_model(model: PreTrainedModel, logits: Tensor) -> Tensor:
+    """Return logits as some architectures change them after the head: Cohere, Granite, Gemma 2."""
+    config = getattr(model, "config", None)
+    factor = getattr(config, "logit_scale", None)
+    divisor = getattr(config, "logits_scaling", None)
+    limit = getattr(config, "final_logit_softcapping", None)
+    if factor:
+        logits = logits * factor
+    if divisor:
+        logits = logits / divisor
+    if limit:
+        logits = limit * torch.tanh(logits / limit)
+    return logits

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from veriloop.core import Key
-from veriloop.core.batch import concatenate
+from veriloop.core.batch import concatenate, is_tensor
 from veriloop.core.checks import check_count
+from veriloop.core.numbers import merge
+from veriloop.core.scores import to_numpy
 from veriloop.text.generate import Generate
 from veriloop.text.prompt import Prompt
 from veriloop.text.rows import Rows, Strings
@@ -38,9 +40,9 @@ class Measure:
     - `distinct1`, `distinct2`: different over all n-grams.
     - `repetition`, `copying`: means; see the functions of these names.
     - `empty`, `truncated`: the shares without a word and without an end.
-    - `perplexity`, `perplexity_own`: of the targets and of its own outputs, by token. Rows of which
-      the prompt leaves no token do not count, and a warning says how many. With `generate.bf16`
-      they are computed in bfloat16.
+    - `perplexity`, `perplexity_own`: of the targets and of its own outputs, by token. A row
+      without a target, or without a token after the cut, does not count, and a warning says how
+      many there are. With `generate.bf16` they are computed in bfloat16.
     - those of `others` too.
 
     generate: how outputs are written; its rows are those measured on.
@@ -51,8 +53,9 @@ class Measure:
     tokenizer: makes words of texts: any object with `tokenize(text)`. None: what spaces separate.
 
     Raises:
+        TypeError: if `metrics` are no functions by name.
         ValueError: if there is no input, or `resamples` is no positive integer. A call raises it if
-            a metric has not one finite number a row.
+            a metric has not one finite number a row, or two numbers have one name.
         FloatingPointError: from a call, if the model has diverged.
 
     >>> from veriloop.text import Texts, train_tokenizer
@@ -73,17 +76,46 @@ class Measure:
         check_count("Measure.resamples", self.resamples)
         if not len(self.generate):
             raise ValueError("Measure.generate has no input to measure on; give it rows")
+        self._check_metrics()
+        self._warn_of_unknown()
+
+    def _check_metrics(self) -> None:
+        """Refuse metrics that cannot be called by name."""
+        if not isinstance(self.metrics, Mapping):
+            raise TypeError(
+                "Measure.metrics must be functions by name, got "
+                f"{type(self.metrics).__name__}; write {{'exact': function}}"
+            )
+        for name, metric in self.metrics.items():
+            if not callable(metric):
+                raise TypeError(
+                    f"Measure.metrics: {name} must be a function of the rows, got {metric!r:.40}"
+                )
+
+    def _warn_of_unknown(self) -> None:
+        """Warn of inputs without a target, if others have one."""
+        targets = self.generate.rows.targets
+        unknown = sum(not target for target in targets)
+        if 0 < unknown < len(targets):
+            warnings.warn(
+                f"Measure: {unknown} of {len(targets)} inputs have no target and are left out of "
+                "perplexity; metrics of one's own see an empty text there",
+                stacklevel=4,
+            )
 
     def __call__(self, key: Key, model: PreTrainedModel) -> Mapping[str, float]:
         rows = self.generate(key.fold("generate"), model, len(self.generate))
-        named = self._quality(key, rows) | language(rows, self.generate.prompt, self.tokenizer)
+        quality = self._quality(key, rows)
+        spoken = language(rows, self.generate.prompt, self.tokenizer)
         parts = {"perplexity_own": rows}
-        if any(rows.targets):
-            parts = {"perplexity": rows.answered(rows.targets), **parts}
-        named |= self._perplexities(key, model, parts)
+        known = rows[rows.targets.astype(bool)]
+        if len(known):
+            parts = {"perplexity": known.answered(known.targets), **parts}
+        perplexities = self._perplexities(key, model, parts)
+        others: Mapping[str, float] = {}
         if self.others is not None:
-            named |= self.others(rows)
-        return named
+            others = self.others(rows)
+        return merge(quality, spoken, perplexities, others)
 
     def _quality(self, key: Key, rows: Rows) -> dict[str, float]:
         """Return each metric and the ends of its interval."""
@@ -91,9 +123,8 @@ class Measure:
         for name, metric in self.metrics.items():
             scores = by_input(_numbers(name, metric, rows), rows.numbers)
             low, high = bootstrap(key.fold("bootstrap"), scores, self.resamples)
-            named[name] = float(scores.mean())
-            named[f"{name}_low"] = low
-            named[f"{name}_high"] = high
+            mean = float(scores.mean())
+            named = merge(named, {name: mean, f"{name}_low": low, f"{name}_high": high})
         return named
 
     def _perplexities(
@@ -109,7 +140,8 @@ class Measure:
         )
         if self.generate.bf16:  # together, so that a prompt is read once
             together = likelihood(key, concatenate(list(parts.values())))
-            scores = np.split(together, len(parts))
+            ends = np.cumsum([len(rows) for rows in parts.values()])
+            scores = np.split(together, ends[:-1])
         else:
             scores = [likelihood(key, rows) for rows in parts.values()]
         named = zip(parts, scores, strict=True)
@@ -186,11 +218,17 @@ def by_input(numbers: np.ndarray, inputs: np.ndarray) -> np.ndarray:
 
 def _numbers(name: str, metric: Metric, rows: Rows) -> np.ndarray:
     """Return a metric's number of each row, shape (n,), and refuse any other shape."""
-    numbers = np.asarray(metric(rows), dtype=float)
+    answer: object = metric(rows)
+    if is_tensor(answer):
+        answer = to_numpy(answer)
+    try:
+        numbers = np.asarray(answer, dtype=float)
+    except (TypeError, ValueError):
+        numbers = np.empty(0)
     if numbers.shape != (len(rows),) or not np.isfinite(numbers).all():
         raise ValueError(
             f"Measure.metrics: {name} must be one finite number for each of the {len(rows)} rows, "
-            f"got {numbers!r:.60}; return an array of shape (n,)"
+            f"got {answer!r:.60}; return an array of shape (n,)"
         )
     return numbers
 
@@ -203,23 +241,29 @@ def _all_grams(texts: Strings, n: int, tokenizer: Tokenizer | None) -> list[tupl
     return found
 
 
-def bootstrap(key: Key, sample: np.ndarray, resamples: int = 1000) -> tuple[float, float]:
+def bootstrap(
+    key: Key, sample: Sequence[float] | np.ndarray, resamples: int = 1000
+) -> tuple[float, float]:
     """Return the ends of the 95 % percentile interval of a mean, by the bootstrap.
 
     key: draws the rows of each resample, with replacement.
-    sample: numbers, shape (n,).
+    sample: finite numbers, shape (n,).
     resamples: how many.
 
     Raises:
-        ValueError: if the sample is empty, or `resamples` is no positive integer.
+        ValueError: if the sample is empty or not finite, or `resamples` is no positive integer.
 
     >>> low, high = bootstrap(Key(0), np.arange(100.0))
     >>> low < 49.5 < high
     True
     """
     check_count("bootstrap: resamples", resamples)
-    if not len(sample):
-        raise ValueError("bootstrap: the sample is empty; give at least one number")
+    sample = np.asarray(sample, dtype=float)
+    if sample.ndim != 1 or not len(sample) or not np.isfinite(sample).all():
+        raise ValueError(
+            "bootstrap: the sample must be finite numbers of shape (n,), at least one, "
+            f"got {sample!r:.60}"
+        )
     picks = key.numpy().integers(len(sample), size=(resamples, len(sample)))
     means = sample[picks].mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])

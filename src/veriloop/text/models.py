@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from veriloop.text.weights import quietly
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -135,6 +138,34 @@ def check_whole(model: PreTrainedModel) -> None:
             f"of a {type(model).__name__} the adapter alone would be written, without its base; "
             f"{MERGE}"
         )
+
+
+@quietly()
+def write_weights(model: PreTrainedModel, folder: str | Path) -> None:
+    """Write a model as transformers does, though it would refuse how the model is to sample.
+
+    Many models come with settings of sampling that contradict each other. Nothing here uses them.
+
+    Raises:
+        ValueError: if the adapter alone would be written.
+    """
+    from transformers import GenerationConfig
+
+    check_whole(model)
+    given: Any = getattr(model, "generation_config", None)
+    try:
+        if given is not None:
+            given.validate(strict=True)
+    except ValueError:
+        model.generation_config = GenerationConfig(
+            bos_token_id=given.bos_token_id,
+            eos_token_id=given.eos_token_id,
+            pad_token_id=given.pad_token_id,
+        )
+    try:
+        model.save_pretrained(folder)
+    finally:
+        model.generation_config = given
 
 
 def check_fit(model: PreTrainedModel, prompt: Prompt, texts: Iterable[Sequence[int]] = ()) -> None:

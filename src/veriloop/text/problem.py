@@ -20,9 +20,9 @@ from veriloop.filters import TopFraction
 from veriloop.store import load_state, save_state
 from veriloop.text.finetune import FineTune
 from veriloop.text.generate import Generate, R
-from veriloop.text.models import check_fit, check_whole
-from veriloop.text.prompt import Prompt
-from veriloop.text.rows import Rows, check_rows
+from veriloop.text.models import check_fit, write_weights
+from veriloop.text.prompt import Prompt, check_prompt
+from veriloop.text.rows import Rows, check_numbers, check_rows
 from veriloop.text.weights import quietly
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ class Problem(Generic[R]):
     device: where `load` puts a model.
 
     Raises:
-        ValueError: if `keep` is out of its range, or the base cannot read the prompts.
+        TypeError: if a part is of another kind.
+        ValueError: if `keep` is out of its range, no initial row has an output, or the base cannot
+            read the prompts.
 
     >>> from veriloop import run
     >>> from veriloop.text import Pretraining, Prompt, Texts, pretrain
@@ -84,9 +86,20 @@ class Problem(Generic[R]):
     def __post_init__(self) -> None:
         check_rows("Problem.initial", self.initial)
         check_fraction("Problem.keep", self.keep, one=True)
+        if len(self.initial) and not any(self.initial.outputs):
+            raise ValueError(
+                f"Problem.initial has no output to learn in its {len(self.initial)} rows; give "
+                "outputs or targets, or leave all rows out to start from the base"
+            )
         if self.base is not None:
-            for part in (self.generate, self.first, self.refit):
-                check_fit(self.base, part.prompt)
+            self._check_prompts(self.base)
+
+    def _check_prompts(self, base: PreTrainedModel) -> None:
+        """Refuse parts that have no prompt, or one that the base cannot read."""
+        for name in ("generate", "first", "refit"):
+            prompt: Any = getattr(getattr(self, name), "prompt", None)
+            check_prompt(f"Problem.{name}.prompt", prompt)
+            check_fit(base, prompt)
 
     def start(self, key: Key) -> State[PreTrainedModel]:
         """Return the start: a model fitted to the initial rows, which pools find in `past`.
@@ -180,18 +193,21 @@ def by_input(rows: Rows) -> Groups:
 
     rows: the candidates.
 
+    Raises:
+        ValueError: if two different inputs have one number, as in two sets put together.
+
     >>> from veriloop.text import Texts
     >>> by_input(Texts.of(["2 + 2 ="] * 3, numbers=[0, 0, 1]))
     array([0, 0, 1])
     """
+    check_rows("by_input: rows", rows)
+    check_numbers("by_input", rows, "input")
     return rows.numbers
 
 
-@quietly()
 def write_model(model: PreTrainedModel, folder: Path) -> None:
     """Write a model as safetensors and JSON, by transformers, and which weights are frozen."""
-    check_whole(model)
-    model.save_pretrained(folder / "model")
+    write_weights(model, folder / "model")
     frozen = [name for name, weight in model.named_parameters() if not weight.requires_grad]
     if frozen:
         (folder / "model" / FROZEN).write_text(json.dumps(frozen, indent=1) + "\n")

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from veriloop.core.checks import check_count
+from veriloop.core.checks import check_count, kind
+from veriloop.text.chat import around
 from veriloop.text.padding import Example
-from veriloop.text.rows import Strings, check_texts
+from veriloop.text.rows import Strings, check_text, check_texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 INPUT = "{input}"  # where a template has the input
+NO_OPTIONS: Mapping[str, object] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,13 @@ class Prompt:
     tokens: the largest number of tokens of a prompt; a longer input is cut at its end.
     output_tokens: the largest number of tokens of an output, with the end token.
     lead: what stands between prompt and output when an output is learnt or scored.
+    strip: leave out the white space around an output that a model wrote. False keeps it, as code
+        needs it, and leaves out `lead` alone.
 
     Raises:
         TypeError: if the tokenizer is none.
-        ValueError: if the tokenizer has no end token, or `tokens` leave no room for an input.
+        ValueError: if the tokenizer has no end token, `tokens` leave no room for an input, or the
+            words around it are no text.
 
     >>> from veriloop.text import train_tokenizer
     >>> tokenizer = train_tokenizer(["Question: 2 + 2\nAnswer: 4"] * 9, vocabulary=300)
@@ -48,8 +54,11 @@ class Prompt:
     tokens: int = 256
     output_tokens: int = 128
     lead: str = field(default=" ", kw_only=True)
+    strip: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
+        for name in ("before", "after", "lead"):
+            check_text(f"Prompt.{name}", getattr(self, name))
         check_count("Prompt.tokens", self.tokens)
         check_count("Prompt.output_tokens", self.output_tokens)
         if not hasattr(self.tokenizer, "eos_token_id"):
@@ -85,6 +94,7 @@ class Prompt:
         Raises:
             ValueError: if the text does not have `{input}` once.
         """
+        check_text("Prompt.template: text", text)
         if text.count(INPUT) != 1:
             raise ValueError(
                 f"Prompt.template needs {INPUT} once, got it {text.count(INPUT)} times in "
@@ -99,39 +109,25 @@ class Prompt:
         *,
         system: str | None = None,
         shots: Sequence[tuple[str, str]] = (),
+        options: Mapping[str, object] = NO_OPTIONS,
         tokens: int = 256,
         output_tokens: int = 128,
     ) -> Prompt:
         """Return the prompt of the tokenizer's chat template: the input is what the user says.
 
+        White space around an input stays, though some templates would leave it out.
+
         system: the message that stands first. None: what the template itself puts there.
         shots: examples that stand before the input, each what the user says and the answer.
+        options: what the template asks for beside messages, for instance
+            `{"enable_thinking": False}`.
         tokenizer, tokens, output_tokens: see `Prompt`.
 
         Raises:
-            ValueError: if the tokenizer has no chat template, or it changes the input.
+            ValueError: if the tokenizer has no chat template, it does not write every message as
+                it is, it writes today's date, or a message has a control token.
         """
-        if not getattr(tokenizer, "chat_template", None):
-            raise ValueError(
-                "Prompt.chat: the tokenizer has no chat template; give one that has, or write "
-                "Prompt.template(...)"
-            )
-        messages: list[dict[str, str]] = []
-        if system is not None:
-            messages.append({"role": "system", "content": system})
-        for said, answer in shots:
-            messages.append({"role": "user", "content": said})
-            messages.append({"role": "assistant", "content": answer})
-        messages.append({"role": "user", "content": INPUT})
-        text: Any = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True
-        )
-        before, found, after = text.rpartition(INPUT)
-        if not found:
-            raise ValueError(
-                f"Prompt.chat: the chat template changes the input, {INPUT} is not in "
-                f"{text!r:.80}; write Prompt.template(...)"
-            )
+        before, after = around(tokenizer, system, shots, options)
         return Prompt(tokenizer, before, after, tokens=tokens, output_tokens=output_tokens, lead="")
 
     @property
@@ -168,11 +164,17 @@ class Prompt:
         ended: whether each output came to its end, bool, shape (n,). None: all have.
 
         Raises:
-            ValueError: with the row, if an input or an output is no text.
+            ValueError: with the row, if an input or an output is no text. Also if there is not one
+                output for each input.
         """
         check_texts("outputs", outputs)
         if ended is None:
             ended = np.ones(len(outputs), dtype=bool)
+        if not len(inputs) == len(outputs) == len(ended):
+            raise ValueError(
+                "Prompt.examples needs one output and one `ended` for each input, got "
+                f"{len(inputs)}, {len(outputs)} and {len(ended)}; give as many of all"
+            )
         prompts = self.prompts(inputs)
         answers = self.outputs(outputs)
         examples: list[Example] = []
@@ -181,11 +183,21 @@ class Prompt:
         return examples
 
     def outputs(self, texts: Strings) -> list[list[int]]:
-        """Return the tokens of each output, whole and without an end token."""
+        """Return the tokens of each output, whole and without an end token.
+
+        Raises:
+            ValueError: with the row, if one is no text.
+        """
+        check_texts("outputs", texts)
         return self._ids([f"{self.lead}{text}" for text in texts], as_text=True)
 
     def cut(self, inputs: Strings) -> np.ndarray:
-        """Tell which inputs are too long for the prompt, bool, shape (n,)."""
+        """Tell which inputs are too long for the prompt, bool, shape (n,).
+
+        Raises:
+            ValueError: with the row, if one is no text.
+        """
+        check_texts("inputs", inputs)
         lengths = [len(ids) for ids in self._ids(inputs, as_text=True)]
         return np.array(lengths, dtype=int) > self._room
 
@@ -202,7 +214,9 @@ class Prompt:
         text = self._decode(written)
         if len(written) == len(new):  # cut, perhaps within the bytes of a character
             text = text.rstrip("\ufffd")
-        return text.strip()
+        if self.strip:
+            return text.strip()
+        return text.removeprefix(self.lead)
 
     def _target(self, answer: list[int], ended: bool) -> list[int]:
         """Return the tokens of an output that are learnt and scored."""
@@ -254,3 +268,21 @@ class Prompt:
             list(texts), add_special_tokens=False, split_special_tokens=as_text
         )["input_ids"]
         return ids
+
+
+def check_prompt(what: str, prompt: object) -> None:
+    """Refuse what is no prompt.
+
+    what: the name of the argument, for the error.
+
+    >>> check_prompt("Generate.prompt", "gpt2")
+    Traceback (most recent call last):
+    TypeError: Generate.prompt must be a Prompt, got str 'gpt2'; write Prompt(tokenizer, ...)
+
+    Raises:
+        TypeError: with what was got.
+    """
+    if not isinstance(prompt, Prompt):
+        raise TypeError(
+            f"{what} must be a Prompt, got {kind(prompt)}; write Prompt(tokenizer, ...)"
+        )

@@ -14,7 +14,7 @@ import torch
 from veriloop.core import Key
 from veriloop.core.checks import check_count, check_finite
 from veriloop.core.parts import Scores
-from veriloop.text.models import check_finite_rows, check_whole, evaluating, hidden_states
+from veriloop.text.models import check_finite_rows, evaluating, hidden_states, write_weights
 from veriloop.text.padding import padded_blocks
 from veriloop.text.prompt import Prompt
 from veriloop.text.rows import Rows, check_rows
@@ -70,6 +70,7 @@ class Reward:
         check_finite("Reward.cut", self.cut)
         size = self.model.config.hidden_size
         weights = np.asarray(self.weights)
+        object.__setattr__(self, "weights", weights)
         if weights.shape != (size,) or not np.isfinite(weights).all():
             raise ValueError(
                 f"Reward.weights must be {size} finite numbers, one for each feature of the model, "
@@ -77,6 +78,7 @@ class Reward:
             )
 
     def __call__(self, key: Key, rows: Rows) -> Scores:
+        check_rows("Reward: rows", rows)
         hidden = features(self.model, self.prompt, rows, self.batch)
         return hidden @ self.weights + self.bias - self.cut
 
@@ -224,7 +226,7 @@ def features(model: PreTrainedModel, prompt: Prompt, rows: Rows, batch: int = 16
     return found
 
 
-def save_reward(reward: Reward, folder: Path) -> None:
+def save_reward(reward: Reward, folder: str | Path) -> None:
     """Write a reward as safetensors and JSON, with its frozen model and its tokenizer.
 
     reward: what is written.
@@ -242,8 +244,8 @@ def save_reward(reward: Reward, folder: Path) -> None:
     """
     from safetensors.numpy import save_file
 
-    check_whole(reward.model)
-    reward.model.save_pretrained(folder)
+    folder = Path(folder)
+    write_weights(reward.model, folder)
     reward.prompt.tokenizer.save_pretrained(folder)
     save_file({"weights": reward.weights}, folder / "reward.safetensors")
     about: dict[str, object] = {name: getattr(reward, name) for name in NUMBERS}

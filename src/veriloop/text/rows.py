@@ -227,6 +227,23 @@ def check_texts(what: str, texts: Strings) -> None:
             raise ValueError(f"{what}, row {row}: {wrong}; fill it in or leave the row out")
 
 
+def check_text(what: str, text: object) -> None:
+    """Refuse what is no str, or what UTF-8 cannot hold.
+
+    what: the name of the text, for the error.
+
+    >>> check_text("Prompt.before", None)
+    Traceback (most recent call last):
+    ValueError: Prompt.before must be a text (str), got None
+
+    Raises:
+        ValueError: with what was got.
+    """
+    wrong = flaw(text)
+    if wrong is not None:
+        raise ValueError(f"{what} {wrong}")
+
+
 def check_rows(what: str, rows: object) -> None:
     """Refuse what are no rows of texts.
 
@@ -308,7 +325,7 @@ def as_numbers(what: str, numbers: Sequence[int] | np.ndarray, whose: str) -> np
     whose: what the inputs are called there.
     """
     found: list[int] = []
-    for row, given in enumerate(np.asarray(numbers, dtype=object).tolist()):
+    for row, given in enumerate(np.atleast_1d(np.asarray(numbers, dtype=object)).tolist()):
         whole = is_integer(given) or (isinstance(given, float) and given.is_integer())
         if not whole or not 0 <= given < 2**63:
             name = what.rsplit(" ", 1)[-1]

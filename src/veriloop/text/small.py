@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from veriloop.core import Key
+from veriloop.core.checks import check_count, check_positive
 from veriloop.store.caches import sound, write_sums
 from veriloop.store.files import cache_folder, replaced
 from veriloop.text.finetune import seeded, set_rate
 from veriloop.text.likelihood import token_losses
 from veriloop.text.models import check_weights
 from veriloop.text.padding import padded
+from veriloop.text.rows import check_texts
 from veriloop.text.weights import load_base, quietly
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 END = "<|end|>"
 VERSION = 1  # of the recipe; another number pre-trains all models again
+BYTES = 257  # tokens of the smallest tokenizer: every byte, and the end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +36,16 @@ class Pretraining:
 
     steps: of AdamW.
     batch: documents in one step.
-    rate: the highest learning rate.
-    vocabulary: tokens that the tokenizer knows.
-    hidden: units of a layer.
+    rate: the highest learning rate, above 0.
+    vocabulary: tokens that the tokenizer knows, at least 257.
+    hidden: units of a layer, a multiple of twice `heads`.
     layers: of the network.
     heads: of the attention in each layer.
     inner: units of the feed-forward part of each layer.
     seed: of weights and texts.
+
+    Raises:
+        ValueError: if a value is out of its range.
 
     >>> Pretraining(steps=100, seed=1).hidden
     128
@@ -55,6 +61,17 @@ class Pretraining:
     inner: int = 256
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "hidden", "layers", "heads", "inner"):
+            check_count(f"Pretraining.{name}", getattr(self, name))
+        check_count("Pretraining.vocabulary", self.vocabulary, least=BYTES)
+        check_positive("Pretraining.rate", self.rate)
+        if self.hidden % (2 * self.heads):
+            raise ValueError(
+                f"Pretraining.hidden must be a multiple of {2 * self.heads}, twice the heads, "
+                f"got {self.hidden}"
+            )
+
 
 Documents = Callable[[Key, int], list[str]]
 
@@ -69,6 +86,7 @@ def pretrain(
     device: where it is trained, and put.
 
     Raises:
+        ValueError: if `documents` does not return n texts.
         FloatingPointError: if the training diverges.
 
     >>> tiny = Pretraining(steps=1, batch=1, vocabulary=300, hidden=8, layers=1, heads=2, inner=8)
@@ -77,7 +95,7 @@ def pretrain(
     (8, '<|end|>')
     """
     key = Key(how.seed).fold("pretraining")
-    tokenizer = train_tokenizer(documents(key.fold("tokenizer"), 2000), how.vocabulary)
+    tokenizer = train_tokenizer(_read(documents, key.fold("tokenizer"), 2000), how.vocabulary)
     end: Any = tokenizer.eos_token_id
     llama: Any = _new_llama(key.fold("weights"), how, len(tokenizer), end)
     model: PreTrainedModel = llama.to(device)
@@ -86,7 +104,7 @@ def pretrain(
     )
     for step in range(how.steps):
         set_rate(optimizer, _rate(how, step))
-        texts: Any = tokenizer(documents(key.fold("step", step), how.batch))["input_ids"]
+        texts: Any = tokenizer(_read(documents, key.fold("step", step), how.batch))["input_ids"]
         batch = padded([([*ids, end], 1) for ids in texts], end)
         token_losses(model, *batch.to(device)).mean().backward()
         optimizer.step()
@@ -126,11 +144,23 @@ def pretrained_once(
     return load_base(str(path), device=device)
 
 
+def _read(documents: Documents, key: Key, n: int) -> list[str]:
+    """Return n documents, and refuse another number of them."""
+    texts = documents(key, n)
+    check_texts("pretrain: documents", texts)
+    if len(texts) != n:
+        raise ValueError(f"pretrain: documents must return {n} texts, got {len(texts)}")
+    return texts
+
+
 def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizerFast:
     """Return a byte-level BPE tokenizer with the end token `<|end|>`.
 
     texts: what it learns from.
-    vocabulary: tokens that it knows, at most.
+    vocabulary: tokens that it knows, at most; at least 257.
+
+    Raises:
+        ValueError: with the row, if one is no text. Also if `vocabulary` is too small.
 
     >>> tokenizer = train_tokenizer(["Rain fell in York."] * 9, vocabulary=300)
     >>> tokenizer.decode(tokenizer("Rain in York")["input_ids"]), tokenizer.eos_token
@@ -139,6 +169,8 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenize
     from tokenizers import ByteLevelBPETokenizer
     from transformers import PreTrainedTokenizerFast
 
+    check_texts("train_tokenizer: texts", texts)
+    check_count("train_tokenizer: vocabulary", vocabulary, least=BYTES)
     pieces = ByteLevelBPETokenizer()
     pieces.train_from_iterator(
         texts, vocab_size=vocabulary, special_tokens=[END], show_progress=False

@@ -13,7 +13,7 @@ from veriloop.core.parts import Scores
 from veriloop.core.verdict import Verifier, judged
 from veriloop.text.likelihood import row_losses
 from veriloop.text.models import check_fit
-from veriloop.text.prompt import Prompt
+from veriloop.text.prompt import Prompt, check_prompt
 from veriloop.text.rows import Rows, check_rows, check_texts
 from veriloop.text.words import Tokenizer, copying, has_word, repetition, words
 
@@ -203,6 +203,7 @@ class LogLikelihood:
     def __post_init__(self) -> None:
         check_finite("LogLikelihood.cut", self.cut)
         check_count("LogLikelihood.batch", self.batch)
+        check_prompt("LogLikelihood.prompt", self.prompt)
         check_fit(self.model, self.prompt)
 
     def __call__(self, key: Key, rows: Rows) -> Scores:

@@ -15,7 +15,7 @@ import numpy as np
 
 from veriloop.core import Key
 from veriloop.text.generate import Generate, R
-from veriloop.text.models import check_weights, check_whole, end_tokens
+from veriloop.text.models import check_weights, check_whole, end_tokens, write_weights
 from veriloop.text.processes import process
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class GenerateVLLM(Generate[R]):
             engine, _ = _engines[name]
             return engine
         engine, folder = _engines[name]
-        model.save_pretrained(folder)
+        write_weights(model, folder)
         engine.collective_rpc("reload_weights", kwargs={"weights_path": folder})
         if not engine.reset_prefix_cache():
             raise RuntimeError(
@@ -152,7 +152,7 @@ class GenerateVLLM(Generate[R]):
         """Start an engine with the weights of this model; return it and its folder."""
         folder = tempfile.mkdtemp()
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        model.save_pretrained(folder)
+        write_weights(model, folder)
         self.prompt.tokenizer.save_pretrained(folder)
         return _vllm().LLM(model=folder, **settings), folder
 

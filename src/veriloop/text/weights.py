@@ -82,7 +82,7 @@ def quietly() -> Iterator[None]:
 
 @quietly()
 def load_base(
-    source: str, *, device: str = "cpu"
+    source: str | Path, *, device: str = "cpu"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """Return a causal language model in float32 and its tokenizer, by `transformers`.
 
@@ -99,13 +99,15 @@ def load_base(
     device: where the model is put.
 
     Raises:
-        ValueError: in one sentence, if the model is not there, is damaged, lacks weights, or needs
-            code of its own.
+        ValueError: in one sentence, if the model is not there, is damaged, lacks weights, needs
+            code of its own, or is no causal model. Also if the machine lacks the device.
 
     >>> load_base("/no/such/folder")
     Traceback (most recent call last):
     ValueError: no config.json in /no/such/folder; name the folder of a model, ...
     """
+    _check_device(device)
+    source = str(source)
     found = _find(source)
     with _one_sentence(source):
         model, tokenizer = _from_transformers(found.folder)
@@ -113,8 +115,18 @@ def load_base(
     return model, tokenizer
 
 
+def _check_device(device: str) -> None:
+    """Refuse a device that this machine lacks, before a model is read for it."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"load_base: device {device!r} cannot be used here ({_short(error)}); take 'cpu'"
+        ) from None
+
+
 @quietly()
-def about_weights(source: str) -> About:
+def about_weights(source: str | Path) -> About:
     """Return which weights `load_base` takes for a source, as JSON that a run can keep.
 
     from: the folder, the file, or the model on the hub.
@@ -132,12 +144,15 @@ def about_weights(source: str) -> About:
     Traceback (most recent call last):
     ValueError: no file /no/such/model.gguf; name a .gguf file that is there
     """
+    source = str(source)
     found = _find(source)
     about: About = {"source": source, "from": found.place}
     about |= found.known
     with _one_sentence(source):
         if "form" not in about:
             files = _weight_files(found.folder)
+            if not files:
+                raise ValueError(f"it has no {' or '.join(KINDS)}")
             about["sha256"] = {file.name: sha256(file) for file in files}
             about["form"] = _form(files)
         about["parameters"] = _parameters(found.folder)
@@ -184,6 +199,11 @@ def _names_path(source: str) -> bool:
 
 
 def _own_folder(source: str, folder: Path) -> _Found:
+    if (folder / "adapter_config.json").is_file():  # without peft it would be left out
+        raise ValueError(
+            f"{source} holds an adapter; load it with its base by peft, write "
+            "model.merge_and_unload().save_pretrained(...), and name that folder"
+        )
     if not (folder / "config.json").is_file():
         raise ValueError(
             f"no config.json in {source}; name the folder of a model, a .gguf file, or a name on "
@@ -453,7 +473,21 @@ def _from_transformers(
     for name, weight in model.named_parameters():
         if not weight.sum().isfinite():
             raise ValueError(f"its weights {name} are not finite")
-    return model.eval(), tokenizer
+    _check_causal(model.eval())
+    return model, tokenizer
+
+
+@torch.inference_mode()
+def _check_causal(model: PreTrainedModel) -> None:
+    """Refuse a network in which a token changes what was read before it.
+
+    transformers reads BERT as a causal model too, whose likelihoods would know what comes next.
+    """
+    network = cast("torch.nn.Module", model)
+    texts = torch.tensor([[1, 2], [1, 3]])
+    first, other = network(input_ids=texts).logits[:, 0]
+    if not torch.allclose(first, other, rtol=1e-4, atol=1e-5):
+        raise ValueError("it is no causal model: it reads what comes after a token, too")
 
 
 def _form(files: list[Path]) -> str:
