@@ -73,7 +73,8 @@ class Fixed:
 
     def __call__(self, input_ids, **_):
         logits = self.logits.expand(len(input_ids), 1, -1)
-        return type("Output", (), {"logits": logits, "past_key_values": None})
+        cache = SimpleNamespace(batch_select_indices=lambda rows: None)
+        return SimpleNamespace(logits=logits, past_key_values=cache)
 
 
 @pytest.mark.parametrize(

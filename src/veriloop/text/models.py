@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import numpy as np
 import torch
@@ -152,7 +152,7 @@ def write_weights(model: PreTrainedModel, folder: str | Path) -> None:
     from transformers import GenerationConfig
 
     check_whole(model)
-    given: Any = getattr(model, "generation_config", None)
+    given = cast(Any, getattr(model, "generation_config", None))
     try:
         if given is not None:
             given.validate(strict=True)
