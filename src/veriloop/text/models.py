@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from veriloop.text.weights import quietly
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import GenerationConfig, PreTrainedModel
 
     from veriloop.text.prompt import Prompt
 
@@ -152,20 +152,27 @@ def write_weights(model: PreTrainedModel, folder: str | Path) -> None:
     from transformers import GenerationConfig
 
     check_whole(model)
-    given = cast(Any, getattr(model, "generation_config", None))
-    try:
-        if given is not None:
-            given.validate(strict=True)
-    except ValueError:
-        model.generation_config = GenerationConfig(
+    writable: Any = model
+    given = getattr(writable, "generation_config", None)
+    if given is not None and not _is_consistent(given):
+        writable.generation_config = GenerationConfig(
             bos_token_id=given.bos_token_id,
             eos_token_id=given.eos_token_id,
             pad_token_id=given.pad_token_id,
         )
     try:
-        model.save_pretrained(folder)
+        writable.save_pretrained(folder)
     finally:
-        model.generation_config = given
+        writable.generation_config = given
+
+
+def _is_consistent(settings: GenerationConfig) -> bool:
+    """Tell whether transformers would write these settings of generation."""
+    try:
+        settings.validate(strict=True)
+    except ValueError:
+        return False
+    return True
 
 
 def check_fit(model: PreTrainedModel, prompt: Prompt, texts: Iterable[Sequence[int]] = ()) -> None:
