@@ -1,16 +1,18 @@
 """The site, built by Sphinx: `make docs`. It needs no network, and neither do its pages."""
 
+import re
 import sys
 from pathlib import Path
 
 import jupytext
+from sphinx.application import Sphinx
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 sys.path.insert(0, str(DOCS / "_ext"))
 
 project = "veriloop"
-author = copyright = "The veriloop developers"  # noqa: A001
+author = copyright = "The veriloop developers"
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
@@ -19,9 +21,6 @@ extensions = [
     "mathml",
 ]
 exclude_patterns = ["_build", "_ext", "**/.ipynb_checkpoints"]
-# A page that another part of the project adds, such as cluster.md, is found by its pattern.
-suppress_warnings = ["toc.empty_glob", "myst.header", "mystnb.unknown_mime_type"]
-
 myst_enable_extensions = ["colon_fence", "dollarmath", "deflist"]
 myst_heading_anchors = 4
 myst_links_external_new_tab = False
@@ -64,3 +63,13 @@ def notebooks_as_pages(folder: Path) -> None:
 
 
 notebooks_as_pages(DOCS / "notebooks")
+
+
+def link_notebooks(app: Sphinx, page: str, source: list[str]) -> None:
+    """Make links to the scripts of notebooks, which work in the repository, lead to their pages."""
+    source[0] = re.sub(r"\]\(\.\./notebooks/(\w+)\.py\)", r"](notebooks/\1.ipynb)", source[0])
+
+
+def setup(app: Sphinx) -> None:
+    """Connect to Sphinx."""
+    app.connect("source-read", link_notebooks)

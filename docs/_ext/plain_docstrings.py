@@ -16,7 +16,8 @@ HEADED = {"Raises:": "Raises", "Returns:": "Returns", "Yields:": "Yields"}
 def rendered(lines: list[str]) -> list[str]:
     r"""Return the lines of a docstring as reStructuredText.
 
-    >>> print("\n".join(rendered(["Return n * x, as `f` does.", "", "n: how often.", "    Or not."])))
+    >>> lines = ["Return n * x, as `f` does.", "", "n: how often.", "    Or not."]
+    >>> print("\n".join(rendered(lines)))
     Return n \* x, as ``f`` does.
     <BLANKLINE>
     .. rubric:: Arguments
@@ -32,9 +33,14 @@ def rendered(lines: list[str]) -> list[str]:
         first = block[0].strip()
         if first.startswith((">>>", ".. ")) or is_formula(block, written):
             written += block
+        elif all(line.startswith("    ") for line in block):
+            written += ["::", "", *block]
         elif first in HEADED:
             inner = [line.removeprefix("    ") for line in block[1:]]
-            written += [f".. rubric:: {HEADED[first]}", "", *paragraph(inner)]
+            body = paragraph(inner)
+            if NAMED.match(inner[0]):
+                body = named(inner)
+            written += [f".. rubric:: {HEADED[first]}", "", *body]
         elif is_list_of_names(block):
             if not headed:
                 written += [".. rubric:: Arguments", ""]
@@ -64,16 +70,17 @@ def is_formula(block: list[str], written: list[str]) -> bool:
 
 
 def is_list_of_names(block: list[str]) -> bool:
-    """Tell whether every line is `name: text`, or goes on with the one before."""
+    """Tell whether every line is `name: text`, or goes on with the line before."""
     starts = [line for line in block if not line.startswith(" ")]
     return bool(starts) and all(NAMED.match(line) for line in starts)
 
 
 def paragraph(block: list[str]) -> list[str]:
-    """Return a paragraph, or what is under a heading."""
-    if is_list_of_names(block):
-        return named(block)
-    return in_line("\n".join(block)).split("\n")
+    """Return a paragraph, or a list."""
+    lines = block
+    if not block[0].startswith(("- ", "* ")):
+        lines = [line.strip() for line in block]
+    return in_line("\n".join(lines)).split("\n")
 
 
 def named(block: list[str]) -> list[str]:
@@ -106,7 +113,9 @@ def in_line(text: str) -> str:
     return "".join(parts)
 
 
-def process(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]):
+def process(
+    app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]
+) -> None:
     """Change the lines in place, as autodoc asks for."""
     lines[:] = rendered(lines)
 
