@@ -23,6 +23,14 @@ ARMS = {
 
 def draw(file: Path) -> None:
     """Draw both arms, with a name at each line's end and an arrow to what is better."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams["svg.hashsalt"] = "veriloop"  # the same bytes every time
+        drawn().savefig(file, metadata={"Date": None})
+
+
+def drawn() -> Figure:
+    """Return the figure."""
     records = vl.Records.read(DOCS / "results" / "mnist_schedules")
     figure = Figure(figsize=(5.6, 2.8), layout="constrained")
     axes = figure.subplots()
@@ -33,19 +41,12 @@ def draw(file: Path) -> None:
     axes.get_legend().remove()
     axes.set(xlabel="round", xlim=(0, 12.2), xticks=range(0, 11, 2), ylim=(0, 850))
     axes.set_ylabel("distance to real digits")
-    axes.annotate(
-        "better",
-        (1.2, 40),
-        (1.2, 190),
-        ha="center",
-        color="#555555",
-        arrowprops={"arrowstyle": "->", "color": "#555555"},
-    )
+    arrow = {"arrowstyle": "->", "color": "#555555"}
+    axes.annotate("better", (1.2, 40), (1.2, 190), ha="center", color="#555555", arrowprops=arrow)
     axes.spines[["top", "right"]].set_visible(False)
-    with mpl.rc_context({"svg.hashsalt": "veriloop"}):
-        figure.savefig(file, metadata={"Date": None})
+    return figure
 
 
 if __name__ == "__main__":
-    default = str(DOCS / "first_figure.svg")
-    draw(Path((sys.argv[1:] or [default])[0]))
+    files = sys.argv[1:] or [str(DOCS / "first_figure.svg")]
+    draw(Path(files[0]))
