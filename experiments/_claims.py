@@ -13,10 +13,16 @@ import argparse
 import re
 from functools import cache
 
-from claims import linear, literature, mnist, xsum
+from claims import linear, literature, mnist, self_training, xsum
 from claims.tables import RESULTS, printed, whole
 
-PAGES = {"linear": linear, "literature": literature, "mnist": mnist, "xsum": xsum}
+PAGES = {
+    "linear": linear,
+    "literature": literature,
+    "mnist": mnist,
+    "self_training": self_training,
+    "xsum": xsum,
+}
 FOLDERS = sorted(file.parent.name for file in RESULTS.glob("*/records.jsonl"))
 RUNS = dict.fromkeys(FOLDERS, whole)
 for page in PAGES.values():
