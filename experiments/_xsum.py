@@ -43,6 +43,7 @@ from veriloop.xsum import (
     load_base,
     pretrained,
     process,
+    train_tokenizer,
 )
 
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -173,7 +174,8 @@ def check(config: Texts) -> None:
             build(spec)
         if config.filter is not None:
             build(config.filter)
-        Generate(articles=data.train, prompt=cast(Any, None), **_decoding(config))
+        any_prompt = Prompt(train_tokenizer(["a"], vocabulary=300))
+        Generate(articles=data.train, prompt=any_prompt, **_decoding(config))
     except ValueError as error:
         raise BadInput(str(error)) from None
     if taken := set(config.others or ()) & {"filtered", UNFILTERED}:
@@ -188,8 +190,7 @@ def prepare(config: Any) -> dict[str, Any]:
     """Pre-train the bases, or find them pre-trained; say which weights and what memory the arms need."""
     if config.model != "pretrained":
         base, tokenizer = load_base(config.model)
-        about: dict[str, Any] = dict(about_weights(config.model))
-        named = {"model": about.pop("source")} | about
+        named = weights_of(config.model)
     else:
         models = [pretrained(_pretraining(config, base)) for base in config.bases]
         base, tokenizer = models[0]
@@ -203,6 +204,12 @@ def prepare(config: Any) -> dict[str, Any]:
     if need > GIGABYTE and config.device == "cpu":
         named["memory"] = _memory(need, _processes(config.engine))
     return named
+
+
+def weights_of(source: str) -> dict[str, Any]:
+    """Return which weights a model has that was not trained here."""
+    about: dict[str, Any] = dict(about_weights(source))
+    return {"model": about.pop("source")} | about
 
 
 def _processes(engine: str) -> int:

@@ -304,10 +304,17 @@ def mnist_names():
     """What the measure of digits returns, of a model that has learnt nothing; `fid` is among it."""
     pytest.importorskip("torch", reason="the extra [mnist] is not installed")
     from veriloop.mnist import MLPCVAE, FeatureNet, Measure, load, new_network
-    from veriloop.mnist.features import Classifier
+    from veriloop.mnist.features import Classifier, PublishedClassifier
 
     features = FeatureNet(new_network(Key(0), Classifier).eval(), 0.1, "made")
-    measure = Measure(load("digits").test, features, images=100, inception=lambda images: 0.0)
+    published = FeatureNet(new_network(Key(0), PublishedClassifier).eval(), 0.1, "made")
+    measure = Measure(
+        load("digits").test,
+        features,
+        images=100,
+        inception=lambda images: 0.0,
+        published=published,
+    )
     return set(measure(Key(0), new_network(Key(0), lambda: MLPCVAE(hidden=(8,)))))
 
 

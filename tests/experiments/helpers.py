@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,8 +73,18 @@ def strict(text: str) -> Any:
 
 
 def settings(*each: str) -> list[str]:
-    """Return what the command line needs for each KEY=VALUE."""
-    return [part for setting in each for part in ("--set", setting)]
+    """Return what the command line needs for each KEY=VALUE; the last of a key counts."""
+    return [part for setting in last(each) for part in ("--set", setting)]
+
+
+def last(settings: Sequence[str]) -> list[str]:
+    """Return the settings without those whose key is set again, by itself or as a whole."""
+    kept: list[str] = []
+    for setting in settings:
+        name = setting.partition("=")[0]
+        kept = [each for each in kept if not f"{each.partition('=')[0]}.".startswith(f"{name}.")]
+        kept.append(setting)
+    return kept
 
 
 def z(sample: Any, expected: float) -> float:

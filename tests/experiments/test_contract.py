@@ -35,6 +35,8 @@ PROVENANCE = {
     "device",
     "seconds",
     "summary",
+    "units",
+    "digest",
 }
 NUMBERED = [name for name in CLOSED if name != "linear_landscape"]  # their rows are of rounds
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from helpers import last, settings
 
 from _mnist import Digits, _quirks
 from _mnist import _shared as shared_arm
@@ -41,7 +42,7 @@ def figure(here, tmp_path):
     """Return a function that runs a digit script at the common settings."""
 
     def run(name, out, *more):
-        given = [part for setting in (*SETTINGS, *more) for part in ("--set", setting)]
+        given = settings(*SETTINGS, *more)
         ran = here(name, *given, out=tmp_path / out, figure=False)
         assert ran.code == 0, ran.stderr
         return ran
@@ -67,13 +68,13 @@ def test_a_figure_takes_the_arms_of_another_and_its_records_are_the_same_bytes(f
     assert second.records == alone.records
 
 
-def addresses(load, name, *settings):
+def addresses(load, name, *given):
     """Return the address of each arm of a digit script at smoke, None where it is not shared."""
     module = load(name)
     own = [each for each in Digits.__subclasses__() if vars(module).get(each.__name__) is each]
     (kind,) = own
     path = ROOT / "configs" / f"{name}.yaml"
-    config, _ = read_config(kind, path, "smoke", ["shared=nowhere", *settings])
+    config, _ = read_config(kind, path, "smoke", last(["shared=nowhere", *given]))
     found = {}
     for unit in module.units(config):
         arm, seed = unit.arguments

@@ -4,13 +4,12 @@ import hashlib
 import json
 import re
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from helpers import EXPERIMENTS, environment, rows_of, settings
 
-from _xsum import prepare
+from _xsum import weights_of
 from veriloop import Key
 from veriloop.xsum import Pretraining, corpus, kinds, pretrained
 
@@ -269,7 +268,7 @@ def test_a_run_says_which_weights_it_started_from(tmp_path):
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    assert prepare(SimpleNamespace(model=str(folder))) == {
+    assert weights_of(str(folder)) == {
         "model": str(folder),
         "from": f"the folder {folder}",
         "sha256": {"model.safetensors": digest},

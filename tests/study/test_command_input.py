@@ -125,7 +125,6 @@ def test_what_cannot_be_run_is_refused_in_one_sentence(setting, told, script, tm
 
 TWICE = [
     ("rounds=1", "rounds=2"),
-    ("verifier={call: a}", "verifier.call=b"),
     ("verifier.call=b", "verifier={call: a}"),
 ]
 

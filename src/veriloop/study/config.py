@@ -333,11 +333,11 @@ def _with_text_keys(value: object) -> object:
 
 
 def _check_once(settings: Sequence[str]) -> None:
-    """Refuse a key that is set twice, by itself or as a whole: the first would be lost."""
+    """Refuse a key that is set again, by itself or as a whole: the first would be lost."""
     names = [setting.partition("=")[0] for setting in settings]
     for place, name in enumerate(names):
         for before in names[:place]:
-            if f"{name}.".startswith(f"{before}.") or f"{before}.".startswith(f"{name}."):
+            if f"{before}.".startswith(f"{name}."):
                 raise BadInput(f"--set {name}: {before} is set before; give it once")
 
 
