@@ -33,6 +33,7 @@ bench: .venv/ready  ## the speed tables; let nothing else run
 	$(BIN)/python benchmarks/judge.py
 
 docs: .venv/docs  ## the site, in docs/_build/html; notebooks that have not changed are not executed again
+	rm -rf docs/api/generated docs/notebooks  # pages of names and notebooks that are no more
 	$(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
 

@@ -11,6 +11,7 @@ from sphinx.writers.html5 import HTML5Translator
 
 # Sizes of brackets, which MathML chooses by itself.
 SIZES = re.compile(r"\\[bB]igg?[lrm]?(?![a-zA-Z])")
+DIGITS = re.compile(r"\\(t?)frac(\d)(\d)")  # one digit over another
 ENTITY = re.compile(r"&(?!lt;|gt;|amp;)\w+;")  # such as that of a function's application
 NAMESPACE = "http://www.w3.org/1998/Math/MathML"
 ACCENTS = "ˉˆ˜¯^~"
@@ -22,10 +23,11 @@ def mathml(formula: str, *, block: bool = False) -> str:
 
     >>> mathml(r"\Big(x\Big)").count("<mo")
     2
-    >>> mathml(r"\hat x_k").count("msub")
-    2
+    >>> mathml(r"\hat x_k").count("msub"), mathml(r"\frac12 x").count("<mn>")
+    (2, 2)
     """
-    text = tex2mathml(SIZES.sub("", formula), as_block=block)
+    plain = DIGITS.sub(r"\\\1frac{\2}{\3}", SIZES.sub("", formula))
+    text = tex2mathml(plain, as_block=block)
     tree = ElementTree.fromstring(ENTITY.sub(lambda found: unescape(found[0]), text))
     for node in tree.iter(f"{{{NAMESPACE}}}munderover"):
         put_index_beside(node)
