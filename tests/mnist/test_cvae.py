@@ -2,6 +2,7 @@
 
 import math
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from safetensors.torch import load_file
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from veriloop import Key
-from veriloop.mnist import CVAE, MLPCVAE, ConvCVAE, load, nelbo, new_network
+from veriloop.mnist import CVAE, MLPCVAE, ConvCVAE, Training, load, nelbo, new_network
 from veriloop.mnist.cvae import BernoulliNLL
+from veriloop.mnist.training import fit
 
 LABELS = torch.arange(24) % 10
 REFERENCE = {
@@ -82,19 +84,83 @@ def test_a_decoder_kept_for_many_batches_is_the_decoder():
     )
 
 
-def test_the_encoder_is_the_published_one():
-    """Two strided convolutions, then the label beside the features; the first half is the mean."""
-    model, pixels = conv(), uniform(24, 784)
+def encoded_layer_by_layer(model, pixels):
+    """Mean and log variance as published: two strided convolutions, then the label beside the features."""
     weights = dict(model.named_parameters())
     hidden = pixels.view(-1, 1, 28, 28)
     for i in (0, 2):
         kernel, bias = (weights[f"encoder.conv.{i}.{name}"] for name in ("weight", "bias"))
         hidden = F.gelu(F.conv2d(hidden, kernel, bias, stride=2, padding=1))
     both = torch.cat([hidden.flatten(1), torch.eye(10, dtype=torch.double)[LABELS]], dim=1)
-    both = F.linear(both, weights["encoder.fc.weight"], weights["encoder.fc.bias"])
+    return F.linear(both, weights["encoder.fc.weight"], weights["encoder.fc.bias"])
+
+
+@pytest.mark.parametrize("latent", [1, 20])
+def test_the_fast_encoder_is_the_encoder_layer_by_layer(latent):
+    """Mean, log variance, and the gradients of a random combination of them, for every parameter."""
+    model, pixels = conv(latent), uniform(24, 784)
     mean, log_var = model.encode(pixels, LABELS)
-    torch.testing.assert_close(mean, both[:, :20], rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(log_var, both[:, 20:], rtol=1e-12, atol=1e-12)
+    assert mean.shape == log_var.shape == (24, latent)
+    fast, plain = torch.cat([mean, log_var], dim=1), encoded_layer_by_layer(model, pixels)
+    torch.testing.assert_close(fast, plain, rtol=1e-10, atol=1e-12)
+    weights = uniform(24, 2 * latent, key=1)
+    wanted = list(model.encoder.parameters())
+    for one, other in zip(
+        torch.autograd.grad((fast * weights).sum(), wanted),
+        torch.autograd.grad((plain * weights).sum(), wanted),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-10)
+
+
+def test_under_autocast_a_convolutional_model_computes_in_bf16_and_learns_in_float32():
+    """To the rounding of bf16, whose unit is 1/256; the gradients are those of the weights."""
+    model, pixels = new_network(Key(0), ConvCVAE), uniform(24, 784).float()
+    mean, _ = model.encode(pixels, LABELS)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded, _ = model.encode(pixels, LABELS)
+        logits = model.decode(mean, LABELS)
+    assert rounded.dtype == logits.dtype == torch.bfloat16
+    assert (rounded.float() - mean).norm() < mean.norm() * 8 / 256
+    plain = model.decode(mean, LABELS)
+    assert (logits.float() - plain).norm() < plain.norm() * 8 / 256
+    logits.float().sum().backward()
+    assert all(each.grad.dtype == torch.float32 for each in model.decoder.parameters())
+
+
+class LayerByLayer(ConvCVAE):
+    """The same model as its layers say, for comparison."""
+
+    def encode(self, pixels, labels):
+        features = self.encoder["conv"](pixels.view(-1, 1, 28, 28)).flatten(1)
+        inputs = torch.cat([features, F.one_hot(labels, 10)], dim=1)
+        return self.encoder["fc"](inputs).chunk(2, dim=1)
+
+    def decoding(self):
+        def decode(z, labels):
+            hidden = self.decoder["fc"](torch.cat([z, F.one_hot(labels, 10)], dim=1))
+            return self.decoder["deconv"](hidden.view(-1, 64, 7, 7)).flatten(1)
+
+        return decode
+
+
+def test_a_fit_in_bf16_ends_where_the_layers_in_float32_do():
+    """The loss after the same steps on the same images, within the noise of four seeds."""
+    rows, seeds, ends = load("digits").train[:64], 4, {}
+    for kind, precision in ((LayerByLayer, "float32"), (ConvCVAE, "bf16")):
+        for seed in range(seeds):
+            model = new_network(Key(seed), partial(kind, latent=4))
+
+            def loss(images, generator, model=model):
+                return sum(model.negative_elbo(*images.tensors(), generator))
+
+            how = Training(steps=16, batch=32, rate=3e-3, precision=precision)
+            losses = fit(Key(seed), model, loss, rows, how).losses
+            assert losses[-1] < 0.7 * losses[0]
+            ends.setdefault(kind, []).append(losses[-1])
+    plain, ours = (np.array(ends[kind]) for kind in (LayerByLayer, ConvCVAE))
+    error = plain.std(ddof=1) * math.sqrt(2 / seeds)
+    assert abs(ours.mean() - plain.mean()) < 2 * error
 
 
 def test_parameters_have_the_names_and_shapes_of_the_published_models():

@@ -189,8 +189,25 @@ class ConvCVAE(CVAE):
         self.decoder = nn.ModuleDict({"fc": from_latent, "deconv": up})
 
     def encode(self, pixels: Tensor, labels: Tensor) -> Encoded:
-        features = self.encoder["conv"](pixels.view(-1, 1, 28, 28)).flatten(1)  # (n, 64 * 7 * 7)
-        mean, log_var = self.encoder["fc"](_with_label(features, labels)).chunk(2, dim=1)
+        """Return mean and log variance of q(z | x, c), shape (n, latent) each.
+
+        It is the same function as layer by layer. Hidden values lie pixel by pixel, which halves
+        the time of a convolution's backward pass on a CPU. So the columns of the last layer are
+        put in that order as well, and not the features of every image.
+        """
+        dtype = _working_dtype(pixels)
+        down = cast(nn.Sequential, self.encoder["conv"])
+        hidden = pixels.view(-1, 1, 28, 28).to(dtype)
+        for layer in (down[0], down[2]):
+            hidden = F.gelu(_halve(hidden, cast(nn.Conv2d, layer)))
+        features = _pixel_by_pixel(hidden)  # (n, 7 * 7 * 64)
+        linear = cast(nn.Linear, self.encoder["fc"])
+        weight = linear.weight.to(dtype)
+        columns = _pixel_by_pixel(weight[:, :-DIGITS].view(-1, 64, 7, 7))
+        of_digits = torch.addmm(
+            linear.bias.to(dtype), _one_hot(labels, dtype), weight[:, -DIGITS:].t()
+        )
+        mean, log_var = torch.addmm(of_digits, features, columns.t()).chunk(2, dim=1)
         return mean, log_var
 
     def decoding(self) -> Decode:
@@ -205,22 +222,45 @@ class ConvCVAE(CVAE):
         up = cast(nn.Sequential, self.decoder["deconv"])
         first = cast(nn.ConvTranspose2d, up[0])
         last = cast(nn.ConvTranspose2d, up[2])
-        first_bias = cast(Tensor, first.bias)
-        last_bias = cast(Tensor, last.bias)
-        columns = torch.cat([linear.weight.t(), linear.bias[None]]).view(-1, 64, 7, 7)
-        matrix = F.conv_transpose2d(columns, first.weight, stride=2, padding=1)
-        matrix = matrix.permute(0, 2, 3, 1).flatten(1)  # (latent + 10 + 1, 14 * 14 * 32)
+        dtype = _working_dtype(linear.weight)
+        first_bias = cast(Tensor, first.bias).to(dtype)
+        last_bias = cast(Tensor, last.bias).to(dtype)
+        columns = torch.cat([linear.weight.to(dtype).t(), linear.bias.to(dtype)[None]])
+        columns = columns.view(-1, 64, 7, 7).contiguous(memory_format=torch.channels_last)
+        kernel = first.weight.to(dtype, memory_format=torch.channels_last)
+        matrix = _pixel_by_pixel(F.conv_transpose2d(columns, kernel, stride=2, padding=1))
         bias = matrix[-1] + first_bias.repeat(14 * 14)
-        kernels = last.weight.flatten(1)
+        kernels = last.weight.flatten(1).to(dtype)
 
         def decode(z: Tensor, labels: Tensor) -> Tensor:
-            hidden = F.gelu(torch.addmm(bias, _with_label(z, labels), matrix[:-1]))
+            inputs = _with_label(z.to(dtype), labels)
+            hidden = F.gelu(torch.addmm(bias, inputs, matrix[:-1]))
             strokes = hidden.view(-1, 32) @ kernels  # what each hidden pixel adds to 4 x 4 pixels
             strokes = strokes.view(len(z), 14 * 14, 16).transpose(1, 2)
             images = F.fold(strokes, (28, 28), kernel_size=4, stride=2, padding=1)
             return images.flatten(1) + last_bias
 
         return decode
+
+
+def _working_dtype(values: Tensor) -> torch.dtype:
+    """Return what products of these values are computed in: bf16 under autocast."""
+    kind = values.device.type
+    if torch.is_autocast_enabled(kind):
+        return torch.get_autocast_dtype(kind)
+    return values.dtype
+
+
+def _halve(hidden: Tensor, layer: nn.Conv2d) -> Tensor:
+    """Return a strided convolution whose values lie pixel by pixel, in the dtype of `hidden`."""
+    weight = layer.weight.to(hidden.dtype, memory_format=torch.channels_last)
+    bias = cast(Tensor, layer.bias).to(hidden.dtype)
+    return F.conv2d(hidden, weight, bias, stride=2, padding=1)
+
+
+def _pixel_by_pixel(values: Tensor) -> Tensor:
+    """Return values of shape (n, channels, height, width) as rows, a pixel's channels together."""
+    return values.permute(0, 2, 3, 1).flatten(1)
 
 
 class MLPCVAE(CVAE):
@@ -266,4 +306,8 @@ def _layers(widths: Sequence[int]) -> nn.Sequential:
 
 
 def _with_label(values: Tensor, labels: Tensor) -> Tensor:
-    return torch.cat([values, F.one_hot(labels, DIGITS).to(values.dtype)], dim=1)
+    return torch.cat([values, _one_hot(labels, values.dtype)], dim=1)
+
+
+def _one_hot(labels: Tensor, dtype: torch.dtype) -> Tensor:
+    return F.one_hot(labels, DIGITS).to(dtype)
