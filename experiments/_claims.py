@@ -1,4 +1,4 @@
-"""Print the tables of docs/results, computed anew from the committed records.
+"""Print the tables of docs/results, computed from the committed records.
 
 python experiments/_claims.py [RUN ...] [--write]
 
@@ -57,7 +57,7 @@ def block(name: str) -> str:
 
 
 def filled(page: str) -> str:
-    """Return the page with every table computed anew."""
+    """Return the page with every table computed again."""
     return BLOCK.sub(lambda found: found[1] + block(found[2]) + found[3], page)
 
 

@@ -53,7 +53,10 @@ def select_later(rows: Rows) -> Rows:
 def _passes(panel: Any, rows: Rows, name: str, **options: Any) -> None:
     """Draw pass@k by k, the mean over seeds with its 95 % interval."""
     tries = _tries(rows, name)
-    points = [mean([row[f"{name}_pass@{k}"] for row in rows]) for k in tries]
+    points: list[tuple[float, float]] = []
+    for k in tries:
+        sample = [row[f"{name}_pass@{k}"] for row in rows]
+        points.append(mean(sample))
     middle, half = np.array(points).T
     panel.fill_between(
         tries, middle - half, middle + half, color=options["color"], alpha=0.15, lw=0

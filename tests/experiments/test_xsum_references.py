@@ -15,9 +15,8 @@ NAME = "xsum_references"
 def test_every_point_is_measured_as_a_round_is(smoke):
     """On the articles to validate and to test on; a fit to real pairs changes the base."""
     rows = smoke(NAME).rows
-    assert [row["arm"] for row in rows] == ["zero-shot"] * 2 + ["all pairs"] * 2 + [
-        "lead sentence"
-    ] * 2 or {row["arm"] for row in rows} == {"zero-shot", "all pairs", "lead sentence"}
+    arms = [row["arm"] for row in rows]
+    assert sorted(arms) == ["all pairs"] * 2 + ["lead sentence"] * 2 + ["zero-shot"] * 2
     assert all({"rouge1", "words", "test_rougeL", "test_types"} <= set(row) for row in rows)
     zero, fitted = (
         [row["perplexity"] for row in rows if row["arm"] == arm]
@@ -40,10 +39,10 @@ def test_the_lead_is_the_first_sentence(smoke, monkeypatch):
 
 
 def test_the_model_of_all_pairs_is_kept_as_a_verifier(smoke):
-    """It scores references above other articles' references."""
+    """It gives a score to every reference, and not one score to all."""
     run = smoke(NAME)
     folder = run.out / "models" / "base0-seed1" / "model"
     better = load_likelihood(str(folder), tokens=160, summary_tokens=12)
     rows = corpus(Key(1).fold("reports"), 40, 10).test
     scores = better(Key(0), rows)
-    assert np.isfinite(scores).all() and len(scores) == 10
+    assert np.isfinite(scores).all() and len(set(scores)) == 10

@@ -97,6 +97,7 @@ def test_a_folder_is_used_where_all_its_files_are_whole(tmp_path):
         (lambda: (kept / "one").write_text("0"), "the sha256 of one differs"),
         (lambda: (kept / "inner" / "two").unlink(), "inner/two is missing"),
         (lambda: (kept / "sha256.json").write_text("{"), "sha256.json is unreadable"),
+        (lambda: (kept / "sha256.json").write_text("{}"), "sha256.json does not know inner/two"),
     ):
         make()
         assert sound(kept)

@@ -179,18 +179,20 @@ import resource
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 from veriloop import Key
-from veriloop.text import FineTune, Prompt, Texts, fit_memory, train_tokenizer, fit_memory
+from veriloop.text import FineTune, Prompt, Texts, fit_memory, train_tokenizer
+from veriloop.text.memory import LIBRARIES
 torch.set_num_threads(1)
 tokenizer = train_tokenizer(["rain fell on York"] * 9, vocabulary=300)
 config = LlamaConfig(vocab_size=300, hidden_size=384, intermediate_size=1024, num_hidden_layers=12,
                      num_attention_heads=6, eos_token_id=tokenizer.eos_token_id)
+held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 model = LlamaForCausalLM(config)
 rows = Texts.of(["rain " * 300] * 8, ["rain fell"] * 8)
 prompt = Prompt(tokenizer, tokens=240, output_tokens=16)
 tune = FineTune(prompt=prompt, batch=4, micro=4)
 tune(Key(0), model, rows)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(peak / fit_memory(model, tune))
+print((peak - held) / (fit_memory(model, tune) - LIBRARIES))
 """
 
 
@@ -198,4 +200,4 @@ print(peak / fit_memory(model, tune))
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has another unit elsewhere")
 def test_the_memory_of_a_fit_is_about_what_a_process_reaches():
     ran = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
-    assert 0.6 < float(ran.stdout) < 1.6  # the interpreter and torch are in the peak
+    assert 0.7 < float(ran.stdout) < 1.3  # beside what a process holds before it has a model

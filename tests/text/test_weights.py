@@ -236,7 +236,7 @@ def test_damaged_weights_are_named_and_made_again(files, tmp_path, harm, llama):
     elif harm == "missing":
         (folder / "tokenizer.json").unlink()
     else:
-        (folder / "checks.json").write_text("{}")
+        (folder / "sha256.json").write_text("{}")
     with pytest.warns(UserWarning, match=r"gguf-\w+-1 is damaged .* and is made again"):
         model, _ = load_base(str(files / "whole.gguf"))
     np.testing.assert_array_equal(answers(model), answers(llama))

@@ -115,7 +115,12 @@ def _wrong(folder: Path) -> str:
         sums = None
     if not isinstance(sums, dict):
         return f"{SUMS} is unreadable"
-    for name, digest in cast("dict[str, object]", sums).items():
+    stated = cast("dict[str, object]", sums)
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = file.relative_to(folder).as_posix()
+        if name != SUMS and name not in stated:
+            return f"{SUMS} does not know {name}"
+    for name, digest in stated.items():
         if not (folder / name).is_file():
             return f"{name} is missing"
         if sha256(folder / name) != digest:

