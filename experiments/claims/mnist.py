@@ -238,9 +238,10 @@ def _accepted(rows: Records, arm: str) -> list[Quantity]:
 def selection(name: str) -> list[Table]:
     """Compare every filter with none, and with the top fraction of each digit."""
     rows = records(name)
-    none = "10k-unverified"
-    top = "10k-top"
-    others = ("10k-threshold", "10k-weight 1", "10k-weight 4")
+    size = rows[0]["arm"].split("-")[0]
+    none = f"{size}-unverified"
+    top = f"{size}-top"
+    others = tuple(f"{size}-{rule}" for rule in ("threshold", "weight 1", "weight 4"))
     compared: dict[str, str | None] = dict.fromkeys((top, *others), none)
     compared[none] = None
     found = []
@@ -325,7 +326,7 @@ RUNS: dict[str, Tables] = {
     "policies_vae-laptop": policies,
     "same_data_verifier-laptop": same_data,
     "evolving_verifier-laptop": evolving,
-    "mnist_selection-laptop": selection,
 }
+RUNS |= {file.name: selection for file in RESULTS.glob("mnist_selection*")}
 RUNS |= {file.name: published for file in RESULTS.glob("mnist_published*")}
 RUNS |= {file.name: published_models for file in RESULTS.glob("published_models*")}
