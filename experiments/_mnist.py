@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -269,11 +270,11 @@ def per_seed(config: Any, arms: Iterable[Arm]) -> list[Unit]:
     except ValueError as error:
         raise BadInput(str(error)) from None
     seeds = range(config.seed, config.seed + config.replicates)
-    return [
-        Unit(f"{arm.name}-seed{seed}", len(arm.counts), follow_arm, (arm, seed), saves=True)
-        for seed in seeds
-        for arm in arms
-    ]
+    work = []
+    for seed, arm in product(seeds, arms):
+        name = f"{arm.name}-seed{seed}"
+        work.append(Unit(name, len(arm.counts), follow_arm, (arm, seed), saves=True))
+    return work
 
 
 def prepare(config: Any) -> dict[str, Any]:
@@ -477,7 +478,7 @@ def _size(config: Any, problem: Problem, arm: Arm, kept: int) -> int | Quota:
 def _loop(
     config: Any, arm: Arm, problem: Problem, data: Data, key: Key, model: Callable[[int], CVAE]
 ) -> Loop[CVAE, Images]:
-    """Return the loop of an arm: no verifier, one trained anew every round, or one that evolves."""
+    """Return the loop of an arm: no verifier, one trained from nothing every round, or one that evolves."""
     if not arm.verified:
         return replace(problem.loop(filter=KeepAll()), observe=None)
     retrain = _retrain(config, data, key, problem.initial)

@@ -41,7 +41,7 @@ Rate = Annotated[float, Field(ge=0, le=1)]
 
 
 class Model(BaseModel):
-    """Settings of `Pretraining`, but for its seed."""
+    """Settings of `Pretraining` without its seed."""
 
     model_config = STRICT
 

@@ -70,7 +70,7 @@ class Fit(BaseModel):
 
 
 class Base(BaseModel):
-    """Settings of `Pretraining`, but for its seed."""
+    """Settings of `Pretraining` without its seed."""
 
     model_config = STRICT
 

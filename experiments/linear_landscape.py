@@ -1,5 +1,7 @@
 """One round's log improvement over bias and radius: exact theory, Theorem 3.1, and Monte Carlo with its errors."""
 
+from itertools import product
+
 import numpy as np
 
 from _design import OnRealDesign
@@ -46,7 +48,7 @@ def strip(config: Landscape, noise: float, radius: float) -> Rows:
 
 def units(config: Landscape) -> list[Unit]:
     """One unit a radius."""
-    pairs = [(noise, radius) for noise in config.noise for radius in config.radius]
+    pairs = product(config.noise, config.radius)
     return [
         Unit(f"noise{noise:g}-radius{radius:.6g}", 1, strip, (noise, radius))
         for noise, radius in pairs

@@ -11,10 +11,10 @@ class Elbo(Digits):
 
 def units(config: Elbo) -> list[Unit]:
     """One unit an arm and seed."""
-    named = schedules(config).items()
-    return per_seed(
-        config, [arm for size, counts in named for arm in both(size, config, counts, size=size)]
-    )
+    arms = []
+    for size, counts in schedules(config).items():
+        arms += both(size, config, counts, size=size)
+    return per_seed(config, arms)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,10 @@ class Schedules(Digits):
 
 def units(config: Schedules) -> list[Unit]:
     """One unit an arm and seed."""
-    named = schedules(config).items()
-    return per_seed(
-        config,
-        [
-            full(config),
-            *(arm for name, counts in named for arm in both(name, config, counts, size=name)),
-        ],
-    )
+    arms = [full(config)]
+    for name, counts in schedules(config).items():
+        arms += both(name, config, counts, size=name)
+    return per_seed(config, arms)
 
 
 if __name__ == "__main__":

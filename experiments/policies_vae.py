@@ -42,15 +42,14 @@ def units(config: Policies) -> list[Unit]:
         "replace": replaced,
         "accumulate": accumulated,
         "subsample": subsampled,
-        **{f"mix {share:g}": partial(MixReal, fraction=share) for share in config.real_shares},
     }
-    arms = {
-        policy: both(f"{size}-{policy}", config, counts, size=size, policy=policy)
-        for policy in pools
-    }
-    return per_seed(
-        config, [arm._replace(pool=pools[policy]) for policy in pools for arm in arms[policy]]
-    )
+    for share in config.real_shares:
+        pools[f"mix {share:g}"] = partial(MixReal, fraction=share)
+    arms = []
+    for policy, pool in pools.items():
+        for arm in both(f"{size}-{policy}", config, counts, size=size, policy=policy):
+            arms.append(arm._replace(pool=pool))
+    return per_seed(config, arms)
 
 
 if __name__ == "__main__":

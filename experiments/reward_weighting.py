@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from _reward_weighting import OneDesign, rule_arms
 from figures.reward_weighting import draw, summarise
 from veriloop.study import BadInput, NotNegatives, Shares, Unit, main
@@ -20,7 +22,7 @@ def units(config: RewardWeighting) -> list[Unit]:
     if least * config.candidates < 2:
         got = f"{config.candidates} of which {least:g} are kept"
         raise BadInput(f"candidates: got {got}, must leave 2 rows or more in each direction")
-    pairs = [(bias, fraction) for bias in config.bias for fraction in config.fractions]
+    pairs = product(config.bias, config.fractions)
     return [Unit(f"bias{b:g}-fraction{f:g}", config.rounds, rule_arms, (b, f)) for b, f in pairs]
 
 

@@ -31,10 +31,10 @@ def units(config: SameData) -> list[Unit]:
             raise BadInput(
                 f"larger: got {n}, must be more than initial, the {config.initial} images of the first model"
             )
-    sets = (config.initial, *config.larger)
-    pairs = [(n, knows) for n in sets for knows in (None, n)] + [
-        (config.initial, n) for n in config.larger
-    ]
+    pairs: list[tuple[int, int | None]] = []
+    for n in (config.initial, *config.larger):
+        pairs += [(n, None), (n, n)]
+    pairs += [(config.initial, n) for n in config.larger]
     work = []
     for n, knows in pairs:
         about = {"size": size, "initial": n, "verifier_size": knows, "verified": knows is not None}

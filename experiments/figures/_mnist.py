@@ -13,7 +13,16 @@ from typing import Any
 import numpy as np
 
 from figures._seeds import curve, metrics
-from figures.style import Figure, Rows, column, line, panels, select, values
+from figures.style import (
+    Figure,
+    Rows,
+    column,
+    line,
+    panels,
+    published_is_drawn,
+    select,
+    values,
+)
 
 PUBLISHED = Path(__file__).parents[1] / "published" / "mnist.csv"
 MAIN = ("mnist_fid", "agreement", "nelbo")
@@ -43,8 +52,7 @@ def legend(
             line("verified", color="black"),
             line("unverified", color="black", ls="--"),
         ]
-    drawn = [each.get_gid() for panel in figure.axes for each in panel.lines]
-    if "published" in drawn:
+    if published_is_drawn(figure):
         handles = [*handles, line("published", color="black", lw=0.5)]
     about = f"{rows[0]['data']}, {len(values(rows, 'seed'))} seeds, 95 % intervals"
     if title:

@@ -48,7 +48,7 @@ def curve(
 
 def metrics(rows: Rows, names: Sequence[str]) -> list[str]:
     """Return those of the metrics that the run could measure."""
-    measured = {name for row in rows for name in row}
+    measured = set().union(*rows)
     return [name for name in names if name in measured]
 
 

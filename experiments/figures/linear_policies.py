@@ -38,7 +38,7 @@ def draw(rows: Rows) -> Figure:
         title = "verified" if verified else "unverified"
         panel.set(title=title, xlabel="round $k$", yscale="log")
     axes[0, 0].set_ylabel(r"$\|\hat\theta_k-\theta_*\|^2/\sigma^2$")
-    limits = [limit for panel in axes[0, :2] for limit in panel.get_ylim()]
+    limits = [*axes[0, 0].get_ylim(), *axes[0, 1].get_ylim()]
     for panel in axes[0, :2]:
         panel.set_ylim(min(limits), max(limits))
     _sweep(axes[0, 2], rows)

@@ -66,8 +66,9 @@ def _panel(panel: Any, rows: Rows, target: str) -> None:
             panel.plot(x, column(arm_rows, "bound_center"), "--", color=color, lw=0.8)
     unverified = select(rows, radius=None)
     band(panel, column(unverified, "round"), unverified, f"error_{target}", color=GREY)
-    shown = [row[f"error_{target}_{end}"] for row in rows for end in ("low", "high")]
-    panel.set(yscale="log", ylim=(0.7 * min(shown), 1.4 * max(shown)))
+    low = min(row[f"error_{target}_low"] for row in rows)
+    high = max(row[f"error_{target}_high"] for row in rows)
+    panel.set(yscale="log", ylim=(0.7 * low, 1.4 * high))
 
 
 def _legend(figure: Figure, rows: Rows) -> None:

@@ -17,6 +17,7 @@ from figures.style import (
     line,
     panels,
     patch,
+    published_is_drawn,
     select,
     values,
 )
@@ -70,8 +71,7 @@ def draw(rows: Rows) -> Figure:
     if rows[0]["truth"] == "standard":
         handles += [line(r"$n \to \infty$", color="black", ls=":", lw=0.9)]
     handles += [patch(f"middle 90 % of {rows[0]['replicates']} runs", "black", 0.12)]
-    drawn = [each.get_gid() for panel in axes[0] for each in panel.lines]
-    if "published" in drawn:
+    if published_is_drawn(figure):
         handles += [line("published, round 200", color="black", ls="", marker="_")]
     figure.legend(handles=handles, loc="outside lower center", ncols=5)
     return figure

@@ -48,7 +48,19 @@ def panels(
 
 def select(rows: Iterable[dict[str, Any]], **wanted: Any) -> list[dict[str, Any]]:
     """Return the rows whose named values are the wanted ones."""
-    return [row for row in rows if all(row.get(name) == value for name, value in wanted.items())]
+    return [row for row in rows if _has(row, wanted)]
+
+
+def _has(row: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    return all(row.get(name) == value for name, value in wanted.items())
+
+
+def published_is_drawn(figure: Figure) -> bool:
+    """Tell whether a panel has a line of published numbers, which is named so when it is drawn."""
+    for panel in figure.axes:
+        if any(each.get_gid() == "published" for each in panel.lines):
+            return True
+    return False
 
 
 def values(rows: Iterable[dict[str, Any]], name: str) -> list[Any]:

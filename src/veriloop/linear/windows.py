@@ -115,8 +115,8 @@ def _soft_moments(offset: Array, lower: Array, upper: Array, temperature: float)
     """Return the moments under a soft rule.
 
     The logarithm of the accepted density is concave and bends at least as a normal one. So its
-    mode and the ends of what matters are found by bisection. The rule is not analytic close to the
-    bounds and to the middle between them, where the quadrature is split.
+    mode and the ends of the part that counts are found by bisection. The rule is not analytic
+    close to the bounds and to the middle between them, where the quadrature is split.
     """
 
     def log_density(y: Array) -> Array:

@@ -251,7 +251,7 @@ class RunFolder:
                 self.check_place()
                 raise RunStopped(
                     f"{self._given}: {file} was moved or deleted while the run wrote to it; run "
-                    "the same again, which writes it anew"
+                    "the same again, which writes it once more"
                 )
 
     def check_place(self) -> None:

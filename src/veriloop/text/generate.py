@@ -36,7 +36,7 @@ class Generate(Generic[R]):
     If there are several processes (see `process`), each writes its part, and all return the whole.
 
     rows: the inputs. If two different ones have one number, as in two sets put together, all are
-        numbered anew, in order.
+        numbered again, in order.
     prompt: makes tokens of inputs, and texts of tokens.
     candidates: how many outputs for each input.
     temperature: above 0; tokens are drawn from the model's distribution, which a value below 1

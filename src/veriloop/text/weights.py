@@ -410,7 +410,7 @@ def _split_as(tokenizer: PreTrainedTokenizerFast, named: ReaderField | None) -> 
 
 
 def _plain(model: PreTrainedModel) -> PreTrainedModel:
-    """Build a model anew from its weights, without a trace of how it was quantised."""
+    """Build a second model of the weights, without a trace of how it was quantised."""
     config = copy.deepcopy(model.config)
     if hasattr(config, "quantization_config"):
         delattr(config, "quantization_config")
