@@ -129,6 +129,12 @@ def real(name: str) -> list[Table]:
         for metric in ("rouge1", "perplexity", "types"):
             gap = sample(rows, arm, metric, -1) - sample(plain, arm, metric, -1)
             found.append(over(f"{arm}, with real rows - without, {metric}: the end", gap))
+    start = sample(rows, *FILTERED, 0) - sample(plain, *FILTERED, 0)
+    found.append(over("with real rows - without, rouge1: round 0", start))
+    for metric in ("rouge1", "perplexity"):
+        gap = sample(rows, "unfiltered", metric, -1) - sample(plain, "filtered", metric, -1)
+        what = f"unfiltered with real rows - filtered without, {metric}: the end"
+        found.append(over(what, gap))
     both = _gap(rows, "rouge1") - _gap(plain, "rouge1")
     found.append(over("filtered - unfiltered, with real rows - without, rouge1: the end", both))
     return [arms(rows, COMPARED, METRICS), quantities([*found, *_tested(rows)])]
@@ -239,5 +245,6 @@ RUNS: Mapping[str, Tables] = {
     "xsum_rouge-growing": growing,
     "xsum_rouge-kinds": kinds,
     "xsum_rouge-verifiers": verifiers,
+    "xsum_rouge-real": real,
     "xsum_rouge-laptop": laptop,
 }

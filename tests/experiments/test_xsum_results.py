@@ -100,6 +100,22 @@ def test_the_growing_rule_keeps_the_gain(evidence, growing):
     assert interval(tested)[0] > 0
 
 
+def test_with_half_real_pairs_the_gain_lasts_and_the_filter_adds_to_it(evidence):
+    """Above round 0 and below its perplexity to the end; real pairs alone beat the filter alone."""
+    rows = rows_of(RESULTS / "xsum_rouge-real")
+    gains = {k: gained(rows, "rouge1", "filtered", k) for k in range(1, 16)}
+    assert surely_above(gains) == list(gains)
+    for arm in ("filtered", "unfiltered"):
+        assert interval(gained(rows, "rouge1", arm))[0] > 0
+        assert interval(gained(rows, "perplexity", arm))[1] < 0
+    for name in ("rouge1", "test_rouge1"):
+        assert interval(apart(rows, name, "filtered", "unfiltered"))[0] > 0
+    alone = at(rows, "rouge1", "unfiltered", -1) - at(evidence, "rouge1", "filtered", -1)
+    assert interval(alone)[0] > 0
+    low, high = interval(at(rows, "rouge1", "filtered", 0) - at(evidence, "rouge1", "filtered", 0))
+    assert low < 0 < high
+
+
 def test_both_rules_start_from_the_same_models(evidence, growing):
     first = at(growing, "rouge1", "filtered", 0, GROWING)
     np.testing.assert_array_equal(first, at(evidence, "rouge1", "filtered", 0))
