@@ -167,12 +167,19 @@ def test_every_run_has_a_forecast_and_no_number_reaches_further(replications):
 
 
 def test_a_centre_that_is_far_is_said_and_its_numbers_are_not_printed(replications):
-    """At a bias of 2 the pull is stronger than rho, and no misfit shows it."""
-    far = [advice for truth, advice in replications if truth["bias"] == 4]
-    near = [advice for truth, advice in replications if truth["bias"] < 0.3]
+    """From a bias of 1 on the pull is stronger than rho, and no misfit shows it.
+
+    At a bias of 1 a fit may come out near by chance, and its rho is then too low: it is withheld
+    too. At 0.5 most print their numbers, and without bias nearly all.
+    """
+    far = [advice for truth, advice in replications if truth["bias"] >= 1]
+    near = [advice for truth, advice in replications if truth["bias"] == 0.25]
+    at_it = [advice for truth, advice in replications if truth["bias"] == 0]
     assert all(each.rho.value is None and each.plateau.value is None for each in far)
-    assert all("the verifier's centre is far" in str(each) for each in far)
-    assert not any("the verifier's centre is far" in str(each) for each in near)
+    assert all("the verifier's centre may be far" in str(each) for each in far)
+    for runs, most in ((near, 0.5), (at_it, 0.1)):
+        said = ["the verifier's centre may be far" in str(each) for each in runs]
+        assert np.mean(said) < most
 
 
 def test_far_from_the_centre_rho_would_come_out_low(exact):

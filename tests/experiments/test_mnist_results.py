@@ -364,3 +364,19 @@ def test_the_ways_that_evolve_are_not_told_apart(folder):
                 error = sample.std(ddof=1) / np.sqrt(len(sample))
                 assert len(sample) == 3 and abs(sample.mean() / error) < 13.3  # t(2) at 0.05 / 9
     assert left_out == [("continued", "mnist_fid"), ("grown", "agreement")]
+
+
+def test_three_ways_to_pick_the_best_are_alike_and_flatter_weights_help_less():
+    """By the score's order or by weights at T = 1; at T = 4 between them and no verifier."""
+    rows = rows_of(RESULTS / "mnist_selection")
+    top = {"selection": "top"}
+    flat = {"selection": "weight 4"}
+    none = {"verified": False}
+    for metric, sign in BETTER.items():
+        for alike in ("threshold", "weight 1"):
+            one = {"selection": alike}
+            assert is_open(gap(rows, metric, one, top))
+            assert is_above(sign * change(rows, metric, **one))
+        assert is_above(sign * gap(rows, metric, top, flat))
+        assert is_above(sign * gap(rows, metric, flat, none))
+    assert is_above(change(rows, "mnist_fid", **flat))

@@ -24,7 +24,7 @@ from veriloop.diagnose.estimates import (
     in_metric,
     shifted,
 )
-from veriloop.diagnose.fits import Fit
+from veriloop.diagnose.fits import Fit, may_be_far
 from veriloop.diagnose.series import TIE, Input, Series
 from veriloop.diagnose.wording import Reason, notes
 from veriloop.metrics import Direction
@@ -176,7 +176,12 @@ def advise(
     further = Contraction(np.append(model.sizes, ahead))
     drawn = [fit.resample(series, model, resamples, key) for fit in fits]
     found = estimates(fits[0].point, drawn, further, rounds)
-    outside = last.is_far or (pool is not None and not replaces(pool))
+    # The error alone tells so little of the bias that resampled fits would rule out nothing.
+    likely = last.point
+    if model.both:
+        likely = drawn[-1]
+    far = may_be_far(likely)
+    outside = far or (pool is not None and not replaces(pool))
     apart = model.both and not outside and len(series.values) >= FEWEST
     if outside:
         found |= dict.fromkeys(PARAMETERS, NOT_IDENTIFIED)
@@ -206,7 +211,7 @@ def advise(
         until=until,
         misfit=last.misfit,
         fits=last.explains,
-        notes=tuple(notes(pool, last, apart=apart)),
+        notes=tuple(notes(pool, last, far=far, apart=apart)),
     )
 
 

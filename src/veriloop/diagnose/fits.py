@@ -16,6 +16,7 @@ from veriloop.diagnose.contraction import Contraction
 from veriloop.diagnose.series import TIE, Series
 
 FAR = 8  # beyond so many starts' errors the bias is too large for the formula
+RULED_OUT = 0.025  # no more of the resampled fits may be beyond it
 LEAST_SCALE = 0.01  # a weight is that of an error no smaller than this fraction of its mean
 
 
@@ -34,12 +35,6 @@ class Fit:
     scale: np.ndarray
     misfit: float
     explains: bool
-
-    @property
-    def is_far(self) -> bool:
-        """Tell whether the verifier's centre is so far off that rho does not hold on the way."""
-        _, start, _, bias = self.point[0]
-        return bool(bias > FAR * start)
 
     @classmethod
     def to(cls, series: Series, model: Contraction, supports: Sequence[list[int]]) -> Fit:
@@ -98,6 +93,15 @@ class Fit:
         rounds = np.arange(len(errors))
         apart = np.abs(np.subtract.outer(rounds, rounds))
         return self.point[0, 0] ** apart * np.outer(errors, errors)
+
+
+def may_be_far(parameters: np.ndarray) -> bool:
+    """Tell whether the verifier's centre may be so far off that rho does not hold on the way.
+
+    parameters: of fits that could as well have been, shape (n, 4).
+    """
+    _, start, _, bias = parameters.T
+    return bool(np.mean(bias > FAR * start) > RULED_OUT)
 
 
 def _rest(model: Contraction, point: np.ndarray, scale: np.ndarray) -> np.ndarray:

@@ -51,7 +51,7 @@ class Reason:
         return f"{self.scale.value(float(self.path[place])):.3g}"
 
 
-def notes(pool: str | None, fit: Fit, *, apart: bool) -> list[str]:
+def notes(pool: str | None, fit: Fit, *, far: bool, apart: bool) -> list[str]:
     """Return a sentence for each way in which the formula does not hold, or may not."""
     found: list[str] = []
     if pool is None:
@@ -68,10 +68,10 @@ def notes(pool: str | None, fit: Fit, *, apart: bool) -> list[str]:
             "plateau, noise and bias need a pool that replaces, five seeds, and the distance to "
             "the verifier's centre"
         )
-    if fit.is_far:
+    if far:
         found.append(
-            f"the verifier's centre is far: a bias of more than {FAR} starts' errors, where the "
-            "pull is stronger than rho"
+            f"the verifier's centre may be far: at a bias of more than {FAR} starts' errors, which "
+            "is not ruled out, the pull is stronger than rho"
         )
     if not fit.explains:
         found.append(
