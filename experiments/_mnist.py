@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass
 
 from figures._mnist import MAIN
 from veriloop import EachRound, KeepAll, Key, Loop, Quota, Replace, RunDir, State, Threshold, build
+from veriloop.core.checks import check_device
 from veriloop.core.parts import Filter
 from veriloop.mnist import (
     CVAE,
@@ -38,6 +39,7 @@ from veriloop.mnist import (
     retrained,
 )
 from veriloop.mnist.features import DEVIATION, MEAN, RECIPES
+from veriloop.mnist.training import check_holdout
 from veriloop.study import BadInput, Config, Rows, Sizes, Unit, Whole, per_round, say, tell
 from veriloop.study.shared import Shared
 
@@ -252,9 +254,10 @@ def per_seed(config: Any, arms: Iterable[Arm]) -> list[Unit]:
     """Return one unit an arm and seed, after refusing what cannot be done."""
     arms = list(arms)
     try:
+        check_device("device", config.device)
         data = load(config.data)
         for arm in arms:
-            _problem(arm, data, Key(0), None)
+            _check_arm(arm, data)
             sets: list[int] = [*(arm.against or []), *(arm.real or [])]
             for n in dict.fromkeys(sets):
                 balanced(Key(0), data.train, n)
@@ -274,6 +277,14 @@ def per_seed(config: Any, arms: Iterable[Arm]) -> list[Unit]:
         for seed in seeds
         for arm in arms
     ]
+
+
+def _check_arm(arm: Arm, data: Data) -> None:
+    """Refuse an arm that cannot be made, or a fit with rows on one side alone."""
+    problem = _problem(arm, data, Key(0), None)
+    check_holdout(len(problem.initial), problem.first.training.holdout)
+    for kept in arm.counts:
+        check_holdout(kept, problem.refit.training.holdout)
 
 
 def prepare(config: Any) -> dict[str, Any]:

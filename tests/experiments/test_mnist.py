@@ -194,7 +194,10 @@ def check_refused(run, message):
         ("judge.real=1290", "ask for at most 1200, or for all 1297"),
         ("data=/nowhere", "no train-images-idx3-ubyte.gz in /nowhere; name the folder"),
         ("images=55", "images: got 55"),
-        ("refit.stepz=3", "refit.stepz"),
+        ("refit.stepz=3", "refit.stepz: unknown key; did you mean 'steps'?"),
+        ("device=gpu", "device must be one that torch has on this machine, cpu"),
+        ("model_settings={latent: 0}", "Refit.settings do not fit"),
+        ("first.holdout=0.001", "a fit with 0.001 of its rows held out needs rows on both sides"),
         ("inception=/nowhere.pth", "no Inception weights at /nowhere.pth"),
     ],
 )

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from veriloop.core.checks import check_device
 from veriloop.mnist.images import Images, check_images
 from veriloop.store.caches import one_thread, read_tensors, write_tensors
 from veriloop.store.files import cache_folder
@@ -38,7 +39,8 @@ class Inception:
 
     Raises:
         TypeError: when it is made, if `real` is no batch of images.
-        ValueError: when it is made, if `real` has fewer than two images, or there is no such file.
+        ValueError: when it is made, if `real` has fewer than two images, there is no such file, or
+            the machine lacks the device.
 
     >>> blank = Images(np.zeros((2, 98), np.uint8), np.zeros(2, np.uint8))
     >>> Inception(blank, Path("none.pth"))
@@ -52,6 +54,7 @@ class Inception:
 
     def __post_init__(self) -> None:
         check_images("Inception.real", self.real, least=2)
+        check_device("Inception.device", self.device)
         if self.weights is not None and not Path(self.weights).is_file():
             raise ValueError(
                 f"no Inception weights at {self.weights}; give their file, or leave them out"
