@@ -112,8 +112,9 @@ def check_device(what: str, value: object) -> None:
     import torch  # pyright: ignore[reportMissingImports]
 
     known = ["cpu"]
-    if torch.accelerator.is_available():
-        name = torch.accelerator.current_accelerator().type
+    found = torch.accelerator.current_accelerator()
+    if found is not None and torch.accelerator.is_available():
+        name = found.type
         numbered = [f"{name}:{i}" for i in range(torch.accelerator.device_count())]
         known += [name, *numbered]
     if str(value) not in known:
