@@ -116,9 +116,10 @@ class Digits(Config):
     # Of the published feature network, which measures mnist_fid_v2; its own are 2,814.
     published_steps: Whole | None = None
     inception: str | None = None  # file of Inception's weights, or "download"
-    threads: Whole = 1  # of one arm; the records depend on it
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1  # of one arm; the records depend on it
     device: str = "cpu"
-    shared: str | None = None  # folder where figures find the arms that other figures have computed
+    # Folder where figures find the arms that other figures have computed.
+    shared: Annotated[str, Field(min_length=1)] | None = None
 
     @field_validator("data", mode="before")
     @classmethod
@@ -269,6 +270,7 @@ def per_seed(config: Any, arms: Iterable[Arm]) -> list[Unit]:
             build(config.verifier)
         if config.inception is not None:
             _inception(config, data)
+        _check_shared(config.shared)
     except ValueError as error:
         raise BadInput(str(error)) from None
     seeds = range(config.seed, config.seed + config.replicates)
@@ -277,6 +279,18 @@ def per_seed(config: Any, arms: Iterable[Arm]) -> list[Unit]:
         for seed in seeds
         for arm in arms
     ]
+
+
+def _check_shared(folder: str | None) -> None:
+    """Make the folder that figures share, or refuse it."""
+    if folder is None:
+        return
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(
+            f"shared: cannot make the folder {folder} ({error.strerror}); name another"
+        ) from None
 
 
 def _check_arm(arm: Arm, data: Data) -> None:

@@ -131,7 +131,7 @@ class Texts(Config):
         None  # of further arms, by name, under the first rule
     )
     bf16: bool = False
-    threads: Whole = 1
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
     device: str = "cpu"
 
 

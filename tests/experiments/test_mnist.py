@@ -197,6 +197,12 @@ def check_refused(run, message):
         ("refit.stepz=3", "refit.stepz: unknown key; did you mean 'steps'?"),
         ("device=gpu", "device must be one that torch has on this machine, cpu"),
         ("model_settings={latent: 0}", "Refit.settings do not fit"),
+        ("shared=''", 'shared: got "", must have at least 1 character'),
+        (
+            "shared=/dev/null",
+            "shared: cannot make the folder /dev/null (File exists); name another",
+        ),
+        ("threads=5000", "threads: got 5000, must be less than or equal to 1024"),
         ("first.holdout=0.001", "a fit with 0.001 of its rows held out needs rows on both sides"),
         ("inception=/nowhere.pth", "no Inception weights at /nowhere.pth"),
     ],
