@@ -243,7 +243,7 @@ def test_every_script_looks_at_its_data_and_its_sizes_before_it_starts(name, her
             "larger: got 100, must be more than initial, the 100 images",
         ),
         ("same_data_verifier", "larger=[500, 500]", "twice; give different values"),
-        ("same_data_verifier", "larger=[]", "larger: got [], List should have at least 1 item"),
+        ("same_data_verifier", "larger=[]", "larger: got [], must have at least 1 item"),
         ("same_data_verifier", "judge.real=300", "judge.real: got 300, must be initial"),
         ("evolving_verifier", "rounds=1", "rounds: got 1, must be at least 2"),
         (

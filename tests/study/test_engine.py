@@ -141,6 +141,16 @@ def test_an_error_of_many_units_names_the_first_three():
     assert "; and 2 more; all finished rounds are kept" in told
 
 
+@pytest.mark.parametrize(
+    ("engine", "package"), [("processes:2", "joblib"), ("dask://localhost:1", "distributed")]
+)
+def test_what_an_engine_needs_is_named_before_any_work(engine, package, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    wanted = rf"^engine={engine} needs '{package}'; .* pip install 'veriloop\[study\]'$"
+    with pytest.raises(BadInput, match=wanted):
+        check_engine(engine)
+
+
 @pytest.mark.parametrize("name", ["serial", "dask://localhost:1"])
 def test_a_limit_needs_an_engine_that_can_keep_it(name):
     with pytest.raises(BadInput, match=rf"unit_timeout: got 5 with engine={name}, which cannot"):

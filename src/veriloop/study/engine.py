@@ -20,12 +20,14 @@ from operator import call
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from veriloop.core.checks import need
 from veriloop.records import FAILED, Records, line
 from veriloop.study.heartbeat import beating
 from veriloop.study.workers import Lost, run_all
 
 Rows = list[dict[str, Any]]
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows has no quotas
+PACKAGES = {"processes": ("joblib",), "dask": ("cloudpickle", "distributed")}
 REACH = 10  # seconds within which a dask scheduler must answer
 MOST_FRAMES = 1000  # in the first message of a scheduler
 NAMED = 3  # how many failed units an error names
@@ -113,7 +115,7 @@ def check_engine(engine: str, limit: float | None = None) -> None:
     engine: as in `evaluate`. limit: seconds that a unit may take.
 
     Raises:
-        BadInput: naming the engines.
+        BadInput: naming the engines, or the command that installs what is missing.
     """
     given = cast("object", engine)
     if not isinstance(given, str) or not re.match(ENGINES, engine):
@@ -125,8 +127,19 @@ def check_engine(engine: str, limit: float | None = None) -> None:
             f"unit_timeout: got {limit:g} with engine={engine}, which cannot stop a unit; give "
             "engine=processes:N, or leave it out"
         )
+    _check_installed(engine)
     if engine.startswith("dask"):
         _reach(engine)
+
+
+def _check_installed(engine: str) -> None:
+    """Refuse an engine whose packages are missing, before any work."""
+    name, _, _ = engine.partition(":")
+    for package in PACKAGES.get(name, ()):
+        try:
+            need(package, "veriloop[study]", f"engine={engine}")
+        except ImportError as error:
+            raise BadInput(str(error)) from None
 
 
 def _reach(engine: str) -> None:
