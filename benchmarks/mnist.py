@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import resource
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -20,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from _timing import processor, seconds
+from _timing import forget_peak, peak, processor, seconds
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -372,25 +371,27 @@ def precision_table(data: Any, scale: int, seeds: int) -> None:
 def memory(candidates: int) -> None:
     """Run one round that keeps a tenth of so many candidates, in this process, and print what it took."""
     model = MLPCVAE(hidden=(32,)).eval()  # what is held does not depend on the model, and time does
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    forget_peak()
+    before = peak()
     loop = selection(Judge(Discriminator()), chunk=2_000_000)
     (took,) = seconds(lambda: print(loop.step(KEY, State(model), candidates)[1].kept), repeats=1)[
         :, 0
     ]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    most = peak()
     print(
-        f"{candidates:,} candidates, {took:.0f} s: {peak / 2**20:.2f} GiB at most, {before / 2**20:.2f} before"
+        f"{candidates:,} candidates, {took:.0f} s: {most / 2**30:.2f} GiB at most, {before / 2**30:.2f} before"
     )
 
 
 def neighbours(rows: int) -> None:
     """Take precision and recall of so many rows of 128 features each, and print what it took."""
     real, generated = KEY.numpy().standard_normal((2, rows, 128), dtype=np.float32)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    forget_peak()
+    before = peak()
     (took,) = seconds(lambda: print(precision_recall(real, generated)), repeats=1)[:, 0]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    most = peak()
     print(
-        f"{rows:,} x {rows:,} rows, {took:.0f} s: {peak / 2**20:.2f} GiB at most, {before / 2**20:.2f} before"
+        f"{rows:,} x {rows:,} rows, {took:.0f} s: {most / 2**30:.2f} GiB at most, {before / 2**30:.2f} before"
     )
 
 

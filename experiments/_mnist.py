@@ -18,6 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from figures._mnist import MAIN
 from veriloop import EachRound, KeepAll, Key, Loop, Quota, Replace, RunDir, State, Threshold, build
+from veriloop.core.checks import check_device
 from veriloop.core.parts import Filter
 from veriloop.mnist import (
     CVAE,
@@ -39,6 +40,7 @@ from veriloop.mnist import (
     retrained,
 )
 from veriloop.mnist.features import DEVIATION, MEAN, RECIPES
+from veriloop.mnist.training import check_holdout
 from veriloop.study import BadInput, Config, Rows, Sizes, Unit, Whole, per_round, say, tell
 from veriloop.study.shared import Shared
 
@@ -115,9 +117,10 @@ class Digits(Config):
     # Of the published feature network, which measures mnist_fid_v2; its own are 2,814.
     published_steps: Whole | None = None
     inception: str | None = None  # file of Inception's weights, or "download"
-    threads: Whole = 1  # of one arm; the records depend on it
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1  # of one arm; the records depend on it
     device: str = "cpu"
-    shared: str | None = None  # folder where figures find the arms that other figures have computed
+    # Folder where figures find the arms that other figures have computed.
+    shared: Annotated[str, Field(min_length=1)] | None = None
 
     @field_validator("data", mode="before")
     @classmethod
@@ -253,9 +256,10 @@ def per_seed(config: Any, arms: Iterable[Arm]) -> list[Unit]:
     """Return one unit an arm and seed, after refusing what cannot be done."""
     arms = list(arms)
     try:
+        check_device("device", config.device)
         data = load(config.data)
         for arm in arms:
-            _problem(arm, data, Key(0), None)
+            _check_arm(arm, data)
             sets: list[int] = [*(arm.against or []), *(arm.real or [])]
             for n in dict.fromkeys(sets):
                 balanced(Key(0), data.train, n)
@@ -267,6 +271,7 @@ def per_seed(config: Any, arms: Iterable[Arm]) -> list[Unit]:
             build(config.verifier)
         if config.inception is not None:
             _inception(config, data)
+        _check_shared(config.shared)
     except ValueError as error:
         raise BadInput(str(error)) from None
     seeds = range(config.seed, config.seed + config.replicates)
@@ -275,6 +280,26 @@ def per_seed(config: Any, arms: Iterable[Arm]) -> list[Unit]:
         name = f"{arm.name}-seed{seed}"
         work.append(Unit(name, len(arm.counts), follow_arm, (arm, seed), saves=True))
     return work
+
+
+def _check_shared(folder: str | None) -> None:
+    """Make the folder that figures share, or refuse it."""
+    if folder is None:
+        return
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(
+            f"shared: cannot make the folder {folder} ({error.strerror}); name another"
+        ) from None
+
+
+def _check_arm(arm: Arm, data: Data) -> None:
+    """Refuse an arm that cannot be made, or a fit with rows on one side alone."""
+    problem = _problem(arm, data, Key(0), None)
+    check_holdout(len(problem.initial), problem.first.training.holdout)
+    for kept in arm.counts:
+        check_holdout(kept, problem.refit.training.holdout)
 
 
 def prepare(config: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from _memory import about_memory
 from veriloop import Key, Noisy, RunDir
 from veriloop.core.candidates import Candidates
 from veriloop.core.parts import Mask, Scores
@@ -33,10 +34,12 @@ from veriloop.text import (
     pass_at_k,
     sums,
 )
+from veriloop.text.small import BYTES
 
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 SHOWN = ("exact", "candidates_exact", "kept_exact")
 CONTINUED = "continued"
+LESS = "give fewer workers (--engine processes:N), or a lower fit.batch"
 Rate = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -46,8 +49,8 @@ class Model(BaseModel):
     model_config = STRICT
 
     steps: Whole
-    vocabulary: Whole = 400
-    hidden: Whole = 64
+    vocabulary: Annotated[int, Field(ge=BYTES)] = 400
+    hidden: Annotated[int, Field(ge=1, multiple_of=8)] = 64  # of twice its heads
     layers: Whole = 2
     inner: Whole = 128
 
@@ -60,8 +63,8 @@ class Fit(BaseModel):
     rate: Positive
     batch: Whole
     epochs: Whole
-    warmup: float = 0.1
-    clip: float = 1.0
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    clip: Positive = 1.0
 
 
 class Loops(Config):
@@ -97,13 +100,16 @@ class Arm(NamedTuple):
         return f"{self.verifier}-{self.refit}"
 
 
-def prepare(config: Loops) -> dict[str, Any]:
-    """Pre-train the bases, or find them pre-trained."""
+def prepare(config: Any) -> dict[str, Any]:
+    """Pre-train the bases, or find them pre-trained; say what memory the arms need."""
     torch.set_num_threads(1)
     seeds = range(config.seed, config.seed + config.replicates)
-    models = [sums.pretrained(_pretraining(config, seed))[0] for seed in seeds]
-    count = models[0].num_parameters()
-    return {"model": f"pre-trained on sums, {count:,} parameters, {config.pretraining.steps} steps"}
+    models = [sums.pretrained(_pretraining(config, seed)) for seed in seeds]
+    base, tokenizer = models[0]
+    count = base.num_parameters()
+    told = {"model": f"pre-trained on sums, {count:,} parameters, {config.pretraining.steps} steps"}
+    arms = config.replicates * len(config.verifiers) * len(config.refits)
+    return told | about_memory(config, arms, base, [_tune(config, _prompt(tokenizer))], LESS)
 
 
 def follow(config: Loops, arm: Arm, folder: Path) -> Rows:
@@ -111,13 +117,13 @@ def follow(config: Loops, arm: Arm, folder: Path) -> Rows:
     torch.set_num_threads(1)
     key = Key(arm.seed)
     base, tokenizer = sums.pretrained(_pretraining(config, arm.seed))
-    prompt = Prompt(tokenizer, after=" is", tokens=24, output_tokens=8)
+    prompt = _prompt(tokenizer)
     ends = np.cumsum([config.initial, config.train])
     all_sums = sums.texts(key.fold("sums"), config.initial + config.train + config.held)
     initial, train, held = (all_sums[part] for part in np.split(np.arange(len(all_sums)), ends))
     greedy = partial(Generate[Texts], prompt=prompt, batch=512)
     drawn = partial(greedy, temperature=config.temperature)
-    tune = FineTune(prompt=prompt, micro=config.fit.batch, **config.fit.model_dump())
+    tune = _tune(config, prompt)
     refit = tune
     if arm.refit != CONTINUED:
         refit = replace(tune, base=base)
@@ -184,6 +190,14 @@ def _verifiers(config: Loops) -> dict[str, Verifier | None]:
     noisy = Noisy(exact, false_accept=config.false_accept, false_reject=config.false_reject)
     majority = Majority(cut=config.agreement)
     return {"verified": exact, "noisy": noisy, "majority": majority, "unverified": None}
+
+
+def _prompt(tokenizer: Any) -> Prompt:
+    return Prompt(tokenizer, after=" is", tokens=24, output_tokens=8)
+
+
+def _tune(config: Loops, prompt: Prompt) -> FineTune:
+    return FineTune(prompt=prompt, micro=config.fit.batch, **config.fit.model_dump())
 
 
 def _pretraining(config: Loops, seed: int) -> Pretraining:

@@ -7,12 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, cast
 
-import joblib
 import numpy as np
-import psutil
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from _memory import about_memory
 from veriloop import (
     EachRound,
     KeepAll,
@@ -24,8 +23,10 @@ from veriloop import (
     TopFraction,
     build,
 )
+from veriloop.core.checks import check_device
 from veriloop.study import BadInput, Config, Positive, Rows, Whole, tell
-from veriloop.text import fit_memory
+from veriloop.text.models import check_fit
+from veriloop.text.small import BYTES, CONTEXT
 from veriloop.xsum import (
     Data,
     FineTune,
@@ -50,7 +51,6 @@ STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 SHOWN = ("rouge1", "place", "types", "kept_rouge1")
 ROUGE = {"call": "veriloop.xsum:RougeVerifier"}
 UNFILTERED = "unfiltered"
-GIGABYTE = 1e9
 PUBLISHED = ("right_truncation", "string_replace", "loss_on_prompt", "loss_on_padding")
 
 
@@ -62,8 +62,8 @@ class Fit(BaseModel):
     rate: Positive
     batch: Whole
     epochs: Whole = 1
-    warmup: float = 0.0
-    clip: float | None = None
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    clip: Positive | None = None
     micro: Whole = 8
     bf16: bool = False
     checkpointing: bool = False
@@ -76,7 +76,7 @@ class Base(BaseModel):
 
     steps: Whole
     batch: Whole = 8
-    vocabulary: Whole = 1280
+    vocabulary: Annotated[int, Field(ge=BYTES)] = 1280
 
 
 class Texts(Config):
@@ -131,7 +131,7 @@ class Texts(Config):
         None  # of further arms, by name, under the first rule
     )
     bf16: bool = False
-    threads: Whole = 1
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
     device: str = "cpu"
 
 
@@ -167,9 +167,9 @@ def check(config: Texts) -> None:
             f"within: got kind, and data {config.data} has no kinds; leave it out, or give data=reports"
         )
     try:
+        check_device("device", config.device)
         data = articles(config, config.seed)
-        if config.model != "pretrained":
-            prompt_of(config, load_base(config.model)[1])
+        _check_prompt(config)
         for spec in _verifiers(config).values():
             build(spec)
         if config.filter is not None:
@@ -180,10 +180,31 @@ def check(config: Texts) -> None:
         raise BadInput(str(error)) from None
     if taken := set(config.others or ()) & {"filtered", UNFILTERED}:
         raise BadInput(f"others: got {min(taken)!r}, which is an arm already; give it another name")
+    written = len(data.train) * config.candidates
+    if (
+        config.filter is None and np.floor(config.keep * written + 0.5) < 1
+    ):  # as `TopFraction` rounds
+        raise BadInput(
+            f"keep: got {config.keep:g}, which is no summary of the {written} of a round"
+        )
     if round(config.initial * len(data.train)) < 1:
         raise BadInput(
             f"initial: got {config.initial:g}, which is no pair of the {len(data.train)}"
         )
+
+
+def _check_prompt(config: Texts) -> None:
+    """Refuse prompts that leave no room for an article, or that the model cannot read."""
+    if config.model == "pretrained":
+        prompt_of(config, train_tokenizer(["a"], vocabulary=300))
+        if config.tokens + config.summary_tokens > CONTEXT:
+            raise ValueError(
+                f"tokens: got {config.tokens} and {config.summary_tokens} summary_tokens, must be at "
+                f"most {CONTEXT} together, which the model reads at once"
+            )
+        return
+    model, tokenizer = load_base(config.model)
+    check_fit(model, prompt_of(config, tokenizer))
 
 
 def prepare(config: Any) -> dict[str, Any]:
@@ -200,9 +221,10 @@ def prepare(config: Any) -> dict[str, Any]:
         }
     prompt = prompt_of(config, tokenizer)
     fits = [FineTune(prompt=prompt, **fit.model_dump()) for fit in (config.first, config.refit)]
-    need = max(fit_memory(base, fit) for fit in fits)
-    if need > GIGABYTE and config.device == "cpu":
-        named["memory"] = _memory(need, _processes(config.engine))
+    if config.device == "cpu":
+        ways_to_keep = 2 * len(config.growth) + len(config.others or ())
+        arms = len(config.bases) * config.replicates * ways_to_keep
+        named |= about_memory(config, arms, base, fits)
     return named
 
 
@@ -210,25 +232,6 @@ def weights_of(source: str) -> dict[str, Any]:
     """Return which weights a model has that was not trained here."""
     about: dict[str, Any] = dict(about_weights(source))
     return {"model": about.pop("source")} | about
-
-
-def _processes(engine: str) -> int:
-    """Return how many arms run at once on this machine."""
-    name, _, count = engine.partition(":")
-    if name == "processes":
-        return int(count or joblib.cpu_count())
-    return 1
-
-
-def _memory(need: int, processes: int) -> str:
-    """Say what memory arms need at their peak, beside what there is."""
-    there = psutil.virtual_memory().total
-    said = (
-        f"about {need / GIGABYTE:.1f} GB an arm, {processes} at once, of {there / GIGABYTE:.1f} GB"
-    )
-    if processes * need > there:
-        said += ": too much; give fewer --engine processes:N, a lower micro, or checkpointing: true"
-    return said
 
 
 def follow_arm(config: Texts, arm: Arm, folder: Path) -> Rows:

@@ -87,7 +87,8 @@ def test_every_core_component_can_be_built_and_used_by_name():
     "spec, message",
     [
         ({"call": "veriloop:Nosy"}, "module 'veriloop' has no 'Nosy'; did you mean 'Noisy'?"),
-        ({"call": "veriloop:Qqqqqq"}, "module 'veriloop' has no 'Qqqqqq'; known: .*Noisy"),
+        ({"call": "veriloop:Qqqqqq"}, "module 'veriloop' has no 'Qqqqqq'; known: .*Cached.* more"),
+        ({"call": "json:Qqqqqq"}, "module 'json' has no 'Qqqqqq'; known: JSONDecodeError, .*loads"),
         ({"call": "veriloop:"}, "module 'veriloop' has no ''"),
         (
             {"call": "no_such_package.part:Thing"},

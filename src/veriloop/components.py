@@ -292,9 +292,8 @@ def _find(name: str) -> Callable[..., Any]:
         return _offered(name)
     found = _module_of(name)
     if not hasattr(found, attribute):
-        raise ValueError(
-            f"module {module!r} has no {attribute!r}; {nearest(attribute, dir(found))}"
-        )
+        public = [each for each in dir(found) if not each.startswith("_")]
+        raise ValueError(f"module {module!r} has no {attribute!r}; {nearest(attribute, public)}")
     return getattr(found, attribute)
 
 

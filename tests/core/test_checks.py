@@ -5,7 +5,14 @@ import sys
 import numpy as np
 import pytest
 
-from veriloop.core.checks import check_count, check_fraction, check_positive, nearest, need
+from veriloop.core.checks import (
+    check_count,
+    check_device,
+    check_fraction,
+    check_positive,
+    nearest,
+    need,
+)
 
 
 @pytest.mark.parametrize("value", [1, 7, np.int64(3)])
@@ -54,10 +61,32 @@ def test_positive_numbers_are_finite_and_zero_is_one_where_it_is_allowed(value, 
         check_positive("t", 0.0)
 
 
-def test_a_hint_is_the_nearest_name_or_all_of_them():
+@pytest.mark.parametrize("device", ["gpu", "meta", "cuda:99", "", 3, None])
+def test_a_device_is_one_that_torch_has_here(device):
+    """A device that holds no numbers is none."""
+    pytest.importorskip("torch")
+    check_device("d", "cpu")
+    with pytest.raises(ValueError, match=f"^d must be one that torch has .*, cpu.*got '{device}'$"):
+        check_device("d", device)
+
+
+def test_every_number_of_a_device_that_is_there_is_one(monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
+    for device in ("cpu", "cuda", "cuda:0", "cuda:1", torch.device("cuda", 1)):
+        check_device("d", device)
+    with pytest.raises(ValueError, match="cpu, cuda, cuda:0, cuda:1, got 'cuda:2'$"):
+        check_device("d", "cuda:2")
+
+
+def test_a_hint_is_the_nearest_name_or_the_first_ones():
     assert nearest("kepp", {"keep", "drop"}) == "did you mean 'keep'?"
     assert nearest("zzz", {"keep", "drop"}) == "known: drop, keep"
     assert nearest("zzz", ()) == "known: none"
+    many = nearest("zzz", [f"a{i:03}" for i in range(200)])
+    assert many.endswith("a028, a029 and 170 more")
 
 
 def test_a_missing_package_says_what_to_install(monkeypatch):

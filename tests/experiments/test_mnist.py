@@ -194,7 +194,16 @@ def check_refused(run, message):
         ("judge.real=1290", "ask for at most 1200, or for all 1297"),
         ("data=/nowhere", "no train-images-idx3-ubyte.gz in /nowhere; name the folder"),
         ("images=55", "images: got 55"),
-        ("refit.stepz=3", "refit.stepz"),
+        ("refit.stepz=3", "refit.stepz: unknown key; did you mean 'steps'?"),
+        ("device=gpu", "device must be one that torch has on this machine, cpu"),
+        ("model_settings={latent: 0}", "Refit.settings do not fit"),
+        ("shared=''", 'shared: got "", must have at least 1 character'),
+        (
+            "shared=/dev/null",
+            "shared: cannot make the folder /dev/null (File exists); name another",
+        ),
+        ("threads=5000", "threads: got 5000, must be less than or equal to 1024"),
+        ("first.holdout=0.001", "a fit with 0.001 of its rows held out needs rows on both sides"),
         ("inception=/nowhere.pth", "no Inception weights at /nowhere.pth"),
     ],
 )
@@ -234,7 +243,7 @@ def test_every_script_looks_at_its_data_and_its_sizes_before_it_starts(name, her
             "larger: got 100, must be more than initial, the 100 images",
         ),
         ("same_data_verifier", "larger=[500, 500]", "twice; give different values"),
-        ("same_data_verifier", "larger=[]", "larger: got [], List should have at least 1 item"),
+        ("same_data_verifier", "larger=[]", "larger: got [], must have at least 1 item"),
         ("same_data_verifier", "judge.real=300", "judge.real: got 300, must be initial"),
         ("evolving_verifier", "rounds=1", "rounds: got 1, must be at least 2"),
         (

@@ -56,6 +56,21 @@ def test_every_other_arm_runs(here):
     assert continued["held_answers"] != base["held_answers"]
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("fit.warmup=1", "fit.warmup: got 1, must be less than 1"),
+        ("fit.clip=-1", "fit.clip: got -1, must be greater than 0"),
+        ("pretraining.hidden=12", "pretraining.hidden: got 12, must be a multiple of 8"),
+        ("pretraining.vocabulary=2", "pretraining.vocabulary: got 2, must be greater than"),
+    ],
+)
+def test_a_fit_that_cannot_be_is_refused_before_any_work(setting, message, here):
+    run = here("self_training", *settings(setting))
+    assert run.code == 2 and message in run.stderr and run.stderr.count("\n") == 1, run.stderr
+    assert not run.out.exists()
+
+
 def test_more_sums_than_there_are_are_refused(here):
     run = here("self_training", *settings("train=2900"))
     assert run.code == 2 and "train: got 2940 sums" in run.stderr

@@ -15,6 +15,12 @@ def test_missing_weights_are_refused_at_construction(digits, tmp_path):
         Inception(digits.test, tmp_path / "none.pth")
 
 
+def test_a_file_that_is_none_of_torch_is_refused_at_construction(digits, tmp_path):
+    (tmp_path / "notes.txt").write_text("weights")
+    with pytest.raises(ValueError, match=r"notes\.txt are no file of torch; give the one"):
+        Inception(digits.test, tmp_path / "notes.txt")
+
+
 @pytest.fixture
 def weights(tmp_path, monkeypatch):
     """Random weights of torch-fidelity's own architecture, in a file as it reads them.

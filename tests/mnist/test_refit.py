@@ -1,6 +1,7 @@
 """The refit leaves its arguments alone, `observe` counts by hand, and a state comes back from disk to the bit."""
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ import torch
 from veriloop import Candidates, Key, State, load_state, save_state
 from veriloop.mnist import (
     MLPCVAE,
+    Discriminate,
     Generate,
     Images,
+    Inception,
     Refit,
     Training,
     nelbo,
@@ -18,6 +21,8 @@ from veriloop.mnist import (
     probabilities,
 )
 from veriloop.mnist.refit import read_model, write_model
+
+BLANK = Images(np.zeros((2, 98), np.uint8), np.zeros(2, np.uint8))
 
 
 @pytest.mark.parametrize("warm", [False, True])
@@ -180,6 +185,28 @@ def test_settings_that_no_model_takes_are_refused_at_construction():
         Refit(model="mlp", settings={"laten": 3})
     with pytest.raises(ValueError, match=r"Refit\.settings do not fit ConvCVAE: .*'hidden'"):
         Refit(model="conv", settings={"hidden": [3]})
+
+
+@pytest.mark.parametrize(
+    "settings", [{"latent": 0}, {"latent": "x"}, {"hidden": [0]}, {"hidden": 4}]
+)
+def test_settings_that_make_no_model_are_refused_at_construction(settings):
+    with pytest.raises(ValueError, match=r"^Refit\.settings do not fit MLPCVAE: "):
+        Refit(model="mlp", settings=settings)
+
+
+def test_making_a_refit_draws_no_random_number():
+    before = torch.random.get_rng_state()
+    Refit(model="conv")
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    "make", [Refit, partial(Discriminate, real=BLANK), partial(Inception, BLANK, None)]
+)
+def test_a_device_that_is_not_there_is_refused_at_construction(make):
+    with pytest.raises(ValueError, match="device must be one that torch has on this machine"):
+        make(device="meta")
 
 
 def test_a_warm_refit_of_another_architecture_is_refused(digits, model):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from veriloop.status import status
+
 pytest.importorskip("distributed")
 pytestmark = [
     pytest.mark.slow,
@@ -103,6 +105,15 @@ def test_a_killed_workers_unit_is_done_elsewhere_and_a_lost_scheduler_is_said(cl
     address = f"dask://127.0.0.1:{port}"
     run = script(tmp_path, "--out", "run", "--engine", address)
     until(lambda: len(noted(tmp_path)) == 2)
+    signs = tmp_path / "run" / ".running"
+    until(lambda: len(list(signs.glob("unit*.json"))) == 2)
+    told = status(tmp_path / "run")  # workers leave signs of life in the folder that all share
+    assert f"running: mine, preset laptop, engine {address}" in told and "2 running" in told
+    for path in noted(tmp_path):
+        unit, _, pid = path.name.partition("-")
+        assert re.search(
+            rf"unit{unit} +0 of 1 .* {socket.gethostname()}:{pid}$", told, re.MULTILINE
+        )
     killed = noted(tmp_path)[0].name
     os.kill(int(killed.partition("-")[2]), signal.SIGKILL)
     again = killed.partition("-")[0]

@@ -148,6 +148,20 @@ def test_a_file_in_a_folders_place_is_refused(script, tmp_path):
     assert code == 2 and stderr.count("\n") == 1 and "run" in stderr
 
 
+def test_records_that_the_figure_cannot_be_made_of_are_one_sentence(script, tmp_path):
+    """Whatever the error of the drawing: those of a script's own code among them."""
+    assert script("--out", "run")[0] == 0
+    text = (tmp_path / "mine.py").read_text()
+    (tmp_path / "mine.py").write_text(text.replace("return Figure()", "return 'a' > 1"))
+    code, stderr = script("--redraw", "run")
+    assert code == 2 and stderr.count("\n") == 1 and "mine cannot draw the records" in stderr
+
+
+def test_an_empty_engine_is_refused_and_not_left_out(script):
+    code, stderr = script("--engine", "")
+    assert code == 2 and stderr.count("\n") == 1 and "got " in stderr
+
+
 def test_a_figure_that_cannot_be_written_is_one_sentence(script, tmp_path):
     """A new one is refused with 1, as the records are safe; a redrawn one with 2."""
     (tmp_path / "run").mkdir()

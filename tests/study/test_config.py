@@ -1,10 +1,11 @@
 """Configurations: shared bases, presets merged deeply, and what a mistake is blamed on."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 from veriloop.study import BadInput, Config, Sizes, Whole, per_round, read_config
 from veriloop.study.config import read_yaml
@@ -18,9 +19,17 @@ class Fit(BaseModel):
     rate: float = 0.1
 
 
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", strict=True))
+class Way:
+    warmup: int = 0
+
+
 class Mine(Config):
     dim: Whole
     fit: Fit
+    way: Way = Field(default_factory=Way)
+    maybe: Fit | None = None
+    bases: Annotated[list[int], Field(min_length=1)] = Field(default_factory=lambda: [1])
     sizes: Sizes
     free: dict[str, Any] = Field(default_factory=dict)
 
@@ -112,6 +121,14 @@ def test_yaml_stays_safe(tmp_path):
         ("dim=0", "--set: dim: got 0"),
         ("fit.steps=x", "--set: fit.steps: "),
         ("fitt=3", "--set: fitt: unknown key; did you mean 'fit'?"),
+        ("fit.stepps=3", "--set: fit.stepps: unknown key; did you mean 'steps'?"),
+        ("fit.zzz=3", "--set: fit.zzz: unknown key; known keys: epochs, rate, steps"),
+        ("way.warmp=3", "--set: way.warmp: unknown key; did you mean 'warmup'?"),
+        ("maybe={zzz: 3}", "--set: maybe.zzz: unknown key; leave it out"),
+        ("fit=3", "--set: fit: got 3, must be a mapping of keys to values"),
+        ("way=3", "--set: way: got 3, must be a mapping of keys to values"),
+        ("free=3", "--set: free: got 3, must be a mapping of keys to values"),
+        ("bases=[]", "--set: bases: got [], must have at least 1 item"),
         ("sizes=[]", "--set: sizes: "),
         ("free.day=!!timestamp 2024-10-10", "--set: free: "),
         ("free.limit=.inf", "--set: free: "),

@@ -33,6 +33,10 @@ def killed(i):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def fills(i):
+    raise OSError(28, "No space left on device")
+
+
 def too_large(i):
     raise MemoryError("Unable to allocate 7.3 GiB")
 
@@ -71,13 +75,20 @@ def test_a_unit_is_kept_as_soon_as_it_is_done_and_told_in_its_place(tmp_path):
     ("work", "told"),
     [
         (leaves, "SystemExit: 0: the code of the unit ended the process; raise an error instead"),
+        (fills, "OSError: [Errno 28] No space left on device: make room"),
         (too_large, "MemoryError: Unable to allocate 7.3 GiB: give fewer workers"),
     ],
 )
-def test_a_unit_that_ends_the_process_or_runs_out_of_memory_has_failed(work, told):
+def test_a_unit_that_ends_the_process_or_runs_out_of_memory_or_disk_has_failed(work, told):
     first, second = evaluate(units(work, rows), "serial")
     assert isinstance(first, Failure) and first.error.startswith(told)
     assert second == rows(1)
+
+
+def test_a_full_disk_has_no_traceback():
+    """No code is at fault, and the sentence says all."""
+    full, other = evaluate(units(fills, leaves), "serial")
+    assert full.trace == "" and "Traceback" in other.trace
 
 
 def test_an_arm_that_ends_the_process_keeps_the_rounds_before():
@@ -128,6 +139,16 @@ def test_an_error_of_many_units_names_the_first_three():
     told = str(UnitsFailed(failures, Records([])))
     assert told.startswith("5 units failed, unit0: ValueError: no; unit1: ValueError: no; unit2")
     assert "; and 2 more; all finished rounds are kept" in told
+
+
+@pytest.mark.parametrize(
+    ("engine", "package"), [("processes:2", "joblib"), ("dask://localhost:1", "distributed")]
+)
+def test_what_an_engine_needs_is_named_before_any_work(engine, package, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    wanted = rf"^engine={engine} needs '{package}'; .* pip install 'veriloop\[study\]'$"
+    with pytest.raises(BadInput, match=wanted):
+        check_engine(engine)
 
 
 @pytest.mark.parametrize("name", ["serial", "dask://localhost:1"])

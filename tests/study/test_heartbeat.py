@@ -1,6 +1,8 @@
 """Signs of life: while a unit is done, gone when a run is finished, and never in a run's way."""
 
 import json
+import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -11,12 +13,19 @@ import veriloop as vl
 from veriloop import Loop, State
 from veriloop.status import BEATS, LINES, MAIN
 from veriloop.study import UnitsFailed, heartbeat, say
-from veriloop.study.heartbeat import beating, note_line, run_beating
+from veriloop.study.heartbeat import Heart, beating, note_line, run_beating
 
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
     monkeypatch.setattr(heartbeat, "FIRST", 0.0)
+
+
+def until(found):
+    limit = time.monotonic() + 60
+    while not found() and time.monotonic() < limit:
+        time.sleep(0.001)
+    assert found()
 
 
 def study(refit, seeds=(0,)):
@@ -104,6 +113,31 @@ def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
     with beating(None, "unit", 1):
         note_line("something")
     assert not list(Path(tmp_path).iterdir())
+
+
+def test_one_thread_beats_for_all_units_and_ends_with_the_last(tmp_path, monkeypatch):
+    """A thread for each would cost a small unit more than its work."""
+    monkeypatch.setattr(heartbeat, "TICK", 0.001)
+    monkeypatch.setattr(heartbeat, "_beater", heartbeat._Beater())
+    (tmp_path / BEATS).mkdir()
+    before = threading.active_count()
+    with beating(tmp_path, "one", 1), beating(tmp_path, "two", 1):
+        until(lambda: len(list((tmp_path / BEATS).glob("[!.]*.json"))) == 2)
+        assert threading.active_count() == before + 1
+    until(lambda: threading.active_count() == before)
+    assert not list((tmp_path / BEATS).iterdir())
+    with beating(tmp_path, "three", 1):
+        until(lambda: (tmp_path / BEATS / "three.json").exists())
+
+
+def test_a_sign_that_was_taken_away_does_not_come_back(tmp_path):
+    """The thread may be about to write it."""
+    heart = Heart(tmp_path / "unit.json", {})
+    heart.beat()
+    heart.remove()
+    heart.beat()
+    heart.note(round=1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_signs_change_no_byte_of_the_records(tmp_path, monkeypatch):

@@ -11,6 +11,8 @@ from typing import cast
 
 import numpy as np
 
+SHOWN = 30  # names at most in a hint
+
 
 def is_integer(value: object) -> bool:
     """Tell whether a value is an integer, of Python or of NumPy; True and False are none."""
@@ -97,6 +99,31 @@ def check_positive(what: str, value: float, *, zero: bool = False) -> None:
     raise ValueError(f"{what} must be {allowed} and finite, got {value!r:.60}")
 
 
+def check_device(what: str, value: object) -> None:
+    """Refuse a device that torch does not have on this machine.
+
+    what: the name of the argument, for the error.
+    value: its name, "cpu" for instance, or a torch.device.
+
+    >>> check_device("Refit.device", "gpu")
+    Traceback (most recent call last):
+    ValueError: Refit.device must be one that torch has on this machine, cpu..., got 'gpu'
+    """
+    import torch  # pyright: ignore[reportMissingImports]
+
+    known = ["cpu"]
+    found = torch.accelerator.current_accelerator()
+    if found is not None and torch.accelerator.is_available():
+        name = found.type
+        numbered = [f"{name}:{i}" for i in range(torch.accelerator.device_count())]
+        known += [name, *numbered]
+    if str(value) not in known:
+        raise ValueError(
+            f"{what} must be one that torch has on this machine, {', '.join(known)}, got "
+            f"{str(value)!r:.60}"
+        )
+
+
 def kind(value: object) -> str:
     """Name a value's type, and show the value where it is short."""
     text = repr(value)
@@ -106,7 +133,7 @@ def kind(value: object) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint for a name that is unknown: the nearest known one, or all of them.
+    """Return a hint for a name that is unknown: the nearest known one, or the first of them.
 
     >>> nearest("Treshold", ["Threshold", "TopCount"])
     "did you mean 'Threshold'?"
@@ -117,7 +144,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1)
     if close:
         return f"did you mean {close[0]!r}?"
-    return f"known: {', '.join(names) or 'none'}"
+    shown = ", ".join(names[:SHOWN])
+    if len(names) > SHOWN:
+        shown += f" and {len(names) - SHOWN} more"
+    return f"known: {shown or 'none'}"
 
 
 def need(module: str, install: str, what: str) -> ModuleType:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from veriloop.core import Key
+from veriloop.core.checks import check_device
 from veriloop.core.parts import Scores
 from veriloop.mnist.data import Data
 from veriloop.mnist.images import DIGITS, Images, check_images
@@ -174,7 +175,8 @@ def feature_net(
     device: where it is trained, and put.
 
     Raises:
-        ValueError: if there is no such network, or `steps` is no positive integer.
+        ValueError: if there is no such network, `steps` is no positive integer, or the machine
+            lacks the device.
 
     >>> import tempfile
     >>> from veriloop.mnist import load
@@ -182,6 +184,7 @@ def feature_net(
     >>> 0 < net.accuracy < 1
     True
     """
+    check_device("feature_net: device", device)
     if network not in RECIPES:
         raise ValueError(
             f"feature_net: network must be one of {', '.join(RECIPES)}, got {network!r}"

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from veriloop.core.checks import check_device
 from veriloop.mnist.images import Images, check_images
 from veriloop.store.caches import one_thread, read_tensors, write_tensors
 from veriloop.store.files import cache_folder
@@ -20,6 +21,7 @@ from veriloop.store.files import cache_folder
 if TYPE_CHECKING:
     from torchmetrics.image.fid import FrechetInceptionDistance
 
+STARTS = (b"PK", b"\x80\x02")  # first bytes of what torch writes, now and in earlier versions
 SUMS = ("real_features_sum", "real_features_cov_sum", "real_features_num_samples")
 BATCH = 100  # images in one pass, at most
 
@@ -38,7 +40,8 @@ class Inception:
 
     Raises:
         TypeError: when it is made, if `real` is no batch of images.
-        ValueError: when it is made, if `real` has fewer than two images, or there is no such file.
+        ValueError: when it is made, if `real` has fewer than two images, there is no such file, or
+            the machine lacks the device.
 
     >>> blank = Images(np.zeros((2, 98), np.uint8), np.zeros(2, np.uint8))
     >>> Inception(blank, Path("none.pth"))
@@ -52,10 +55,13 @@ class Inception:
 
     def __post_init__(self) -> None:
         check_images("Inception.real", self.real, least=2)
+        check_device("Inception.device", self.device)
         if self.weights is not None and not Path(self.weights).is_file():
             raise ValueError(
                 f"no Inception weights at {self.weights}; give their file, or leave them out"
             )
+        if self.weights is not None:
+            _check_weights(Path(self.weights))
 
     def __call__(self, images: Images) -> float:
         check_images("Inception: images", images, least=2)
@@ -109,3 +115,14 @@ class Inception:
                 pixels.view(-1, 1, 28, 28), size=(299, 299), mode="bilinear", antialias=True
             )
             metric.update(large.clamp_(0, 1).expand(-1, 3, -1, -1), real=real)
+
+
+def _check_weights(file: Path) -> None:
+    """Refuse a file that is none of torch's, before a model is fitted."""
+    with open(file, "rb") as stream:
+        start = stream.read(2)
+    if start not in STARTS:
+        raise ValueError(
+            f"the Inception weights at {file} are no file of torch; give the one that "
+            "torch-fidelity downloads, or leave them out"
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from veriloop.core import Key
 from veriloop.core.candidates import Candidates
+from veriloop.core.checks import check_device
 from veriloop.core.parts import Mask, Scores
 from veriloop.core.verdict import fraction
 from veriloop.mnist.cvae import CVAE, MLPCVAE, ConvCVAE
@@ -36,7 +36,8 @@ class Refit:
     device: where it is fitted, and stays.
 
     Raises:
-        ValueError: if there is no such model, or its settings do not fit it.
+        ValueError: if there is no such model, its settings do not fit it, or the machine lacks the
+            device.
 
     >>> from veriloop.mnist import load
     >>> short = Refit(model="mlp", settings={"hidden": [8]}, training=Training(steps=2))
@@ -52,13 +53,15 @@ class Refit:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        check_device("Refit.device", self.device)
         if self.model not in MODELS:
             raise ValueError(f"Refit.model must be one of {', '.join(MODELS)}, got {self.model!r}")
-        kind = MODELS[self.model]
         try:
-            inspect.signature(kind).bind(**self.settings)
-        except TypeError as error:
-            raise ValueError(f"Refit.settings do not fit {kind.__name__}: {error}") from None
+            with torch.device("meta"):  # no memory and no random numbers
+                _maker(self.model)(**self.settings)
+        except (TypeError, ValueError) as error:
+            kind = MODELS[self.model].__name__
+            raise ValueError(f"Refit.settings do not fit {kind}: {error}") from None
 
     def __call__(self, key: Key, model: CVAE | None, images: Images) -> CVAE:
         new, _ = self.fit(key, model, images)

@@ -145,16 +145,32 @@ def _is_finite(network: nn.Module) -> bool:
 
 def _split(key: Key, n: int, holdout: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the numbers of the rows to train on, and of those held out."""
+    check_holdout(n, holdout)
     order = key.fold("holdout").numpy().permutation(n)
     held, trained = np.split(order, [round(holdout * n)])
+    return trained, held
+
+
+def check_holdout(n: int, holdout: float) -> None:
+    """Refuse a share of rows to hold out that leaves none on a side.
+
+    n: how many rows there are. holdout: the share, in [0, 1).
+
+    Raises:
+        ValueError: saying what to do.
+
+    >>> check_holdout(20, 0.01)
+    Traceback (most recent call last):
+    ValueError: a fit with 0.01 of its rows held out needs rows on both sides, got 20; ...
+    """
     if not n:
         raise ValueError("a fit needs rows to learn from, got none; give at least one")
-    if not len(trained) or (holdout and not len(held)):
+    held = round(holdout * n)
+    if held == n or (holdout and not held):
         raise ValueError(
-            f"a fit with {holdout:.0%} held out needs rows on both sides, "
-            f"got {n} rows; give more rows"
+            f"a fit with {holdout:.3g} of its rows held out needs rows on both sides, got {n}; "
+            "give more rows, or another share"
         )
-    return trained, held
 
 
 class _Fit(Generic[B]):

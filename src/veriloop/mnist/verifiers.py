@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from veriloop.core import Columns, Key
-from veriloop.core.checks import check_count, check_fraction
+from veriloop.core.checks import check_count, check_device, check_fraction
 from veriloop.core.parts import Groups, Mask, Scores
 from veriloop.core.verdict import Verifier, fraction, judged
 from veriloop.mnist.cvae import CVAE
@@ -143,8 +143,8 @@ class Discriminate:
 
     Raises:
         TypeError: if `real` is no batch of images.
-        ValueError: if `real` is empty, there is no such view, or `smoothing` or `dropout` is out
-            of its range.
+        ValueError: if `real` is empty, there is no such view, `smoothing` or `dropout` is out of
+            its range, or the machine lacks the device.
 
     >>> from veriloop.mnist import MLPCVAE, load
     >>> train = Discriminate(real=load("digits").train[:50], training=Training(steps=2))
@@ -163,6 +163,7 @@ class Discriminate:
 
     def __post_init__(self) -> None:
         check_images("Discriminate.real", self.real, least=1)
+        check_device("Discriminate.device", self.device)
         if self.view not in get_args(View):
             raise ValueError(
                 f"Discriminate.view must be bernoulli, threshold or grey, got {self.view!r}"

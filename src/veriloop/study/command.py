@@ -251,7 +251,7 @@ def _redraw(draw: Callable[[Records], Figure] | None, folder: Path, name: str) -
             f"--redraw: cannot write to {folder} ({error.strerror or error}); copy it, and redraw "
             "the copy"
         ) from None
-    except (LookupError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise BadInput(
             f"--redraw: {name} cannot draw the records in {folder} ({error!r:.200}); name a "
             "run's folder of its own"
@@ -318,9 +318,9 @@ def _parse(script: Path) -> argparse.Namespace:
         help="only draw the figure again, from DIR/records.jsonl",
     )
     arguments = parser.parse_args()
-    if arguments.engine:
+    if arguments.engine is not None:
         arguments.set.append(f"engine={arguments.engine}")
-    if arguments.unit_timeout:
+    if arguments.unit_timeout is not None:
         arguments.set.append(f"unit_timeout={arguments.unit_timeout}")
     return arguments
 

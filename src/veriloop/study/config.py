@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import difflib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from veriloop.core.checks import is_count
 from veriloop.schedules import constant, geometric, linear
@@ -23,6 +25,10 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0)]  # NumPy's own generators take no negative seed
 
 
+# What pydantic calls a key that a model, or a dataclass, does not have.
+UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+# What it calls a value that is no mapping, where there must be one.
+MAPPINGS = ("dict_type", "model_type", "dataclass_type")
 RAMPS = {"linear": linear, "geometric": geometric}
 DEEP = "nests lists or mappings hundreds deep, which nothing here needs; write it flatter"
 DEFAULT = "laptop"  # the preset where none is named
@@ -278,7 +284,7 @@ def _is_of_settings(
 
 def _in_order(error: ValidationError) -> list[Any]:
     """Put unknown keys first: a misspelt key also leaves the right one missing."""
-    return sorted(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    return sorted(error.errors(), key=lambda each: each["type"] not in UNKNOWN)
 
 
 def _mapping(value: object, path: Path, name: str) -> dict[str, Any]:
@@ -373,8 +379,8 @@ def _apply(values: dict[str, Any], setting: str) -> None:
 def _sentence(error: ValidationError, kind: type[Config]) -> str:
     first, *others = _in_order(error)
     where = ".".join(map(str, first["loc"]))
-    if first["type"] == "extra_forbidden":
-        text = f"{where}: unknown key; {_hint(where, kind)}"
+    if first["type"] in UNKNOWN:
+        text = f"{where}: unknown key; {_hint(first['loc'], kind)}"
     elif first["type"] == "missing":
         text = f"{where}: missing; give it a value"
     else:
@@ -384,19 +390,36 @@ def _sentence(error: ValidationError, kind: type[Config]) -> str:
     return text
 
 
-def _hint(name: str, kind: type[Config]) -> str:
-    known = list(kind.model_fields)
+def _hint(place: Sequence[object], kind: type[Config]) -> str:
+    *parents, name = map(str, place)
+    known = _known(parents, kind)
     close = difflib.get_close_matches(name, known, n=1)
     if close:
         return f"did you mean {close[0]!r}?"
+    if not known:
+        return "leave it out"
     return f"known keys: {', '.join(sorted(known))}"
+
+
+def _known(parents: Sequence[str], kind: type[Config]) -> list[str]:
+    """Return the keys of a configuration, or of the settings that lie below these keys."""
+    fields: Mapping[str, FieldInfo] = kind.model_fields
+    for parent in parents:
+        if parent not in fields:
+            return []
+        # Those of a model or of a dataclass; a list or a choice has none.
+        fields = getattr(fields[parent].annotation, "__pydantic_fields__", {})
+    return list(fields)
 
 
 def _wrong_value(where: str, mistake: Mapping[str, Any]) -> str:
     """Say what a value must be; `where` is empty for a mistake in several of them."""
-    message = mistake["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    message = mistake["msg"].removeprefix("Value error, ")
+    message = re.sub(r"\b(Input|List|Tuple|String|Dictionary) should", "must", message)
     if mistake["type"] == "bool_type":
         message = "must be true or false"
+    if mistake["type"] in MAPPINGS:
+        message = "must be a mapping of keys to values"
     if where == "engine":
         message = "must be serial, processes, processes:N or dask://HOST:PORT"
     if not where:

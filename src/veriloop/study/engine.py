@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -19,11 +20,14 @@ from operator import call
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from veriloop.core.checks import need
 from veriloop.records import FAILED, Records, line
 from veriloop.study.heartbeat import beating
 from veriloop.study.workers import Lost, run_all
 
 Rows = list[dict[str, Any]]
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows has no quotas
+PACKAGES = {"processes": ("joblib",), "dask": ("cloudpickle", "distributed")}
 REACH = 10  # seconds within which a dask scheduler must answer
 MOST_FRAMES = 1000  # in the first message of a scheduler
 NAMED = 3  # how many failed units an error names
@@ -111,7 +115,7 @@ def check_engine(engine: str, limit: float | None = None) -> None:
     engine: as in `evaluate`. limit: seconds that a unit may take.
 
     Raises:
-        BadInput: naming the engines.
+        BadInput: naming the engines, or the command that installs what is missing.
     """
     given = cast("object", engine)
     if not isinstance(given, str) or not re.match(ENGINES, engine):
@@ -123,8 +127,19 @@ def check_engine(engine: str, limit: float | None = None) -> None:
             f"unit_timeout: got {limit:g} with engine={engine}, which cannot stop a unit; give "
             "engine=processes:N, or leave it out"
         )
+    _check_installed(engine)
     if engine.startswith("dask"):
         _reach(engine)
+
+
+def _check_installed(engine: str) -> None:
+    """Refuse an engine whose packages are missing, before any work."""
+    name, _, _ = engine.partition(":")
+    for package in PACKAGES.get(name, ()):
+        try:
+            need(package, "veriloop[study]", f"engine={engine}")
+        except ImportError as error:
+            raise BadInput(str(error)) from None
 
 
 def _reach(engine: str) -> None:
@@ -229,11 +244,22 @@ def _attempt(unit: Unit) -> Rows | Failure:
         cause = stopped.__cause__ or stopped
         told = _one_line(cause)
         mark = {**stopped.place, FAILED: told}
-        trace = "".join(traceback.format_exception(cause))
-        return Failure(told, trace, [*stopped.rows, mark])
+        return Failure(told, _trace(cause), [*stopped.rows, mark])
     except (Exception, SystemExit) as error:
-        return Failure(_one_line(error), traceback.format_exc())
+        return Failure(_one_line(error), _trace(error))
     return rows
+
+
+def _trace(error: BaseException) -> str:
+    """Return where an error came from; nothing where no code can be at fault."""
+    if _is_full(error):
+        return ""
+    return "".join(traceback.format_exception(error))
+
+
+def _is_full(error: BaseException) -> bool:
+    """Tell whether there was no room on a disk, or in what the user may write there."""
+    return isinstance(error, OSError) and error.errno in FULL
 
 
 def _one_line(error: BaseException) -> str:
@@ -241,6 +267,8 @@ def _one_line(error: BaseException) -> str:
     told = f"{type(error).__name__}: {error}"
     if isinstance(error, SystemExit):
         return f"{told}: the code of the unit ended the process; raise an error instead"
+    if _is_full(error):
+        return f"{told}: make room"
     if isinstance(error, MemoryError):
         return f"{told.removesuffix(': ')}: give fewer workers (engine=processes:N) or less at once"
     return told

@@ -24,10 +24,11 @@ from veriloop.status import BEATS, LINES, MAIN, PERIOD
 from veriloop.store.files import first_process
 
 FIRST = 1.0  # seconds before the first sign, so that small units write none
+TICK = 0.5  # seconds between two looks at what is due
 
 
 class Heart:
-    """Writes one file of signs, every few seconds and after a round.
+    """Writes one file of signs, when it is told to and after a round, until it is removed.
 
     file: where. about: what it says beside time, host, process and memory.
     """
@@ -42,6 +43,7 @@ class Heart:
             **about,
         }
         self._written = time.monotonic()
+        self._removed = False
 
     def note(self, **facts: object) -> None:
         """Change what it says; it is written soon."""
@@ -54,24 +56,60 @@ class Heart:
         """Write the file; a disk that is full, or a folder that is gone, stops no run."""
         self._written = time.monotonic()
         with self._lock, suppress(OSError):
+            if self._removed:
+                return
             told = {**self._about, "time": time.time(), "rss": memory()}
             temporary = self._file.with_name(f".{self._file.name}.tmp")
             temporary.write_text(json.dumps(told))
             os.replace(temporary, self._file)
 
-    def beat_until(self, over: threading.Event, first: float) -> None:
-        """Beat every few seconds until `over` is set."""
-        pause = first
-        while not over.wait(pause):
-            self.beat()
-            pause = PERIOD
-
     def remove(self) -> None:
-        """Take the file away."""
+        """Take the file away, for good."""
         with self._lock, suppress(OSError):
+            self._removed = True
             self._file.unlink(missing_ok=True)
 
 
+class _Beater:
+    """One thread of this process, which beats for all of its hearts every few seconds.
+
+    A thread for each unit would cost a small unit more than its work.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._due: dict[Heart, float] = {}
+        self._thread: threading.Thread | None = None
+
+    def add(self, heart: Heart, first: float) -> None:
+        """Beat for a heart, the first time after so many seconds."""
+        with self._lock:
+            self._due[heart] = time.monotonic() + first
+            # Of a process that was forked, the thread stayed behind.
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, daemon=True)
+                self._thread.start()
+
+    def leave(self, heart: Heart) -> None:
+        """Beat for it no longer."""
+        with self._lock:
+            del self._due[heart]
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(TICK)
+            with self._lock:
+                if not self._due:
+                    self._thread = None
+                    return
+                now = time.monotonic()
+                due = [heart for heart, when in self._due.items() if when <= now]
+                self._due.update(dict.fromkeys(due, now + PERIOD))
+            for heart in due:
+                heart.beat()
+
+
+_beater = _Beater()
 # Of the unit that this thread does; what is said without a folder goes nowhere.
 _heart: ContextVar[Heart | None] = ContextVar("heart", default=None)
 _folder: ContextVar[Path | None] = ContextVar("folder", default=None)
@@ -153,14 +191,11 @@ def note_line(text: str) -> None:
 
 @contextmanager
 def _in_thread(heart: Heart, first: float) -> Generator[None]:
-    over = threading.Event()
-    thread = threading.Thread(target=heart.beat_until, args=(over, first), daemon=True)
-    thread.start()
+    _beater.add(heart, first)
     try:
         yield
     finally:
-        over.set()
-        thread.join()
+        _beater.leave(heart)
 
 
 @contextmanager

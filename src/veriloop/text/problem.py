@@ -13,7 +13,7 @@ import numpy as np
 
 from veriloop.core import EachRound, Key, Loop, State
 from veriloop.core.arrays import AnyBatch, Mask, Scores
-from veriloop.core.checks import check_count, check_fraction
+from veriloop.core.checks import check_count, check_device, check_fraction
 from veriloop.core.parts import Filter, Groups, Measure, Observer, Pool
 from veriloop.core.verdict import Verifier
 from veriloop.filters import TopFraction
@@ -51,8 +51,8 @@ class Problem(Generic[R]):
 
     Raises:
         TypeError: if a part is of another kind.
-        ValueError: if `keep` is out of its range, no initial row has an output, or the base cannot
-            read the prompts.
+        ValueError: if `keep` is out of its range, no initial row has an output, the base cannot
+            read the prompts, or the machine lacks the device.
 
     >>> from veriloop import run
     >>> from veriloop.text import Pretraining, Prompt, Texts, pretrain
@@ -86,6 +86,7 @@ class Problem(Generic[R]):
     def __post_init__(self) -> None:
         check_rows("Problem.initial", self.initial)
         check_fraction("Problem.keep", self.keep, one=True)
+        check_device("Problem.device", self.device)
         if len(self.initial) and not any(self.initial.outputs):
             raise ValueError(
                 f"Problem.initial has no output to learn in its {len(self.initial)} rows; give "

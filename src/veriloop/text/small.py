@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from veriloop.core import Key
-from veriloop.core.checks import check_count, check_positive
+from veriloop.core.checks import check_count, check_device, check_positive
 from veriloop.store.caches import sound, write_sums
 from veriloop.store.files import cache_folder, replaced
 from veriloop.text.finetune import seeded, set_rate
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 END = "<|end|>"
+CONTEXT = 2048  # tokens that such a model reads at once
 VERSION = 1  # of the recipe; another number pre-trains all models again
 BYTES = 257  # tokens of the smallest tokenizer: every byte, and the end
 
@@ -86,7 +87,7 @@ def pretrain(
     device: where it is trained, and put.
 
     Raises:
-        ValueError: if `documents` does not return n texts.
+        ValueError: if `documents` does not return n texts, or the machine lacks the device.
         FloatingPointError: if the training diverges.
 
     >>> tiny = Pretraining(steps=1, batch=1, vocabulary=300, hidden=8, layers=1, heads=2, inner=8)
@@ -94,6 +95,7 @@ def pretrain(
     >>> model.config.hidden_size, tokenizer.eos_token
     (8, '<|end|>')
     """
+    check_device("pretrain: device", device)
     key = Key(how.seed).fold("pretraining")
     tokenizer = train_tokenizer(_read(documents, key.fold("tokenizer"), 2000), how.vocabulary)
     end: Any = tokenizer.eos_token_id
@@ -195,6 +197,7 @@ def _new_llama(key: Key, how: Pretraining, vocabulary: int, end: int) -> PreTrai
         hidden_size=how.hidden,
         num_hidden_layers=how.layers,
         num_attention_heads=how.heads,
+        max_position_embeddings=CONTEXT,
         intermediate_size=how.inner,
         initializer_range=0.03,
         tie_word_embeddings=True,

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 import torch
 
+from veriloop.core.checks import check_device
 from veriloop.store.caches import sound, write_sums
 from veriloop.store.files import cache_folder, replaced, sha256
 
@@ -106,23 +107,13 @@ def load_base(
     Traceback (most recent call last):
     ValueError: no config.json in /no/such/folder; name the folder of a model, ...
     """
-    _check_device(device)
+    check_device("load_base: device", device)
     source = str(source)
     found = _find(source)
     with _one_sentence(source):
         model, tokenizer = _from_transformers(found.folder)
     cast("torch.nn.Module", model).to(device)
     return model, tokenizer
-
-
-def _check_device(device: str) -> None:
-    """Refuse a device that this machine lacks, before a model is read for it."""
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"load_base: device {device!r} cannot be used here ({_short(error)}); take 'cpu'"
-        ) from None
 
 
 @quietly()
