@@ -460,7 +460,7 @@ def kernel_table(fit: Fit) -> None:
         fit.work(steps)
     averages = seen.key_averages()
     if torch.cuda.is_available():
-        kernels = [each for each in averages if each.device_type == torch.autograd.DeviceType.CUDA]
+        kernels = [each for each in averages if str(each.device_type).endswith("CUDA")]
         count = sum(each.count for each in kernels) / steps
         busy = sum(each.self_device_time_total for each in kernels) / steps
         print(f"\n{fit.name}: {count:.0f} kernels a step, busy for {busy:.0f} us")
