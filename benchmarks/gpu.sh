@@ -26,7 +26,7 @@ digits() {
   if [ -n "$OUT" ] && [ -d "runs/$1" ]; then
     tar -cz "runs/$1" | split -b 15m - "$OUT/$1.tar.gz."
   fi
-  if [ "$stopped" = 124 ]; then
+  if [ "$stopped" = 124 ] || [ "$stopped" = 137 ]; then
     echo "stopped after $3 s; the same command goes on"
     stopped=0
   fi
