@@ -1,10 +1,10 @@
 """Time whole stages of the digits' loop against the plain way, in turn, on two threads; print Markdown tables.
 
-python benchmarks/mnist.py [--quick] [--memory | --goals]
+python benchmarks/mnist.py [--quick] [--memory | --goals | --device cuda]
 
 The plain way is what one writes first: layer by layer in float32, images as float tensors, a
 DataLoader that fetches sample by sample, PyTorch's own losses and optimiser, batches of 128. The
-work is the same in both columns.
+work is the same in both columns. On a device, fits with and without CUDA graphs are the columns.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from veriloop import Key, Loop, State, TopFraction
 from veriloop.mnist import (
+    CVAE,
     MLPCVAE,
     Discriminate,
     Discriminator,
@@ -39,7 +40,9 @@ from veriloop.mnist import (
     load,
     nelbo,
     precision_recall,
+    probabilities,
 )
+from veriloop.mnist.cuda_graph import SWITCH
 
 KEY = Key(0).fold("bench")
 LATENT, HIDDEN = 20, (512, 256, 128, 64)
@@ -310,15 +313,26 @@ def goals(data: Any, scale: int) -> list[Stage]:
     ]
 
 
-def products(dtype: torch.dtype) -> float:
-    """Return how many thousand million multiply-adds a second matrix products of a batch's shape reach."""
-    a, b = torch.randn(512, 784).to(dtype), torch.randn(784, 512).to(dtype)
+def products(
+    dtype: torch.dtype, shape: tuple[int, int, int] = (512, 784, 512), device: str = "cpu"
+) -> float:
+    """Return how many thousand million multiply-adds a second matrix products of a shape reach."""
+    rows, inner, columns = shape
+    a = torch.randn(rows, inner).to(device, dtype)
+    b = torch.randn(inner, columns).to(device, dtype)
 
     def work() -> None:
         for _ in range(50):
             torch.mm(a, b)
+        wait(device)
 
-    return 50 * a.numel() * 512 / seconds(work).min() / 1e9
+    return 50 * a.numel() * columns / seconds(work).min() / 1e9
+
+
+def wait(device: str) -> None:
+    """Wait until a device has done what it was asked."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize()
 
 
 def stage_table(chosen: list[Stage], repeats: int) -> None:
@@ -342,6 +356,115 @@ def stage_table(chosen: list[Stage], repeats: int) -> None:
             f"| {ratios.min():.2f}-{ratios.max():.2f} | {floor:.2f} | {ours / floor:.1f} |",
             flush=True,
         )
+
+
+class Fit(NamedTuple):
+    """A fit on a device: steps -> done, and the multiply-adds of one step, in 10^9."""
+
+    name: str
+    work: Callable[[int], object]
+    operations: float
+
+
+def device_fits(data: Any, scale: int, device: str) -> list[Fit]:
+    """Return the fits of the published protocol, in batches of 128."""
+    many = balanced(KEY, data.train, 20_000) if scale == 1 else data.train
+    real = data.train[: 60_000 // scale]
+    once = Training(steps=1, precision="bf16")
+    judge = Discriminate(real=real, view="threshold", conditional=False, device=device)
+    examples = judge.examples(KEY, Refit(training=once, device=device)(KEY, None, many))
+
+    def generator(model: str, steps: int) -> CVAE:
+        how = replace(once, steps=steps)
+        return Refit(model=model, training=how, device=device)(KEY, None, many.threshold())
+
+    def verifier(steps: int) -> Judge:
+        return replace(judge, training=replace(once, steps=steps)).fit(KEY, examples)
+
+    mlp = 2 * (784 * 512 + 512 * 40)
+    return [
+        Fit("CVAE, convolutional", lambda steps: generator("conv", steps), 128 * FIT / 1e9),
+        Fit("CVAE, fully connected", lambda steps: generator("mlp", steps), 128 * 3 * mlp / 1e9),
+        Fit("verifier", verifier, 128 * (3 * JUDGE - 784 * 512) / 1e9),
+    ]
+
+
+def with_graphs(switch: str, work: Callable[[], object]) -> Callable[[], None]:
+    """Return a work that is done with CUDA graphs on, 1, or off, 0."""
+
+    def switched() -> None:
+        os.environ[SWITCH] = switch
+        work()
+
+    return switched
+
+
+def device_table(data: Any, scale: int, device: str, repeats: int) -> None:
+    """Print the speed of fits on a device, with and without graphs, and the time of a round's other parts."""
+    side = 8192 // scale
+    rate = products(torch.bfloat16, (side, side, side), device)
+    print(f"bf16 products of {side} x {side}: {2 * rate / 1e3:.1f} TFLOP/s")
+    steps = 4000 if scale == 1 else 20
+    print(
+        "\n| fit, steps of 128 | steps a second, plain | with graphs | times faster | us a step | arithmetic alone, us |"
+    )
+    print("|---|--:|--:|--:|--:|--:|")
+    fits = device_fits(data, scale, device)
+    for fit in fits:
+        plainly = with_graphs("0", lambda fit=fit: fit.work(steps))
+        captured = with_graphs("1", lambda fit=fit: fit.work(steps))
+        times = seconds(plainly, captured, repeats=repeats)
+        plain, ours = np.median(times, axis=0)
+        ratio = np.median(times[:, 0] / times[:, 1])
+        print(
+            f"| {fit.name} | {steps / plain:.0f} | {steps / ours:.0f} | {ratio:.2f} "
+            f"| {1e6 * ours / steps:.0f} | {1e6 * fit.operations / rate:.1f} |",
+            flush=True,
+        )
+    parts_table(data, scale, device, repeats)
+    for fit in fits:
+        kernel_table(fit)
+
+
+def parts_table(data: Any, scale: int, device: str, repeats: int) -> None:
+    """Print how long a round's other parts take on a device."""
+    n = 200_000 // scale
+    how = Training(steps=8, precision="bf16")
+    model = Refit(training=how, device=device)(KEY, None, data.train)
+    images = Generate()(KEY, model, n)
+    judge = Judge(Discriminator().to(device).eval())
+    features = feature_net(data, 2, device=device)
+    measure = Measure(data.test, features, 6000 if scale == 1 else 500)
+    measure(KEY, model)  # what is worked out once a run
+    parts: dict[str, Callable[[], object]] = {
+        f"generate {n:,}": lambda: Generate()(KEY, model, n),
+        f"judge {n:,}": lambda: judge(KEY, images),
+        f"draw {measure.images:,} grey images": lambda: probabilities(KEY, model, measure.images),
+        "measure a model": lambda: measure(KEY, model),
+    }
+    print("\n| part | s |")
+    print("|---|--:|")
+    for name, work in parts.items():
+        took = np.median(seconds(work, repeats=repeats))
+        print(f"| {name} | {took:.3f} |", flush=True)
+
+
+def kernel_table(fit: Fit) -> None:
+    """Print which kernels the plain steps of a fit launch, and how long the GPU is busy with them."""
+    from torch.profiler import profile
+
+    steps = 20
+    os.environ[SWITCH] = "0"
+    with profile() as seen:
+        fit.work(steps)
+    averages = seen.key_averages()
+    if torch.cuda.is_available():
+        kernels = [each for each in averages if str(each.device_type).endswith("CUDA")]
+        count = sum(each.count for each in kernels) / steps
+        busy = sum(each.self_device_time_total for each in kernels) / steps
+        print(f"\n{fit.name}: {count:.0f} kernels a step, busy for {busy:.0f} us")
+    order = "self_device_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
+    print(averages.table(sort_by=order, row_limit=20, max_name_column_width=60))
 
 
 def precision_table(data: Any, scale: int, seeds: int) -> None:
@@ -406,8 +529,13 @@ if __name__ == "__main__":
     parser.add_argument(
         "--goals", action="store_true", help="the three fits of the published protocol alone"
     )
+    parser.add_argument(
+        "--device", help="the fits and a round's other parts on this device alone, such as cuda"
+    )
     arguments = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(
+        1 if arguments.device else 2
+    )  # a round on a device has one, as in a study
     print(
         f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
     )
@@ -417,6 +545,9 @@ if __name__ == "__main__":
     else:
         digits = load("mnist" if have_mnist() else "digits")
         scale = 20 if arguments.quick else 1
+        if arguments.device:
+            device_table(digits, scale, arguments.device, 1 if arguments.quick else 3)
+            raise SystemExit
         if arguments.goals:
             stage_table(goals(digits, scale), 1 if arguments.quick else 5)
             raise SystemExit

@@ -14,7 +14,7 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from veriloop import Key
 from veriloop.mnist import CVAE, MLPCVAE, ConvCVAE, Training, load, nelbo, new_network
-from veriloop.mnist.cvae import BernoulliNLL
+from veriloop.mnist.cvae import AddedStrokes, BernoulliNLL
 from veriloop.mnist.training import fit
 
 LABELS = torch.arange(24) % 10
@@ -373,3 +373,17 @@ def test_one_number_is_no_list_of_layers():
         ValueError, match=r"MLPCVAE\.hidden must be a list, .* got 16; write \[16\]"
     ):
         MLPCVAE(latent=2, hidden=16)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_strokes_are_added_as_by_torch_to_the_bit(dtype):
+    """In value and gradient; each pixel of a gradient is copied, and none is computed."""
+    strokes = uniform(3, 14 * 14, 4 * 4).to(dtype).requires_grad_()
+    gradient = uniform(3, 784, key=1).to(dtype)
+    columns = strokes.transpose(1, 2)
+    theirs = F.fold(columns, (28, 28), kernel_size=4, stride=2, padding=1).flatten(1)
+    ours = AddedStrokes.apply(strokes)
+    assert torch.equal(ours, theirs)
+    (wanted,) = torch.autograd.grad(theirs, strokes, gradient)
+    (found,) = torch.autograd.grad(ours, strokes, gradient)
+    assert torch.equal(found, wanted)

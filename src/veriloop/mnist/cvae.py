@@ -156,6 +156,28 @@ class BernoulliNLL(torch.autograd.Function):
         return torch.sigmoid(logits).sub_(pixels).mul_(gradient[:, None]), None
 
 
+class AddedStrokes(torch.autograd.Function):
+    """The sum of strokes, shape (n, 784): the last step of a transposed convolution.
+
+    The strokes have shape (n, 14 * 14, 4 * 4): what each hidden pixel adds to the pixels around it.
+
+    PyTorch's own gradient launches a kernel for each image on a GPU, and copies twice. Here each
+    stroke reads its pixels from the gradient, in one copy. The numbers are the same.
+    """
+
+    @staticmethod
+    def forward(ctx: object, strokes: Tensor) -> Tensor:
+        columns = strokes.transpose(1, 2)
+        return F.fold(columns, (28, 28), kernel_size=4, stride=2, padding=1).flatten(1)
+
+    @staticmethod
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: object, gradient: Tensor
+    ) -> Tensor:
+        framed = F.pad(gradient.view(-1, 28, 28), (1, 1, 1, 1))
+        return framed.unfold(1, 4, 2).unfold(2, 4, 2).reshape(-1, 14 * 14, 4 * 4)
+
+
 class ConvCVAE(CVAE):
     """The paper's architecture: two strided convolutions each way.
 
@@ -236,9 +258,8 @@ class ConvCVAE(CVAE):
             inputs = _with_label(z.to(dtype), labels)
             hidden = F.gelu(torch.addmm(bias, inputs, matrix[:-1]))
             strokes = hidden.view(-1, 32) @ kernels  # what each hidden pixel adds to 4 x 4 pixels
-            strokes = strokes.view(len(z), 14 * 14, 16).transpose(1, 2)
-            images = F.fold(strokes, (28, 28), kernel_size=4, stride=2, padding=1)
-            return images.flatten(1) + last_bias
+            images = cast(Tensor, AddedStrokes.apply(strokes.view(len(z), 14 * 14, 16)))
+            return images + last_bias
 
         return decode
 

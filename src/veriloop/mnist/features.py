@@ -20,6 +20,7 @@ from veriloop.core.checks import check_device
 from veriloop.core.parts import Scores
 from veriloop.mnist.data import Data
 from veriloop.mnist.images import DIGITS, Images, check_images
+from veriloop.mnist.resident import ResidentImages
 from veriloop.mnist.training import ROWS, Training, fit, new_network
 from veriloop.store.caches import one_thread, read_tensors, write_tensors
 from veriloop.store.files import cache_folder
@@ -129,9 +130,9 @@ class FeatureNet:
         parts: list[Tensor] = []
         for start in starts:
             pixels, _ = images[start : start + ROWS].tensors(device)
-            parts.append(self.network.features(pixels).cpu())
-        features = torch.cat(parts)
-        return features, self.network.head(features.to(device)).cpu()
+            parts.append(self.network.features(pixels))
+        features = torch.cat(parts)  # a GPU is waited for once, and not chunk by chunk
+        return features.cpu(), self.network.head(features).cpu()
 
 
 @dataclass(frozen=True)
@@ -227,10 +228,10 @@ def _digest(data: Data, how: Training, network: str, key: Key) -> str:
 def _train(key: Key, network: Classifier, images: Images, how: Training, device: str) -> None:
     """Train the classifier in place to read the labels."""
 
-    def loss(rows: Images, generator: torch.Generator) -> Tensor:
-        pixels, labels = rows.tensors(device)
+    def loss(rows: ResidentImages, generator: torch.Generator) -> Tensor:
+        pixels, labels = rows.tensors()
         odds = network.head(network.features(pixels))
         return F.cross_entropy(odds, labels, reduction="none")
 
     with one_thread():
-        fit(key.fold("features", "fit"), network, loss, images, how)
+        fit(key.fold("features", "fit"), network, loss, images.resident(device), how)

@@ -17,9 +17,10 @@ from veriloop.core.checks import check_count
 from veriloop.mnist.cvae import CVAE
 from veriloop.mnist.images import DIGITS, PIXELS, Images
 
-# Images decoded at once. The last chunk has as many, since rounding depends on the number, and no
-# image may depend on how many are drawn.
+# Images decoded at once, on a CPU or a GPU. The last chunk has as many: rounding depends on their
+# number, and no image may depend on how many are drawn.
 CHUNK = 250
+GPU_CHUNK = 10_000
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,14 @@ def _decoded(key: Key, model: CVAE, labels: np.ndarray) -> Iterator[tuple[int, n
     """Yield (first row, probabilities of its pixels) chunk by chunk; others are decoded ahead."""
     device = next(model.parameters()).device
     n = len(labels)
+    chunk = CHUNK
+    if device.type == "cuda":
+        chunk = GPU_CHUNK
     z = key.fold("z").numpy().standard_normal((n, model.latent), dtype=np.float32)
 
     @torch.inference_mode()
     def brightness(start: int) -> np.ndarray:
-        rows = np.minimum(np.arange(start, start + CHUNK), n - 1)
+        rows = np.minimum(np.arange(start, start + chunk), n - 1)
         latent = torch.from_numpy(z[rows]).to(device)
         wanted = torch.from_numpy(labels[rows]).to(device).long()
         logits = decode(latent, wanted)[: n - start]
@@ -121,7 +125,7 @@ def _decoded(key: Key, model: CVAE, labels: np.ndarray) -> Iterator[tuple[int, n
         with torch.inference_mode():
             decode = model.decoding()
         ahead: deque[tuple[int, Future[np.ndarray]]] = deque()
-        for start in range(0, n, CHUNK):
+        for start in range(0, n, chunk):
             ahead.append((start, pool.submit(brightness, start)))
             if len(ahead) > 2 * threads:
                 first, decoded = ahead.popleft()

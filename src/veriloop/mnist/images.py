@@ -13,6 +13,7 @@ import torch
 from veriloop.core import Columns, Key
 from veriloop.core.arrays import Array
 from veriloop.core.batch import concatenate
+from veriloop.mnist.resident import ResidentImages
 
 PIXELS = 784
 DIGITS = 10
@@ -107,12 +108,11 @@ class Images(Columns):
 
     def tensors(self, device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
         """Return pixels as float32 in [0, 1], shape (n, 784), and labels as int64, shape (n,)."""
-        labels = torch.from_numpy(np.ascontiguousarray(self.labels)).to(device).long()
-        if self.binary:
-            bits = np.unpackbits(self.pixels, axis=1)
-            return torch.from_numpy(bits).to(device).float(), labels
-        grey = np.ascontiguousarray(self.pixels)
-        return torch.from_numpy(grey).to(device).float().div_(255), labels
+        return self.resident(device).tensors()
+
+    def resident(self, device: torch.device | str) -> ResidentImages:
+        """Return the same images as bytes on a device, for a fit that picks from them there."""
+        return ResidentImages.of(self.pixels, self.labels, device, packed=self.binary)
 
     def __getitem__(self, rows: npt.ArrayLike | slice) -> Self:
         picked = {each.name: getattr(self, each.name)[rows] for each in fields(self)}

@@ -56,15 +56,15 @@ def nelbo(
         )
     device = next(model.parameters()).device
     generator = key.torch(str(device))
-    sums = np.zeros(2)
+    sums = torch.zeros(2, dtype=torch.float64, device=device)
     with torch.inference_mode():
         decode = model.decoding()
         for start in range(0, len(pixels), ROWS):
             some = pixels[start : start + ROWS].to(device)
             theirs = digits[start : start + ROWS].to(device)
             parts = model.negative_elbo(some, theirs, generator, decode)
-            sums += [float(part.double().sum()) for part in parts]
-    means = sums / len(pixels)
+            sums += torch.stack([part.double().sum() for part in parts])
+    means = sums.cpu().numpy() / len(pixels)  # a GPU is waited for once, here
     if np.isnan(means).any():
         raise FloatingPointError(
             "nelbo: the ELBO is NaN, so the model has diverged; lower the rate of its training"

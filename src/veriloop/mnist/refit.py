@@ -20,6 +20,7 @@ from veriloop.core.parts import Mask, Scores
 from veriloop.core.verdict import fraction
 from veriloop.mnist.cvae import CVAE, MLPCVAE, ConvCVAE
 from veriloop.mnist.images import DIGITS, Images, check_images
+from veriloop.mnist.resident import ResidentImages
 from veriloop.mnist.training import Fitted, Training, fit, new_network
 
 MODELS: Mapping[str, type[CVAE]] = {"conv": ConvCVAE, "mlp": MLPCVAE}
@@ -76,12 +77,12 @@ class Refit:
         check_images("Refit: images", images)
         new = self._first_weights(key, model)
 
-        def loss(rows: Images, generator: torch.Generator) -> Tensor:
-            pixels, labels = rows.tensors(self.device)
+        def loss(rows: ResidentImages, generator: torch.Generator) -> Tensor:
+            pixels, labels = rows.tensors()
             reconstruction, kl = new.negative_elbo(pixels, labels, generator)
             return reconstruction + kl
 
-        fitted = fit(key.fold("fit"), new, loss, images, self.training)
+        fitted = fit(key.fold("fit"), new, loss, images.resident(self.device), self.training)
         return new.eval(), fitted
 
     def _first_weights(self, key: Key, model: CVAE | None) -> CVAE:

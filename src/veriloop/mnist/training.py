@@ -16,8 +16,11 @@ from torch import Tensor, nn
 from veriloop.core import Key
 from veriloop.core.batch import B
 from veriloop.core.checks import check_count, check_fraction, check_positive
+from veriloop.mnist.cuda_graph import Steps, on_a_stream, wanted
+from veriloop.mnist.resident import Resident
 
 N = TypeVar("N", bound=nn.Module)
+Rows = np.ndarray | Tensor  # numbers of rows, shape (n,)
 # (rows, generator) -> the loss of each row, shape (n,)
 Loss = Callable[[B, torch.Generator], Tensor]
 
@@ -98,7 +101,8 @@ def fit(key: Key, network: nn.Module, loss: Loss[B], rows: B, how: Training) -> 
     key: decides the order of the rows, the dropout, and the generator that `loss` is given.
     network: what is fitted; it ends in evaluation mode.
     loss: (rows, random generator on the network's device) -> the loss of each row, shape (n,).
-    rows: any batch that can be picked from by integers.
+    rows: any batch that can be picked from by integers. `Images.resident(device)` puts images on a
+        device once; a step on a GPU is then captured and replayed.
     how: the settings of the fit.
 
     Raises:
@@ -112,6 +116,11 @@ def fit(key: Key, network: nn.Module, loss: Loss[B], rows: B, how: Training) -> 
     >>> fitted.steps, fitted.losses[-1] < 1e-3 < fitted.losses[0]
     (200, True)
     """
+    with _repeatable(next(network.parameters()).device):
+        return _fit(key, network, loss, rows, how)
+
+
+def _fit(key: Key, network: nn.Module, loss: Loss[B], rows: B, how: Training) -> Fitted:
     trained, held = _split(key, len(rows), how.holdout)
     per_epoch = math.ceil(len(trained) / how.batch)
     total = how.steps
@@ -186,7 +195,14 @@ class _Fit(Generic[B]):
         self._how = how
         self._total = total
         self._device = next(network.parameters()).device
-        self._optimizer = torch.optim.Adam(network.parameters(), lr=how.rate, fused=True)
+        self._resident = isinstance(rows, Resident)
+        self._generator = torch.Generator(self._device)
+        self._seen = torch.zeros((), device=self._device)  # the sum of this epoch's losses
+        self._optimizer = _adam(network, how.rate, self._device)
+        self._rate = how.rate
+        self._steps: Steps | None = None
+        if self._resident and wanted(self._device):
+            self._steps = Steps(self._generator)
 
     def epoch(self, key: Key, epoch: int, trained: np.ndarray, held: np.ndarray) -> float:
         """Do the steps of one epoch; return its mean loss, on held-out rows if there are any."""
@@ -197,41 +213,81 @@ class _Fit(Generic[B]):
             order_key = key_now
         order = order_key.fold("order").numpy().permutation(trained)
         order = order[: (self._total - self.step) * batch]
-        with _seeded(key_now, self._device) as generator:
+        numbers = self._numbers(order)
+        self._generator.manual_seed(key_now.integer())
+        with _seeded(key_now, self._device):
             self._network.train()
-            seen = torch.zeros((), device=self._device)
+            self._seen.zero_()
             for start in range(0, len(order), batch):
-                seen += self._one_step(order[start : start + batch], generator)
-            mean = float(seen) / len(order)
+                self._one_step(numbers[start : start + batch])
+            mean = float(self._seen) / len(order)
             self._network.eval()
             if len(held):
-                mean = self._mean(held, generator)
+                mean = self._mean(self._numbers(held))
         return mean
 
-    def _one_step(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
-        """Do one step; return the sum of the losses of its rows."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = _rate(self._how, self.step, self._total)
-        losses = self._losses(rows, generator)
+    def _numbers(self, rows: np.ndarray) -> Rows:
+        """Return the numbers of rows, on the device of the rows if they lie on one."""
+        if self._resident:
+            return torch.from_numpy(rows).to(self._device)
+        return rows
+
+    def _one_step(self, rows: Rows) -> None:
+        """Do one step, plainly or as a replay."""
+        self._set_rate(_rate(self._how, self.step, self._total))
+        if self._steps is not None and isinstance(rows, Tensor):
+            self._steps.do(self._update, rows)
+        else:
+            self._update(rows)
+        self.step += 1
+
+    def _update(self, rows: Rows) -> None:
+        """Do what a step does on the device: nothing here waits for it."""
+        losses = self._losses(rows)
         self._optimizer.zero_grad(set_to_none=True)
         losses.mean().backward()
+        if self._steps is not None:
+            self._allow_capture()
         self._optimizer.step()
-        self.step += 1
-        return losses.detach().sum()
+        self._seen += losses.detach().sum()
+
+    def _allow_capture(self) -> None:
+        """Tell PyTorch that the step may be captured; of plain steps it warns of such a setting."""
+        for group in self._optimizer.param_groups:
+            group["capturable"] = torch.cuda.is_current_stream_capturing()
+
+    def _set_rate(self, rate: float) -> None:
+        if rate == self._rate:
+            return
+        self._rate = rate
+        for group in self._optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
     @torch.no_grad()
-    def _mean(self, held: np.ndarray, generator: torch.Generator) -> float:
+    def _mean(self, held: Rows) -> float:
         """Return the mean loss of the rows held out."""
         parts: list[Tensor] = []
         for start in range(0, len(held), ROWS):
-            parts.append(self._losses(held[start : start + ROWS], generator))
+            parts.append(self._losses(held[start : start + ROWS]))
         return float(torch.cat(parts).mean())
 
-    def _losses(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
+    def _losses(self, rows: Rows) -> Tensor:
         """Return the loss of each of these rows, shape (n,)."""
         bf16 = self._how.precision == "bf16"
-        with torch.autocast(generator.device.type, torch.bfloat16, enabled=bf16):
-            return self._loss(self._rows[rows], generator)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
+            return self._loss(self._rows[rows], self._generator)
+
+
+def _adam(network: nn.Module, rate: float, device: torch.device) -> torch.optim.Adam:
+    """Return the optimiser; on a GPU its rate lies there too, where a graph finds it."""
+    optimizer = torch.optim.Adam(network.parameters(), lr=rate, fused=True)
+    if device.type == "cuda":
+        for group in optimizer.param_groups:
+            group["lr"] = torch.tensor(rate, device=device)
+    return optimizer
 
 
 class _Best:
@@ -280,16 +336,28 @@ def new_network(key: Key, make: Callable[[], N], device: torch.device | str = "c
 
 
 @contextmanager
-def _seeded(key: Key, device: torch.device | str) -> Iterator[torch.Generator]:
-    """Yield a generator, with torch's global one seeded too, and put that back as it was.
-
-    New weights and dropout draw from the global generator.
-    """
+def _seeded(key: Key, device: torch.device | str) -> Iterator[None]:
+    """Seed torch's global generator for a while; new weights and dropout draw from it."""
     device = torch.device(device)
     gpus = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(gpus):
         torch.manual_seed(key.fold("global").integer())
-        yield key.torch(str(device))
+        yield
+
+
+@contextmanager
+def _repeatable(device: torch.device) -> Iterator[None]:
+    """On a GPU, allow only kernels that give the same numbers again, on a stream of their own."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        with on_a_stream(device):
+            yield
+    finally:
+        torch.backends.cudnn.deterministic = before
 
 
 @contextmanager

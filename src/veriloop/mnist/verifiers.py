@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal, Self, get_args
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from veriloop.core.verdict import Verifier, fraction, judged
 from veriloop.mnist.cvae import CVAE
 from veriloop.mnist.generate import Generate
 from veriloop.mnist.images import DIGITS, PIXELS, Images, check_images
+from veriloop.mnist.resident import Resident, ResidentImages, to_device
 from veriloop.mnist.training import Training, evaluating, fit, new_network
 
 View = Literal["bernoulli", "threshold", "grey"]
@@ -92,12 +93,12 @@ class Judge:
     def __call__(self, key: Key, batch: Images) -> Scores:
         check_images("Judge: batch", batch)
         device = next(self.network.parameters()).device
-        scores = np.empty(len(batch), dtype=np.float32)
-        for start in range(0, len(batch), self.chunk):
-            rows = slice(start, start + self.chunk)
-            pixels, labels = batch[rows].tensors(device)
-            with evaluating(self.network):
-                scores[rows] = self.network(pixels, labels).float().cpu().numpy()
+        parts = [torch.empty(0, device=device)]
+        with evaluating(self.network):
+            for start in range(0, len(batch), self.chunk):
+                pixels, labels = batch[start : start + self.chunk].tensors(device)
+                parts.append(self.network(pixels, labels).float())
+        scores = torch.cat(parts).cpu().numpy()  # a GPU is waited for once, here
         if np.isnan(scores).any():
             raise FloatingPointError(
                 f"Judge scores image {np.isnan(scores).argmax()} as NaN, so its network has "
@@ -122,6 +123,28 @@ class Examples(Columns):
         """Put real and synthetic images together."""
         flags = np.repeat(np.array([1, 0], dtype=np.float32), [len(real), len(synthetic)])
         return cls(Images.concatenate([real, synthetic]), flags)
+
+    def resident(self, device: torch.device | str) -> ResidentExamples:
+        """Return the same examples on a device, for a fit that picks from them there."""
+        return ResidentExamples(self.images.resident(device), to_device(self.real, device))
+
+
+@dataclass(frozen=True)
+class ResidentExamples(Resident):
+    """Examples on a device.
+
+    images: n images.
+    real: 1 for a real image, 0 for a synthetic one, float32, shape (n,).
+    """
+
+    images: ResidentImages
+    real: Tensor
+
+    def __len__(self) -> int:
+        return len(self.real)
+
+    def __getitem__(self, rows: Tensor) -> Self:
+        return type(self)(self.images[rows], self.real[rows])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,13 +233,12 @@ class Discriminate:
         if warm is not None:
             self._copy_weights(warm.network, network)
 
-        def loss(rows: Examples, generator: torch.Generator) -> Tensor:
-            real = torch.from_numpy(rows.real).to(self.device)
-            target = real * (1 - self.smoothing) + self.smoothing / 2
-            odds = network(*rows.images.tensors(self.device)).float()
+        def loss(rows: ResidentExamples, generator: torch.Generator) -> Tensor:
+            target = rows.real * (1 - self.smoothing) + self.smoothing / 2
+            odds = network(*rows.images.tensors()).float()
             return F.binary_cross_entropy_with_logits(odds, target, reduction="none")
 
-        fit(key.fold("fit"), network, loss, examples, self.training)
+        fit(key.fold("fit"), network, loss, examples.resident(self.device), self.training)
         return Judge(network.eval())
 
     def _untrained(self) -> Discriminator:
