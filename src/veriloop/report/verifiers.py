@@ -22,7 +22,7 @@ def cards(arms: Arms) -> Iterator[Section]:
         own = _with_acceptance(rows)
         if arm in arms.verifiers or (not arms.verifiers and _chooses(own)):
             name = arms.verifiers.get(arm)
-            title = f"The verifier of {arm}"
+            title = f"Verifier of the arm {arm}"
             yield Section(title, list(_card(own, arm, name)))
 
 
