@@ -51,7 +51,7 @@ def test_differences_are_paired_and_from_the_arm_without_a_verifier(study, told)
         curve = records.difference(row["arm"], "plain", row["metric"])
         low, high = curve.low[-1], curve.high[-1]
         assert float(row["minus plain"].split(" ± ")[0]) == pytest.approx(curve.mean[-1], rel=0.1)
-        assert (row["reading"] == "not told apart") == (low <= 0 <= high)
+        assert (row["reading"] == "no clear difference") == (low <= 0 <= high)
         if row["metric"] == "recall" and low > 0:
             assert row["reading"] == "better"
 
@@ -77,7 +77,7 @@ def test_a_metric_of_ones_own_is_told_of_once_its_direction_is_said(study, told)
     ends = rows_of(tables(found)["Where each arm"])
     assert {row["better"] for row in ends if row["metric"] == "error"} == {"lower"}
     differences = rows_of(tables(found)["Differences in the"])
-    assert {row["reading"] for row in differences} <= {"better", "worse", "not told apart"}
+    assert {row["reading"] for row in differences} <= {"better", "worse", "no clear difference"}
     assert "By round: error, lower is better" in [
         getattr(part, "caption", "") for part in found.parts
     ]

@@ -56,7 +56,7 @@ def test_it_says_what_is_selected_for(study, told):
 
 def test_what_is_not_known_is_told_with_what_would_tell_it(told):
     said = as_markdown([cards(told)["Verifier of the arm two parts"]])
-    assert "no oracle looked on" in said and "vl.Audited" in said
+    assert "no oracle judged the rows" in said and "vl.Audited" in said
     assert "What it selects for is not known" in said and "vl.SelectionBias" in said
     assert "| acceptance_near |" in said and "| disagreement_near_low |" in said
 

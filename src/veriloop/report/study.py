@@ -175,7 +175,7 @@ def _reading(curve: Curve, better: Direction | None) -> str:
     if low == high == 0:
         return "the same"
     if low <= 0 <= high:
-        return "not told apart"
+        return "no clear difference"
     direction = "higher" if low > 0 else "lower"
     if better is None:
         return direction
@@ -186,8 +186,8 @@ def _diagnoses(arms: Arms) -> Iterator[Part]:
     """Yield alarms and advice of each arm, in the words of `alarm` and `advise`."""
     yield (
         "An alarm says in which round a metric first became worse than at the start. Advice says "
-        "what the rounds so far make of the next ones. It is given for the first metric that it "
-        "can be given for."
+        "what to expect of the next rounds, and what to do. It is given for one metric: the first "
+        "that it can be given for."
     )
     for arm in arms.names:
         rows = list(arms.own[arm])
