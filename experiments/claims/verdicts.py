@@ -26,7 +26,7 @@ NOT = "not"
 UNTESTED = "not tested here"
 ALONE = "no interval"
 OPPOSITE = "the other way"
-UNSURE = "not told apart"
+UNSURE = "no clear difference"
 
 
 class Run(NamedTuple):

@@ -113,5 +113,5 @@ def test_one_seed_has_no_standard_error_and_a_tree_may_have_no_commit(report, tm
     known = about | {"commit": None, "dirty": False}
     (tmp_path / "run.json").write_text(json.dumps(known))
     text = report(tmp_path)
-    assert ", of no commit." in text
+    assert ", commit not known." in text
     assert {error for _, _, error in cells(text)} == {""}

@@ -26,7 +26,7 @@ def run_of(name):
 def test_one_side_of_a_bound_needs_the_whole_interval():
     for value, half, holds, why in (
         (-2.0, 1.0, True, None),
-        (-0.5, 1.0, False, "not told apart"),
+        (-0.5, 1.0, False, "no clear difference"),
         (2.0, 1.0, False, "the other way"),
         (-2.0, None, None, "no interval"),
         (-2.0, float("nan"), None, "no interval"),

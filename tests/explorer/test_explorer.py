@@ -222,6 +222,17 @@ def test_it_fits_a_phone_and_a_desk_by_day_and_by_night(browser, width, scheme):
         assert places == []
 
 
+@pytest.mark.slow
+def test_on_paper_it_is_black_on_white(browser):
+    """By night too, as dark ground costs ink."""
+    with browser(width=700, scheme="dark") as tab:
+        tab.set_content(page())
+        tab.emulate_media(media="print", color_scheme="dark")
+        paper = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert paper == "rgb(255, 255, 255)"
+        assert not tab.locator("button").is_visible()
+
+
 OUTSIDE = """(() => {
     const wrong = [];
     for (const text of document.querySelectorAll(".chart text")) {

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from veriloop import Records, alarm
-from veriloop.report import Lines, Picture, Section, Table, as_markdown, section
+from veriloop.report import Lines, Picture, Section, Table, as_markdown, section, write
+from veriloop.report.__main__ import main
 
 
 def tables(part):
@@ -50,7 +51,7 @@ def test_differences_are_paired_and_from_the_arm_without_a_verifier(study, told)
         curve = records.difference(row["arm"], "plain", row["metric"])
         low, high = curve.low[-1], curve.high[-1]
         assert float(row["minus plain"].split(" ± ")[0]) == pytest.approx(curve.mean[-1], rel=0.1)
-        assert (row["reading"] == "not told apart") == (low <= 0 <= high)
+        assert (row["reading"] == "no clear difference") == (low <= 0 <= high)
         if row["metric"] == "recall" and low > 0:
             assert row["reading"] == "better"
 
@@ -63,6 +64,50 @@ def test_alarms_and_advice_are_those_of_the_library(study, told):
     for arm, said in lines.items():
         assert said[0] == str(alarm(list(records.select(arm=arm)), "recall"))
         assert said[1].startswith("recall: ")
+
+
+def test_a_metric_of_ones_own_is_told_of_once_its_direction_is_said(study, told):
+    """Before, the page says how to say it."""
+    assert "`--worse error=higher`" not in as_markdown([told])  # recall is known
+    rows = [row for row in Records.read(study) if row["arm"] == "plain"]
+    found = section(study, {"error": "higher"})
+    (part,) = (each for each in found.parts if getattr(each, "title", "") == "Alarms and advice")
+    lines = {each.caption: each.lines for each in part.parts if isinstance(each, Lines)}
+    assert str(alarm(rows, "error", worse="higher", alpha=0.025)) in lines["plain"]
+    ends = rows_of(tables(found)["Where each arm"])
+    assert {row["better"] for row in ends if row["metric"] == "error"} == {"lower"}
+    differences = rows_of(tables(found)["Differences in the"])
+    assert {row["reading"] for row in differences} <= {"better", "worse", "no clear difference"}
+    assert "By round: error, lower is better" in [
+        getattr(part, "caption", "") for part in found.parts
+    ]
+
+
+def test_a_metric_of_unknown_direction_is_asked_about(tmp_path):
+    rows = [{"arm": "a", "seed": s, "round": k, "odd": k + s} for s in range(3) for k in range(3)]
+    Records(rows).write(tmp_path / "records.jsonl")
+    assert "as in `--worse error=higher`" in as_markdown([section(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    "worse, said",
+    [
+        ({"eror": "higher"}, "no metric is called 'eror'; pick from"),
+        ({"error": "up"}, r"worse\['error'\] must be 'higher' or 'lower', got 'up'"),
+        ({"recall": "higher"}, "'recall' is known to get worse lower"),
+    ],
+)
+def test_a_wrong_direction_is_refused(study, tmp_path, worse, said):
+    with pytest.raises(ValueError, match=said):
+        write([study], tmp_path / "report.md", worse=worse)
+
+
+def test_the_command_takes_directions(study, tmp_path, capsys):
+    main([str(study), "--out", str(tmp_path / "page.md"), "--worse", "error=higher"])
+    assert "error, lower is better" in (tmp_path / "page.md").read_text()
+    with pytest.raises(SystemExit):
+        main([str(study), "--worse", "error=up"])
+    assert "give METRIC=higher or METRIC=lower, got 'error=up'" in capsys.readouterr().err
 
 
 def test_there_is_a_drawing_of_each_metric(told):
@@ -92,7 +137,7 @@ def test_records_alone_are_enough(tmp_path):
     found = tables(section(tmp_path))
     (row,) = rows_of(found["Differences in the"])
     assert row["minus a"] == "1" and row["reading"] == "one seed tells no difference"
-    assert "no metric whose direction is known" in as_markdown([section(tmp_path)])
+    assert "no metric has a known direction" in as_markdown([section(tmp_path)])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ def cards(told):
     return {
         part.title: part
         for part in told.parts
-        if isinstance(part, Section) and part.title.startswith("The verifier of ")
+        if isinstance(part, Section) and part.title.startswith("Verifier of the arm ")
     }
 
 
@@ -26,12 +26,12 @@ def number(cell):
 
 
 def test_there_is_one_for_each_arm_with_a_verifier(told):
-    assert set(cards(told)) == {"The verifier of verified", "The verifier of two parts"}
+    assert set(cards(told)) == {"Verifier of the arm verified", "Verifier of the arm two parts"}
 
 
 def test_acceptance_and_error_rates_are_means_over_seeds_by_round(study, told):
     records = Records.read(study)
-    rows = table_of(cards(told)["The verifier of verified"], "Acceptance")
+    rows = table_of(cards(told)["Verifier of the arm verified"], "Acceptance")
     assert [row["round"] for row in rows] == ["1", "2", "3", "4", "5"]
     for row in rows:
         of_round = [each for each in records.select(arm="verified", round=int(row["round"]))]
@@ -45,7 +45,7 @@ def test_acceptance_and_error_rates_are_means_over_seeds_by_round(study, told):
 
 def test_it_says_what_is_selected_for(study, told):
     """Kept rows are the smaller ones."""
-    rows = table_of(cards(told)["The verifier of verified"], "What it selects for")
+    rows = table_of(cards(told)["Verifier of the arm verified"], "What it selects for")
     shift, ratio = rows
     assert shift["feature"].startswith("size: mean of kept - all")
     values = [each["shift_size"] for each in Records.read(study).select(arm="verified", round=1)]
@@ -55,8 +55,8 @@ def test_it_says_what_is_selected_for(study, told):
 
 
 def test_what_is_not_known_is_told_with_what_would_tell_it(told):
-    said = as_markdown([cards(told)["The verifier of two parts"]])
-    assert "no oracle looked on" in said and "vl.Audited" in said
+    said = as_markdown([cards(told)["Verifier of the arm two parts"]])
+    assert "no oracle judged the rows" in said and "vl.Audited" in said
     assert "What it selects for is not known" in said and "vl.SelectionBias" in said
     assert "| acceptance_near |" in said and "| disagreement_near_low |" in said
 
@@ -70,7 +70,7 @@ def test_pairs_of_columns_tell_what_is_selected_for(tmp_path):
         rows.append({"arm": "b", "seed": seed, "round": 1, "candidates": 8, "kept": 8})
     Records(rows).write(tmp_path / "records.jsonl")
     found = cards(section(tmp_path))
-    assert set(found) == {"The verifier of a"}
-    (row,) = table_of(found["The verifier of a"], "What it selects for")
+    assert set(found) == {"Verifier of the arm a"}
+    (row,) = table_of(found["Verifier of the arm a"], "What it selects for")
     assert row["feature"] == "rouge1: mean of kept - all"
     assert number(row["first round"]) == pytest.approx(0.11)

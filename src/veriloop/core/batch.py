@@ -72,7 +72,8 @@ def is_tensor(value: object) -> bool:
 
 
 REMEDY = (
-    "return a NumPy array, a torch tensor, or a dataclass of arrays derived from veriloop.Columns"
+    "return a NumPy array, a torch tensor, or a frozen dataclass of arrays that derives from "
+    "veriloop.Columns"
 )
 
 

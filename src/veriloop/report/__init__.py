@@ -6,10 +6,12 @@ or a script of experiments has written, or one with a records.jsonl.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
+from veriloop.metrics import KNOWN, Direction, Known
 from veriloop.report.html import as_html
 from veriloop.report.markdown import as_markdown
 from veriloop.report.parts import Lines, Part, Picture, Section, Table
@@ -34,6 +36,7 @@ def write(
     *,
     title: str = "Report",
     before: Sequence[Section] = (),
+    worse: Mapping[str, Direction] = MappingProxyType({}),
 ) -> Path:
     """Write a report of runs into one file, and return its path.
 
@@ -41,6 +44,8 @@ def write(
     out: the file. Its ending says the format: `.html`, or `.md` for Markdown without pictures.
     title: the heading of the page.
     before: sections of your own that stand before those of the runs.
+    worse: for metrics of your own, the direction in which each gets worse, `higher` or `lower`.
+        Alarms and advice need it.
 
     >>> from tempfile import TemporaryDirectory
     >>> from veriloop import Records
@@ -53,13 +58,23 @@ def write(
     True
 
     Raises:
-        ValueError: if the file's ending is another, or a folder holds no run that can be told of.
+        ValueError: if the file's ending is another, a folder holds no run that can be told of, or
+            `worse` names a metric that a study lacks, no direction, or another than the known one.
         OSError: if the file cannot be written.
     """
     file = Path(out)
     if file.suffix not in (".html", ".md"):
         raise ValueError(f"report: out must end in .html or .md, got {file.name!r}")
-    sections = [section(Path(run)) for run in runs]
+    for metric, way in worse.items():
+        if way not in ("higher", "lower"):
+            raise ValueError(f"report: worse[{metric!r}] must be 'higher' or 'lower', got {way!r}")
+        known = KNOWN.get(metric, Known()).worse
+        if known not in (None, way):
+            raise ValueError(
+                f"report: {metric!r} is known to get worse {known}, got worse={way!r}; leave it "
+                "out, or give your metric another name"
+            )
+    sections = [section(Path(run), worse) for run in runs]
     if not before:  # the runs are what the page is read for
         sections = [replace(each, folded=False) for each in sections]
     sections = [*before, *sections]

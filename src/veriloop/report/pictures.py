@@ -9,6 +9,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from veriloop.metrics import Direction
 from veriloop.plotting import plot
 from veriloop.records import Records
 from veriloop.report.parts import Picture
@@ -57,10 +58,11 @@ def page_style() -> Generator[None]:
         yield
 
 
-def by_round(metric: str, arms: Sequence[Records]) -> Picture:
+def by_round(metric: str, arms: Sequence[Records], worse: Direction | None = None) -> Picture:
     """Return a drawing of a metric by round: a line for each arm, a band for its 95 % interval.
 
     metric: its name. arms: the rows of each, with arm, seed, round and the metric.
+    worse: the direction in which the metric gets worse, if its name does not tell.
     """
     names = ("arm", "seed", "round", metric)
     rows: list[dict[str, object]] = []
@@ -71,7 +73,11 @@ def by_round(metric: str, arms: Sequence[Records]) -> Picture:
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(WIDTH, HEIGHT + LINE * len(arms)))
-        axes = plot(rows, metric, axes=figure.subplots())
+        axes = figure.subplots()
+        if worse is None:
+            plot(rows, metric, axes=axes)
+        else:
+            plot(rows, metric, axes=axes, worse=worse)
         legend = axes.get_legend()
         if legend is not None:
             legend.remove()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
+from veriloop.metrics import Direction
 from veriloop.records import FILE, Records
 from veriloop.report.numbers import optional
 from veriloop.report.parts import Part, Picture, Section, Table
@@ -14,24 +16,27 @@ from veriloop.report.study import Arms, arms_parts
 from veriloop.report.verifiers import cards
 
 MOST_BYTES = 2_000_000  # of a picture that a page takes in
+MOST_ROWS = 30  # of a summary that is not folded
+SUMMARY = "What the run ended with"
 About = Mapping[str, Any]
 
 
-def section(folder: Path) -> Section:
+def section(folder: Path, worse: Mapping[str, Direction] = MappingProxyType({})) -> Section:
     """Return the section of a run: of a `Study`, of a script with a summary, or of records alone.
 
     folder: with run.json, records.jsonl or both.
+    worse: for metrics of your own, the direction in which each gets worse.
 
     Raises:
-        ValueError: if the folder holds neither, one of them cannot be read, or the run is of a
-            script and is not finished.
+        ValueError: if the folder holds neither, one of them cannot be read, the run is of a script
+            and is not finished, or `worse` names a metric that a study lacks.
     """
     about = about_of(folder)
     if about is not None and "summary" in about:
         return _of_script(folder, about)
     if about is not None and "study" not in about and not about.get("finished", True):
         raise ValueError(f"{folder}: the run is not finished; go on with --resume")
-    return _of_study(folder, about)
+    return _of_study(folder, about, worse)
 
 
 def about_of(folder: Path) -> About | None:
@@ -67,8 +72,12 @@ def _of_script(folder: Path, about: About) -> Section:
     return Section(about["experiment"], parts, folded=True)
 
 
-def _of_study(folder: Path, about: About | None) -> Section:
+def _of_study(folder: Path, about: About | None, worse: Mapping[str, Direction]) -> Section:
     records = Records.read(folder)
+    unknown = [name for name in worse if name not in records.metrics]
+    if unknown:
+        there = ", ".join(records.metrics)
+        raise ValueError(f"{folder}: worse: no metric is called {unknown[0]!r}; pick from {there}")
     parts: list[Part] = []
     described: About = {}
     if about is not None:
@@ -88,7 +97,7 @@ def _of_study(folder: Path, about: About | None) -> Section:
     for arm, of in described.items():
         if "verify" in of:
             verifiers[arm] = _name(of["verify"], "")
-    arms = Arms.of(records, pools, verifiers)
+    arms = Arms.of(records, pools, verifiers, worse)
     parts += [*arms_parts(arms), *cards(arms)]
     return Section(folder.resolve().name, parts)
 
@@ -132,13 +141,13 @@ def _machine(about: About) -> str:
 def _commit(about: About) -> str:
     commit = about.get("commit")
     if commit is None:
-        return "of no commit"
+        return "commit not known"
     changes = " with changes" if about.get("dirty") else ""
     return f"commit {commit[:10]}{changes}"
 
 
-def _summary(numbers: Mapping[str, About]) -> Table:
-    """Return the table of what a script prints at its end."""
+def _summary(numbers: Mapping[str, About]) -> Part:
+    """Return the table of what a script prints at its end, folded if it is long."""
     compared = any(number["expected"] is not None for number in numbers.values())
     rows: list[list[str]] = []
     for quantity, number in numbers.items():
@@ -153,7 +162,10 @@ def _summary(numbers: Mapping[str, About]) -> Table:
     header = ["quantity", "measured", "standard error"]
     if compared:
         header = ["quantity", "expected", "measured", "standard error", "z"]
-    return Table("What the run ended with", header, rows)
+    table = Table(SUMMARY, header, rows)
+    if len(rows) > MOST_ROWS:
+        return Section(f"{SUMMARY}: {len(rows)} numbers", [table], folded=True)
+    return table
 
 
 def _z(number: About) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from veriloop.diagnose import advise, alarm
-from veriloop.metrics import KNOWN, Known
+from veriloop.metrics import KNOWN, Direction, Known
 from veriloop.records import Curve, Records
 from veriloop.report.numbers import at
 from veriloop.report.parts import Lines, Part, Section, Table
@@ -37,6 +37,7 @@ class Arms(NamedTuple):
     records: the rows. own: those of each arm to be told of.
     pools, verifiers: of each arm where it is known, the name of its part.
     metrics: those of the model, best known first.
+    worse: the direction in which metrics of one's own get worse, where it was said.
     """
 
     records: Records
@@ -44,19 +45,46 @@ class Arms(NamedTuple):
     pools: Mapping[str, str]
     verifiers: Mapping[str, str]
     metrics: tuple[str, ...]
+    worse: Mapping[str, Direction]
 
     @classmethod
-    def of(cls, records: Records, pools: Mapping[str, str], verifiers: Mapping[str, str]) -> Arms:
+    def of(
+        cls,
+        records: Records,
+        pools: Mapping[str, str],
+        verifiers: Mapping[str, str],
+        worse: Mapping[str, Direction],
+    ) -> Arms:
         """Choose arms and metrics, as many as a page has room for."""
         metrics = [name for name in records.metrics if not name.startswith(OF_VERIFIER)]
-        metrics.sort(key=lambda name: KNOWN.get(name, Known()).better is None)
+        metrics.sort(key=lambda name: known_of(name, worse).better is None)
         own = {arm: records.select(arm=arm) for arm in records.arms[:MOST_ARMS]}
-        return cls(records, own, pools, verifiers, tuple(metrics[:MOST_METRICS]))
+        return cls(records, own, pools, verifiers, tuple(metrics[:MOST_METRICS]), worse)
+
+    def known(self, metric: str) -> Known:
+        """Return what is known of a metric, by its name or because it was said."""
+        return known_of(metric, self.worse)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The arms to be told of."""
         return tuple(self.own)
+
+
+def known_of(metric: str, worse: Mapping[str, Direction]) -> Known:
+    """Return what is known of a metric. A direction that was said goes before one of its name.
+
+    metric: its name. worse: the direction in which metrics get worse, where it was said.
+
+    >>> known_of("mistakes", {"mistakes": "higher"}).better
+    'lower'
+    """
+    known = KNOWN.get(metric, Known())
+    said = worse.get(metric)
+    if said is None:
+        return known
+    better: Direction = "lower" if said == "higher" else "higher"
+    return Known(known.unit, better, said)
 
 
 def arms_parts(arms: Arms) -> Iterator[Part]:
@@ -71,7 +99,7 @@ def arms_parts(arms: Arms) -> Iterator[Part]:
     for metric in arms.metrics[:MOST_DRAWINGS]:
         drawn = [arm for arm in lines if curve_of(arms.own[arm], arm, metric) is not None]
         if drawn:
-            yield by_round(metric, [arms.own[arm] for arm in drawn])
+            yield by_round(metric, [arms.own[arm] for arm in drawn], arms.worse.get(metric))
     ends = _ends(arms)
     if not ends.rows:
         yield "No arm has a number by seed and round, so there is nothing to compare."
@@ -105,7 +133,8 @@ def _ends(arms: Arms) -> Table:
             change = change_of(arms.own[arm], arm, metric)
             moved = "" if change is None else at(change, -1)
             rounds = f"{curve.round[0]} to {curve.round[-1]}"
-            cells = [metric, _better(metric), arm, str(curve.n[-1])]
+            better = arms.known(metric).better or ""
+            cells = [metric, better, arm, str(curve.n[-1])]
             rows.append([*cells, at(curve, 0), at(curve, -1), moved, rounds])
     return Table(
         "Where each arm begins and ends, ± half of a 95 % interval over seeds", header, rows
@@ -123,8 +152,9 @@ def _differences(arms: Arms) -> Table:
             curve = difference_of(arms.own[arm], arms.own[base], arm, base, metric)
             if curve is None:
                 continue
-            cells = [metric, _better(metric), arm, at(curve, -1)]
-            rows.append([*cells, str(curve.n[-1]), str(curve.round[-1]), _reading(metric, curve)])
+            better = arms.known(metric).better
+            cells = [metric, better or "", arm, at(curve, -1), str(curve.n[-1])]
+            rows.append([*cells, str(curve.round[-1]), _reading(curve, better)])
     return Table("Differences in the last common round, paired by seed", header, rows)
 
 
@@ -136,7 +166,7 @@ def reference(arms: Arms) -> str:
     return arms.names[0]
 
 
-def _reading(metric: str, curve: Curve) -> str:
+def _reading(curve: Curve, better: Direction | None) -> str:
     """Say in words what the interval of a difference tells."""
     low = float(curve.low[-1])
     high = float(curve.high[-1])
@@ -145,58 +175,54 @@ def _reading(metric: str, curve: Curve) -> str:
     if low == high == 0:
         return "the same"
     if low <= 0 <= high:
-        return "not told apart"
+        return "no clear difference"
     direction = "higher" if low > 0 else "lower"
-    better = KNOWN.get(metric, Known()).better
     if better is None:
         return direction
     return "better" if direction == better else "worse"
-
-
-def _better(metric: str) -> str:
-    return KNOWN.get(metric, Known()).better or ""
 
 
 def _diagnoses(arms: Arms) -> Iterator[Part]:
     """Yield alarms and advice of each arm, in the words of `alarm` and `advise`."""
     yield (
         "An alarm says in which round a metric first became worse than at the start. Advice says "
-        "what the rounds so far make of the next ones. It is given for the first metric that it "
-        "can be given for."
+        "what to expect of the next rounds, and what to do. It is given for one metric: the first "
+        "that it can be given for."
     )
     for arm in arms.names:
         rows = list(arms.own[arm])
-        lines = _alarms(rows, arms.metrics)
-        lines += _advice(rows, arms.metrics, arms.pools.get(arm))
+        lines = [*_alarms(arms, rows), *_advice(arms, rows, arms.pools.get(arm))]
         if lines:
             yield Lines(arm, lines)
         else:
-            yield f"{arm}: no metric whose direction is known, in two rounds or more."
+            yield (
+                f"{arm}: no metric has a known direction and two rounds. For a metric of your own "
+                "say which way it gets worse, as in `--worse error=higher`."
+            )
 
 
-def _alarms(rows: Sequence[Mapping[str, object]], metrics: Sequence[str]) -> list[str]:
-    watched = [name for name in metrics if KNOWN.get(name, Known()).worse is not None]
+def _alarms(arms: Arms, rows: Sequence[Mapping[str, object]]) -> list[str]:
+    watched = [name for name in arms.metrics if arms.known(name).worse is not None]
     lines: list[str] = []
     for metric in watched:
         numbered = [row for row in rows if row.get(metric) is not None]
         if len({row.get("round") for row in numbered}) < 2:
             continue
         try:
-            lines.append(str(alarm(numbered, metric, alpha=0.05 / len(watched))))
+            alpha = 0.05 / len(watched)
+            lines.append(str(alarm(numbered, metric, worse=arms.worse.get(metric), alpha=alpha)))
         except ValueError as error:
             lines.append(f"{metric}: no alarm is possible: {error}")
     return lines
 
 
-def _advice(
-    rows: Sequence[Mapping[str, object]], metrics: Sequence[str], pool: str | None
-) -> list[str]:
+def _advice(arms: Arms, rows: Sequence[Mapping[str, object]], pool: str | None) -> list[str]:
     refused: list[str] = []
-    for metric in metrics:
-        if KNOWN.get(metric, Known()).better is None:
+    for metric in arms.metrics:
+        if arms.known(metric).better is None:
             continue
         try:
-            advice = advise(rows, metric, pool=pool)
+            advice = advise(rows, metric, worse=arms.worse.get(metric), pool=pool)
         except ValueError as error:
             refused.append(f"{metric}: no advice is possible: {error}")
         else:

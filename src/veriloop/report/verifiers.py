@@ -22,7 +22,7 @@ def cards(arms: Arms) -> Iterator[Section]:
         own = _with_acceptance(rows)
         if arm in arms.verifiers or (not arms.verifiers and _chooses(own)):
             name = arms.verifiers.get(arm)
-            title = f"The verifier of {arm}"
+            title = f"Verifier of the arm {arm}"
             yield Section(title, list(_card(own, arm, name)))
 
 
@@ -39,7 +39,7 @@ def _with_acceptance(records: Records) -> Records:
 
 
 def _chooses(records: Records) -> bool:
-    """Tell whether some candidates were not kept, or an oracle looked on."""
+    """Tell whether some candidates were not kept, or an oracle judged them."""
     if any(_has(records, name) for name in ERRORS):
         return True
     fractions = [row[ACCEPTANCE] for row in records if ACCEPTANCE in row]
@@ -48,7 +48,7 @@ def _chooses(records: Records) -> bool:
 
 def _card(records: Records, arm: str, name: str | None) -> Iterator[Part]:
     if name is not None:
-        yield f"The part is `{name}`."
+        yield f"Its function or class is `{name}`."
     curve = curve_of(records, arm, ACCEPTANCE)
     if curve is None:
         yield "No round tells how many candidates there were."
@@ -58,8 +58,8 @@ def _card(records: Records, arm: str, name: str | None) -> Iterator[Part]:
     yield _by_round_table(records, arm, [each for each in columns if _has(records, each)])
     if not any(_has(records, each) for each in ERRORS):
         yield (
-            "How often it errs is not known: no oracle looked on. With a rule that knows the truth "
-            "of some rows, `vl.Audited(verifier, oracle)` reports both error rates."
+            "How often it errs is not known: no oracle judged the rows. With a rule that knows the "
+            "truth of some rows, `vl.Audited(verifier, oracle)` reports both error rates."
         )
     parts = [each for each in records.metrics if each.startswith(PARTS) and _has(records, each)]
     if parts:
