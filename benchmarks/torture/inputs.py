@@ -61,6 +61,7 @@ VALUES = [
     "[" * 3000 + "]" * 3000,
     "'" + "x" * 300 + "'",
 ]
+PLAIN = 7  # the first of them, which fit some keys
 OPTIONS = [
     ["--preset", "smoke"],
     ["--preset", "none"],
@@ -177,9 +178,15 @@ def _too_long(*_: object) -> None:
 def random_settings(kind: type[Config], random: np.random.Generator) -> list[str]:
     """Return one to three settings of keys that the schema knows, or nearly knows."""
     names = [*kind.model_fields, "nonsense", "sizes.a", "filter.call", "engine.x"]
-    count = int(random.integers(1, 4))
+    count = int(random.choice([1, 1, 2, 3]))
     picked = random.choice(len(names), size=count, replace=False)
-    return [f"{names[i]}={VALUES[int(random.integers(len(VALUES)))]}" for i in picked]
+    return [f"{names[i]}={value(random)}" for i in picked]
+
+
+def value(random: np.random.Generator) -> str:
+    """Return any value, or as often one of the plain numbers at the beginning, which may fit."""
+    among = int(random.choice([PLAIN, len(VALUES)]))
+    return VALUES[int(random.integers(among))]
 
 
 class Lines:
@@ -195,8 +202,7 @@ class Lines:
         line = [str(EXPERIMENTS / f"{name}.py")]
         for i in random.choice(len(OPTIONS), size=int(random.integers(1, 4)), replace=False):
             line += OPTIONS[i]
-        value = VALUES[int(random.integers(len(VALUES)))]
-        line += ["--set", f"seed={value}".replace("{", "{{").replace("}", "}}")]
+        line += ["--set", f"seed={value(random)}".replace("{", "{{").replace("}", "}}")]
         if "--out" not in line:
             line += ["--out", "{out}"]
         if "--preset" not in line:

@@ -140,7 +140,7 @@ def pretrained_once(
         with replaced(path) as temporary:
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
-            write_sums(temporary)
+            write_sums(temporary, path.name)
     return load_base(str(path), device=device)
 
 

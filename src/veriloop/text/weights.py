@@ -345,7 +345,7 @@ def _keep(file: Path, folder: Path) -> None:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
         (temporary / FORM).write_text(json.dumps(form) + "\n")
-        write_sums(temporary)
+        write_sums(temporary, folder.name)
 
 
 def _form_of_gguf(reader: GGUFReader) -> str:
