@@ -8,7 +8,7 @@ import os
 import runpy
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,17 +44,26 @@ def cache_of(out: Path) -> Path:
     return out.with_name(f"{out.name}.cache")
 
 
-def started(line: Sequence[str], out: Path, cache: Path | None = None) -> subprocess.Popen[str]:
+def started(
+    line: Sequence[str],
+    out: Path,
+    cache: Path | None = None,
+    *,
+    folder: Path | None = None,
+    own: Mapping[str, str] | None = None,
+) -> subprocess.Popen[str]:
     """Start a program on a folder, in a session of its own.
 
     cache: the folder of caches. None: the one beside the run.
+    folder: where it runs. None: where its run's folder is.
+    own: more of its environment.
     """
     arguments = [part.format(out=out) for part in line]
-    own = {**os.environ, **OWN, "VERILOOP_CACHE": str(cache or cache_of(out))}
+    around = {**os.environ, **OWN, "VERILOOP_CACHE": str(cache or cache_of(out)), **(own or {})}
     return subprocess.Popen(
         [sys.executable, *arguments],
-        cwd=out.parent,
-        env=own,
+        cwd=folder or out.parent,
+        env=around,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -41,13 +41,13 @@ def tables(cases: Cases, columns: Mapping[str, Columns]) -> str:
 def _table(name: str, cases: Cases, columns: Columns) -> str:
     verdicts = [*columns.good, *columns.bad]
     heads = [name, "cases", *columns.sums.values(), *verdicts]
-    lines = [_line(heads), _line(["---", *["--:"] * (len(heads) - 1)])]
+    lines = [line(heads), line(["---", *["--:"] * (len(heads) - 1)])]
     places = sorted({case["where"] for case in cases})
     for place in places:
         mine = [case for case in cases if case["where"] == place]
-        lines.append(_line([place, *_counts(mine, columns)]))
+        lines.append(line([place, *_counts(mine, columns)]))
     if len(places) > 1:
-        lines.append(_line(["sum", *_counts(cases, columns)]))
+        lines.append(line(["sum", *_counts(cases, columns)]))
     return "\n".join(lines)
 
 
@@ -58,5 +58,6 @@ def _counts(cases: Cases, columns: Columns) -> list[str]:
     return [f"{number:,}" for number in (len(cases), *sums, *counts)]
 
 
-def _line(cells: Sequence[str]) -> str:
+def line(cells: Sequence[str]) -> str:
+    """Return a row of a Markdown table."""
     return f"| {' | '.join(cells)} |"
