@@ -1,11 +1,19 @@
 """Arguments are refused in one wording, hints name what is near, a missing package says what to install."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from veriloop.core.checks import check_count, check_fraction, check_positive, nearest, need
+from veriloop.core.checks import (
+    check_count,
+    check_fraction,
+    check_path,
+    check_positive,
+    nearest,
+    need,
+)
 
 
 @pytest.mark.parametrize("value", [1, 7, np.int64(3)])
@@ -52,6 +60,18 @@ def test_positive_numbers_are_finite_and_zero_is_one_where_it_is_allowed(value, 
     check_positive("t", 0.0, zero=True)
     with pytest.raises(ValueError, match="^t must be positive and finite, got 0.0$"):
         check_positive("t", 0.0)
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a" * 300 + ".gguf", "/" + "b/" * 3000, "a\0b"])
+def test_a_name_that_no_file_can_have_is_refused_and_shown_in_part(name):
+    with pytest.raises(ValueError, match="^load: no file can be called .*; give another") as told:
+        check_path("load", name)
+    assert len(str(told.value)) < 200
+
+
+@pytest.mark.parametrize("name", ["nowhere", "a/b", "/dev/null/x", "a" * 255])
+def test_other_paths_are_returned_though_nothing_is_there(name):
+    assert check_path("load", name) == Path(name)
 
 
 def test_a_hint_is_the_nearest_name_or_all_of_them():

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from veriloop.core.batch import B, as_batches
 from veriloop.core.candidates import Quota
+from veriloop.core.checks import check_path
 from veriloop.core.fingerprints import fingerprint
 from veriloop.core.key import Key
 from veriloop.core.loop import Loop, run
@@ -64,6 +65,9 @@ class RunDir:
 
     path: the folder, which is made if it is not there.
 
+    Raises:
+        ValueError: if no folder can have that name.
+
     >>> import tempfile
     >>> folder = RunDir(tempfile.mkdtemp())
     >>> folder.commit(1, "verified", [{"round": 1, "kept": 5}])
@@ -74,7 +78,7 @@ class RunDir:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = check_path("RunDir", path)
         self.path.mkdir(parents=True, exist_ok=True)
         # Batches of the past that are known to be as they were written.
         self._sound: set[str] = set()
