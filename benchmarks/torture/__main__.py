@@ -18,17 +18,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy and torch read it
 os.environ["HF_HUB_OFFLINE"] = "1"
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where this package lies
 
-from torture import damages, inputs, judges, kills, pairs, verifiers
-from torture.tables import Columns, bad, tables
+from torture import damages, inputs, judges, kills, lines, pairs, verifiers
+from torture.tables import Columns, Found, bad, known, tables
 from veriloop import Key
-
-Found = dict[str, Any]
 
 
 class Series(NamedTuple):
@@ -44,7 +42,7 @@ class Series(NamedTuple):
 INPUT = Columns(("refused", "accepted"), ("at length", "slow", "other exit", "traceback"))
 SERIES = {
     "configurations": Series(inputs.Configurations, inputs.verdict, 3000, 200, INPUT),
-    "lines": Series(inputs.Lines, inputs.verdict, 150, 12, INPUT),
+    "lines": Series(lines.Lines, inputs.verdict, 150, 12, INPUT),
     "verifiers": Series(
         verifiers.Verifiers,
         verifiers.verdict,
@@ -93,6 +91,9 @@ SERIES = {
 }
 
 
+COLUMNS = {name: series.columns for name, series in SERIES.items()}
+
+
 def main() -> None:
     """Do the cases that are not done yet; exit with 1 if one came to something bad."""
     arguments = parsed()
@@ -104,7 +105,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder, open(file, "a") as stream:
             attack = None
             for number in range(count_of(name, arguments)):
-                if (name, number) in done:
+                before = done.get((name, number))
+                if before and not (arguments.again and bad([before], COLUMNS)):
                     continue
                 if attack is None:
                     attack = series.attack(Path(folder).resolve())
@@ -120,9 +122,8 @@ def main() -> None:
                     print(json.dumps(case), file=sys.stderr, flush=True)
             os.chdir(out)
     cases = list(done.values())
-    columns = {name: series.columns for name, series in SERIES.items()}
-    print(tables(cases, columns))
-    sys.exit(bool(bad(cases, columns)))
+    print(tables(cases, COLUMNS))
+    sys.exit(bool(bad(cases, COLUMNS)))
 
 
 def count_of(name: str, arguments: argparse.Namespace) -> int:
@@ -144,24 +145,11 @@ def parsed() -> argparse.Namespace:
         "--out", type=Path, default=Path("runs/torture"), help="folder of the cases"
     )
     parser.add_argument("--cut", action="store_true", help="the cut of five minutes")
+    parser.add_argument("--again", action="store_true", help="do the bad cases again")
     parser.add_argument("--seed", type=int, default=0, help="other cases for another")
     for name, series in SERIES.items():
         parser.add_argument(f"--{name}", type=int, metavar="N", help=f"default {series.whole}")
     return parser.parse_args()
-
-
-def known(file: Path) -> dict[tuple[str, int], Found]:
-    """Return the cases that are done; a last line that was cut is none."""
-    cases: dict[tuple[str, int], Found] = {}
-    if not file.exists():
-        return cases
-    for line in file.read_text().splitlines():
-        try:
-            case = json.loads(line)
-        except ValueError:
-            continue
-        cases[case["series"], case["number"]] = case
-    return cases
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from torture.judges import GOOD, ROWS, serving
+from torture.judges import ROWS
+from torture.replies import GOOD, serving
 from veriloop import Key
 from veriloop.study.shared import Shared
 from veriloop.verifiers import Endpoint

@@ -1,4 +1,4 @@
-"""Configurations made at random from each script's schema, and whole command lines."""
+"""Configurations made at random from each script's schema."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from typing import Any, cast
 import numpy as np
 
 import veriloop.study as study
-from torture.processes import forked
 from torture.programs import EXPERIMENTS
 from veriloop import Key
 from veriloop.study import BadInput, Config, command, read_config
@@ -62,27 +61,6 @@ VALUES = [
     "'" + "x" * 300 + "'",
 ]
 PLAIN = 7  # the first of them, which fit some keys
-OPTIONS = [
-    ["--preset", "smoke"],
-    ["--preset", "none"],
-    ["--engine", "serial"],
-    ["--engine", "dask://127.0.0.1:1"],
-    ["--engine", "warp"],
-    ["--unit-timeout", "5"],
-    ["--unit-timeout", "x"],
-    ["--config", "nowhere.yaml"],
-    ["--config", "."],
-    ["--out", "/dev/null/x"],
-    ["--out", "{out}"],
-    ["--redraw", "nowhere"],
-    ["--redraw", "."],
-    ["--resume"],
-    ["--nonsense"],
-    ["--help"],
-    ["--set", "seed"],
-    ["--set", "=1"],
-    ["--set", "seed.a=1"],
-]
 
 
 def scripts() -> list[str]:
@@ -187,33 +165,6 @@ def value(random: np.random.Generator) -> str:
     """Return any value, or as often one of the plain numbers at the beginning, which may fit."""
     among = int(random.choice([PLAIN, len(VALUES)]))
     return VALUES[int(random.integers(among))]
-
-
-class Lines:
-    """Call a script with random options; it must end with 0 or 2, and never with a traceback."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._scripts = scripts()
-
-    def __call__(self, number: int, key: Key) -> dict[str, object]:
-        random = key.numpy()
-        name = self._scripts[number % len(self._scripts)]
-        line = [str(EXPERIMENTS / f"{name}.py")]
-        for i in random.choice(len(OPTIONS), size=int(random.integers(1, 4)), replace=False):
-            line += OPTIONS[i]
-        line += ["--set", f"seed={value(random)}".replace("{", "{{").replace("}", "}}")]
-        if "--out" not in line:
-            line += ["--out", "{out}"]
-        if "--preset" not in line:
-            line += ["--preset", "smoke"]
-        last = forked(line, self._folder / f"line-{number}", self._folder / "cache")
-        outcome = {0: "accepted", 2: "refused", 124: "slow"}.get(last.code, "other exit")
-        if last.traceback:
-            outcome = "traceback"
-        where = f"lines, {backend(name)}"
-        told = last.stderr[-300:]
-        return {"where": where, "line": [name, *line[1:]], "outcome": outcome, "told": told}
 
 
 def verdict(found: dict[str, object]) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+Found = dict[str, Any]
 Cases = Sequence[Mapping[str, Any]]
 
 
@@ -21,6 +24,20 @@ class Columns:
     good: tuple[str, ...]
     bad: tuple[str, ...]
     sums: Mapping[str, str] = field(default_factory=dict)
+
+
+def known(file: Path) -> dict[tuple[str, int], Found]:
+    """Return the cases that are done; a last line that was cut is none."""
+    cases: dict[tuple[str, int], Found] = {}
+    if not file.exists():
+        return cases
+    for line in file.read_text().splitlines():
+        try:
+            case = json.loads(line)
+        except ValueError:
+            continue
+        cases[case["series"], case["number"]] = case
+    return cases
 
 
 def bad(cases: Cases, columns: Mapping[str, Columns]) -> list[Mapping[str, Any]]:
