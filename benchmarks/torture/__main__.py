@@ -104,7 +104,9 @@ def main() -> None:
     for name, series in SERIES.items():
         with tempfile.TemporaryDirectory() as folder, open(file, "a") as stream:
             attack = None
-            for number in range(count_of(name, arguments)):
+            for number in range(
+                arguments.part[0] - 1, count_of(name, arguments), arguments.part[1]
+            ):
                 before = done.get((name, number))
                 if before and not (arguments.again and bad([before], COLUMNS)):
                     continue
@@ -126,6 +128,18 @@ def main() -> None:
     sys.exit(bool(bad(cases, COLUMNS)))
 
 
+def part(text: str) -> tuple[int, int]:
+    """Return I and N of I/N.
+
+    >>> part("2/3")
+    (2, 3)
+    """
+    this, _, all = text.partition("/")
+    if not 1 <= int(this) <= int(all):
+        raise ValueError
+    return int(this), int(all)
+
+
 def count_of(name: str, arguments: argparse.Namespace) -> int:
     """Return how many cases of a series are asked for; none, where others are named."""
     asked = getattr(arguments, name)
@@ -145,6 +159,9 @@ def parsed() -> argparse.Namespace:
         "--out", type=Path, default=Path("runs/torture"), help="folder of the cases"
     )
     parser.add_argument("--cut", action="store_true", help="the cut of five minutes")
+    parser.add_argument(
+        "--part", type=part, default=(1, 1), metavar="I/N", help="every Nth case, for N processes"
+    )
     parser.add_argument("--again", action="store_true", help="do the bad cases again")
     parser.add_argument("--seed", type=int, default=0, help="other cases for another")
     for name, series in SERIES.items():
