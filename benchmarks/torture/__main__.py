@@ -64,7 +64,7 @@ SERIES = {
         damages.Damages,
         damages.verdict,
         300,
-        24,
+        20,
         Columns(
             ("named, redone, same", "no effect", "refused"),
             ("traceback", "hangs", "named, differs", "silent"),
@@ -81,7 +81,7 @@ SERIES = {
         kills.Kills,
         kills.verdict,
         140,
-        10,
+        8,
         Columns(
             ("same bytes",),
             ("resume failed", "records differ", "leftovers", "traceback"),

@@ -161,7 +161,8 @@ def damaged(out: Path, units: list[Path], random: np.random.Generator) -> dict[s
     """Damage one file or folder at random; say which and how."""
     files = sorted(path for path in out.rglob("*") if path.is_file() and path.suffix != ".lock")
     file = files[int(random.integers(len(files)))]
-    other = units[int(random.integers(len(units)))]
+    others = [unit for unit in units if not file.is_relative_to(unit)] or units
+    other = others[int(random.integers(len(others)))]
     damage = DAMAGES[int(random.integers(len(DAMAGES)))]
     damage(file, other, random)
     return {"damage": damage.__name__, "file": str(file.relative_to(out))}
