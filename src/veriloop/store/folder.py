@@ -54,6 +54,10 @@ WORKER_ENDS = 20.0  # seconds in which a worker ends whose main process was kill
 PARTS = [each.name for each in fields(Loop) if each.name != "chunk"]  # chunk changes no result
 
 
+class Refused(ValueError):
+    """A folder in which a run cannot go on. The message says all, so nobody needs a traceback."""
+
+
 class RunDir:
     """A folder of checkpoints, each of which exists whole or not at all.
 
@@ -373,7 +377,7 @@ class RunDir:
             shared = min(len(about["sizes"]), committed)
             then = before.get("sizes")
             if not isinstance(then, list) or then[:shared] != about["sizes"][:shared]:
-                raise ValueError(self._differs(name, "sizes"))
+                raise Refused(self._differs(name, "sizes"))
             if len(about["sizes"]) < committed:
                 about = about | {"sizes": then}
         if first_process():
@@ -395,7 +399,7 @@ class RunDir:
         before = _read_loop(file)
         for part in about:
             if part != "sizes" and about[part] != before.get(part):
-                raise ValueError(self._differs(name, part))
+                raise Refused(self._differs(name, part))
 
     def _differs(self, name: str, part: str) -> str:
         """Say that a run differs from the one on disk."""
@@ -438,7 +442,7 @@ def _read_loop(file: Path) -> dict[str, Any]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise ValueError(
+        raise Refused(
             f"{file} is damaged, so the run cannot be compared with the one on disk; delete it "
             "to go on with the same loop, key, start and sizes, or use another folder"
         )

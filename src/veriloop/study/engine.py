@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from veriloop.records import FAILED, Records, line
+from veriloop.store.folder import Refused
 from veriloop.study.heartbeat import beating
 from veriloop.study.workers import Lost, run_all
 
@@ -229,16 +230,24 @@ def _attempt(unit: Unit) -> Rows | Failure:
         cause = stopped.__cause__ or stopped
         told = _one_line(cause)
         mark = {**stopped.place, FAILED: told}
-        trace = "".join(traceback.format_exception(cause))
-        return Failure(told, trace, [*stopped.rows, mark])
+        return Failure(told, _trace(cause), [*stopped.rows, mark])
     except (Exception, SystemExit) as error:
-        return Failure(_one_line(error), traceback.format_exc())
+        return Failure(_one_line(error), _trace(error))
     return rows
+
+
+def _trace(error: BaseException) -> str:
+    """Return the traceback, or nothing where the message says all."""
+    if isinstance(error, Refused):
+        return ""
+    return "".join(traceback.format_exception(error))
 
 
 def _one_line(error: BaseException) -> str:
     """Say an error; of those that say little, also what to do."""
     told = f"{type(error).__name__}: {error}"
+    if isinstance(error, Refused):
+        return str(error)
     if isinstance(error, SystemExit):
         return f"{told}: the code of the unit ended the process; raise an error instead"
     if isinstance(error, MemoryError):
