@@ -1,4 +1,4 @@
-"""Torture: kills, damages, bad input, pairs of runs and verifiers, counted in a table.
+"""Torture: kills, damages, bad input, pairs of runs, verifiers and judges, counted in tables.
 
 python benchmarks/torture            all series, some hours
 python benchmarks/torture --cut      a cut of five minutes
@@ -12,67 +12,106 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy and torch read it
+os.environ["HF_HUB_OFFLINE"] = "1"
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where this package lies
 
-from torture import damages, inputs, kills, pairs, verifiers
+from torture import damages, inputs, judges, kills, lines, pairs, verifiers
+from torture.tables import Columns, Found, bad, known, tables
 from veriloop import Key
-
-Found = dict[str, Any]
 
 
 class Series(NamedTuple):
-    """Cases of one kind: how they are done, what each comes to, and how many there are."""
+    """Cases of one kind: how they are done, what each comes to, how many, and their table."""
 
     attack: Callable[[Path], Callable[[int, Key], Found]]
     verdict: Callable[[Found], str]
     whole: int
     cut: int
-    good: tuple[str, ...]
+    columns: Columns
 
 
+INPUT = Columns(("refused", "accepted"), ("at length", "slow", "other exit", "traceback"))
 SERIES = {
-    "kills": Series(kills.Kills, kills.verdict, 200, 12, ("same bytes",)),
+    "configurations": Series(inputs.Configurations, inputs.verdict, 3000, 200, INPUT),
+    "lines": Series(lines.Lines, inputs.verdict, 150, 12, INPUT),
+    "verifiers": Series(
+        verifiers.Verifiers,
+        verifiers.verdict,
+        50,
+        25,
+        Columns(("refused", "judged"), ("not as wanted",)),
+    ),
+    "judges": Series(
+        judges.Judges,
+        judges.verdict,
+        60,
+        30,
+        Columns(
+            ("refused", "rows without verdict", "judged"),
+            ("not as wanted", "late or elsewhere", "traceback"),
+        ),
+    ),
     "damages": Series(
         damages.Damages,
         damages.verdict,
         300,
-        16,
-        ("named, redone, same", "no effect", "refused"),
+        20,
+        Columns(
+            ("named, redone, same", "no effect", "refused"),
+            ("traceback", "hangs", "named, differs", "silent"),
+        ),
     ),
-    "configurations": Series(
-        inputs.Configurations, inputs.verdict, 3000, 400, ("refused", "accepted")
+    "pairs": Series(
+        pairs.Pairs,
+        pairs.verdict,
+        30,
+        3,
+        Columns(("one refused", "one after the other"), ("both failed", "garbled", "traceback")),
     ),
-    "lines": Series(inputs.Lines, inputs.verdict, 150, 16, ("refused", "accepted")),
-    "pairs": Series(pairs.Pairs, pairs.verdict, 30, 4, ("one refused", "one after the other")),
-    "verifiers": Series(verifiers.Verifiers, verifiers.verdict, 40, 25, ("refused", "judged")),
+    "kills": Series(
+        kills.Kills,
+        kills.verdict,
+        140,
+        8,
+        Columns(
+            ("same bytes",),
+            ("resume failed", "records differ", "leftovers", "traceback"),
+            sums={"kills": "SIGKILLs that hit", "missed": "ended before the kill"},
+        ),
+    ),
 }
+
+
+COLUMNS = {name: series.columns for name, series in SERIES.items()}
 
 
 def main() -> None:
     """Do the cases that are not done yet; exit with 1 if one came to something bad."""
     arguments = parsed()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    file = arguments.out / "cases.jsonl"
+    out = arguments.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / "cases.jsonl"
     done = known(file)
-    asked = {name: getattr(arguments, name) for name in SERIES}
-    alone = any(count is not None for count in asked.values())
     for name, series in SERIES.items():
-        count = asked[name]
-        if count is None:
-            count = 0 if alone else series.cut if arguments.cut else series.whole
         with tempfile.TemporaryDirectory() as folder, open(file, "a") as stream:
-            attack = series.attack(Path(folder).resolve())
-            for number in range(count):
-                if (name, number) in done:
+            attack = None
+            for number in range(
+                arguments.part[0] - 1, count_of(name, arguments), arguments.part[1]
+            ):
+                before = done.get((name, number))
+                if before and not (arguments.again and bad([before], COLUMNS)):
                     continue
+                if attack is None:
+                    attack = series.attack(Path(folder).resolve())
                 begun = time.monotonic()
                 found = attack(number, Key(arguments.seed).fold(name, number))
                 told = series.verdict(found)
@@ -81,10 +120,34 @@ def main() -> None:
                 stream.write(f"{json.dumps(case)}\n")
                 stream.flush()
                 done[name, number] = case
-                if told not in series.good:
+                if told in series.columns.bad:
                     print(json.dumps(case), file=sys.stderr, flush=True)
-    print(table(list(done.values())))
-    sys.exit(bool(bad(list(done.values()))))
+            os.chdir(out)
+    cases = list(done.values())
+    print(tables(cases, COLUMNS))
+    sys.exit(bool(bad(cases, COLUMNS)))
+
+
+def part(text: str) -> tuple[int, int]:
+    """Return I and N of I/N.
+
+    >>> part("2/3")
+    (2, 3)
+    """
+    this, _, all = text.partition("/")
+    if not 1 <= int(this) <= int(all):
+        raise ValueError
+    return int(this), int(all)
+
+
+def count_of(name: str, arguments: argparse.Namespace) -> int:
+    """Return how many cases of a series are asked for; none, where others are named."""
+    asked = getattr(arguments, name)
+    if asked is not None:
+        return asked
+    if any(getattr(arguments, other) is not None for other in SERIES):
+        return 0
+    return SERIES[name].cut if arguments.cut else SERIES[name].whole
 
 
 def parsed() -> argparse.Namespace:
@@ -96,45 +159,14 @@ def parsed() -> argparse.Namespace:
         "--out", type=Path, default=Path("runs/torture"), help="folder of the cases"
     )
     parser.add_argument("--cut", action="store_true", help="the cut of five minutes")
+    parser.add_argument(
+        "--part", type=part, default=(1, 1), metavar="I/N", help="every Nth case, for N processes"
+    )
+    parser.add_argument("--again", action="store_true", help="do the bad cases again")
     parser.add_argument("--seed", type=int, default=0, help="other cases for another")
     for name, series in SERIES.items():
         parser.add_argument(f"--{name}", type=int, metavar="N", help=f"default {series.whole}")
     return parser.parse_args()
-
-
-def known(file: Path) -> dict[tuple[str, int], Found]:
-    """Return the cases that are done; a last line that was cut is none."""
-    cases: dict[tuple[str, int], Found] = {}
-    if not file.exists():
-        return cases
-    for line in file.read_text().splitlines():
-        try:
-            case = json.loads(line)
-        except ValueError:
-            continue
-        cases[case["series"], case["number"]] = case
-    return cases
-
-
-def bad(cases: list[Found]) -> list[Found]:
-    """Return the cases that came to something that they must not."""
-    return [case for case in cases if case["verdict"] not in SERIES[case["series"]].good]
-
-
-def table(cases: list[Found]) -> str:
-    """Return the counts as a Markdown table."""
-    lines = ["| series | cases | bad | what they came to |", "|---|--:|--:|---|"]
-    for name in SERIES:
-        mine = [case for case in cases if case["series"] == name]
-        if not mine:
-            continue
-        counts = Counter(case["verdict"] for case in mine)
-        told = ", ".join(f"{verdict} {count}" for verdict, count in counts.most_common())
-        lines.append(f"| {name} | {len(mine)} | {len(bad(mine))} | {told} |")
-    killed = sum(case.get("kills", 0) for case in cases)
-    if killed:
-        lines += ["", f"SIGKILLs that hit a running process: {killed}."]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

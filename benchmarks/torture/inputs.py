@@ -1,23 +1,28 @@
-"""Configurations made at random from each script's schema, and whole command lines."""
+"""Configurations made at random from each script's schema."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import os
+import resource
 import runpy
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from torture.programs import EXPERIMENTS, ended, started
+import veriloop.study as study
+from torture.programs import EXPERIMENTS
 from veriloop import Key
 from veriloop.study import BadInput, Config, command, read_config
 
+LONGEST = 60  # seconds in which a configuration must be refused or accepted
+MEMORY = 8 * 2**30  # bytes more than a configuration may ask for
 VALUES = [
     "0",
     "-1",
@@ -55,33 +60,19 @@ VALUES = [
     "[" * 3000 + "]" * 3000,
     "'" + "x" * 300 + "'",
 ]
-OPTIONS = [
-    ["--preset", "smoke"],
-    ["--preset", "none"],
-    ["--engine", "serial"],
-    ["--engine", "dask://127.0.0.1:1"],
-    ["--engine", "warp"],
-    ["--unit-timeout", "5"],
-    ["--unit-timeout", "x"],
-    ["--config", "nowhere.yaml"],
-    ["--config", "."],
-    ["--out", "/dev/null/x"],
-    ["--out", "{out}"],
-    ["--redraw", "nowhere"],
-    ["--redraw", "."],
-    ["--resume"],
-    ["--nonsense"],
-    ["--help"],
-    ["--set", "seed"],
-    ["--set", "=1"],
-    ["--set", "seed.a=1"],
-]
+PLAIN = 7  # the first of them, which fit some keys
 
 
 def scripts() -> list[str]:
-    """Return the scripts that train nothing, so that a configuration is checked in milliseconds."""
-    found = sorted(path.stem for path in EXPERIMENTS.glob("[!_]*.py"))
-    return [name for name in found if not name.startswith(("mnist", "xsum", "policies_vae"))]
+    """Return the names of all scripts."""
+    return sorted(path.stem for path in EXPERIMENTS.glob("[!_]*.py"))
+
+
+def backend(script: str) -> str:
+    """Return which backend a script is of."""
+    if script.startswith(("mnist", "policies_vae")):
+        return "digits"
+    return "summaries" if script.startswith("xsum") else "linear and exact"
 
 
 @cache
@@ -94,12 +85,10 @@ def captured(name: str) -> tuple[type[Config], Callable[[Any], object]]:
     ) -> None:
         held.append((kind, work))
 
-    import veriloop.study as study
-
     kept = study.main
     arguments = sys.argv
     sys.argv = [f"{name}.py"]
-    study.main = main  # type: ignore[assignment]
+    study.main = cast(Any, main)
     try:
         runpy.run_path(str(EXPERIMENTS / f"{name}.py"), run_name="__main__")
     finally:
@@ -109,11 +98,12 @@ def captured(name: str) -> tuple[type[Config], Callable[[Any], object]]:
 
 
 class Configurations:
-    """Give a script one to three random settings, and build its units."""
+    """Give a script one to three random settings, and build its units; their work is not begun."""
 
     def __init__(self, folder: Path) -> None:
         self._scripts = scripts()
         sys.path.insert(0, str(EXPERIMENTS))
+        os.environ["VERILOOP_CACHE"] = str(folder / "cache")
         os.chdir(folder)
 
     def __call__(self, number: int, key: Key) -> dict[str, object]:
@@ -123,11 +113,9 @@ class Configurations:
         settings = random_settings(kind, random)
         told = ""
         outcome = "accepted"
+        quiet = io.StringIO()
         try:
-            with (
-                contextlib.redirect_stderr(io.StringIO()),
-                contextlib.redirect_stdout(io.StringIO()),
-            ):
+            with limited(), contextlib.redirect_stderr(quiet), contextlib.redirect_stdout(quiet):
                 path = EXPERIMENTS.parent / "configs" / f"{name}.yaml"
                 config, _ = read_config(kind, path, "smoke", settings)
                 asked = work(config)
@@ -135,44 +123,48 @@ class Configurations:
                     command._check_names(asked)
         except BadInput as error:
             told = str(error)
-            outcome = "refused" if "\n" not in told and len(told) <= 500 else "refused at length"
+            outcome = "refused" if "\n" not in told and len(told) <= 500 else "at length"
+        except TimeoutError:
+            outcome = "slow"
         except (Exception, SystemExit) as error:
             told = f"{type(error).__name__}: {error}"
             outcome = "traceback"
-        return {"script": name, "settings": settings, "outcome": outcome, "told": told[:300]}
+        where = f"configurations, {backend(name)}"
+        found = {"script": name, "settings": settings, "outcome": outcome, "told": told[:300]}
+        return {"where": where, **found}
+
+
+@contextlib.contextmanager
+def limited() -> Iterator[None]:
+    """Raise what takes too long or too much memory."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    signal.signal(signal.SIGALRM, _too_long)
+    signal.alarm(LONGEST)
+    resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, before[1]))
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def _too_long(*_: object) -> None:
+    raise TimeoutError
 
 
 def random_settings(kind: type[Config], random: np.random.Generator) -> list[str]:
     """Return one to three settings of keys that the schema knows, or nearly knows."""
     names = [*kind.model_fields, "nonsense", "sizes.a", "filter.call", "engine.x"]
-    count = int(random.integers(1, 4))
+    count = int(random.choice([1, 1, 2, 3]))
     picked = random.choice(len(names), size=count, replace=False)
-    return [f"{names[i]}={VALUES[int(random.integers(len(VALUES)))]}" for i in picked]
+    return [f"{names[i]}={value(random)}" for i in picked]
 
 
-class Lines:
-    """Call a script with random options; it must end with 0 or 2, and never with a traceback."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __call__(self, number: int, key: Key) -> dict[str, object]:
-        random = key.numpy()
-        name = ["linear_rounds", "linear_policies", "noisy_verifier"][number % 3]
-        line = [str(EXPERIMENTS / f"{name}.py")]
-        for i in random.choice(len(OPTIONS), size=int(random.integers(1, 4)), replace=False):
-            line += OPTIONS[i]
-        value = VALUES[int(random.integers(len(VALUES)))]
-        line += ["--set", f"seed={value}".replace("{", "{{").replace("}", "}}")]
-        if "--out" not in line:
-            line += ["--out", "{out}"]
-        if "--preset" not in line:
-            line += ["--preset", "smoke"]
-        last = ended(started(line, self._folder / f"line-{number}"))
-        outcome = {0: "accepted", 2: "refused"}.get(last.code, f"exit {last.code}")
-        if last.traceback:
-            outcome = "traceback"
-        return {"line": line[1:], "outcome": outcome, "told": last.stderr[-300:]}
+def value(random: np.random.Generator) -> str:
+    """Return any value, or as often one of the plain numbers at the beginning, which may fit."""
+    among = int(random.choice([PLAIN, len(VALUES)]))
+    return VALUES[int(random.integers(among))]
 
 
 def verdict(found: dict[str, object]) -> str:

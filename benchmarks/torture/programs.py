@@ -1,18 +1,14 @@
-"""What is attacked: programs that take a second or two, and how one is run and looked at."""
+"""The programs that are attacked: a loop, a study, and scripts of all three backends."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = ROOT / "experiments"
 
+# A refusal of the library is a ValueError of one sentence; the program ends with 2, as scripts do.
 LOOP = """
 import sys
 
@@ -34,8 +30,12 @@ loop = Loop(
     measure=lambda key, model: {"size": float(abs(model).sum())},
 )
 seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-runs = RunDir(sys.argv[1]).run(loop, Key(seed), State(np.zeros(2)), [500] * 12)
-print(sum(record.kept for _, record in runs))
+try:
+    rounds = RunDir(sys.argv[1]).run(loop, Key(seed), State(np.zeros(2)), [500] * 12)
+    print(sum(record.kept for _, record in rounds))
+except ValueError as error:
+    print(error, file=sys.stderr)
+    sys.exit(2)
 """
 
 STUDY = """
@@ -45,92 +45,80 @@ import veriloop as vl
 from veriloop.linear import Problem
 
 problem = Problem.gaussian(bias=0.25, radius=0.5)
+first = int(sys.argv[2]) if len(sys.argv) > 2 else 0
 study = vl.Study(
     arms={"verified": problem.loop(verify=problem.verifier), "unverified": problem.loop()},
     start=problem.start,
     sizes=[problem.size(50)] * 6,
-    seeds=range(int(sys.argv[2]) if len(sys.argv) > 2 else 0, 8),
+    seeds=range(first, first + 4),
     save=problem.save,
     load=problem.load,
 )
 if __name__ == "__main__":
-    study.run(sys.argv[1], engine="processes:2", progress=False)
+    try:
+        study.run(sys.argv[1], engine="processes:2", progress=False)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    except RuntimeError as error:  # a unit failed; the others are kept
+        print(error, file=sys.stderr)
+        sys.exit(1)
 """
+
+# Of twenty cases in a row, how many are of which program; a run of the last two takes seconds.
+SHARES = {
+    "loop": 5,
+    "study": 3,
+    "study, a worker": 2,
+    "linear_rounds": 4,
+    "linear_landscape": 2,
+    "digits": 2,
+    "summaries": 2,
+}
 
 
 class Program(NamedTuple):
-    """A program: how it is called for a folder, first, again, and with another seed."""
+    """A program: how it is called for a folder, first, again, and with another seed.
+
+    worker: whether a worker process is killed, and not the main one.
+    """
 
     name: str
     first: tuple[str, ...]
     again: tuple[str, ...]
     other: tuple[str, ...]
+    worker: bool = False
 
 
-class Ended(NamedTuple):
-    """How a process ended."""
-
-    code: int
-    stderr: str
-
-    @property
-    def traceback(self) -> bool:
-        return "Traceback (most recent call last)" in self.stderr
-
-
-def programs(folder: Path) -> list[Program]:
+def programs(folder: Path) -> dict[str, Program]:
     """Write the programs of this file, and return all; `{out}` stands for the run's folder."""
-    for name, text in {"loop.py": LOOP, "study.py": STUDY}.items():
-        (folder / name).write_text(text)
-    found: list[Program] = []
-    for name in ("loop", "study"):
-        line = (str(folder / f"{name}.py"), "{out}")
-        found.append(Program(name, line, line, (*line, "1")))
-    for name in ("linear_rounds", "linear_landscape"):
-        line = (str(EXPERIMENTS / f"{name}.py"), "--preset", "smoke", "--out", "{out}")
-        found.append(Program(name, line, (*line, "--resume"), (*line, "--set", "seed=1")))
+    found: dict[str, Program] = {}
+    for name, text in {"loop": LOOP, "study": STUDY}.items():
+        file = folder / f"{name}.py"
+        file.write_text(text)
+        line = (str(file), "{out}")
+        found[name] = Program(name, line, line, (*line, "1"))
+    found["study, a worker"] = found["study"]._replace(name="study, a worker", worker=True)
+    found["linear_rounds"] = _of_script("linear_rounds")
+    found["linear_landscape"] = _of_script("linear_landscape")
+    found["digits"] = _of_script("mnist_schedules", "replicates=1", name="digits")
+    found["summaries"] = _of_script("xsum_rouge", "replicates=1", name="summaries")
     return found
 
 
-def started(line: Sequence[str], out: Path) -> subprocess.Popen[str]:
-    """Start a program on a folder, in a session of its own."""
-    arguments = [part.format(out=out) for part in line]
-    own = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=out.parent,
-        env=own,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+def _of_script(script: str, *settings: str, name: str | None = None) -> Program:
+    line = [str(EXPERIMENTS / f"{script}.py"), "--preset", "smoke", "--out", "{out}"]
+    for setting in settings:
+        line += ["--set", setting]
+    other = (*line, "--set", "seed=5")
+    return Program(name or script, tuple(line), (*line, "--resume"), other)
 
 
-def ended(process: subprocess.Popen[str], seconds: float = 120) -> Ended:
-    """Wait for it; one that does not end is killed, and its code is None's stand-in, 124."""
-    try:
-        _, stderr = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        _, stderr = process.communicate()
-        return Ended(124, stderr)
-    return Ended(process.returncode, stderr)
+def turns(shares: dict[str, int]) -> list[str]:
+    """Return the names in an order in which each comes again and again, as often as its share.
 
-
-def records(out: Path) -> bytes:
-    """Return the records; nothing where there are none."""
-    file = out / "records.jsonl"
-    return file.read_bytes() if file.exists() else b""
-
-
-def leftovers(out: Path) -> list[str]:
-    """Return names that a finished run should not leave."""
-    found = [path.name for path in out.rglob("*.tmp")]
-    return [*found, *(path.name for path in out.glob(".running"))]
-
-
-def finished(out: Path) -> bool:
-    """Tell whether run.json, where there is one, says that the run is whole."""
-    file = out / "run.json"
-    return not file.exists() or bool(json.loads(file.read_text())["finished"])
+    >>> turns({"a": 2, "b": 1})
+    ['a', 'b', 'a']
+    """
+    places = [((i + 0.5) / n, name) for name, n in shares.items() for i in range(n)]
+    return [name for _, name in sorted(places)]

@@ -93,11 +93,12 @@ class Verifiers:
         except (Exception, SystemExit) as error:
             outcome = "refused"
             told = f"{type(error).__name__}: {error}"
-        return {"verifier": name, "outcome": outcome, "wanted": wanted, "told": told[:300]}
+        found = {"verifier": name, "outcome": outcome, "wanted": wanted, "told": told[:300]}
+        return {"where": "verifiers", **found}
 
 
 def verdict(found: dict[str, object]) -> str:
     """Say in one word how a case ended."""
-    if found["outcome"] == found["wanted"]:
+    if found["outcome"] == found["wanted"] and "\n" not in str(found["told"]):
         return str(found["outcome"])
-    return f"{found['outcome']}, wanted {found['wanted']}"
+    return "not as wanted"

@@ -20,7 +20,7 @@ import numpy as np
 from veriloop.components import build, check_spec_in_file
 from veriloop.core.arrays import Mask, Scores
 from veriloop.core.candidates import RoundError, until_full
-from veriloop.core.checks import nearest, need
+from veriloop.core.checks import check_path, nearest, need
 from veriloop.core.loop import select
 from veriloop.core.parts import Filter
 from veriloop.core.verdict import Verdict, Verifier, judged, rowwise
@@ -116,7 +116,7 @@ def find(
 ) -> StoredRound:
     """Return the round of the arm that is stored in a run's folder; see `refilter`."""
     found: list[Path] = []
-    for path in sorted(Path(run).glob(f"round_[0-9]*/[!.]*/{FILE}")):
+    for path in sorted(check_path("refilter", run).glob(f"round_[0-9]*/[!.]*/{FILE}")):
         if path.parent.parent.name.removeprefix("round_").isdecimal():
             found.append(path.parent)
     arms = sorted({folder.name for folder in found})

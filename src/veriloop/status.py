@@ -56,7 +56,7 @@ def status(folder: str | Path) -> str:
         ValueError: if there is no such folder.
     """
     place = Path(folder)
-    if not place.is_dir():
+    if not os.path.isdir(place):  # also False where no folder can have that name
         raise ValueError(f"{place}: no such folder; name the folder of a run")
     now = time.time()
     about = _read(place / "run.json")

@@ -1,6 +1,7 @@
 """Arguments are refused in one wording, hints name what is near, a missing package says what to install."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from veriloop.core.checks import (
     check_count,
     check_device,
     check_fraction,
+    check_path,
     check_positive,
     nearest,
     need,
@@ -79,6 +81,18 @@ def test_every_number_of_a_device_that_is_there_is_one(monkeypatch):
         check_device("d", device)
     with pytest.raises(ValueError, match="cpu, cuda, cuda:0, cuda:1, got 'cuda:2'$"):
         check_device("d", "cuda:2")
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a" * 300 + ".gguf", "/" + "b/" * 3000, "a\0b"])
+def test_a_name_that_no_file_can_have_is_refused_and_shown_in_part(name):
+    with pytest.raises(ValueError, match="^load: no file can be called .*; give another") as told:
+        check_path("load", name)
+    assert len(str(told.value)) < 200
+
+
+@pytest.mark.parametrize("name", ["nowhere", "a/b", "/dev/null/x", "a" * 255])
+def test_other_paths_are_returned_though_nothing_is_there(name):
+    assert check_path("load", name) == Path(name)
 
 
 def test_a_hint_is_the_nearest_name_or_the_first_ones():

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 import warnings
 
 import pytest
@@ -14,7 +15,7 @@ pytest.importorskip("safetensors")
 
 from safetensors.torch import save_file  # noqa: E402
 
-from veriloop.store.caches import one_thread, read_tensors, write_tensors  # noqa: E402
+from veriloop.store.caches import _digest, one_thread, read_tensors, write_tensors  # noqa: E402
 
 TENSORS = {
     "weights": torch.arange(6, dtype=torch.float32).reshape(2, 3).T,
@@ -66,6 +67,44 @@ def test_a_file_of_an_earlier_version_is_made_again_without_a_word(kept):
     assert read_tensors(kept) is None
 
 
+def test_a_file_under_the_name_of_another_is_not_used(kept):
+    """Each is sound in itself, so only the name tells."""
+    other = kept.rename(kept.with_name("other.safetensors"))
+    with pytest.warns(UserWarning, match="other.safetensors is damaged .its sha256 differs"):
+        assert read_tensors(other) is None
+
+
+def test_a_file_of_a_version_whose_digest_left_the_name_out_is_used(kept):
+    tensors = {"weights": torch.arange(3)}
+    save_file(tensors, kept, {"sha256": _digest(tensors)})
+    assert torch.equal(read_tensors(kept)["weights"], tensors["weights"])
+
+
+def test_a_folder_under_the_name_of_another_is_not_used(tmp_path):
+    (tmp_path / "other").mkdir()
+    write_sums(tmp_path / "other", "kept")
+    with pytest.warns(
+        UserWarning, match="other is damaged .it was made as kept. and is made again"
+    ):
+        assert not sound(tmp_path / "other")
+
+
+def test_what_a_killed_process_left_half_written_is_deleted_after_an_hour(kept):
+    """A younger one may be that of a process that writes at the moment."""
+    for name, age in (("old", 3700), ("new", 10)):
+        left = kept.with_name(f".{kept.name}.{name}")
+        left.write_text("")
+        os.utime(left, (time.time() - age,) * 2)
+    folder = kept.with_name(".folder.old")
+    folder.mkdir()
+    os.utime(folder, (0, 0))
+    write_tensors(TENSORS, kept)
+    with replaced(kept.with_name("folder")):
+        pass
+    names = {path.name for path in kept.parent.iterdir()}
+    assert names == {kept.name, f".{kept.name}.new", "folder"}
+
+
 def test_others_may_read_what_the_umask_lets_them_read(tmp_path):
     before = os.umask(0o022)
     try:
@@ -91,7 +130,7 @@ def test_a_folder_is_used_where_all_its_files_are_whole(tmp_path):
         (kept / "inner").mkdir(parents=True)
         (kept / "one").write_text("1")
         (kept / "inner" / "two").write_text("2")
-        write_sums(kept)
+        write_sums(kept, "kept")
 
     for damage, told in (
         (lambda: (kept / "one").write_text("0"), "the sha256 of one differs"),

@@ -13,7 +13,7 @@ import cloudpickle
 import pytest
 
 import veriloop as vl
-from veriloop import Loop, Records, State
+from veriloop import Key, Loop, Records, RunDir, State
 from veriloop.study import BadInput, RunStopped, UnitsFailed, engine
 from veriloop.study.engine import Failure, Unit, attempt, check_engine, evaluate
 from veriloop.study.workers import close_workers
@@ -175,6 +175,23 @@ def test_a_unit_that_takes_too_long_has_failed():
     close_workers()
     with pytest.raises(ValueError, match="unit_timeout must be positive and finite, got 0"):
         study.run(engine="processes:1", unit_timeout=0)
+
+
+def goes_on(folder):
+    loop = Loop(generate=lambda key, model, n: model, refit=lambda key, model, batch: model)
+    list(RunDir(folder).run(loop, Key(0), State(0.0), [1]))
+    return rows(0)
+
+
+def test_a_unit_that_cannot_go_on_in_its_folder_fails_with_a_sentence_and_no_traceback(tmp_path):
+    unit = Unit("a", 1, goes_on, (tmp_path,))
+    (tmp_path / "loops").mkdir()
+    (tmp_path / "loops" / "loop.json").write_text("{")
+    (tmp_path / "round_0000" / "loop").mkdir(parents=True)
+    failure = attempt(unit)
+    assert isinstance(failure, Failure) and failure.trace == ""
+    assert failure.error.startswith(f"{tmp_path}/loops/loop.json is damaged, so the run cannot be")
+    assert "Traceback" in attempt(Unit("b", 1, too_large, (0,))).trace
 
 
 def test_a_launched_process_lets_an_error_through(monkeypatch):

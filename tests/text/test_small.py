@@ -8,7 +8,10 @@ import pytest
 if find_spec("transformers") is None:
     pytest.skip("the extra [text] is not installed", allow_module_level=True)
 
+import torch
+
 from veriloop.text import Pretraining, pretrain, train_tokenizer
+from veriloop.text.small import pretrained_once
 
 TINY = Pretraining(steps=1, batch=2, vocabulary=300, hidden=8, layers=1, heads=2, inner=8)
 
@@ -55,3 +58,20 @@ def test_documents_are_as_many_texts_as_are_asked_for(documents, message):
 def test_a_tokenizer_learns_from_a_list_of_texts(texts, vocabulary, message):
     with pytest.raises(ValueError, match=f"train_tokenizer: {message}"):
         train_tokenizer(texts, vocabulary)
+
+
+def test_a_model_that_is_kept_is_trained_on_one_thread(tmp_path):
+    """Sums are added in another order by two, and its bytes would depend on the machine."""
+    seen = []
+
+    def documents(key, n):
+        seen.append(torch.get_num_threads())
+        return ["Rain fell."] * n
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        pretrained_once(TINY, documents, "rain", [], folder=tmp_path)
+        assert set(seen) == {1} and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

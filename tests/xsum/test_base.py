@@ -31,7 +31,7 @@ def test_a_base_is_trained_once_and_found_again(tmp_path):
     for parameter in planted.parameters():
         parameter.data += 1
     planted.save_pretrained(file)
-    write_sums(file)
+    write_sums(file, file.name)
     same_weights(pretrained(TINY, folder=tmp_path)[0], planted)
     weights = bytearray((file / "model.safetensors").read_bytes())
     weights[-2] ^= 64

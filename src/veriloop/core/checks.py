@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
 from importlib import import_module
 from numbers import Integral, Real
+from pathlib import Path
 from types import ModuleType
 from typing import cast
 
@@ -122,6 +125,31 @@ def check_device(what: str, value: object) -> None:
             f"{what} must be one that torch has on this machine, {', '.join(known)}, got "
             f"{str(value)!r:.60}"
         )
+
+
+def check_path(what: str, value: str | Path) -> Path:
+    """Return a path, and refuse one that no file can have, as no system looks for it.
+
+    what: who asks for it, for the error.
+    value: the path; it need not be there.
+
+    >>> check_path("load", "a" * 300)
+    Traceback (most recent call last):
+    ValueError: load: no file can be called 'aaa... (File name too long); give another name
+    """
+    path = Path(value)
+    try:
+        os.stat(path)
+        return path
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            return path
+        reason = error.strerror
+    except ValueError as error:  # a null byte, or half a character
+        reason = str(error)
+    raise ValueError(
+        f"{what}: no file can be called {str(value)!r:.60} ({reason}); give another name"
+    )
 
 
 def kind(value: object) -> str:

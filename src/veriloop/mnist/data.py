@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from veriloop.core import Key
-from veriloop.core.checks import is_integer
+from veriloop.core.checks import check_path, is_integer
 from veriloop.mnist.images import DIGITS, PIXELS, Images, check_images
 from veriloop.store.files import cache_folder
 
@@ -67,7 +67,7 @@ def load(source: str = "digits") -> Data:
     """
     if source == "digits":
         return _scikit_digits()
-    folder = Path(source)
+    folder = check_path("load", source)
     if source == "mnist":
         folder = _mnist_folder(download=True)
     return read_folder(str(folder), source)

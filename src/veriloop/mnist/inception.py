@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from veriloop.core.checks import check_device
+from veriloop.core.checks import check_device, check_path
 from veriloop.mnist.images import Images, check_images
 from veriloop.store.caches import one_thread, read_tensors, write_tensors
 from veriloop.store.files import cache_folder
@@ -56,7 +56,7 @@ class Inception:
     def __post_init__(self) -> None:
         check_images("Inception.real", self.real, least=2)
         check_device("Inception.device", self.device)
-        if self.weights is not None and not Path(self.weights).is_file():
+        if self.weights is not None and not check_path("Inception", self.weights).is_file():
             raise ValueError(
                 f"no Inception weights at {self.weights}; give their file, or leave them out"
             )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from veriloop.core.checks import check_path
 from veriloop.core.loop import Record
 from veriloop.records.curve import Curve, curve
 from veriloop.records.lines import FAILED, FILE, Row, checked, line, read_rows
@@ -68,7 +69,7 @@ class Records(Sequence[dict[str, Any]]):
         Raises:
             ValueError: if there is no such file, it has no rows, or a line is not a row.
         """
-        file = Path(path)
+        file = check_path("Records.read", path)
         if file.is_dir():
             file = file / FILE
         rows = read_rows(file)

@@ -16,16 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from veriloop.records.lines import from_json
-from veriloop.store.files import removed, sha256
+from veriloop.store.files import clear_left, removed, sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SUMS = "sha256.json"  # in a kept folder: the sha256 of every other file
+SUMS = "sha256.json"  # in a kept folder: the sha256 of every other file, and under NAME its name
+NAME = "."
 
 
 def write_tensors(tensors: Mapping[str, Tensor], file: Path) -> None:
-    """Write tensors and a digest of them as one safetensors file, which is whole or not there.
+    """Write tensors and a digest of them and of the file's name as one safetensors file.
+
+    It is whole or not there.
 
     Raises:
         ValueError: if the folder cannot be written.
@@ -33,9 +36,10 @@ def write_tensors(tensors: Mapping[str, Tensor], file: Path) -> None:
     from safetensors.torch import save
 
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    content = save(plain, {"sha256": _digest(plain)})
+    content = save(plain, {"sha256": _digest(plain, file.name)})
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        clear_left(file)
         temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")  # others may write it too
         try:
             with open(temporary, "xb") as stream:
@@ -51,7 +55,7 @@ def read_tensors(file: Path, device: str = "cpu") -> dict[str, Tensor] | None:
     """Read tensors back, or return None where they must be made again.
 
     So it is if there is no file, or one of an earlier version, without a digest. A warning names
-    one that is damaged.
+    one that is damaged, or that is another network's under this name.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -68,15 +72,19 @@ def read_tensors(file: Path, device: str = "cpu") -> dict[str, Tensor] | None:
         return None
     if stated is None:
         return None
-    if stated != _digest(tensors):
+    # Earlier versions left the name out.
+    if stated not in (_digest(tensors, file.name), _digest(tensors)):
         _warn(file, "its sha256 differs")
         return None
     return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
-def write_sums(folder: Path) -> None:
-    """Write the sha256 of every file of a folder into it, for `sound`."""
-    sums: dict[str, str] = {}
+def write_sums(folder: Path, name: str) -> None:
+    """Write the sha256 of every file of a folder into it, for `sound`.
+
+    name: what the folder will be called.
+    """
+    sums = {NAME: name}
     (folder / SUMS).unlink(missing_ok=True)
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         sums[file.relative_to(folder).as_posix()] = sha256(file)
@@ -91,7 +99,7 @@ def sound(folder: Path) -> bool:
     >>> import tempfile
     >>> kept = Path(tempfile.mkdtemp())
     >>> _ = (kept / "weights").write_text("0.5")
-    >>> write_sums(kept)
+    >>> write_sums(kept, kept.name)
     >>> sound(kept), sound(kept / "other")
     (True, False)
     """
@@ -116,6 +124,9 @@ def _wrong(folder: Path) -> str:
     if not isinstance(sums, dict):
         return f"{SUMS} is unreadable"
     stated = cast("dict[str, object]", sums)
+    name = stated.pop(NAME, folder.name)  # earlier versions left it out
+    if name != folder.name:
+        return f"it was made as {name}"
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = file.relative_to(folder).as_posix()
         if name != SUMS and name not in stated:
@@ -153,11 +164,11 @@ def _warn(place: Path, wrong: str) -> None:
     warnings.warn(f"{place} is damaged ({wrong}) and is made again", stacklevel=3)
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """Return a digest of tensors on the CPU: names, types, shapes and bytes."""
+def _digest(tensors: Mapping[str, Tensor], file: str = "") -> str:
+    """Return a digest of a file's name and of tensors on the CPU: names, types, shapes, bytes."""
     import torch
 
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(file.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import shutil
 import stat
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+ABANDONED = 3600  # seconds after which nobody writes a file any longer that is half written
 LONGEST_NAME = 200  # of 255 bytes that file systems allow, for what is added to it
 
 
@@ -59,6 +62,7 @@ def replaced(path: Path) -> Iterator[Path]:
     user's umask says.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    clear_left(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     temporary.mkdir()
     try:
@@ -119,6 +123,14 @@ def write_whole(path: Path, text: str) -> None:
     """Write a text file that exists whole or not at all, see `whole`."""
     with whole(path) as temporary, open(temporary, "x") as stream:
         stream.write(text)
+
+
+def clear_left(path: Path) -> None:
+    """Delete what killed processes left half written beside `path`, an hour ago or more."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        with suppress(OSError):  # another process deletes it too
+            if time.time() - left.stat().st_mtime > ABANDONED:
+                removed(left)
 
 
 def removed(path: Path) -> None:

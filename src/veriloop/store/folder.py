@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from veriloop.core.batch import B, as_batches
 from veriloop.core.candidates import Quota
+from veriloop.core.checks import check_path
 from veriloop.core.fingerprints import fingerprint
 from veriloop.core.key import Key
 from veriloop.core.loop import Loop, run
@@ -53,6 +54,10 @@ WORKER_ENDS = 20.0  # seconds in which a worker ends whose main process was kill
 PARTS = [each.name for each in fields(Loop) if each.name != "chunk"]  # chunk changes no result
 
 
+class Refused(ValueError):
+    """A folder in which a run cannot go on. The message says all, so nobody needs a traceback."""
+
+
 class RunDir:
     """A folder of checkpoints, each of which exists whole or not at all.
 
@@ -64,6 +69,9 @@ class RunDir:
 
     path: the folder, which is made if it is not there.
 
+    Raises:
+        ValueError: if no folder can have that name.
+
     >>> import tempfile
     >>> folder = RunDir(tempfile.mkdtemp())
     >>> folder.commit(1, "verified", [{"round": 1, "kept": 5}])
@@ -74,7 +82,7 @@ class RunDir:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = check_path("RunDir", path)
         self.path.mkdir(parents=True, exist_ok=True)
         # Batches of the past that are known to be as they were written.
         self._sound: set[str] = set()
@@ -369,7 +377,7 @@ class RunDir:
             shared = min(len(about["sizes"]), committed)
             then = before.get("sizes")
             if not isinstance(then, list) or then[:shared] != about["sizes"][:shared]:
-                raise ValueError(self._differs(name, "sizes"))
+                raise Refused(self._differs(name, "sizes"))
             if len(about["sizes"]) < committed:
                 about = about | {"sizes": then}
         if first_process():
@@ -391,7 +399,7 @@ class RunDir:
         before = _read_loop(file)
         for part in about:
             if part != "sizes" and about[part] != before.get(part):
-                raise ValueError(self._differs(name, part))
+                raise Refused(self._differs(name, part))
 
     def _differs(self, name: str, part: str) -> str:
         """Say that a run differs from the one on disk."""
@@ -434,7 +442,7 @@ def _read_loop(file: Path) -> dict[str, Any]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise ValueError(
+        raise Refused(
             f"{file} is damaged, so the run cannot be compared with the one on disk; delete it "
             "to go on with the same loop, key, start and sizes, or use another folder"
         )

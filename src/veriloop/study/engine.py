@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, cast
 
 from veriloop.core.checks import need
 from veriloop.records import FAILED, Records, line
+from veriloop.store.folder import Refused
 from veriloop.study.heartbeat import beating
 from veriloop.study.workers import Lost, run_all
 
@@ -252,7 +253,7 @@ def _attempt(unit: Unit) -> Rows | Failure:
 
 def _trace(error: BaseException) -> str:
     """Return where an error came from; nothing where no code can be at fault."""
-    if _is_full(error):
+    if _is_full(error) or isinstance(error, Refused):
         return ""
     return "".join(traceback.format_exception(error))
 
@@ -265,6 +266,8 @@ def _is_full(error: BaseException) -> bool:
 def _one_line(error: BaseException) -> str:
     """Say an error; of those that say little, also what to do."""
     told = f"{type(error).__name__}: {error}"
+    if isinstance(error, Refused):
+        return str(error)
     if isinstance(error, SystemExit):
         return f"{told}: the code of the unit ended the process; raise an error instead"
     if _is_full(error):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from veriloop.core import Key
-from veriloop.core.checks import check_count, check_finite
+from veriloop.core.checks import check_count, check_finite, check_path
 from veriloop.core.parts import Scores
 from veriloop.text.models import check_finite_rows, evaluating, hidden_states, write_weights
 from veriloop.text.padding import padded_blocks
@@ -277,7 +277,7 @@ def load_reward(folder: str | Path, *, device: str = "cpu", kind: type[Prompt] =
 
     from veriloop.text.weights import load_base
 
-    folder = Path(folder)
+    folder = check_path("load_reward", folder)
     if not (folder / "reward.json").is_file():
         raise ValueError(f"no reward.json in {folder}; name a folder that save_reward wrote")
     about = json.loads((folder / "reward.json").read_text())

@@ -13,7 +13,7 @@ import torch
 
 from veriloop.core import Key
 from veriloop.core.checks import check_count, check_device, check_positive
-from veriloop.store.caches import sound, write_sums
+from veriloop.store.caches import one_thread, sound, write_sums
 from veriloop.store.files import cache_folder, replaced
 from veriloop.text.finetune import seeded, set_rate
 from veriloop.text.likelihood import token_losses
@@ -127,6 +127,8 @@ def pretrained_once(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """Do as `pretrain` the first time, and later read the model and its tokenizer from a folder.
 
+    It trains on one thread, so that what is kept does not depend on the number of threads.
+
     name: of the documents; the model's folder is called by it and a digest of all that decides.
     recipe: what decides the documents, as JSON.
     folder: where models are kept. None: `cache_folder()`.
@@ -138,11 +140,12 @@ def pretrained_once(
         folder = cache_folder()
     path = folder / f"{name}-{digest}"
     if not sound(path):
-        model, tokenizer = pretrain(how, documents, device=device)
+        with one_thread():
+            model, tokenizer = pretrain(how, documents, device=device)
         with replaced(path) as temporary:
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
-            write_sums(temporary)
+            write_sums(temporary, path.name)
     return load_base(str(path), device=device)
 
 

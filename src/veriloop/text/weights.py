@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import torch
 
-from veriloop.core.checks import check_device
+from veriloop.core.checks import check_device, check_path
 from veriloop.store.caches import sound, write_sums
 from veriloop.store.files import cache_folder, replaced, sha256
 
@@ -174,7 +174,7 @@ def hub_answers(seconds: float = 5.0) -> bool:
 
 def _find(source: str) -> _Found:
     """Return the folder of a model; make or download it where that is needed."""
-    path = Path(source).expanduser()
+    path = check_path("load_base", source).expanduser()
     if path.suffix.lower() == ".gguf" and not path.is_dir():
         return _gguf(path, f"the file {path.name}")
     if path.exists() or _names_path(source):
@@ -336,7 +336,7 @@ def _keep(file: Path, folder: Path) -> None:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
         (temporary / FORM).write_text(json.dumps(form) + "\n")
-        write_sums(temporary)
+        write_sums(temporary, folder.name)
 
 
 def _form_of_gguf(reader: GGUFReader) -> str:

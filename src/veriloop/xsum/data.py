@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from veriloop.core import Key
-from veriloop.core.checks import check_count
+from veriloop.core.checks import check_count, check_path
 from veriloop.text.lines import json_lines
 from veriloop.text.rows import text_of
 from veriloop.text.weights import hub_answers
@@ -72,7 +72,7 @@ def _part(source: str, name: str, size: int | None) -> Summaries:
     """Return the first `size` rows of a part, and refuse fewer."""
     given = os.environ.get("VERILOOP_DATA")
     if source != "xsum":
-        part = _from_folder(Path(source).expanduser(), name, size)
+        part = _from_folder(check_path("load", source).expanduser(), name, size)
     elif given:
         part = _from_folder(Path(given, "xsum"), name, size)
     else:
