@@ -101,7 +101,8 @@ def may_be_far(parameters: np.ndarray) -> bool:
     parameters: of fits that could as well have been, shape (n, 4).
     """
     _, start, _, bias = parameters.T
-    return bool(np.mean(bias > FAR * start) > RULED_OUT)
+    far = bias > FAR * start
+    return bool(far.sum() > RULED_OUT * len(far))
 
 
 def _rest(model: Contraction, point: np.ndarray, scale: np.ndarray) -> np.ndarray:
