@@ -61,12 +61,12 @@ class Kills:
         kills = 0
         tries = int(random.integers(1, 4))
         told: list[Ended] = []
-        for _ in range(tries):
+        for once in range(tries):
             begun = time.monotonic()
             process = started(line, out)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(float(random.random()) * whole.seconds)
-                if line == program.first:  # the machine has less to do than it had before
+                if once == 0:  # the machine has less to do than it had before
                     whole.seconds = time.monotonic() - begun
             kills += killed(process, program, float(random.random()))
             told.append(ended(process))
