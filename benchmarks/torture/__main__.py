@@ -80,7 +80,7 @@ SERIES = {
     "kills": Series(
         kills.Kills,
         kills.verdict,
-        140,
+        160,
         8,
         Columns(
             ("same bytes",),

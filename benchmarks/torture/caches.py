@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -103,13 +105,10 @@ def answers(folder: Path) -> object:
 @cache
 def _server() -> str:
     """Return the address of a judge that lives as long as this process."""
-    opened = serving(GOOD, True)
-    _kept.append(opened)
-    url, _ = opened.__enter__()
+    stack = ExitStack()
+    atexit.register(stack.close)
+    url, _ = stack.enter_context(serving(GOOD, True))
     return url
-
-
-_kept: list[object] = []
 
 
 def _texts(batch: np.ndarray) -> list[str]:
