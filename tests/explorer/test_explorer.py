@@ -135,7 +135,7 @@ def test_what_the_page_shows_follows_the_sliders(opened):
     for name, value in {"bias": 0.5, "radius": 1, "noise": 2, "dim": 4, "rounds": 10}.items():
         moved(opened, name, value)
     opened.get_by_label("growing up to the last round").check()
-    assert opened.locator("#last").is_enabled()
+    opened.wait_for_function("!document.getElementById('last').disabled")  # at the next frame
     found = numbers(opened)
     rows, first, last = (
         float(opened.locator(f"output[for={name}]").inner_text())
@@ -160,7 +160,7 @@ def test_what_the_page_shows_follows_the_sliders(opened):
     close(list(found.values()), list(wanted.values()))
     opened.get_by_role("button", name="Set all back").click()
     opened.wait_for_function("document.getElementById('bias').value === '0.1'")
-    assert opened.locator("#last").is_disabled()
+    opened.wait_for_function("document.getElementById('last').disabled")
 
 
 @pytest.mark.slow
