@@ -1,6 +1,9 @@
 """Signs of life: while a unit is done, gone when a run is finished, and never in a run's way."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -128,6 +131,34 @@ def test_one_thread_beats_for_all_units_and_ends_with_the_last(tmp_path, monkeyp
     assert not list((tmp_path / BEATS).iterdir())
     with beating(tmp_path, "three", 1):
         until(lambda: (tmp_path / BEATS / "three.json").exists())
+
+
+FORKED = """
+import os, pathlib, sys, time
+from veriloop.study import heartbeat
+
+folder = pathlib.Path(sys.argv[1])
+heartbeat.FIRST = heartbeat.TICK = 0.0
+with heartbeat.beating(folder, "parent", 1):
+    child = os.fork()
+    if child == 0:
+        while (folder / ".running" / "parent.json").exists():
+            time.sleep(0.001)
+        with heartbeat.beating(folder, "child", 1):
+            while not (folder / ".running" / "child.json").exists():
+                time.sleep(0.001)
+        os._exit((folder / ".running" / "parent.json").exists())
+heartbeat._beater.forget()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_process_that_was_forked_beats_for_its_own_units_alone(tmp_path):
+    """The signs of its parent would look alive after the parent is dead."""
+    (tmp_path / BEATS).mkdir()
+    line = [sys.executable, "-W", "ignore", "-c", FORKED, str(tmp_path)]
+    subprocess.run(line, check=True, timeout=60)
 
 
 def test_a_sign_that_was_taken_away_does_not_come_back(tmp_path):

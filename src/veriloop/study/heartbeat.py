@@ -85,15 +85,20 @@ class _Beater:
         """Beat for a heart, the first time after so many seconds."""
         with self._lock:
             self._due[heart] = time.monotonic() + first
-            # Of a process that was forked, the thread stayed behind.
-            if self._thread is None or not self._thread.is_alive():
+            if self._thread is None:
                 self._thread = threading.Thread(target=self._run, daemon=True)
                 self._thread.start()
 
     def leave(self, heart: Heart) -> None:
         """Beat for it no longer."""
         with self._lock:
-            del self._due[heart]
+            self._due.pop(heart, None)
+
+    def forget(self) -> None:
+        """Begin with nothing, in a process that was forked: the hearts are those of its parent."""
+        self._lock = threading.Lock()
+        self._due = {}
+        self._thread = None
 
     def _run(self) -> None:
         while True:
@@ -110,6 +115,8 @@ class _Beater:
 
 
 _beater = _Beater()
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=_beater.forget)
 # Of the unit that this thread does; what is said without a folder goes nowhere.
 _heart: ContextVar[Heart | None] = ContextVar("heart", default=None)
 _folder: ContextVar[Path | None] = ContextVar("folder", default=None)
