@@ -187,7 +187,7 @@ def same_data(name: str) -> list[Table]:
 
 
 def evolving(name: str) -> list[Table]:
-    """Compare every way to train with none and with training anew; add the verifier's accuracy."""
+    """Compare every way to train with no verifier, and with one trained from nothing every round."""
     rows = records(name)
     none = "10k-unverified"
     anew = "10k-retrained"

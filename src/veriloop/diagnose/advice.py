@@ -176,11 +176,7 @@ def advise(
     further = Contraction(np.append(model.sizes, ahead))
     drawn = [fit.resample(series, model, resamples, key) for fit in fits]
     found = estimates(fits[0].point, drawn, further, rounds)
-    # The error alone tells so little of the bias that resampled fits would rule out nothing.
-    likely = last.point
-    if model.both:
-        likely = drawn[-1]
-    far = may_be_far(likely)
+    far = _may_be_far(last, drawn[-1], model)
     outside = far or (pool is not None and not replaces(pool))
     apart = model.both and not outside and len(series.values) >= FEWEST
     if outside:
@@ -213,6 +209,16 @@ def advise(
         fits=last.explains,
         notes=tuple(notes(pool, last, far=far, apart=apart)),
     )
+
+
+def _may_be_far(fit: Fit, drawn: np.ndarray, model: Contraction) -> bool:
+    """Tell whether the centre may be far, by the resampled fits where they tell of the bias.
+
+    Of the error alone they tell so little that they would rule out nothing.
+    """
+    if model.both:
+        return may_be_far(drawn)
+    return may_be_far(fit.point)
 
 
 def _errors(series: Series, metric: str, scale: Scale) -> Series:
