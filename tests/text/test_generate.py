@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from veriloop import Key
-from veriloop.text.generate import _Running
 from veriloop.text.padding import padded
+from veriloop.text.running import Running
 from veriloop.xsum import FineTune, Generate, LogLikelihood, Prompt, Summaries
 
 
@@ -302,6 +302,6 @@ def test_a_model_without_a_cache_is_refused(prompt, pairs):
     def without(**given):
         return SimpleNamespace(logits=torch.zeros(len(given["input_ids"]), 1, 500))
 
-    running = _Running([[5, 6]], prompt.end, torch.device("cpu"))
+    running = Running([[5, 6]], prompt.end, 4, torch.device("cpu"))
     with pytest.raises(ValueError, match="a function has none; take another model"):
         running.logits(without)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 import numpy as np
 import torch
@@ -13,10 +13,11 @@ from torch import Tensor
 from veriloop.core import Key
 from veriloop.core.checks import check_count, check_fraction, check_positive
 from veriloop.text.models import check_fit, end_tokens, evaluating, in_bf16
-from veriloop.text.padding import in_blocks, padded_left, shortest_first
+from veriloop.text.padding import in_blocks, shortest_first
 from veriloop.text.processes import gathered, own_part
 from veriloop.text.prompt import Prompt, check_prompt
 from veriloop.text.rows import Rows, check_rows, two_of_one_number
+from veriloop.text.running import Running
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -170,24 +171,25 @@ class Generate(Generic[R]):
         uniform: np.ndarray,
         ends: Collection[int],
     ) -> list[list[int]]:
-        """Return the new tokens of each prompt; a row that has ended leaves the batch."""
+        """Return the new tokens of each prompt, up to its end."""
         last = torch.tensor(sorted(ends), device=model.device)
-        running = _Running(prompts, self.prompt.end, model.device)
+        running = Running(prompts, self.prompt.end, self.prompt.output_tokens, model.device)
         new: list[list[int]] = [[] for _ in prompts]
         for step in range(self.prompt.output_tokens):
             logits = running.logits(model)
-            if (logits.isnan() | logits.isposinf()).any():
+            if not logits.amax(1).isfinite().all():
                 raise FloatingPointError(
                     "Generate: the model's logits are NaN or infinite, so it has diverged; "
                     "fit it again at a lower rate, or take another model"
                 )
-            tokens = self._choose(logits, uniform[running.alive, step])
-            for row, token in zip(running.alive, tokens.tolist(), strict=True):
-                new[row].append(token)
-            going = ~torch.isin(tokens, last)
-            if not going.any():
+            tokens = self._choose(logits, uniform[running.rows, step])
+            written = zip(running.rows, tokens.tolist(), running.going.tolist(), strict=True)
+            for row, token, going in written:
+                if going:
+                    new[row].append(token)
+            running.go_on(tokens, ~torch.isin(tokens, last))
+            if not len(running.rows):
                 break
-            running.go_on(tokens, going)
         return new
 
     def _choose(self, logits: Tensor, uniform: np.ndarray) -> Tensor:
@@ -203,45 +205,3 @@ class Generate(Generic[R]):
         target = torch.from_numpy(uniform).to(logits.device)[:, None] * total
         place = torch.searchsorted(upto, target, right=True).clamp(max=logits.shape[1] - 1)
         return tokens.gather(1, place).squeeze(1)
-
-
-class _Running:
-    """The rows that a model still writes: their last tokens, what they have seen, and its cache.
-
-    alive: the numbers of these rows among all prompts, shape (rows,).
-    """
-
-    def __init__(self, prompts: Sequence[Sequence[int]], end: int, device: torch.device) -> None:
-        padded = padded_left(prompts, end).to(device)
-        self.alive = np.arange(len(prompts))
-        self._tokens = padded.tokens
-        self._seen = padded.seen
-        self._places = (self._seen.cumsum(1) - 1).clamp(min=0)
-        self._cache: Any = None
-
-    def logits(self, model: PreTrainedModel) -> Tensor:
-        """Return the logits of each row's next token, shape (rows, vocabulary)."""
-        output = model(
-            input_ids=self._tokens,
-            attention_mask=self._seen,
-            position_ids=self._places,
-            past_key_values=self._cache,
-            logits_to_keep=1,
-        )
-        self._cache = getattr(output, "past_key_values", None)
-        if self._cache is None:
-            raise ValueError(
-                f"Generate needs a model with a cache of keys and values, a {type(model).__name__} "
-                "has none; take another model"
-            )
-        return output.logits[:, -1].float()
-
-    def go_on(self, tokens: Tensor, going: Tensor) -> None:
-        """Append each row's new token, and leave out the rows that have ended."""
-        self._tokens = tokens[going][:, None]
-        self._places = self._places[going, -1:] + 1
-        seen = self._seen[going]
-        self._seen = torch.cat([seen, torch.ones_like(self._places)], dim=1)
-        if not going.all():
-            self._cache.batch_select_indices(going.nonzero().squeeze(1))
-            self.alive = self.alive[going.cpu().numpy()]

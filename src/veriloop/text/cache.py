@@ -1,0 +1,123 @@
+"""What a model has read, in tensors that have room for the tokens it is to write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor
+from transformers.cache_utils import DynamicLayer
+
+
+class Layer(Protocol):
+    """Keys and values of one layer, shape (rows, heads, tokens, size)."""
+
+    keys: Tensor
+    values: Tensor
+
+
+class Layers(Protocol):
+    """A cache as transformers has it: one part a layer."""
+
+    layers: Sequence[Layer]
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Take these rows."""
+
+
+def can_have_room(cache: object) -> bool:
+    """Tell whether every layer of a cache keeps all keys and values as they are.
+
+    Layers that forget (sliding windows), compress, or keep states of another kind do not.
+    """
+    layers = getattr(cache, "layers", [])
+    plain = [type(layer) is DynamicLayer for layer in layers]
+    return bool(plain) and all(plain)
+
+
+class Room:
+    """The cache of rows whose prompts are read block by block.
+
+    cache: what is complete when every block has been added.
+
+    first: the cache of the first block; it becomes that of all rows.
+    copies: which distinct prompt each row has, shape (rows,); blocks have distinct prompts in turn.
+    room: how many tokens a row can take after its prompt.
+    """
+
+    def __init__(self, first: Layers, copies: Tensor, room: int) -> None:
+        self.cache = first
+        self._copies = copies
+        self._added = 0
+        read = first.layers
+        self._layers = [_RoomyLayer(each, len(copies), room) for each in read]
+        self._put(read)
+        self.cache.layers = self._layers
+
+    def add(self, block: Layers) -> None:
+        """Add the cache of the next block."""
+        self._put(block.layers)
+
+    def _put(self, read: Sequence[Layer]) -> None:
+        """Copy what one block has read into the rows that have its prompts."""
+        prompts = len(read[0].keys)
+        place = self._copies - self._added
+        rows = ((place >= 0) & (place < prompts)).nonzero().squeeze(1)
+        for layer, other in zip(self._layers, read, strict=True):
+            layer.put(rows, other, place[rows])
+        self._added += prompts
+
+
+class _RoomyLayer(DynamicLayer):
+    """Keys and values of one layer, with room for the tokens to come.
+
+    The layer of transformers copies all that it holds for every new token. This one writes the
+    token into its place.
+
+    like: a layer that has read prompts; its tensors give the shapes.
+    rows: how many rows the new layer has; `put` fills them.
+    room: how many tokens a row can take after its prompt.
+    """
+
+    def __init__(self, like: Layer, rows: int, room: int) -> None:
+        super().__init__()
+        self.dtype = like.keys.dtype
+        self.device = like.keys.device
+        self.is_initialized = True
+        self._length = like.keys.shape[2]
+        self._all_keys = _with_room(like.keys, rows, room)
+        self._all_values = _with_room(like.values, rows, room)
+        self._show()
+
+    def put(self, rows: Tensor, other: Layer, picked: Tensor) -> None:
+        """Copy rows `picked` of another layer, which has read as many tokens, into `rows`."""
+        self.keys.index_copy_(0, rows, other.keys[picked])
+        self.values.index_copy_(0, rows, other.values[picked])
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
+    ) -> tuple[Tensor, Tensor]:
+        """Write new tokens into their place, and return all there are."""
+        start = self._length
+        self._length = start + key_states.shape[2]
+        self._all_keys[:, :, start : self._length] = key_states
+        self._all_values[:, :, start : self._length] = value_states
+        self._show()
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Take these rows."""
+        self._all_keys = self._all_keys[indices]
+        self._all_values = self._all_values[indices]
+        self._show()
+
+    def _show(self) -> None:
+        """Let `keys` and `values` be what has been written so far."""
+        self.keys: Tensor = self._all_keys[:, :, : self._length]
+        self.values: Tensor = self._all_values[:, :, : self._length]
+
+
+def _with_room(tensor: Tensor, rows: int, room: int) -> Tensor:
+    """Return zeros of the shape of `tensor`, for other rows and with more tokens."""
+    _, heads, length, size = tensor.shape
+    return tensor.new_zeros(rows, heads, length + room, size)
