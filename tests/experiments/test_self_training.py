@@ -53,7 +53,7 @@ def test_every_other_arm_runs(here):
     assert all(row["prompts_cut"] == 0 for row in later)
     continued, base = of(later, verifier="unverified")
     assert continued["candidates_exact"] == base["candidates_exact"]
-    assert continued["held_answers"] != base["held_answers"]
+    assert continued["perplexity"] != base["perplexity"]
 
 
 @pytest.mark.parametrize(

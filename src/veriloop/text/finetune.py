@@ -106,7 +106,7 @@ class FineTune:
             new.parameters(),
             lr=self.rate,
             weight_decay=self.weight_decay,
-            fused=new.device.type == "cuda",
+            fused=new.device.type in ("cpu", "cuda"),
         )
         total = self.epochs * math.ceil(len(examples) / self.batch)
         number, _ = process()

@@ -197,11 +197,22 @@ class Generate(Generic[R]):
         if self.temperature is None:
             return logits.argmax(1)
         shares = torch.softmax(logits.double() / self.temperature, dim=1)
+        uniforms = torch.from_numpy(uniform).to(logits.device)[:, None]
+        if self.top_p == 1:
+            return _drawn(shares.cumsum(1), uniforms).squeeze(1)
         shares, tokens = shares.sort(dim=1, descending=True)
         upto = shares.cumsum(1)
         # A token counts if those before it have less than `top_p`: the likeliest always does.
         counted = torch.where(upto - shares < self.top_p, upto, 0)
         total = counted.max(1, keepdim=True).values
-        target = torch.from_numpy(uniform).to(logits.device)[:, None] * total
-        place = torch.searchsorted(upto, target, right=True).clamp(max=logits.shape[1] - 1)
-        return tokens.gather(1, place).squeeze(1)
+        return tokens.gather(1, _drawn(upto, uniforms * total)).squeeze(1)
+
+
+def _drawn(upto: Tensor, target: Tensor) -> Tensor:
+    """Return the first place of each row where `upto`, which never falls, is above the target.
+
+    upto: shape (n, tokens).
+    target: shape (n, 1).
+    """
+    place = torch.searchsorted(upto, target, right=True)
+    return place.clamp(max=upto.shape[1] - 1)
