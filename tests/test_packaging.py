@@ -111,6 +111,19 @@ def test_the_environment_is_empty(bare, tmp_path):
     assert ran(bare, tmp_path, "-c", code).split() == [f"{bare}/veriloop/__init__.py", "None"]
 
 
+@pytest.mark.parametrize("name", ["mnist", "study", "text", "xsum"])
+def test_what_needs_an_extra_says_so_however_it_is_imported(bare, tmp_path, name):
+    """`from veriloop.study import Study` ended in a plain ModuleNotFoundError."""
+    code = f"""
+try:
+    import veriloop.{name}
+except ImportError as error:
+    print(error)
+"""
+    said = ran(bare, tmp_path, "-c", code)
+    assert said.endswith(f"; install it with: pip install 'veriloop[{name}]'\n")
+
+
 def test_the_readme_runs_in_a_bare_environment(bare, tmp_path):
     script = tmp_path / "readme.py"
     script.write_text(blocks(ROOT / "README.md"))

@@ -522,7 +522,7 @@ PROBABILITIES = np.linspace(0, 1, 200)
 )
 def test_probabilities_at_a_cut_of_0_are_warned_of(scores):
     """All of them are kept, which may be meant."""
-    with pytest.warns(UserWarning, match=r"keeps every row, .* give Threshold\(0.5\)"):
+    with pytest.warns(UserWarning, match=r"keeps every row of this round.* give Threshold\(0.5\)"):
         mask = Threshold()(Key(0), scores)
     np.testing.assert_array_equal(mask, ~np.isnan(scores))
 

@@ -7,6 +7,7 @@ import errno
 import os
 from collections.abc import Iterable
 from importlib import import_module
+from importlib.util import find_spec
 from numbers import Integral, Real
 from pathlib import Path
 from types import ModuleType
@@ -176,6 +177,25 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if len(names) > SHOWN:
         shown += f" and {len(names) - SHOWN} more"
     return f"known: {shown or 'none'}"
+
+
+def check_installed(package: str, *modules: str) -> None:
+    """Say at the door of a package which part of its extra is not installed.
+
+    package: as in `veriloop.study`, whose extra is `veriloop[study]`.
+    modules: what it cannot do without.
+
+    >>> check_installed("veriloop.study", "json")
+
+    Raises:
+        ImportError: with the line that installs it.
+    """
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        extra = package.rpartition(".")[2]
+        raise ImportError(
+            f"{package} needs {missing[0]!r}; install it with: pip install 'veriloop[{extra}]'"
+        )
 
 
 def need(module: str, install: str, what: str) -> ModuleType:

@@ -65,9 +65,9 @@ class Threshold:
             check_scale("Threshold(0)", scores, "or give filter=Threshold(0.5)")
             if from_0_to_1(scores):
                 warnings.warn(
-                    "Threshold(0) keeps every row, as all scores lie from 0 to 1; if they are "
-                    "probabilities or fractions give Threshold(0.5) or TopFraction, and KeepAll() "
-                    "if every row is to be kept",
+                    "Threshold(0) keeps every row of this round: all scores lie from 0 to 1; if "
+                    "they are probabilities or fractions, give Threshold(0.5) or TopFraction; if "
+                    "the verifier gives scores below 0 too, all rows of this round passed it",
                     stacklevel=2,
                 )
         return scores >= self.cut

@@ -1,5 +1,9 @@
 """Conditional autoencoders of digits under trained verifiers; needs the extra [mnist]."""
 
+from veriloop.core.checks import check_installed
+
+check_installed("veriloop.mnist", "torch", "torchvision", "safetensors")
+
 from veriloop.mnist.cvae import CVAE, MLPCVAE, ConvCVAE
 from veriloop.mnist.data import Data, balanced, have_mnist, load
 from veriloop.mnist.distances import frechet_distance, precision_recall

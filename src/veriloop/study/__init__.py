@@ -1,5 +1,9 @@
 """Studies: arms by seeds, run folders, engines, configuration, the command line of a script."""
 
+from veriloop.core.checks import check_installed
+
+check_installed("veriloop.study", "pydantic", "yaml", "tqdm", "joblib", "cloudpickle", "filelock")
+
 from veriloop.study.command import main
 from veriloop.study.config import (
     Config,

@@ -1,5 +1,9 @@
 """Causal language models on any task in words, under verifiers of texts; needs the extra [text]."""
 
+from veriloop.core.checks import check_installed
+
+check_installed("veriloop.text", "torch", "transformers", "tokenizers", "safetensors")
+
 from veriloop.text import sums
 from veriloop.text.evaluated import Evaluated
 from veriloop.text.finetune import FineTune

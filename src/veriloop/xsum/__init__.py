@@ -1,5 +1,9 @@
 """The paper's summaries task, on top of `veriloop.text`; needs the extra [xsum]."""
 
+from veriloop.core.checks import check_installed
+
+check_installed("veriloop.xsum", "torch", "transformers", "tokenizers", "safetensors")
+
 from veriloop.text import (
     Brevity,
     Ended,
