@@ -79,7 +79,7 @@ if TYPE_CHECKING:
     from veriloop.plotting import plot as plot
     from veriloop.study import Study as Study
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Each loads on first touch; one that needs more than NumPy and SciPy has an extra.
 _BACKENDS = ("linear", "mnist", "text", "xsum")
