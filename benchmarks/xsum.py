@@ -17,6 +17,7 @@ import os
 import platform
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +43,7 @@ from veriloop.xsum import (
 
 TOKENS, NEW = 256, 40
 BATCH = 8  # rows in one step of a fit
+SAMPLES = 8  # of each article, where samples are drawn
 ROUND = {"write": 1000, "fit": 125, "measure": 200}  # rows of one round of one arm
 
 
@@ -139,8 +141,10 @@ def trl_training(model: Any, prompt: Prompt, rows: Summaries) -> None:
 
 
 @torch.inference_mode()
-def their_generation(model: Any, prompt: Prompt, rows: Summaries, kind: torch.dtype) -> None:
-    """Write summaries by transformers' `generate`, in one batch."""
+def their_generation(
+    model: Any, prompt: Prompt, rows: Summaries, kind: torch.dtype, **how: Any
+) -> None:
+    """Write summaries by transformers' `generate`, in one batch; by default the likeliest tokens."""
     writer = model
     if kind != torch.float32:
         writer = copy.deepcopy(model).to(kind)
@@ -151,9 +155,9 @@ def their_generation(model: Any, prompt: Prompt, rows: Summaries, kind: torch.dt
     writer.generate(
         input_ids=torch.tensor(filled, device=model.device),
         attention_mask=torch.tensor(seen, device=model.device),
-        do_sample=False,
         max_new_tokens=NEW,
         pad_token_id=prompt.end,
+        **{"do_sample": False, **how},
     )
 
 
@@ -174,6 +178,8 @@ def works(model: Any, tokenizer: Any, data: Data, rows: int, scores: int) -> lis
     prompt = Prompt(tokenizer, tokens=TOKENS, summary_tokens=NEW)
     tune = FineTune(prompt=prompt, batch=BATCH, bf16=True)
     write = Generate(articles=pairs, prompt=prompt, batch=rows, bf16=True)
+    sample = replace(write, temperature=1.0, candidates=SAMPLES, batch=SAMPLES * rows)
+    drawn: dict[str, Any] = {"do_sample": True, "top_k": 0, "num_return_sequences": SAMPLES}
     twice = Summaries.concatenate([pairs, pairs])
     exact = LogLikelihood(model, prompt, cut=0.0, batch=rows)
     rough = LogLikelihood(model, prompt, cut=0.0, batch=rows, bf16=True)
@@ -208,6 +214,14 @@ def works(model: Any, tokenizer: Any, data: Data, rows: int, scores: int) -> lis
             text,
             lambda: their_generation(model, prompt, pairs, torch.bfloat16),
             summarise,
+        ),
+        Work(
+            f"sample {SAMPLES} summaries",
+            "transformers bf16",
+            SAMPLES * rows,
+            (TOKENS / SAMPLES + NEW) * token,
+            lambda: their_generation(model, prompt, pairs, torch.bfloat16, **drawn),
+            lambda: sample(Key(0), model, SAMPLES * rows),
         ),
         Work(
             "score two summaries",
@@ -263,9 +277,13 @@ if __name__ == "__main__":
     parser.add_argument("--model", help="the folder of a model, or its name on the hub")
     parser.add_argument("--device", default="cpu", help="where the model runs: cpu or cuda")
     given = parser.parse_args()
-    rows, scores, repeats = 16, 2000, 2
+    rows = 16
+    scores = 2000
+    repeats = 2
     if given.quick:
-        rows, scores, repeats = 2, 100, 1
+        rows = 2
+        scores = 100
+        repeats = 1
     torch.set_num_threads(2)
     machine_name = f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     print(f"{machine_name}, torch {torch.__version__}, {given.device}")
