@@ -1,11 +1,13 @@
 """What a batch reads once and keeps in place gives the logits of reading every row whole."""
 
+import weakref
+
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 from veriloop.text import running as module
-from veriloop.text.cache import can_have_room
+from veriloop.text.cache import Room, can_have_room
 from veriloop.text.running import Running
 
 CPU = torch.device("cpu")
@@ -82,6 +84,16 @@ def test_equal_prompts_are_read_once_and_a_token_is_not_copied_again(monkeypatch
     assert read == [(2, 3), (1, 3), (5, 1), (5, 1), (5, 1)]
     assert running._cache is cache and cache.layers[0].keys.data_ptr() == where
     assert cache.get_seq_length() == 6
+
+
+def test_what_was_read_is_let_go_layer_by_layer():
+    """A large model's cache does not fit twice."""
+    with torch.inference_mode():
+        read = llama()(torch.tensor(PROMPTS[:1])).past_key_values
+    first = weakref.ref(read.layers[0])
+    room = Room(read, torch.tensor([0, 0]), 4)
+    assert first() is None and room.cache is read
+    assert read.layers[0].keys.shape == (2, 2, 3, 4)
 
 
 def test_layers_that_forget_keep_their_own_cache():

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 from transformers.cache_utils import DynamicLayer
@@ -19,7 +18,7 @@ class Layer(Protocol):
 class Layers(Protocol):
     """A cache as transformers has it: one part a layer."""
 
-    layers: Sequence[Layer]
+    layers: list[Any]
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """Take these rows."""
@@ -49,23 +48,25 @@ class Room:
         self.cache = first
         self._copies = copies
         self._added = 0
-        read = first.layers
-        self._layers = [_RoomyLayer(each, len(copies), room) for each in read]
-        self._put(read)
-        self.cache.layers = self._layers
+        rows, picked = self._next(first)
+        for index, read in enumerate(first.layers):
+            layer = _RoomyLayer(read, len(copies), room)
+            layer.put(rows, read, picked)
+            first.layers[index] = layer  # lets `read` go, so that one layer at most is there twice
 
     def add(self, block: Layers) -> None:
         """Add the cache of the next block."""
-        self._put(block.layers)
+        rows, picked = self._next(block)
+        for layer, read in zip(self.cache.layers, block.layers, strict=True):
+            layer.put(rows, read, picked)
 
-    def _put(self, read: Sequence[Layer]) -> None:
-        """Copy what one block has read into the rows that have its prompts."""
-        prompts = len(read[0].keys)
+    def _next(self, block: Layers) -> tuple[Tensor, Tensor]:
+        """Return the rows that have a prompt of the next block, and which of its prompts."""
+        prompts = len(block.layers[0].keys)
         place = self._copies - self._added
-        rows = ((place >= 0) & (place < prompts)).nonzero().squeeze(1)
-        for layer, other in zip(self._layers, read, strict=True):
-            layer.put(rows, other, place[rows])
         self._added += prompts
+        rows = ((place >= 0) & (place < prompts)).nonzero().squeeze(1)
+        return rows, place[rows]
 
 
 class _RoomyLayer(DynamicLayer):
