@@ -781,3 +781,11 @@ def test_numpy_scalars_become_plain_numbers(value):
 def test_what_is_no_plain_value_is_refused(value):
     with pytest.raises(TypeError, match="a record holds plain numbers and strings, got"):
         line({"x": value})
+
+
+@pytest.mark.parametrize("place", ["file/run", "file"])
+def test_a_folder_that_cannot_be_made_is_refused_in_words(tmp_path, place):
+    """It was a bare NotADirectoryError or FileExistsError."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"file.* cannot be made \(.+\); name another"):
+        RunDir(tmp_path / place)

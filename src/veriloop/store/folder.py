@@ -70,7 +70,7 @@ class RunDir:
     path: the folder, which is made if it is not there.
 
     Raises:
-        ValueError: if no folder can have that name.
+        ValueError: if no folder can have that name, or it cannot be made.
 
     >>> import tempfile
     >>> folder = RunDir(tempfile.mkdtemp())
@@ -83,7 +83,12 @@ class RunDir:
 
     def __init__(self, path: str | Path) -> None:
         self.path = check_path("RunDir", path)
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Refused(
+                f"RunDir: the folder {self.path} cannot be made ({error.strerror}); name another"
+            ) from None
         # Batches of the past that are known to be as they were written.
         self._sound: set[str] = set()
         self._plain = False

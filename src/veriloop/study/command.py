@@ -231,9 +231,7 @@ def _redraw(draw: Callable[[Records], Figure] | None, folder: Path, name: str) -
             warnings.simplefilter("always")
             records = Records.read(folder)
     except ValueError as error:
-        raise BadInput(
-            f"--redraw: no readable records.jsonl in {folder} ({error}); name a run's folder"
-        ) from None
+        raise BadInput(f"--redraw: {error}") from None
     for warning in cut:
         print(f"{name}: {warning.message}", file=sys.stderr)
     made_by = _experiment_of(folder)
