@@ -123,7 +123,7 @@ def _compared(
             row["unseen"] = problem.unseen_truth
             if k:
                 row["kept"] = sizes[k - 1] * len(problem.basis)
-                row["candidates"] = max(known[k]["candidates"] or 0.0, float(row["kept"]))
+            row["candidates"] = max(known[k]["candidates"] or 0.0, float(row["kept"]))
             for metric in ("error_truth", "error_center"):
                 row |= spread(metric, errors[metric][k])
             gain = unverified["error_truth"][k] - errors["error_truth"][k]

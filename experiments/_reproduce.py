@@ -22,7 +22,7 @@ from veriloop.study.config import read_yaml
 HERE = Path(__file__).resolve().parent
 
 # Seconds that a figure takes at `laptop` with the embedded data, measured one after the other on two
-# idle cores of an Intel Xeon. The figures are made in this order. The first needs no torch.
+# cores of an Intel Xeon, all but idle. The figures are made in this order. The first needs no torch.
 SECONDS = {
     "linear_landscape": 18,
     "linear_rounds": 57,
@@ -44,10 +44,10 @@ SECONDS = {
     "same_data_verifier": 80,
     "evolving_verifier": 103,
     "mnist_selection": 104,
-    "mnist_published": 90,  # a guess, not measured yet
-    "self_training": 280,  # a guess, not measured yet
+    "mnist_published": 84,
+    "self_training": 157,
     "xsum_rouge": 386,
-    "xsum_references": 60,  # a guess, not measured yet
+    "xsum_references": 75,
 }
 FIRST = next(iter(SECONDS))
 

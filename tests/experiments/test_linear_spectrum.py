@@ -53,6 +53,15 @@ def test_all_spread_designs_start_from_one_error(here):
     assert max(start) - min(start) < 1e-9 and abs(max(start) - 0.8) < 1e-9
 
 
+def test_a_design_that_theory_cannot_follow_has_a_start(here):
+    """One of two designs is too singular; at the preset `laptop` such a design ended the run."""
+    own = settings("few_rows=[4]", "few_dim=4", "designs=2", "seed=62", "spreads=[1]")
+    few = [row for row in here(NAME, *own).rows if row["part"] == "rows"]
+    assert {row["followed"] for row in few} == {1}
+    for row in few:
+        assert row["candidates"] >= row["kept"] >= 0, row["round"]
+
+
 @pytest.mark.parametrize(
     "own", [("replicates=1", "design_replicates=1"), ("few_rows=[1]", "designs=1")]
 )
