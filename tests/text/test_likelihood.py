@@ -8,7 +8,7 @@ import torch
 import transformers
 
 from veriloop import Key
-from veriloop.text import Generate, LogLikelihood, Measure
+from veriloop.text import Generate, LogLikelihood, Measure, padding
 from veriloop.text import likelihood as module
 from veriloop.text.likelihood import _after_prompts, row_losses, token_losses
 from veriloop.text.models import evaluating
@@ -109,6 +109,19 @@ def test_few_logits_are_in_memory_at_once(model, prompt, pairs, monkeypatch):
     hook.remove()
     assert max(sizes) == 5
     np.testing.assert_allclose(parts, whole, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("bf16", "rounding"), [(False, 1e-5), (True, 0.02)])
+def test_a_cpu_reads_long_rows_in_small_passes(
+    model, prompt, pairs, read, monkeypatch, bf16, rounding
+):
+    """However large `batch` is: 128 rows of 290 tokens took twice the memory, and longer."""
+    together = row_losses(model, prompt, pairs, 24, bf16=bf16)
+    monkeypatch.setattr(padding, "CPU_TOKENS", 256)
+    read.clear()
+    apart = row_losses(model, prompt, pairs, 24, bf16=bf16)
+    assert max(read) <= 256 and len(read) > 8
+    np.testing.assert_allclose(apart, together, rtol=rounding)
 
 
 def test_a_row_without_a_token_has_no_loss_in_bfloat16(tokenizer, pairs, model):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
+from veriloop.text import padding
 from veriloop.text import running as module
 from veriloop.text.cache import Room, can_have_room
 from veriloop.text.running import Running
@@ -45,7 +46,7 @@ def read_whole(model, tokens):
 @pytest.mark.parametrize("make", [llama, sliding])
 def test_logits_are_those_of_each_row_read_whole(make, at_once, monkeypatch):
     """Blocks, copies of one prompt, rows that end and rows that leave: nothing changes a row."""
-    monkeypatch.setattr(module, "TOKENS_AT_ONCE", 3 * at_once)
+    monkeypatch.setattr(padding, "CPU_TOKENS", 3 * at_once)
     monkeypatch.setattr(module, "ENDED", 2)
     model = make()
     running = Running(PROMPTS, END, 6, CPU)
@@ -66,7 +67,7 @@ def test_logits_are_those_of_each_row_read_whole(make, at_once, monkeypatch):
 
 
 def test_equal_prompts_are_read_once_and_a_token_is_not_copied_again(monkeypatch):
-    monkeypatch.setattr(module, "TOKENS_AT_ONCE", 6)
+    monkeypatch.setattr(padding, "CPU_TOKENS", 6)
     model = llama()
     read = []
     given = model.forward

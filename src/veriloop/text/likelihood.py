@@ -18,7 +18,14 @@ from veriloop.text.models import (
     in_bf16,
     read_on,
 )
-from veriloop.text.padding import Example, in_blocks, padded, padded_left, shortest_first
+from veriloop.text.padding import (
+    Example,
+    in_blocks,
+    padded,
+    padded_left,
+    rows_at_once,
+    shortest_first,
+)
 from veriloop.text.prompt import Prompt
 from veriloop.text.rows import Rows
 
@@ -47,7 +54,7 @@ def row_losses(
 
     model: a causal language model.
     prompt: makes tokens of inputs and outputs.
-    batch: rows in one pass.
+    batch: rows in one pass; a CPU reads fewer if they are long.
     bf16: compute with a copy of the model that has its weights in bfloat16, and read a prompt
         that several rows of a pass have only once.
 
@@ -62,7 +69,9 @@ def row_losses(
         model = in_bf16(model)
         order = _by_prompt(examples)
     means = np.full(len(rows), np.nan)
-    for block in in_blocks(order, batch):
+    longest = max((len(ids) for ids, _ in examples), default=0)
+    at_once = rows_at_once(longest, model.device) or batch
+    for block in in_blocks(order, min(batch, at_once)):
         some = [examples[row] for row in block]
         with evaluating(model):
             if bf16:

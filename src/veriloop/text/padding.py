@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from veriloop.text.prompt import Prompt
     from veriloop.text.rows import Rows
 
+CPU_TOKENS = 2048  # of one pass on a CPU: more do not fit its caches, fewer waste time
 Example = tuple[list[int], int]  # all tokens of a row, and the place where its output begins
 
 
@@ -112,6 +113,17 @@ def in_blocks(rows: np.ndarray, size: int) -> list[np.ndarray]:
     [array([0, 1]), array([2, 3]), array([4])]
     """
     return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def rows_at_once(longest: int, device: torch.device) -> int | None:
+    """Return how many texts of this many tokens one pass reads; None if a device takes any number.
+
+    >>> rows_at_once(256, torch.device("cpu"))
+    8
+    """
+    if device.type != "cpu":
+        return None
+    return max(CPU_TOKENS // max(longest, 1), 1)
 
 
 def padded_blocks(

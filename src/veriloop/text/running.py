@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from veriloop.text.models import Cache
-from veriloop.text.padding import padded_left
+from veriloop.text.padding import padded_left, rows_at_once
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-TOKENS_AT_ONCE = 2048  # read by a CPU in one pass: more do not fit its caches, fewer waste time
 ENDED = 8  # ended rows leave when they are one row in so many, since leaving copies the others
 
 
@@ -79,7 +78,9 @@ class Running:
         """Read every distinct prompt, some at a time, and make room for what follows."""
         from veriloop.text.cache import Room, can_have_room
 
-        blocks = self._distinct.split(self._prompts_at_once())
+        rows, longest = self._tokens.shape
+        at_once = rows_at_once(longest, self._tokens.device) or rows
+        blocks = self._distinct.split(at_once)
         logits, cache = self._read(model, blocks[0])
         if not can_have_room(cache):
             if len(blocks) > 1:
@@ -95,13 +96,6 @@ class Running:
             found.append(logits)
         self._cache = room.cache
         return torch.cat(found)[self._copies]
-
-    def _prompts_at_once(self) -> int:
-        """Return how many prompts one pass reads; a GPU reads all."""
-        rows, longest = self._tokens.shape
-        if self._tokens.device.type != "cpu":
-            return rows
-        return max(TOKENS_AT_ONCE // max(longest, 1), 1)
 
     def _read(
         self, model: PreTrainedModel, rows: Tensor | slice, cache: Cache | None = None
