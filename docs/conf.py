@@ -70,6 +70,36 @@ def link_notebooks(app: Sphinx, page: str, source: list[str]) -> None:
     source[0] = re.sub(r"\]\(\.\./notebooks/(\w+)\.py\)", r"](notebooks/\1.ipynb)", source[0])
 
 
+# How Python prints a default that has no short form, and how the signature of a page says it.
+DEFAULTS = {
+    r"<factory>": "...",
+    r"<function (?:\w+\.)*(\w+)[^>]*>": r"\1",
+    r"mappingproxy\(\{\}\)|MappingProxyType\(\{\}\)": "{}",
+}
+
+
+def plain_defaults(
+    app: Sphinx, what: str, name: str, found: object, options: object, signature: str, result: str
+) -> tuple[str, str] | None:
+    """Write defaults as a reader would, since the signature is read as Python."""
+    if signature is None:
+        return None
+    for printed, plain in DEFAULTS.items():
+        signature = re.sub(printed, plain, signature)
+    return signature, result
+
+
+def skip_default_functions(
+    app: Sphinx, what: str, name: str, found: object, skip: bool, options: object
+) -> bool | None:
+    """Leave out a method that is only the default of a field: a function of another name."""
+    if what == "class" and getattr(found, "__name__", name) != name:
+        return True
+    return None
+
+
 def setup(app: Sphinx) -> None:
     """Connect to Sphinx."""
     app.connect("source-read", link_notebooks)
+    app.connect("autodoc-process-signature", plain_defaults)
+    app.connect("autodoc-skip-member", skip_default_functions)
