@@ -70,30 +70,42 @@ def link_notebooks(app: Sphinx, page: str, source: list[str]) -> None:
     source[0] = re.sub(r"\]\(\.\./notebooks/(\w+)\.py\)", r"](notebooks/\1.ipynb)", source[0])
 
 
-# How Python prints a default that has no short form, and how the signature of a page says it.
-DEFAULTS = {
+# What Python prints in a signature, and what a reader would write.
+ARRAY_LIKE = (
+    "~numpy._typing._array_like._Buffer | "
+    "~numpy._typing._array_like._SupportsArray[~numpy.dtype[~typing.Any]] | "
+    "~numpy._typing._nested_sequence._NestedSequence["
+    "~numpy._typing._array_like._SupportsArray[~numpy.dtype[~typing.Any]]] | "
+    "complex | bytes | str | "
+    "~numpy._typing._nested_sequence._NestedSequence[complex | bytes | str]"
+)
+ARRAY = r"~numpy\.ndarray\[tuple\[~typing\.Any, \.\.\.\], ~numpy\.dtype\[%s\]\]"
+PLAIN = {
     r"<factory>": "...",
     r"<function (?:\w+\.)*(\w+)[^>]*>": r"\1",
     r"mappingproxy\(\{\}\)|MappingProxyType\(\{\}\)": "{}",
+    re.escape(ARRAY_LIKE): "~numpy.typing.ArrayLike",
+    ARRAY % r"~typing\.Any": "~numpy.ndarray",
+    ARRAY % r"~numpy\.(\w+)(?:\[~typing\.Any\])?": r"~numpy.typing.NDArray[\1]",
 }
 
 
-def plain_defaults(
+def plain_signature(
     app: Sphinx, what: str, name: str, found: object, options: object, signature: str, result: str
 ) -> tuple[str, str] | None:
-    """Write defaults as a reader would, since the signature is read as Python."""
-    if signature is None:
-        return None
-    for printed, plain in DEFAULTS.items():
-        signature = re.sub(printed, plain, signature)
+    """Write types and defaults as a reader would; Sphinx reads the signature as Python."""
+    for printed, plain in PLAIN.items():
+        signature = signature and re.sub(printed, plain, signature)
+        result = result and re.sub(printed, plain, result)
     return signature, result
 
 
-def skip_default_functions(
+def skip_what_says_nothing(
     app: Sphinx, what: str, name: str, found: object, skip: bool, options: object
 ) -> bool | None:
-    """Leave out a method that is only the default of a field: a function of another name."""
-    if what == "class" and getattr(found, "__name__", name) != name:
+    """Leave out fields of tuples, which the arguments name, and functions that are defaults."""
+    is_default = what == "class" and getattr(found, "__name__", name) != name
+    if is_default or type(found).__name__ == "_tuplegetter" or name == "model_config":
         return True
     return None
 
@@ -101,5 +113,5 @@ def skip_default_functions(
 def setup(app: Sphinx) -> None:
     """Connect to Sphinx."""
     app.connect("source-read", link_notebooks)
-    app.connect("autodoc-process-signature", plain_defaults)
-    app.connect("autodoc-skip-member", skip_default_functions)
+    app.connect("autodoc-process-signature", plain_signature)
+    app.connect("autodoc-skip-member", skip_what_says_nothing)

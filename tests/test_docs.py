@@ -170,6 +170,8 @@ def test_every_public_name_is_in_the_reference():
     """Add a new one to the page of docs/api that it belongs to."""
     text = "\n".join(page.read_text() for page in DOCS.glob("api/*.md"))
     listed = set(re.findall(r"^   (?:\w+\.)?(\w+)$", text, flags=re.MULTILINE))
+    types = re.findall(r"^\| (`.*?) \|", text, flags=re.MULTILINE)  # of settings, in a table
+    listed |= set(re.findall(r"`(\w+)`", " ".join(types)))
     public = {name for name in veriloop.__all__ if name != "schedules"} | {"Study", "plot"}
     for backend in BACKENDS:
         try:
