@@ -25,12 +25,16 @@ def mathml(formula: str, *, block: bool = False) -> str:
     2
     >>> mathml(r"\hat x_k").count("msub"), mathml(r"\frac12 x").count("<mn>")
     (2, 2)
+    >>> mathml(r"\min_i \{i\}").count('stretchy="false"')
+    2
     """
     plain = DIGITS.sub(r"\\\1frac{\2}{\3}", SIZES.sub("", formula))
     text = tex2mathml(plain, as_block=block)
     tree = ElementTree.fromstring(ENTITY.sub(lambda found: unescape(found[0]), text))
     for node in tree.iter(f"{{{NAMESPACE}}}munderover"):
         put_index_beside(node)
+    if tree.find(f".//{{{NAMESPACE}}}mtable") is None:  # a brace before cases grows with them
+        keep_braces_small(tree)
     return ElementTree.tostring(tree, encoding="unicode")
 
 
@@ -43,6 +47,13 @@ def put_index_beside(node: ElementTree.Element) -> None:
     marked.extend([letter, accent])
     node.tag = f"{{{NAMESPACE}}}msub"
     node[:] = [marked, index]
+
+
+def keep_braces_small(tree: ElementTree.Element) -> None:
+    """Do not let braces grow with what else is on the line, such as an index below a word."""
+    for node in tree.iter(f"{{{NAMESPACE}}}mo"):
+        if node.text in ("{", "}"):
+            node.set("stretchy", "false")
 
 
 def in_a_line(page: HTML5Translator, node: nodes.math) -> None:

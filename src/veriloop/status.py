@@ -28,8 +28,10 @@ Facts = Mapping[str, object]
 class Beat(NamedTuple):
     """A sign of life of one process, as it was left in the folder.
 
-    unit: what the process does; None of the main one. round, rounds: how many are done, of how
-        many. age: seconds since it was left. life: "alive", "silent" or "gone".
+    unit: what the process does; None of the main one.
+    round, rounds: how many are done, of how many.
+    age: seconds since it was left.
+    life: "alive", "silent" or "gone".
     """
 
     unit: str | None

@@ -217,7 +217,8 @@ class Quota:
 class Tally:
     """Counts the accepted rows of every group until a quota is met, and says how many more to draw.
 
-    quota: what is asked for. block: the most rows drawn at once.
+    quota: what is asked for.
+    block: the most rows drawn at once.
 
     >>> tally = Tally(Quota(2), block=100)
     >>> tally.rows_wanted()

@@ -47,7 +47,8 @@ def fingerprint(value: object, unseen: set[str] | None = None) -> str:
     that is not of an installed package. A dataclass field with `compare=False` does not count, and
     an object with a method `__fingerprint__` counts by what that returns.
 
-    value: anything. unseen: the names of types that count by their name alone are added here.
+    value: anything.
+    unseen: the names of types that count by their name alone are added here.
 
     >>> fingerprint({"cut": 0.5}) == fingerprint({"cut": 0.5}), fingerprint(1) == fingerprint(2)
     (True, False)

@@ -310,7 +310,8 @@ def from_0_to_1(scores: Scores) -> bool:
 def check_scale(where: str, scores: Scores, remedy: str = "or compare with 0.5") -> None:
     """Refuse scores that are 0 for wrong and 1 for right where a score of 0 accepts.
 
-    where: what is asked, for the message. remedy: what else can be done.
+    where: what is asked, for the message.
+    remedy: what else can be done.
 
     Raises:
         ValueError: if the scores are 0 and 1 alone.

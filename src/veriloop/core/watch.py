@@ -32,7 +32,8 @@ CALLED_WITH = {
 class Watched:
     """A part of a loop that refuses to have changed its arguments.
 
-    name: of the part, as in `Loop`. part: the function.
+    name: of the part, as in `Loop`.
+    part: the function.
     """
 
     def __init__(self, name: str, part: Callable[..., object]) -> None:

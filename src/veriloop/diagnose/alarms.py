@@ -21,7 +21,8 @@ Now = Literal["worse", "better", "neither"]
 class Alarm:
     """Whether a metric has become worse than at the start, when first, and how it stands now.
 
-    metric: its name. worse: the direction in which it gets worse.
+    metric: its name.
+    worse: the direction in which it gets worse.
     round: the first round of the alarm, or None.
     rounds: the rounds after the start.
     change: the mean change since the start in the bad direction, by round.
@@ -199,8 +200,8 @@ def paired(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the mean change by round, and its p against being at most margin, and at least 0.
 
-    changes: in the bad direction, shape (..., seeds, rounds). same: changes and spreads up to this
-    count as none.
+    changes: in the bad direction, shape (..., seeds, rounds).
+    same: changes and spreads up to this count as none.
     """
     from scipy.special import stdtr  # pyright: ignore[reportMissingTypeStubs]
 

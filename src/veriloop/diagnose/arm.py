@@ -21,9 +21,10 @@ AT_RANDOM = 3.0  # standard errors between kept rows and candidates that chance 
 class Scale:
     """How a metric is read as an error above 0: how far it is from its best value.
 
-    best: that value; where none is known, 0 for a metric that is better when lower. known: whether
-    it is. sign: 1 where the metric is better when lower, else -1. worst: the largest error there
-    is.
+    best: that value; where none is known, 0 for a metric that is better when lower.
+    known: whether it is.
+    sign: 1 where the metric is better when lower, else -1.
+    worst: the largest error there is.
     """
 
     best: float

@@ -18,9 +18,11 @@ VERIFICATION = (CHANGE, "tighten the filter", "loosen the filter", "get a better
 class Basis:
     """What conclusions rest on beside the fit.
 
-    rounds: how many were seen after the start. verified: whether a verifier chose the kept rows.
-    known: whether the best value of the metric is known. apart: whether noise and bias can be told
-    apart, because the distance to the verifier's centre is known and the formula holds.
+    rounds: how many were seen after the start.
+    verified: whether a verifier chose the kept rows.
+    known: whether the best value of the metric is known.
+    apart: whether noise and bias can be told apart, because the distance to the verifier's centre
+        is known and the formula holds.
     """
 
     rounds: int
@@ -31,7 +33,8 @@ class Basis:
     def conclude(self, parameters: np.ndarray, path: np.ndarray) -> list[str]:
         """Return every fit's conclusion: go on while it pays, stop where it has, else mend.
 
-        parameters: shape (n, 4). path: the errors by round, shape (n, rounds).
+        parameters: shape (n, 4).
+        path: the errors by round, shape (n, rounds).
         """
         rho, start, _, _ = parameters.T
         now = path[:, self.rounds]

@@ -77,7 +77,8 @@ class Contraction:
 
         A finer grid covers what the one before found, as long as that halves its width.
 
-        means: shape (n, rounds), each row a fit of its own. scale: shape (rounds,).
+        means: shape (n, rounds), each row a fit of its own.
+        scale: shape (rounds,).
         supports: which parameters may differ from zero, see `WITH_BIAS`.
 
         Returns the parameters, shape (n, 4).
@@ -115,8 +116,9 @@ class Contraction:
 def _non_negative(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the least-squares coefficients for each rho, and how much of y they explain.
 
-    x: shape (grid, rounds, c). y: shape (n, rounds). Coefficients have shape (n, grid, c); where
-    one of them is negative the fit does not count, and explains minus infinity.
+    x: shape (grid, rounds, c).
+    y: shape (n, rounds). Coefficients have shape (n, grid, c); where one of them is negative the
+        fit does not count, and explains minus infinity.
     """
     shape = (len(y), len(x), x.shape[2])
     rounds = x.shape[1]

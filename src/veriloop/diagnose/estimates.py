@@ -70,8 +70,10 @@ def estimates(
 ) -> dict[str, Estimate]:
     """Return the numbers of a fit by their name in `Advice`, with intervals that hold all samples'.
 
-    point: the parameters of the fit, shape (1, 4). drawn: those of resampled fits, shape (n, 4)
-    each. further: follows the path. rounds: how many were seen.
+    point: the parameters of the fit, shape (1, 4).
+    drawn: those of resampled fits, shape (n, 4) each.
+    further: follows the path.
+    rounds: how many were seen.
     """
     values = numbers(point, further)
     samples = [numbers(each, further) for each in drawn]

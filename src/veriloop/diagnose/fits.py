@@ -24,7 +24,8 @@ LEAST_SCALE = 0.01  # a weight is that of an error no smaller than this fraction
 class Fit:
     """A fit to the means over seeds.
 
-    supports: which parameters might differ from zero. point: the parameters, shape (1, 4).
+    supports: which parameters might differ from zero.
+    point: the parameters, shape (1, 4).
     scale: what the means were weighted by, shape (columns,).
     misfit: the largest distance of a mean from the fit, in standard errors between seeds.
     explains: whether chance explains that.

@@ -22,10 +22,12 @@ TIE = 1e-9  # values closer than this, as a fraction of the largest, are the sam
 class Series:
     """What records say of some metrics by round.
 
-    rounds: the rounds, in order. names: the metrics that are there. values: shape (seeds, columns),
-    the rounds of one metric after those of the other. errors: known standard errors, where there is
-    one row a round. kept, candidates: means over seeds by round, NaN where records lack them. rows:
-    the rows that were read.
+    rounds: the rounds, in order.
+    names: the metrics that are there.
+    values: shape (seeds, columns), the rounds of one metric after those of the other.
+    errors: known standard errors, where there is one row a round.
+    kept, candidates: means over seeds by round, NaN where records lack them.
+    rows: the rows that were read.
     """
 
     rounds: list[int]

@@ -39,7 +39,8 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(256)
 class Gaussian:
     """A multivariate normal distribution: the model of this bench.
 
-    mean: shape (d,). covariance: shape (d, d), positive definite.
+    mean: shape (d,).
+    covariance: shape (d, d), positive definite.
 
     >>> Gaussian.standard(2)
     Gaussian(mean=array([0., 0.]), covariance=array([[1., 0.], [0., 1.]]))
@@ -119,8 +120,9 @@ class NearCenter:
     This is the negative squared Mahalanobis distance. No row scores above 0, so combine it with a
     filter that ranks, such as `TopFraction`.
 
-    center: c, shape (d,). root: R, shape (d, d), a root of the covariance that measures distances.
-        Any multiple of it ranks alike.
+    center: c, shape (d,).
+    root: R, shape (d, d), a root of the covariance that measures distances. Any multiple of it
+        ranks alike.
 
     >>> NearCenter(np.zeros(2), np.eye(2))(Key(0), np.array([[0.0, 0.0], [3.0, 4.0]]))
     array([ -0., -25.])
@@ -153,7 +155,8 @@ class Drift:
     `log_volume` is :math:`\log(|\hat\Sigma|/|\Sigma|)`, and `toward` is how far the mean has moved
     along a direction.
 
-    truth: the Gaussian of round 0. readout: shape (d,); `toward` is its product with the move.
+    truth: the Gaussian of round 0.
+    readout: shape (d,); `toward` is its product with the move.
 
     >>> Drift(Gaussian.standard(2), np.array([1.0, 0.0]))(Key(0), Gaussian.standard(2))
     {'trace': 1.0, 'log_volume': 0.0, 'toward': 0.0}
@@ -193,8 +196,10 @@ def unverified_trace(policy: Policy, n: int, rounds: int, ridge: float = 0.0) ->
     `subsample` fits to n of the accumulated rows, drawn again each round. Its recursion is that of
     accumulate with the sampling variance of the subsample.
 
-    policy: what the model is fitted to. n: rows that are added each round, at least 2. rounds: how
-        many. ridge: what the refit adds to the diagonal, over the mean variance of the truth.
+    policy: what the model is fitted to.
+    n: rows that are added each round, at least 2.
+    rounds: how many.
+    ridge: what the refit adds to the diagonal, over the mean variance of the truth.
 
     Returns: shape (rounds + 1,), the truth first.
 
@@ -247,7 +252,9 @@ def replaced_log_volume(dim: int, n: int, rounds: int) -> Array:
     since :math:`n\hat\Sigma_{t+1}` is Wishart with n - 1 degrees of freedom, given
     :math:`\hat\Sigma_t`. There is no ridge.
 
-    dim: d. n: rows a round, more than d. rounds: how many.
+    dim: d.
+    n: rows a round, more than d.
+    rounds: how many.
 
     Returns: shape (rounds + 1,), the truth first.
 
@@ -270,8 +277,9 @@ def replaced_log_volume(dim: int, n: int, rounds: int) -> Array:
 class SelectedMoments(NamedTuple):
     """What a model is expected to be after selection.
 
-    shift: of the mean, towards the verifier's centre. along: variance in the direction of the
-    centre. across: variance in every other direction.
+    shift: of the mean, towards the verifier's centre.
+    along: variance in the direction of the centre.
+    across: variance in every other direction.
     """
 
     shift: float
@@ -292,7 +300,9 @@ def selected_round(dim: int, bias: float, kept: int, candidates: int) -> Selecte
     the variances times 1 - 1/n. These are averaged over t, whose quantile is Beta(n + 1, N - n).
     Exact for every n and N. Source: our derivation.
 
-    dim: d. bias: distance of the verifier's centre from the mean of the truth. kept: n.
+    dim: d.
+    bias: distance of the verifier's centre from the mean of the truth.
+    kept: n.
     candidates: N, at least n.
 
     Raises:
@@ -332,9 +342,12 @@ def limit_path(
     direction. Accumulate and subsample have the same limit. With bias 0, each round multiplies the
     variance by a constant G: replace is geometric, accumulate falls like t^-(1 - G).
 
-    policy: what the model is fitted to. dim: at least 2. bias: of the verifier's centre. fraction:
-        the share of the candidates that is kept, in (0, 1]. rounds: how many. ridge: what the refit
-        adds to the diagonal.
+    policy: what the model is fitted to.
+    dim: at least 2.
+    bias: of the verifier's centre.
+    fraction: the share of the candidates that is kept, in (0, 1].
+    rounds: how many.
+    ridge: what the refit adds to the diagonal.
 
     Returns: shape (rounds + 1, 3), the truth first.
 
@@ -392,8 +405,10 @@ def _nearest(dim: int, bias: float, fraction: float, model: SelectedMoments) -> 
 class _Section(NamedTuple):
     """Where a ball cuts the line through its centre and the model's mean, at nodes of quadrature.
 
-    place: on the line. mass: probability there. room: squared length that the other coordinates may
-    have and still be inside the ball, in variances across.
+    place: on the line.
+    mass: probability there.
+    room: squared length that the other coordinates may have and still be inside the ball, in
+        variances across.
     """
 
     place: Array

@@ -41,8 +41,9 @@ _NEGLIGIBLE = 1e-18  # a weight below this does not change a sum in double preci
 class LabelledPoints(Columns):
     """Points with the class they belong to and the label they carry.
 
-    x: shape (n, d). truth: the class, +1 or -1, shape (n,). label: what the generator says, the
-    same two values, shape (n,).
+    x: shape (n, d).
+    truth: the class, +1 or -1, shape (n,).
+    label: what the generator says, the same two values, shape (n,).
     """
 
     x: Array
@@ -125,7 +126,8 @@ def threshold(phi: float, psi: float) -> float:
 
     .. math:: p^* = 1/(1 + \psi/\varphi)
 
-    phi: how often a right label is accepted, not 0. psi: how often a wrong one is.
+    phi: how often a right label is accepted, not 0.
+    psi: how often a wrong one is.
 
     >>> threshold(0.5, 0.5), threshold(0.75, 0.25)
     (0.5, 0.75)
@@ -156,7 +158,8 @@ def wrong_when_kept(wrong: float, phi: float, psi: float) -> float:
 def mean_classifier(key: Key, model: Array, batch: LabelledPoints) -> Array:
     """Refit from scratch: the mean of label times point, shape (d,).
 
-    key, model: not used. batch: the points.
+    key, model: not used.
+    batch: the points.
 
     >>> x = np.array([[1.0, 0.0], [0.0, 2.0]])
     >>> points = LabelledPoints(x, truth=np.ones(2), label=np.array([1.0, -1.0]))
@@ -206,7 +209,8 @@ class Accuracy:
     classifier, which is fitted to the accepted ones of this classifier's own labels. That
     expectation is exact at every size.
 
-    mean: m, shape (d,). phi, psi: how often the verifier accepts a right label, and a wrong one.
+    mean: m, shape (d,).
+    phi, psi: how often the verifier accepts a right label, and a wrong one.
 
     >>> Accuracy(np.array([2.0, 0.0]), 1.0, 1.0)(Key(0), np.array([0.0, 1.0]))
     {'accuracy': 0.5, 'signal': 0.0, 'signal_next': 0.0}
@@ -242,8 +246,9 @@ class KeptMean(NamedTuple):
 
     The mean is (along m / |m| + own w / |w|) / accepted.
 
-    along: the part in the direction of the class mean. own: the part in the direction of the
-    classifier that gave the labels. accepted: the share of labels that the verifier accepts.
+    along: the part in the direction of the class mean.
+    own: the part in the direction of the classifier that gave the labels.
+    accepted: the share of labels that the verifier accepts.
     """
 
     along: float
@@ -261,7 +266,8 @@ def mean_of_kept(cosine: float, separation: float, phi: float, psi: float) -> Ke
 
     A is 0 at the threshold p*; Z is the share of labels that is accepted.
 
-    cosine: of the angle between w and m. separation: |m|.
+    cosine: of the angle between w and m.
+    separation: |m|.
 
     >>> mean_of_kept(0.0, 2.0, 0.75, 0.25).along, mean_of_kept(0.0, 2.0, 0.75, 0.25).accepted
     (0.5, 0.5)
@@ -324,7 +330,10 @@ def accuracy_moments(wrong: float, n: int, dim: int, separation: float) -> tuple
     flipped label changes the sign of the noise, and noise of either sign has the same law. The mean
     is 1/2 at q = 1/2 for every n.
 
-    wrong: q. n: labels that w is fitted to. dim: d, at least 2. separation: |m|.
+    wrong: q.
+    n: labels that w is fitted to.
+    dim: d, at least 2.
+    separation: |m|.
 
     Accuracy: the absolute error is below 1e-6 for d = 2 and below 1e-9 for d of 4 or more.
 

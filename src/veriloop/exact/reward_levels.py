@@ -45,7 +45,8 @@ class LevelReward:
 def draw_levels(key: Key, model: Array, n: int) -> Levels:
     """Draw n levels with the probabilities of the model: a `generate` of `Loop`.
 
-    key: the address of the random numbers. model: shape (L,).
+    key: the address of the random numbers.
+    model: shape (L,).
 
     >>> draw_levels(Key(0), np.array([0.0, 1.0]), 3)
     array([1, 1, 1])
@@ -56,7 +57,9 @@ def draw_levels(key: Key, model: Array, n: int) -> Levels:
 def frequencies(key: Key, model: Array, batch: Levels) -> Array:
     """Refit from scratch: the share of each level in the batch, shape (L,).
 
-    key: not used. model: shape (L,); only its length is used. batch: levels, shape (n,).
+    key: not used.
+    model: shape (L,); only its length is used.
+    batch: levels, shape (n,).
 
     >>> frequencies(Key(0), np.zeros(3), np.array([0, 2, 2, 2]))
     array([0.25, 0.  , 0.75])
@@ -75,7 +78,8 @@ def picked_by_luce(model: Array, rewards: Array, k: float) -> Array:
 
     as :math:`1/a = \int_0^\infty e^{-ta} dt`. At k = inf it is :math:`p e^r / E[e^r]`.
 
-    model, rewards: shape (L,). k: samples in a set, at least 1; may be `inf`.
+    model, rewards: shape (L,).
+    k: samples in a set, at least 1; may be `inf`.
 
     Returns: shape (L,), exact to rounding.
 
@@ -105,7 +109,8 @@ def picked_as_best(model: Array, rewards: Array, k: int) -> Array:
 
     `Alternatives(k, BestOf())` keeps rows of this law.
 
-    model, rewards: shape (L,); no two rewards may be equal. k: samples in a set, at least 1.
+    model, rewards: shape (L,); no two rewards may be equal.
+    k: samples in a set, at least 1.
 
     Raises:
         ValueError: if two rewards are equal, where the law depends on how ties are broken.
@@ -131,9 +136,11 @@ class CurationLaw:
     model, its mean reward has an exact expectation, `reward_next`, and variance, `variance_next`.
     `reward` and `variance` are mean and variance of the reward under this model.
 
-    rewards: shape (L,). real: the distribution of real data, shape (L,). picked: model -> law of a
-        picked sample, shape (L,), such as `picked_by_luce`. size: picked samples a round. fresh:
-        real samples a round, drawn again each time; 0 is none.
+    rewards: shape (L,).
+    real: the distribution of real data, shape (L,).
+    picked: model -> law of a picked sample, shape (L,), such as `picked_by_luce`.
+    size: picked samples a round.
+    fresh: real samples a round, drawn again each time; 0 is none.
 
     >>> rewards = np.array([0.0, 1.0])
     >>> half = np.array([0.5, 0.5])

@@ -34,9 +34,12 @@ def noisy_one_round_mse(
     It is analytic in both error rates at every n, so a ball has no threshold. Without errors it is
     `theory.one_round_mse`. Source: our derivation.
 
-    singular_values: mu, shape (p,), of the real design. center_offset: c, shape (p,). half_width:
-        w, in units of sigma. kept: n, rows per direction. false_accept: psi, how often a label
-        outside the window is accepted. false_reject: 1 - phi, how often one inside is refused.
+    singular_values: mu, shape (p,), of the real design.
+    center_offset: c, shape (p,).
+    half_width: w, in units of sigma.
+    kept: n, rows per direction.
+    false_accept: psi, how often a label outside the window is accepted.
+    false_reject: 1 - phi, how often one inside is refused.
 
     Raises:
         ValueError: if an error rate is not in [0, 1], or every label is refused.

@@ -42,10 +42,12 @@ def simulate(
     distribution function, so no candidate is ever thrown away and arms that share a key are coupled
     monotonically.
 
-    singular_values: mu, shape (p,), of the real design. center_offset: c, shape (p,). half_width:
-        w, a number or
-        shape (p,); `inf` is no verifier. sizes: kept rows per direction, one a round. chunk: the
-        most draws held in memory, to within one direction's; the result does not depend on it.
+    singular_values: mu, shape (p,), of the real design.
+    center_offset: c, shape (p,).
+    half_width: w, a number or shape (p,); `inf` is no verifier.
+    sizes: kept rows per direction, one a round.
+    chunk: the most draws held in memory, to within one direction's; the result does not depend on
+        it.
 
     Returns: shape (rounds + 1, replicates, p), in units of sigma.
 

@@ -96,7 +96,9 @@ def mean_map(offset: ArrayLike, center_offset: ArrayLike, half_width: ArrayLike)
     width gives the identity. Source: the map of the paper's Theorem 4.1; this form is our
     derivation.
 
-    offset: a. center_offset: c. half_width: w; inf is no verifier. They broadcast.
+    offset: a.
+    center_offset: c.
+    half_width: w; inf is no verifier. They broadcast.
 
     >>> mean_map([0.0, 0.5, 2.0], 0.5, 1.0).round(4)
     array([0.3563, 0.5   , 0.8935])
@@ -115,7 +117,9 @@ def mean_path(
     It obeys :math:`|a_k - c| \le \rho^k |a_0 - c|`. Returns shape (rounds + 1, ...), `offset`
     first. Source: the drift in the paper's Theorem 4.1.
 
-    offset: a_0. center_offset: c. half_width: w; inf is no verifier. They broadcast.
+    offset: a_0.
+    center_offset: c.
+    half_width: w; inf is no verifier. They broadcast.
     rounds: how many rounds.
 
     >>> mean_path(0.0, 0.5, 1.0, 4).round(4)
@@ -152,9 +156,9 @@ def one_round_mse(
 
     singular_values: mu, shape (p,).
     center_offset: c, shape (..., p), or one number for all directions.
-    half_width: w; inf is no verifier. kept: n, may be infinite. Both broadcast with the leading
-        axes of
-        `center_offset`, and give the result its shape.
+    half_width: w; inf is no verifier.
+    kept: n, may be infinite. Both broadcast with the leading axes of `center_offset`, and give the
+        result its shape.
     method: "exact" or "expansion".
 
     >>> one_round_mse([10.0] * 8, 0.0, [1.0, 1.8, np.inf], kept=100).round(5)
@@ -241,7 +245,8 @@ def break_even_bias(
 
     singular_values: mu, shape (p,).
     direction: d, shape (p,), of length 1, or less where u leaves the span of the real rows.
-    half_width: w, at most 40, or inf for no verifier. kept: n. They broadcast.
+    half_width: w, at most 40, or inf for no verifier.
+    kept: n. They broadcast.
 
     >>> break_even_bias([10.0] * 8, [1.0] + [0.0] * 7, [1.0, 1.3, np.inf], kept=100).round(3)
     array([0.315, 0.303, 0.   ])
@@ -295,7 +300,10 @@ def error_bound(initial: float, half_width: float, sizes: ArrayLike, dim: int) -
     `initial` is :math:`E_0`; returns shape (len(sizes) + 1,), `initial` first.
     Source: the paper's Theorem 4.1, with `contraction_factor` for its constant.
 
-    initial: E_0. half_width: w; inf is no verifier. sizes: n_k, one a round. dim: p.
+    initial: E_0.
+    half_width: w; inf is no verifier.
+    sizes: n_k, one a round.
+    dim: p.
 
     >>> error_bound(1.08, 1.8, [100, 100, 1000], dim=8).round(4)
     array([1.08  , 0.5753, 0.3324, 0.1656])
@@ -316,7 +324,9 @@ def plateau(half_width: ArrayLike, size: ArrayLike, dim: int) -> Array:
     Arguments broadcast; `inf` without a verifier. Source: our derivation from the paper's Theorem
     4.1.
 
-    half_width: w; inf is no verifier. size: n. dim: p.
+    half_width: w; inf is no verifier.
+    size: n.
+    dim: p.
 
     >>> plateau([0.5 + np.sqrt(2 / np.pi), 1 + np.sqrt(2 / np.pi)], 100, dim=8).round(4)
     array([0.0446, 0.1066])
@@ -340,7 +350,8 @@ def unfiltered_mse(singular_values: ArrayLike, sizes: ArrayLike) -> Array:
 
     Returns shape (len(sizes) + 1,). Source: our derivation for the paper's unverified arm.
 
-    singular_values: mu, shape (p,). sizes: n_k, one a round; they may be infinite.
+    singular_values: mu, shape (p,).
+    sizes: n_k, one a round; they may be infinite.
 
     >>> unfiltered_mse([10.0] * 8, [100, 100, 400])
     array([0.08, 0.16, 0.24, 0.26])

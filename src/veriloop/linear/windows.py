@@ -212,8 +212,10 @@ def simulate_windows(
 ) -> np.ndarray:
     """Return the estimation error by round as `simulate` does, but between any two bounds.
 
-    singular_values: mu, shape (p,), of the real design. windows: hard ones. sizes: kept rows per
-        direction, one number a round. replicates: how many runs.
+    singular_values: mu, shape (p,), of the real design.
+    windows: hard ones.
+    sizes: kept rows per direction, one number a round.
+    replicates: how many runs.
 
     Returns: shape (rounds + 1, replicates, p), in units of sigma; exact in distribution.
 
@@ -236,7 +238,8 @@ class ExpectedPath(NamedTuple):
     """What the loop is expected to do, by round and direction.
 
     mean, variance: of the estimation error, shape (rounds + 1, p), in units of sigma, round 0
-    first. acceptance: kept rows over those drawn, shape (rounds, p).
+        first.
+    acceptance: kept rows over those drawn, shape (rounds, p).
     """
 
     mean: np.ndarray
@@ -257,7 +260,8 @@ def expected_path(
     of :math:`a_k`, as weights at Chebyshev nodes. They take the error of a mean of :math:`n_k`
     labels for normal. The acceptance is :math:`1/E[1/Z(a_k)]`, where Z is the share that passes.
 
-    singular_values: mu, shape (p,), of the real design, at least 0.01. windows: hard or soft.
+    singular_values: mu, shape (p,), of the real design, at least 0.01.
+    windows: hard or soft.
     sizes: kept rows per direction, one number a round.
 
     Raises:
@@ -306,7 +310,8 @@ def expected_path(
 def _as_chebyshev(points: Array, masses: Array, bent: Mask) -> tuple[Array, Array]:
     """Return nodes and weights, shape (count, p), that sum smooth functions as many points do.
 
-    points, masses: shape (..., p). bent: where the functions are more than quadratic, shape (p,).
+    points, masses: shape (..., p).
+    bent: where the functions are more than quadratic, shape (p,).
     """
     axes = tuple(range(points.ndim - 1))
     low = points.min(axis=axes)

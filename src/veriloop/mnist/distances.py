@@ -91,7 +91,8 @@ def precision_recall(
     The distances are taken block by block. So memory grows with the number of rows, and not with
     its square.
 
-    real: shape (n, d). generated: shape (m, d).
+    real: shape (n, d).
+    generated: shape (m, d).
     k: the neighbour that a ball reaches to; both sets need more than k rows.
 
     Raises:

@@ -163,7 +163,8 @@ def _split(key: Key, n: int, holdout: float) -> tuple[np.ndarray, np.ndarray]:
 def check_holdout(n: int, holdout: float) -> None:
     """Refuse a share of rows to hold out that leaves none on a side.
 
-    n: how many rows there are. holdout: the share, in [0, 1).
+    n: how many rows there are.
+    holdout: the share, in [0, 1).
 
     Raises:
         ValueError: saying what to do.

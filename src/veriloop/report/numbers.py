@@ -12,7 +12,8 @@ MOST_DIGITS = 6  # an interval narrower than these is not shown
 def shown(value: float, half: float | None) -> str:
     """Return a number with half of its interval, to two digits of the latter.
 
-    value: the number. half: half of its 95 % interval; None or NaN where it has none.
+    value: the number.
+    half: half of its 95 % interval; None or NaN where it has none.
 
     >>> shown(313.62, 9.04), shown(0.39664, 0.0106), shown(2.5, None)
     ('313.6 ± 9.0', '0.397 ± 0.011', '2.5')
@@ -32,7 +33,8 @@ def shown(value: float, half: float | None) -> str:
 def at(curve: Curve, place: int) -> str:
     """Return the mean of a curve at one of its places, with half of its interval.
 
-    curve: a mean over seeds by round. place: an index, such as -1 for the last round.
+    curve: a mean over seeds by round.
+    place: an index, such as -1 for the last round.
     """
     mean = float(curve.mean[place])
     return shown(mean, float(curve.high[place]) - mean)

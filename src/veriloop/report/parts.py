@@ -37,7 +37,8 @@ class Picture:
     """A picture that the page holds.
 
     caption: what it shows.
-    png: a bitmap, drawn on white. svg: a drawing, in the colours of the page. One is given.
+    png: a bitmap, drawn on white.
+    svg: a drawing, in the colours of the page. One is given.
 
     >>> Picture("nothing", svg="<svg></svg>").png is None
     True

@@ -61,7 +61,8 @@ def page_style() -> Generator[None]:
 def by_round(metric: str, arms: Sequence[Records], worse: Direction | None = None) -> Picture:
     """Return a drawing of a metric by round: a line for each arm, a band for its 95 % interval.
 
-    metric: its name. arms: the rows of each, with arm, seed, round and the metric.
+    metric: its name.
+    arms: the rows of each, with arm, seed, round and the metric.
     worse: the direction in which the metric gets worse, if its name does not tell.
     """
     names = ("arm", "seed", "round", metric)
@@ -92,7 +93,8 @@ def by_round(metric: str, arms: Sequence[Records], worse: Direction | None = Non
 def picture(figure: Figure, caption: str) -> Picture:
     """Return a figure of matplotlib as a drawing in the colours of the page.
 
-    figure: made and drawn inside `page_style`. caption: what it shows.
+    figure: made and drawn inside `page_style`.
+    caption: what it shows.
     """
     written = io.StringIO()
     figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})

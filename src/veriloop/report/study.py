@@ -34,7 +34,8 @@ OF_VERIFIER = (
 class Arms(NamedTuple):
     """The records of a study, and what its run.json says of the arms.
 
-    records: the rows. own: those of each arm to be told of.
+    records: the rows.
+    own: those of each arm to be told of.
     pools, verifiers: of each arm where it is known, the name of its part.
     metrics: those of the model, best known first.
     worse: the direction in which metrics of one's own get worse, where it was said.
@@ -74,7 +75,8 @@ class Arms(NamedTuple):
 def known_of(metric: str, worse: Mapping[str, Direction]) -> Known:
     """Return what is known of a metric. A direction that was said goes before one of its name.
 
-    metric: its name. worse: the direction in which metrics get worse, where it was said.
+    metric: its name.
+    worse: the direction in which metrics get worse, where it was said.
 
     >>> known_of("mistakes", {"mistakes": "higher"}).better
     'lower'

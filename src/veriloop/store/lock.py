@@ -45,7 +45,8 @@ def locked(file: Path, what: object, wait: float = 0.0) -> Iterator[None]:
     The file says which process holds it. It is deleted at the end. Where the file system has no
     locks, nothing is held.
 
-    file: the lock's file, in a folder that is there. what: what it locks, for the message.
+    file: the lock's file, in a folder that is there.
+    what: what it locks, for the message.
     wait: seconds to wait for another process.
 
     >>> import tempfile

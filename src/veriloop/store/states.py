@@ -33,7 +33,8 @@ def save_state(
     The model and the batches of the past may be NumPy arrays, torch tensors, numbers, strings, and
     lists, tuples, dicts and dataclasses of them. A model may also be a torch module.
 
-    state: the state. folder: where it goes; it must exist.
+    state: the state.
+    folder: where it goes; it must exist.
     write_model: (model, folder) -> None, for a model of another kind.
 
     >>> import tempfile

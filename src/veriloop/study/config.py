@@ -157,7 +157,8 @@ def read_config(
     the data ask for, the settings. Files and preset are merged, mapping into mapping; `!replace
     {...}` takes a mapping's place.
 
-    kind: the schema. path: the YAML file.
+    kind: the schema.
+    path: the YAML file.
     preset: its name; None takes laptop, or none where the file has no presets.
     settings: KEY=VALUE, with dots for nested keys.
 

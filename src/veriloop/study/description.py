@@ -25,8 +25,10 @@ def description(
 ) -> Description:
     """Return what decides the records, as JSON: each part by its spec or its name, and a digest.
 
-    arms: the loops by name. sizes: of every arm, one a round.
-    seeds: whole numbers. start: key -> state.
+    arms: the loops by name.
+    sizes: of every arm, one a round.
+    seeds: whole numbers.
+    start: key -> state.
     """
     loops: dict[str, object] = {}
     counts: dict[str, object] = {}

@@ -58,7 +58,8 @@ class Unit(NamedTuple):
 class Failure(NamedTuple):
     """What went wrong in a unit: the error in one line, and where it came from.
 
-    error: its type and its message. trace: the traceback.
+    error: its type and its message.
+    trace: the traceback.
     rows: what the unit had finished before, and last its mark: a row whose `failed` is the error.
     """
 
@@ -70,7 +71,8 @@ class Failure(NamedTuple):
 class Unfinished(Exception):
     """An error in the middle of a unit, raised from its cause, with the rows done before it.
 
-    rows: of the finished rounds. place: arm, seed and round that failed, for the mark.
+    rows: of the finished rounds.
+    place: arm, seed and round that failed, for the mark.
     """
 
     def __init__(self, rows: Rows, place: Mapping[str, Any]) -> None:
@@ -113,7 +115,8 @@ class RunStopped(RuntimeError):
 def check_engine(engine: str, limit: float | None = None) -> None:
     """Refuse a name that is no engine, and one that cannot be reached or cannot keep the limit.
 
-    engine: as in `evaluate`. limit: seconds that a unit may take.
+    engine: as in `evaluate`.
+    limit: seconds that a unit may take.
 
     Raises:
         BadInput: naming the engines, or the command that installs what is missing.
@@ -183,7 +186,8 @@ def evaluate(
 ) -> Generator[Rows | Failure]:
     """Yield each unit's rows, or what went wrong in it, in order.
 
-    units: what to do. engine: "serial", "processes", "processes:N" or "dask://HOST:PORT".
+    units: what to do.
+    engine: "serial", "processes", "processes:N" or "dask://HOST:PORT".
     folder: the run's, where each process leaves its heartbeat. None: nowhere.
     keep: (unit, rows), called as soon as a unit is done, whatever comes before it in order.
     limit: seconds that a unit may take, the start of its process among them.

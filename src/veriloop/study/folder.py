@@ -48,7 +48,8 @@ class RunFolder:
     Of several processes that a launcher started all read it, and the first writes. It is locked
     from `open` until `close`, an error in `records`, or the end of the process.
 
-    path: the folder. resume: go on with the run that it holds, if there is one.
+    path: the folder.
+    resume: go on with the run that it holds, if there is one.
     given: how the user named the folder, for messages.
     """
 
@@ -313,7 +314,8 @@ class RunFolder:
 class _Lines:
     """Writes lines after those that are in the file already.
 
-    stream: None writes nothing. skip: how many lines are there.
+    stream: None writes nothing.
+    skip: how many lines are there.
     """
 
     def __init__(self, stream: TextIO | None, skip: int = 0) -> None:

@@ -30,7 +30,8 @@ TICK = 0.5  # seconds between two looks at what is due
 class Heart:
     """Writes one file of signs, when it is told to and after a round, until it is removed.
 
-    file: where. about: what it says beside time, host, process and memory.
+    file: where.
+    about: what it says beside time, host, process and memory.
     """
 
     def __init__(self, file: Path, about: Mapping[str, object]) -> None:
@@ -126,7 +127,9 @@ _folder: ContextVar[Path | None] = ContextVar("folder", default=None)
 def beating(folder: Path | None, unit: str, rounds: int) -> Generator[None]:
     """Leave signs of life of a unit in the run's folder while it is done.
 
-    folder: the run's; None leaves none. unit: its name. rounds: how many it has.
+    folder: the run's; None leaves none.
+    unit: its name.
+    rounds: how many it has.
     """
     if folder is None or not first_process():
         yield
@@ -147,7 +150,8 @@ def beating(folder: Path | None, unit: str, rounds: int) -> Generator[None]:
 def run_beating(folder: Path, engine: str, units: int, done: int) -> Generator[Heart]:
     """Leave signs of life of a whole run; what it says last stays until the run is finished.
 
-    units: how many it has. done: how many were done before.
+    units: how many it has.
+    done: how many were done before.
     """
     place = folder / BEATS
     if not first_process():

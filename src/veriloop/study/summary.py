@@ -13,7 +13,8 @@ from veriloop.study.engine import Rows
 class Measured(NamedTuple):
     """A number the run ends by printing beside the expected one.
 
-    value: the number. standard_error: its own, None where it is not known.
+    value: the number.
+    standard_error: its own, None where it is not known.
     expected: where the records hold a closed form; else the configuration may state one.
     """
 

@@ -41,7 +41,8 @@ PR_SET_PDEATHSIG = 1
 class Lost(NamedTuple):
     """A task without a result: its worker died, was too slow, or could not read the task.
 
-    error: what happened, in one line. trace: where, as far as it is known.
+    error: what happened, in one line.
+    trace: where, as far as it is known.
     """
 
     error: str

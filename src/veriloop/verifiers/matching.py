@@ -114,7 +114,8 @@ def greedy(x: Array, target: Array, count: int) -> Array:
     :math:`x^\top P x`, :math:`x^\top s` and the like. Each step updates them by products of x and
     one vector.
 
-    x: shape (n, d). target: shape (d, d).
+    x: shape (n, d).
+    target: shape (d, d).
     """
     x = x - x.mean(axis=0)  # no covariance changes, and the sums stay small
     norm = (x**2).sum(axis=1)
