@@ -83,6 +83,7 @@ ARRAY = r"~numpy\.ndarray\[tuple\[~typing\.Any, \.\.\.\], ~numpy\.dtype\[%s\]\]"
 PLAIN = {
     r"<factory>": "...",
     r"<function (?:\w+\.)*(\w+)[^>]*>": r"\1",
+    r"<class '(?:\w+\.)*(\w+)'>": r"\1",
     r"mappingproxy\(\{\}\)|MappingProxyType\(\{\}\)": "{}",
     re.escape(ARRAY_LIKE): "~numpy.typing.ArrayLike",
     ARRAY % r"~typing\.Any": "~numpy.ndarray",

@@ -12,6 +12,7 @@ from sphinx.writers.html5 import HTML5Translator
 # Sizes of brackets, which MathML chooses by itself.
 SIZES = re.compile(r"\\[bB]igg?[lrm]?(?![a-zA-Z])")
 DIGITS = re.compile(r"\\(t?)frac(\d)(\d)")  # one digit over another
+WORDS = re.compile(r"\\text\{[^}]*\}")
 ENTITY = re.compile(r"&(?!lt;|gt;|amp;)\w+;")  # such as that of a function's application
 NAMESPACE = "http://www.w3.org/1998/Math/MathML"
 ACCENTS = "ˉˆ˜¯^~"
@@ -25,10 +26,13 @@ def mathml(formula: str, *, block: bool = False) -> str:
     2
     >>> mathml(r"\hat x_k").count("msub"), mathml(r"\frac12 x").count("<mn>")
     (2, 2)
+    >>> "error_truth" in mathml(r"\text{error\_truth}")
+    True
     >>> mathml(r"\min_i \{i\}").count('stretchy="false"')
     2
     """
     plain = DIGITS.sub(r"\\\1frac{\2}{\3}", SIZES.sub("", formula))
+    plain = WORDS.sub(lambda found: found[0].replace(r"\_", "_"), plain)
     text = tex2mathml(plain, as_block=block)
     tree = ElementTree.fromstring(ENTITY.sub(lambda found: unescape(found[0]), text))
     for node in tree.iter(f"{{{NAMESPACE}}}munderover"):
