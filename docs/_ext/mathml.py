@@ -15,6 +15,7 @@ DIGITS = re.compile(r"\\(t?)frac(\d)(\d)")  # one digit over another
 WORDS = re.compile(r"\\text\{[^}]*\}")
 ENTITY = re.compile(r"&(?!lt;|gt;|amp;)\w+;")  # such as that of a function's application
 NAMESPACE = "http://www.w3.org/1998/Math/MathML"
+FENCES = ("{", "}", "|", "\N{PARALLEL TO}", "\N{DOUBLE VERTICAL LINE}")
 ACCENTS = "ˉˆ˜¯^~"
 ElementTree.register_namespace("", NAMESPACE)
 
@@ -38,7 +39,7 @@ def mathml(formula: str, *, block: bool = False) -> str:
     for node in tree.iter(f"{{{NAMESPACE}}}munderover"):
         put_index_beside(node)
     if tree.find(f".//{{{NAMESPACE}}}mtable") is None:  # a brace before cases grows with them
-        keep_braces_small(tree)
+        keep_fences_small(tree)
     return ElementTree.tostring(tree, encoding="unicode")
 
 
@@ -53,10 +54,10 @@ def put_index_beside(node: ElementTree.Element) -> None:
     node[:] = [marked, index]
 
 
-def keep_braces_small(tree: ElementTree.Element) -> None:
-    """Do not let braces grow with what else is on the line, such as an index below a word."""
+def keep_fences_small(tree: ElementTree.Element) -> None:
+    """Do not let braces and bars grow with what else is on the line, such as an index."""
     for node in tree.iter(f"{{{NAMESPACE}}}mo"):
-        if node.text in ("{", "}"):
+        if node.text in FENCES:
             node.set("stretchy", "false")
 
 
