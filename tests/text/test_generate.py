@@ -101,6 +101,18 @@ def test_tokens_are_drawn_by_their_probability(prompt, tokenizer, top_p, tempera
         assert abs(written[word[1:]] - n * p) <= 4 * np.sqrt(n * p * (1 - p))
 
 
+@pytest.mark.parametrize("top_p", [1.0, 0.9999])
+def test_the_largest_number_draws_no_token_without_probability(prompt, pairs, top_p):
+    """Shares add up to a little less than 1 by rounding, and the last tokens may be impossible."""
+    logits = torch.from_numpy(Key(3).numpy().normal(size=(8, 5000)))
+    logits[:, 4000:] = -torch.inf
+    shares = torch.softmax(logits, 1)
+    assert (shares.cumsum(1)[:, -1] < 1 - 2**-53).any()
+    write = Generate(articles=pairs, prompt=prompt, temperature=1.0, top_p=top_p)
+    tokens = write._choose(logits, np.full(8, 1 - 2**-53))
+    assert (tokens < 4000).all()
+
+
 def test_a_model_that_ends_at_once_writes_nothing(prompt, pairs, tokenizer):
     ends = Fixed(len(tokenizer), {tokenizer.eos_token_id: 1.0})
     assert set(texts(Generate(articles=pairs, prompt=prompt)(Key(0), ends, 24))) == {""}

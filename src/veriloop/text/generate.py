@@ -199,7 +199,8 @@ class Generate(Generic[R]):
         shares = torch.softmax(logits.double() / self.temperature, dim=1)
         uniforms = torch.from_numpy(uniform).to(logits.device)[:, None]
         if self.top_p == 1:
-            return _drawn(shares.cumsum(1), uniforms).squeeze(1)
+            upto = shares.cumsum(1)
+            return _drawn(upto, uniforms * upto[:, -1:]).squeeze(1)
         shares, tokens = shares.sort(dim=1, descending=True)
         upto = shares.cumsum(1)
         # A token counts if those before it have less than `top_p`: the likeliest always does.
@@ -211,8 +212,10 @@ class Generate(Generic[R]):
 def _drawn(upto: Tensor, target: Tensor) -> Tensor:
     """Return the first place of each row where `upto`, which never falls, is above the target.
 
+    So no place is drawn whose share is 0.
+
     upto: shape (n, tokens).
-    target: shape (n, 1).
+    target: below the last of `upto`, shape (n, 1).
     """
     place = torch.searchsorted(upto, target, right=True)
     return place.clamp(max=upto.shape[1] - 1)
