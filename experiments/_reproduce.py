@@ -22,7 +22,8 @@ from veriloop.study.config import read_yaml
 HERE = Path(__file__).resolve().parent
 
 # Seconds that a figure takes at `laptop` with the embedded data, measured one after the other on two
-# cores of an Intel Xeon, all but idle. The figures are made in this order. The first needs no torch.
+# cores of an Intel Xeon: idle ones, but for mnist_published, self_training and xsum_references, which
+# ran beside work of low priority. The figures are made in this order. The first needs no torch.
 SECONDS = {
     "linear_landscape": 18,
     "linear_rounds": 57,

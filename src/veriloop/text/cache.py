@@ -7,6 +7,8 @@ from typing import Any, Protocol
 from torch import Tensor
 from transformers.cache_utils import DynamicLayer
 
+from veriloop.text.models import Cache
+
 
 class Layer(Protocol):
     """Keys and values of one layer, shape (rows, heads, tokens, size)."""
@@ -15,13 +17,10 @@ class Layer(Protocol):
     values: Tensor
 
 
-class Layers(Protocol):
+class Layers(Cache, Protocol):
     """A cache as transformers has it: one part a layer."""
 
     layers: list[Any]
-
-    def batch_select_indices(self, indices: Tensor) -> None:
-        """Take these rows."""
 
 
 def can_have_room(cache: object) -> bool:

@@ -70,8 +70,7 @@ def row_losses(
         order = _by_prompt(examples)
     means = np.full(len(rows), np.nan)
     longest = max((len(ids) for ids, _ in examples), default=0)
-    at_once = rows_at_once(longest, model.device) or batch
-    for block in in_blocks(order, min(batch, at_once)):
+    for block in in_blocks(order, rows_at_once(batch, longest, model.device)):
         some = [examples[row] for row in block]
         with evaluating(model):
             if bf16:

@@ -115,15 +115,18 @@ def in_blocks(rows: np.ndarray, size: int) -> list[np.ndarray]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def rows_at_once(longest: int, device: torch.device) -> int | None:
-    """Return how many texts of this many tokens one pass reads; None if a device takes any number.
+def rows_at_once(rows: int, longest: int, device: torch.device) -> int:
+    """Return how many of some texts one pass reads: on a CPU few enough for its caches.
 
-    >>> rows_at_once(256, torch.device("cpu"))
+    rows: how many texts there are.
+    longest: the most tokens that one has.
+
+    >>> rows_at_once(128, 256, torch.device("cpu"))
     8
     """
     if device.type != "cpu":
-        return None
-    return max(CPU_TOKENS // max(longest, 1), 1)
+        return rows
+    return min(rows, max(CPU_TOKENS // max(longest, 1), 1))
 
 
 def padded_blocks(

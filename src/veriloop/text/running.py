@@ -79,7 +79,7 @@ class Running:
         from veriloop.text.cache import Room, can_have_room
 
         rows, longest = self._tokens.shape
-        at_once = rows_at_once(longest, self._tokens.device) or rows
+        at_once = rows_at_once(rows, longest, self._tokens.device)
         blocks = self._distinct.split(at_once)
         logits, cache = self._read(model, blocks[0])
         if not can_have_room(cache):
