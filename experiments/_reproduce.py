@@ -22,8 +22,8 @@ from veriloop.study.config import read_yaml
 HERE = Path(__file__).resolve().parent
 
 # Seconds that a figure takes at `laptop` with the embedded data, measured one after the other on two
-# cores of an Intel Xeon: idle ones, but for mnist_published, self_training and xsum_references, which
-# ran beside work of low priority. The figures are made in this order. The first needs no torch.
+# cores of an Intel Xeon. They were idle, except that mnist_published, self_training and
+# xsum_references ran beside work of low priority. The figures are made in this order. The first needs no torch.
 SECONDS = {
     "linear_landscape": 18,
     "linear_rounds": 57,
@@ -130,7 +130,7 @@ def _make(name: str, arguments: argparse.Namespace) -> Made:
 
 
 def _pages(folders: Sequence[Path], results: Path) -> int:
-    """Write the report of what was made, and the explorer; return the exit code."""
+    """Write the report on all figures, and the explorer; return the exit code."""
     print("\nThe report and the explorer:", flush=True)
     script = [sys.executable, str(HERE / "_report.py")]
     return subprocess.run([*script, *map(str, folders), "--out", str(results)]).returncode

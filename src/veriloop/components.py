@@ -199,7 +199,7 @@ def _check_arguments(name: str, found: object, arguments: Mapping[str, object]) 
 
 
 def _hints(found: object) -> dict[str, object]:
-    """Return the types of what a class or a function takes; those of **arguments under "**"."""
+    """Return the types that a class or a function takes; those of **arguments under "**"."""
     function = cast("type", found).__init__ if isclass(found) else found
     try:
         hints: dict[str, object] = dict(get_type_hints(function))

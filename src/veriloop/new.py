@@ -58,7 +58,7 @@ def generate(key: vl.Key, model: float, n: int) -> np.ndarray:
 
 
 def refit(key: vl.Key, model: float, batch: np.ndarray) -> float:
-    """Return the mean of what was kept."""
+    """Return the mean of the kept rows."""
     return float(batch.mean())
 
 

@@ -137,7 +137,7 @@ def _units(
 
 
 def _rounds(committed: Mapping[str, int]) -> list[str]:
-    """Say the last committed round of what commits each of its rounds."""
+    """Say the last committed round of each unit that commits its rounds."""
     each = [(name, last) for name, last in committed.items() if "-seed" not in name]
     each += [(name, last) for name, last in committed.items() if name.endswith("-model")]
     shown = [f"{name.removesuffix('-model')} {last}" for name, last in sorted(set(each))[:SHOWN]]

@@ -234,7 +234,7 @@ def _check_in_turn(
         return
     name = in_turns[0]
     assert isinstance(generate, InTurn), (
-        f"{name!r} of what generate returns is the same under every key, so each block of a round "
+        f"generate returns the same {name!r} under every key, so each block of a round "
         f"would begin again at the first row; {REMEDY}"
     )
     half = rows // 2

@@ -197,7 +197,7 @@ def test_a_good_generator_in_turn_passes_the_check_of_a_backend(n):
 
 @pytest.mark.parametrize("n", [12, 100, Quota(4)])
 def test_the_check_of_a_backend_finds_rows_in_turn_though_one_block_holds_the_round(n):
-    with pytest.raises(AssertionError, match=r"'article' of what generate returns .* starting_at"):
+    with pytest.raises(AssertionError, match=r"generate returns the same 'article' .* starting_at"):
         check_backend(loop(generate=Stuck()), START, n)
 
 

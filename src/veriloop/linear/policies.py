@@ -181,7 +181,7 @@ def pooled_mean(
 
 
 def gaussian_variance(rounds: int, sample: int, *, unbiased: bool = True) -> Array:
-    r"""Return the variance of what a Gaussian writes in round k, refitted to its own rows.
+    r"""Return the variance of a Gaussian's rows in round k, when it is refitted to its own rows.
 
     It is in units of the variance :math:`\sigma^2` of the truth, here round 0, and contains the
     drift of the mean. With the unbiased variance it is :math:`1 + k/M` (Shumailov et al.). With

@@ -21,7 +21,7 @@ from veriloop.store.files import cache_folder
 if TYPE_CHECKING:
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-STARTS = (b"PK", b"\x80\x02")  # first bytes of what torch writes, now and in earlier versions
+STARTS = (b"PK", b"\x80\x02")  # first bytes of torch's files, now and in earlier versions
 SUMS = ("real_features_sum", "real_features_cov_sum", "real_features_num_samples")
 BATCH = 100  # images in one pass, at most
 

@@ -147,7 +147,7 @@ def _commit(about: About) -> str:
 
 
 def _summary(numbers: Mapping[str, About]) -> Part:
-    """Return the table of what a script prints at its end, folded if it is long."""
+    """Return the table that a script prints at its end, folded if it is long."""
     compared = any(number["expected"] is not None for number in numbers.values())
     rows: list[list[str]] = []
     for quantity, number in numbers.items():

@@ -94,7 +94,7 @@ class RunDir:
         self._plain = False
 
     def __fingerprint__(self) -> str:
-        """Where a run lies is no part of what it is made of."""
+        """Return the same for every folder: where a run lies changes nothing in it."""
         return "RunDir"
 
     def folder(self, round: int, name: str) -> Path:
@@ -125,7 +125,7 @@ class RunDir:
         round, name: which checkpoint.
         rows: what it adds to records.jsonl.
         write: folder -> None, writes further files.
-        run: a digest of what the run is made of, for `rows` to tell it from another run.
+        run: a digest of all that decides the run, by which `rows` tells it from another run.
 
         Raises:
             ValueError: if the name cannot be one of a file, or a symbolic link is in the way.
@@ -435,7 +435,7 @@ def _about(
 
 
 def _digest(about: Mapping[str, Any]) -> str:
-    """Return a digest of what a run is made of; its sizes may grow, and do not count."""
+    """Return a digest of all that decides a run, except its sizes, which may grow."""
     lasting = {part: value for part, value in about.items() if part != "sizes"}
     return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()[:32]
 

@@ -1,7 +1,7 @@
 """One run in a folder at a time: a lock that the system takes back when its process ends.
 
 The bare install has no package for this, so it stands here: `fcntl` on Unix, `msvcrt` on Windows.
-A lock is of the process, and not of what it forked. So a killed run is over as soon as it is dead.
+A lock belongs to the process, and not to its forks. So a killed run is over as soon as it is dead.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class RunFolder:
         self._given = given
         self._about: dict[str, Any] = {"seconds": {}}
         self._lock = ExitStack()
-        self._digest = ""  # of what the run is made of; its checkpoints hold it
+        self._digest = ""  # of all that decides the run; its checkpoints hold it
 
     def open(self, about: Mapping[str, Any]) -> None:
         """Claim the folder for this run, new or resumed, before anything else is written.
@@ -340,7 +340,7 @@ def _is_open(stream: TextIO, file: Path) -> bool:
 
 
 def _digest(about: Mapping[str, Any]) -> str:
-    """Return a digest of what a run is made of when it begins; it may have more units later."""
+    """Return a digest of all that decides a run, except its units: more may come later."""
     config = about["config"]
     settings = {name: value for name, value in config.items() if name not in NO_MATTER}
     lasting = {"experiment": about["experiment"], "config": settings, "study": about.get("study")}

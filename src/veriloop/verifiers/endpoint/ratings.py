@@ -1,4 +1,4 @@
-"""Read a rating out of what a model answered, or say why it cannot be read."""
+"""Read the rating in a model's answer, or say why it cannot be read."""
 
 from __future__ import annotations
 
