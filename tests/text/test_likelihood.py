@@ -164,3 +164,15 @@ def test_a_loss_is_of_the_logits_that_the_model_itself_gives(family, given):
         shares = torch.log_softmax(model(tokens).logits[0, :-1].float(), 1)
     wanted = -shares.gather(1, tokens[0, 1:, None])[:, 0]
     torch.testing.assert_close(losses, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_with_states_is_read_whole_in_bfloat16(tokenizer, pairs):
+    """Its state after a prompt cannot be given to several rows."""
+    layers = {"layer_types": ["conv", "full_attention"], "num_hidden_layers": 2}
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        model = transformers.Lfm2ForCausalLM(transformers.Lfm2Config(**{**TINY, **layers})).eval()
+    prompt = Prompt(tokenizer, tokens=60, summary_tokens=16)
+    twice = Summaries.concatenate([pairs[:3], pairs[:2]])
+    wanted = row_losses(model, prompt, twice, 5)
+    np.testing.assert_allclose(row_losses(model, prompt, twice, 5, bf16=True), wanted, rtol=0.03)

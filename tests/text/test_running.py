@@ -4,11 +4,21 @@ import weakref
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import (
+    DynamicCache,
+    FalconH1Config,
+    FalconH1ForCausalLM,
+    Lfm2Config,
+    Lfm2ForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+)
 
 from veriloop.text import padding
 from veriloop.text import running as module
-from veriloop.text.cache import Room, can_have_room
+from veriloop.text.cache import Room, can_have_room, can_take_rows
 from veriloop.text.running import Running
 
 CPU = torch.device("cpu")
@@ -36,6 +46,21 @@ def sliding():
     return MistralForCausalLM(MistralConfig(**SHAPE, sliding_window=3)).eval()
 
 
+def convolving():
+    """A layer of short convolutions, which keeps a state in place of keys and values."""
+    torch.manual_seed(0)
+    layers = ["conv", "full_attention"]
+    return Lfm2ForCausalLM(Lfm2Config(**SHAPE, layer_types=layers)).eval()
+
+
+def hybrid():
+    """Layers that keep a state beside keys and values."""
+    torch.manual_seed(0)
+    mamba = {"mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_ssm": 32, "mamba_d_state": 4}
+    config = FalconH1Config(**SHAPE, **mamba, mamba_n_groups=1, head_dim=4)
+    return FalconH1ForCausalLM(config).eval()
+
+
 @torch.inference_mode()
 def read_whole(model, tokens):
     """The logits of the next token, with no cache and no padding."""
@@ -43,7 +68,7 @@ def read_whole(model, tokens):
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 2048], ids=["one by one", "in blocks", "together"])
-@pytest.mark.parametrize("make", [llama, sliding])
+@pytest.mark.parametrize("make", [llama, sliding, convolving, hybrid])
 def test_logits_are_those_of_each_row_read_whole(make, at_once, monkeypatch):
     """Blocks, copies of one prompt, rows that end and rows that leave: nothing changes a row."""
     monkeypatch.setattr(padding, "CPU_TOKENS", 3 * at_once)
@@ -63,7 +88,12 @@ def test_logits_are_those_of_each_row_read_whole(make, at_once, monkeypatch):
             ends_here = torch.tensor([ENDS.get(row) == step for row in running.rows.tolist()])
             running.go_on(tokens, ~ends_here)
             left.append(len(running.rows))
-    assert left == [5, 5, 5, 2, 2]  # two that ended stay, three leave
+    if make in (llama, sliding):
+        assert left == [5, 5, 5, 2, 2]  # two that ended stay, three leave
+    else:
+        assert left == [5] * 5  # no rows can be taken from these caches
+    running.go_on(tokens, torch.zeros(left[-1], dtype=torch.bool))
+    assert len(running.rows) == 0
 
 
 def test_equal_prompts_are_read_once_and_a_token_is_not_copied_again(monkeypatch):
@@ -102,3 +132,17 @@ def test_layers_that_forget_keep_their_own_cache():
         assert can_have_room(llama()(torch.tensor([[1]])).past_key_values)
         assert not can_have_room(sliding()(torch.tensor([[1]])).past_key_values)
     assert not can_have_room(object())
+
+
+class Richer(DynamicCache):
+    """A cache that keeps more than its layers."""
+
+
+def test_rows_are_taken_from_keys_and_values_alone():
+    tokens = torch.tensor([[1]])
+    with torch.inference_mode():
+        for make in (llama, sliding, convolving, hybrid):
+            cache = make()(tokens, use_cache=True).past_key_values
+            assert can_take_rows(cache) == (make in (llama, sliding)), make
+        richer = llama()(tokens, past_key_values=Richer()).past_key_values
+    assert not can_take_rows(richer) and not can_take_rows(None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from torch import Tensor
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from veriloop.text.models import Cache
 
@@ -28,9 +28,22 @@ def can_have_room(cache: object) -> bool:
 
     Layers that forget (sliding windows), compress, or keep states of another kind do not.
     """
-    layers = getattr(cache, "layers", [])
-    plain = [type(layer) is DynamicLayer for layer in layers]
-    return bool(plain) and all(plain)
+    return _only(cache, {DynamicLayer})
+
+
+def can_take_rows(cache: object) -> bool:
+    """Tell whether some rows can be taken from a cache, and a row several times.
+
+    Layers that keep a state in place of keys and values (Mamba, LFM2, Qwen3-Next) cannot.
+    """
+    return _only(cache, {DynamicLayer, DynamicSlidingWindowLayer})
+
+
+def _only(cache: object, kinds: set[type]) -> bool:
+    """Tell whether a cache is a plain one, and all its layers are of these kinds."""
+    if type(cache) is not DynamicCache:  # others keep more than their layers
+        return False
+    return bool(cache.layers) and {type(layer) for layer in cache.layers} <= kinds
 
 
 class Room:

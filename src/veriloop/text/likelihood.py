@@ -94,8 +94,11 @@ def _by_prompt(examples: Sequence[Example]) -> np.ndarray:
 def _after_prompts(model: PreTrainedModel, examples: Sequence[Example], end: int) -> Tensor:
     """Return the losses of the tokens after each prompt; a prompt is read once for all its rows.
 
-    The last token of a prompt is read with what follows it, whose first token it predicts.
+    The last token of a prompt is read with what follows it, whose first token it predicts. A model
+    that keeps a state in place of keys and values reads every row whole.
     """
+    from veriloop.text.cache import can_take_rows
+
     places: dict[tuple[int, ...], int] = {}
     row_of_prompt: list[int] = []
     for ids, start in examples:
@@ -108,6 +111,8 @@ def _after_prompts(model: PreTrainedModel, examples: Sequence[Example], end: int
     cache = None
     if prompts.tokens.shape[1]:
         _, cache = read_on(model, prompts.tokens, prompts.seen)
+        if not can_take_rows(cache):
+            return token_losses(model, *padded(examples, end).to(model.device))
         cache.batch_select_indices(picked)
         seen = torch.cat([prompts.seen[picked], seen], dim=1)
     hidden, _ = read_on(model, tokens, seen, cache)

@@ -42,6 +42,7 @@ class Running:
         self._seen = padded.seen
         self._places = (self._seen.cumsum(1) - 1).clamp(min=0)
         self._cache: Any = None
+        self._all_stay = False  # ended rows too, until all have ended
 
     def logits(self, model: PreTrainedModel) -> Tensor:
         """Return the logits of each row's next token, shape (n, vocabulary)."""
@@ -67,21 +68,30 @@ class Running:
     def _leave_out(self) -> None:
         """Take only the rows that have not ended."""
         stay = self.going.nonzero().squeeze(1)
+        if self._all_stay and len(stay):
+            return
         self._tokens = self._tokens[stay]
         self._places = self._places[stay]
         self._seen = self._seen[stay]
-        self._cache.batch_select_indices(stay)
+        if not self._all_stay:
+            self._cache.batch_select_indices(stay)
         self.rows = self.rows[stay.cpu().numpy()]
         self.going = self.going[stay]
 
     def _read_prompts(self, model: PreTrainedModel) -> Tensor:
         """Read every distinct prompt, some at a time, and make room for what follows."""
-        from veriloop.text.cache import Room, can_have_room
+        from veriloop.text.cache import Room, can_have_room, can_take_rows
 
         rows, longest = self._tokens.shape
         at_once = rows_at_once(rows, longest, self._tokens.device)
         blocks = self._distinct.split(at_once)
         logits, cache = self._read(model, blocks[0])
+        if not can_take_rows(cache):
+            self._all_stay = True
+            if len(blocks[0]) < rows:
+                logits, cache = self._read(model, slice(None))
+            self._cache = cache
+            return logits
         if not can_have_room(cache):
             if len(blocks) > 1:
                 logits, cache = self._read(model, self._distinct)
