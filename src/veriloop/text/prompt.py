@@ -12,6 +12,7 @@ import numpy as np
 
 from veriloop.core.checks import check_count, kind
 from veriloop.text.chat import around
+from veriloop.text.following import following
 from veriloop.text.padding import Example
 from veriloop.text.rows import Strings, check_text, check_texts
 
@@ -145,7 +146,7 @@ class Prompt:
         check_texts("inputs", inputs)
         head, tail = self._frame
         room = self.tokens - len(head) - len(tail)
-        found = [[*head, *ids[:room], *tail] for ids in self._ids(inputs, as_text=True)]
+        found = [[*head, *ids[:room], *tail] for ids in self._inputs(inputs)]
         for row, ids in enumerate(found):
             if not ids:
                 raise ValueError(
@@ -189,7 +190,7 @@ class Prompt:
             ValueError: with the row, if one is no text.
         """
         check_texts("outputs", texts)
-        return self._ids([f"{self.lead}{text}" for text in texts], as_text=True)
+        return self._ids([f"{self.lead}{text}" for text in texts], as_text=True, follows=True)
 
     def cut(self, inputs: Strings) -> np.ndarray:
         """Tell which inputs are too long for the prompt, bool, shape (n,).
@@ -198,7 +199,7 @@ class Prompt:
             ValueError: with the row, if one is no text.
         """
         check_texts("inputs", inputs)
-        lengths = [len(ids) for ids in self._ids(inputs, as_text=True)]
+        lengths = [len(ids) for ids in self._inputs(inputs)]
         return np.array(lengths, dtype=int) > self._room
 
     def read(
@@ -211,7 +212,7 @@ class Prompt:
         ends: the tokens that end an output. None: the end token alone.
         """
         written = self._written(new, ends)
-        text = self._decode(written)
+        text = self._decode(written, follows=True)
         if len(written) == len(new):  # cut, perhaps within the bytes of a character
             text = text.rstrip("\ufffd")
         if self.strip:
@@ -230,15 +231,28 @@ class Prompt:
             ends = {self.end}
         return list(takewhile(lambda token: token not in ends, new))
 
-    def _decode(self, ids: Sequence[int]) -> str:
-        text: Any = self.tokenizer.decode(list(ids), skip_special_tokens=True)
+    def _decode(self, ids: Sequence[int], *, follows: bool = False) -> str:
+        """Return the text of tokens; `follows` says that they follow others."""
+        tokenizer = self._tokenizer(follows)
+        text: Any = tokenizer.decode(list(ids), skip_special_tokens=True)
         return text
+
+    def _tokenizer(self, follows: bool) -> PreTrainedTokenizerFast:
+        """Return the tokenizer for a text that stands first, or follows another."""
+        if follows:
+            return following(self.tokenizer)
+        return self.tokenizer
 
     @property
     def _frame(self) -> tuple[list[int], list[int]]:
         """The tokens before and after the input, in which control tokens count as such."""
-        head, tail = self._ids([self.before, self.after])
+        (head,) = self._ids([self.before])
+        (tail,) = self._ids([self.after], follows=True)
         return self._started(head), tail
+
+    def _inputs(self, texts: Strings) -> list[list[int]]:
+        """Return the tokens of each input, however many they are."""
+        return self._ids(texts, as_text=True, follows=bool(self.before))
 
     def _started(self, ids: list[int]) -> list[int]:
         """Return a text with the tokens that some tokenizers put first, once."""
@@ -260,13 +274,19 @@ class Prompt:
         head, tail = self._frame
         return self.tokens - len(head) - len(tail)
 
-    def _ids(self, texts: Strings, *, as_text: bool = False) -> list[list[int]]:
-        """Return the tokens of texts; `as_text` splits a control token as any other text."""
+    def _ids(
+        self, texts: Strings, *, as_text: bool = False, follows: bool = False
+    ) -> list[list[int]]:
+        """Return the tokens of texts; `as_text` splits a control token as any other text.
+
+        follows: whether they follow other text, and do not stand first.
+        """
         if not len(texts):
             return []
-        ids: Any = self.tokenizer(
-            list(texts), add_special_tokens=False, split_special_tokens=as_text
-        )["input_ids"]
+        tokenizer = self._tokenizer(follows)
+        ids: Any = tokenizer(list(texts), add_special_tokens=False, split_special_tokens=as_text)[
+            "input_ids"
+        ]
         return ids
 
 
