@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
+    BertConfig,
+    BertForMaskedLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPT2Model,
+    PreTrainedTokenizerFast,
+)
 
 from veriloop import Key, State
 from veriloop.text.models import check_finite_rows
@@ -59,6 +68,46 @@ def test_a_context_that_is_too_short_is_refused(use, gpt2, network):
         with pytest.raises(ValueError, match=message):
             use(model)
     use(gpt2(132))
+
+
+def bart(words):
+    layers = {
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "encoder_ffn_dim": 16,
+        "decoder_ffn_dim": 16,
+    }
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    return BartForConditionalGeneration(
+        BartConfig(vocab_size=words, d_model=16, max_position_embeddings=200, **layers, **heads)
+    )
+
+
+def bert(words):
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    return BertForMaskedLM(BertConfig(vocab_size=words, intermediate_size=16, **size))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (bart, "a BartForConditionalGeneration, reads an input whole .* take a causal"),
+        (bert, "a BertForMaskedLM, reads what comes after a token, too; take a causal"),
+    ],
+)
+def test_a_model_that_does_not_read_token_after_token_is_refused(use, make, message, tokenizer):
+    """It took part without an error, and what it wrote, learnt or scored meant nothing."""
+    with pytest.raises(ValueError, match=message):
+        use(make(len(tokenizer)))
+
+
+@pytest.mark.parametrize("name", ["generate", "tune", "likelihood", "measure"])
+def test_a_network_without_a_head_is_refused(name, prompt, pairs, tokenizer):
+    """It was an AttributeError. A reward needs none: it has a head of its own."""
+    bare = GPT2Model(GPT2Config(vocab_size=len(tokenizer), n_embd=16, n_layer=1, n_head=2)).eval()
+    with pytest.raises(ValueError, match="a GPT2Model, has no head over tokens; load it as a"):
+        uses(prompt, pairs)[name](bare)
+    uses(prompt, pairs)["reward"](bare)
 
 
 def test_a_problem_says_so_at_once(prompt, pairs, network):

@@ -16,7 +16,7 @@ import torch
 from veriloop.core import Key
 from veriloop.core.checks import check_count, check_fraction, check_positive
 from veriloop.text.likelihood import token_losses
-from veriloop.text.models import check_fit, check_weights, set_checkpointing
+from veriloop.text.models import check_fit, check_head, check_weights, set_checkpointing
 from veriloop.text.padding import Example, Padded, in_blocks, padded, shortest_first
 from veriloop.text.processes import gathered, own_part, process, sum_gradients
 from veriloop.text.prompt import Prompt, check_prompt
@@ -128,6 +128,7 @@ class FineTune:
 
     def _check(self, model: PreTrainedModel, examples: Sequence[Example]) -> None:
         """Refuse a fit that could not learn; warn of examples that teach nothing."""
+        check_head(model)
         check_fit(model, self.prompt, [ids for ids, _ in examples])
         if not any(weight.requires_grad for weight in model.parameters()):
             raise ValueError(

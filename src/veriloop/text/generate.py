@@ -12,7 +12,7 @@ from torch import Tensor
 
 from veriloop.core import Key
 from veriloop.core.checks import check_count, check_fraction, check_positive
-from veriloop.text.models import check_fit, end_tokens, evaluating, in_bf16
+from veriloop.text.models import check_fit, check_head, end_tokens, evaluating, in_bf16
 from veriloop.text.padding import in_blocks, shortest_first
 from veriloop.text.processes import gathered, own_part
 from veriloop.text.prompt import Prompt, check_prompt
@@ -160,6 +160,7 @@ class Generate(Generic[R]):
     def _prompts(self, model: PreTrainedModel, rows: Rows) -> list[list[int]]:
         """Return the tokens of each row's prompt, which the model can read."""
         prompts = self.prompt.prompts(rows.inputs)
+        check_head(model)
         check_fit(model, self.prompt, prompts)
         return prompts
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from veriloop.text.models import (
     check_finite_rows,
     check_fit,
+    check_head,
     evaluating,
     hidden_states,
     in_bf16,
@@ -63,6 +64,7 @@ def row_losses(
         FloatingPointError: with the row, if a loss is not finite.
     """
     examples = prompt.examples(rows.inputs, rows.outputs, rows.ended)
+    check_head(model)
     check_fit(model, prompt, [ids for ids, _ in examples])
     order = shortest_first([ids for ids, _ in examples])
     if bf16:

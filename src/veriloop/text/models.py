@@ -181,10 +181,11 @@ def check_fit(model: PreTrainedModel, prompt: Prompt, texts: Iterable[Sequence[i
     texts: the tokens of each text.
 
     Raises:
-        ValueError: if prompt and output are longer than the model's context, or a token has no
-            row in its embedding.
+        ValueError: if prompt and output are longer than the model's context, a token has no row in
+            its embedding, or the model does not read one token after another.
     """
     config = getattr(model, "config", None)
+    _check_order(model, config)
     context: object = getattr(config, "max_position_embeddings", None)
     longest = prompt.tokens + prompt.output_tokens
     if isinstance(context, int) and 0 < context < longest:
@@ -203,6 +204,35 @@ def check_fit(model: PreTrainedModel, prompt: Prompt, texts: Iterable[Sequence[i
         raise ValueError(
             f"the token {token!r} has the number {largest}, and the model's embedding {rows} rows; "
             "call model.resize_token_embeddings(len(tokenizer)) first"
+        )
+
+
+def _check_order(model: PreTrainedModel, config: object) -> None:
+    """Refuse a model that does not predict each token from those before it."""
+    name = type(model).__name__
+    reads = None
+    if getattr(config, "is_encoder_decoder", False):
+        reads = "reads an input whole and writes apart from it"
+    elif name.endswith("ForMaskedLM"):
+        reads = "reads what comes after a token, too"
+    if reads is not None:
+        raise ValueError(
+            f"the model, a {name}, {reads}; take a causal language model, as "
+            "veriloop.text.load_base or AutoModelForCausalLM loads it"
+        )
+
+
+def check_head(model: PreTrainedModel) -> None:
+    """Refuse a model that says nothing of the next token.
+
+    Raises:
+        ValueError: if it has no head over tokens.
+    """
+    head = getattr(model, "get_output_embeddings", None)
+    if head is not None and head() is None:
+        raise ValueError(
+            f"the model, a {type(model).__name__}, has no head over tokens; load it as a causal "
+            "language model, as veriloop.text.load_base or AutoModelForCausalLM does"
         )
 
 

@@ -12,7 +12,7 @@ from veriloop.core.checks import check_count, check_finite, check_positive
 from veriloop.core.parts import Scores
 from veriloop.core.verdict import Verifier, judged
 from veriloop.text.likelihood import row_losses
-from veriloop.text.models import check_fit
+from veriloop.text.models import check_fit, check_head
 from veriloop.text.prompt import Prompt, check_prompt
 from veriloop.text.rows import Rows, check_rows, check_texts
 from veriloop.text.words import Tokenizer, copying, has_word, repetition, words
@@ -204,6 +204,7 @@ class LogLikelihood:
         check_finite("LogLikelihood.cut", self.cut)
         check_count("LogLikelihood.batch", self.batch)
         check_prompt("LogLikelihood.prompt", self.prompt)
+        check_head(self.model)
         check_fit(self.model, self.prompt)
 
     def __call__(self, key: Key, rows: Rows) -> Scores:
