@@ -259,6 +259,12 @@ MODELS = {
     "verified-30k-round40": ("30k more each", 500, 40, ""),
 }
 
+PAIRS = (
+    ("verified-30k-round40", "real-60000"),
+    ("verified-5k-round50", "real-60000"),
+    ("verified-5k-round50", "verified-30k-round40"),
+)
+
 
 def published_models(name: str) -> list[Table]:
     """Every model of the authors by every training of their feature network, beside their values."""
@@ -280,6 +286,9 @@ def published_models(name: str) -> list[Table]:
         lines.append(cells)
     accuracy = sample(rows, rows.arms[0], "accuracy", 0)
     found = [over("accuracy of the feature network on test images", accuracy)]
+    for one, other in PAIRS:
+        gap = sample(rows, one, "mnist_fid_v2", 0) - sample(rows, other, "mnist_fid_v2", 0)
+        found.append(over(f"{one} - {other}, mnist_fid_v2", gap))
     return [table(header, lines), quantities(found)]
 
 
