@@ -23,7 +23,8 @@ HERE = Path(__file__).resolve().parent
 
 # Seconds that a figure takes at `laptop` with the embedded data, measured one after the other on two
 # cores of an Intel Xeon. They were idle, except that mnist_published, self_training and
-# xsum_references ran beside work of low priority. The figures are made in this order. The first needs no torch.
+# xsum_references ran beside work of low priority. The figures are made in this order. The first
+# needs no torch.
 SECONDS = {
     "linear_landscape": 18,
     "linear_rounds": 57,
