@@ -12,6 +12,7 @@ from torch import Tensor
 
 from veriloop.core import Key
 from veriloop.core.checks import check_count, check_fraction, check_positive
+from veriloop.text.memory import give_back
 from veriloop.text.models import check_fit, check_head, end_tokens, evaluating, in_bf16
 from veriloop.text.padding import in_blocks, shortest_first
 from veriloop.text.processes import gathered, own_part
@@ -119,6 +120,7 @@ class Generate(Generic[R]):
             for row, tokens in zip(block, new, strict=True):
                 output = self.prompt.read(prompts[row], tokens, ends)
                 own.append((row, output, not ends.isdisjoint(tokens)))
+        give_back()
         outputs = np.empty(n, dtype=object)
         ended = np.empty(n, dtype=bool)
         for row, output, whole in gathered(own):

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from veriloop.text.memory import give_back
 from veriloop.text.models import (
     check_finite_rows,
     check_fit,
@@ -83,6 +84,7 @@ def row_losses(
         losses = losses.cpu().double()
         check_finite_rows(losses.numpy(), np.repeat(block, counts), "LogLikelihood: the loss")
         means[block] = [float(part.mean()) for part in losses.split(counts)]
+    give_back()
     return means
 
 
