@@ -24,6 +24,9 @@ from claims.tables import (
 from figures.style import column, select, values
 
 
+REFERENCE = 400  # replicates of the reference simulation of 60 rounds
+
+
 def landscape(name: str) -> list[Table]:
     """The summary, where the simulation itself crosses zero, and how far theory and cells agree."""
     rows = list(records(name))
@@ -58,8 +61,19 @@ def sixty_rounds(name: str) -> list[Table]:
                 errors = [_quantity(arm[k], "error_truth") for k in (0, 1, 60)]
                 cells += [shown(error.value, error.half) for error in errors]
                 lines.append(cells + _compared(arm))
-    expected = [row for row in summary(name, lambda what: rows[0]["replicates"]) if row.expected]
+    expected = []
+    for row in summary(name, lambda what: rows[0]["replicates"]):
+        if row.expected:
+            expected.append(_beside_reference(row))
     return [table(header, lines), quantities(expected)]
+
+
+def _beside_reference(row: Quantity) -> Quantity:
+    """Count the standard error of the reference too; the unverified arm has a closed form."""
+    if row.half is None or row.n is None or "unverified" in row.what:
+        return row
+    error = row.half / student(row.n)
+    return row._replace(expected_error=error * (row.n / REFERENCE) ** 0.5)
 
 
 def _compared(arm: list[dict[str, float]]) -> list[str]:

@@ -24,6 +24,7 @@ from claims.tables import (
     records,
     sample,
     shown,
+    since_best,
     table,
 )
 from figures.mnist_published import Compared, compared, theirs
@@ -59,7 +60,7 @@ def verifier_size(name: str) -> list[Table]:
     tables = [arms(rows, dict.fromkeys(sizes, "20k-unverified") | {"20k-unverified": None}, MAIN)]
     steps = []
     for less, more in pairwise(sizes):
-        for metric in ("nelbo", "agreement"):
+        for metric in MAIN:
             steps.append(apart(rows, f"{more} - {less}, {metric}: the end", more, less, metric))
     steps += [
         moved(rows, f"{arm}, nelbo: the end - round 1", arm, "nelbo", since=1) for arm in sizes
@@ -87,8 +88,9 @@ def initial_size(name: str) -> list[Table]:
         what = f"{many_without} - {few_without}, {metric}: the end"
         found.append(apart(rows, what, many_without, few_without, metric))
         gained = _gap(rows, many, many_without, metric) - _gap(rows, few, few_without, metric)
-        found.append(over(f"gain of verifying, {many} - {few}, {metric}: the end", gained))
-    for arm in (few, many):
+        what = f"verified - unverified, {many} - {few}, {metric}: the end"
+        found.append(over(what, gained))
+    for arm in rows.select(verified=True).arms:
         found.append(moved(rows, f"{arm}, nelbo: round 1 - round 0", arm, "nelbo", to=1))
     return [*tables, quantities(found)]
 
@@ -109,6 +111,7 @@ def elbo(name: str) -> list[Table]:
             what = f"{verified}, {metric}: the end - round {since}"
             if since != last_round(rows, verified):
                 found.append(moved(rows, what, verified, metric, since=since))
+        found.append(since_best(rows, verified, metric, lowest=True))
     return [*tables, quantities(found)]
 
 
@@ -164,6 +167,12 @@ def policies(name: str) -> list[Table]:
     one = "10k-mix 0.5-unverified"
     other = "10k-replace-verified"
     found += [apart(rows, f"{one} - {other}, {metric}", one, other, metric) for metric in MAIN]
+    looks = len(found)
+    for metric in ("mnist_fid", "nelbo"):
+        p = p_value(_gap(rows, one, other, metric))
+        what = f"{one} - {other}, {metric}: p, of {looks} comparisons"
+        found.append(Quantity(what, p, n=len(rows.seeds)))
+    found.append(Quantity(f"0.05 / {looks}: the p that {looks} comparisons ask for", 0.05 / looks))
     return [arms(rows, compared, MAIN), quantities(found)]
 
 

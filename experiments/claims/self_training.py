@@ -22,10 +22,10 @@ def self_training(name: str) -> list[Table]:
     found: list[Quantity] = []
     for arm in ("verified-continued", "verified-base"):
         found += _by_k(rows, arm)
-    gap = sample(rows, "verified-continued", "exact", -1) - sample(
-        rows, "verified-base", "exact", -1
-    )
-    found.append(over("verified, continued - base: exact, the end", gap))
+    for metric in ("exact", "held_pass@64"):
+        continued = sample(rows, "verified-continued", metric, -1)
+        gap = continued - sample(rows, "verified-base", metric, -1)
+        found.append(over(f"verified, continued - base: {metric}, the end", gap))
     for arm in compared:
         kept = sample(rows, arm, "kept_exact", -1)
         found.append(over(f"{arm}: right of the kept, last round", kept))

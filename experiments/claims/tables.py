@@ -25,6 +25,7 @@ class Quantity(NamedTuple):
     what: the quantity, in words. value: its mean. half: half of its 95 % interval, None where it
         has none. n: how many independent units. expected: a closed form or a reference, None
         where there is none. text: what is shown in place of the value, such as a list of rounds.
+        expected_error: the standard error of the reference; 0 for a closed form.
     """
 
     what: str
@@ -33,6 +34,7 @@ class Quantity(NamedTuple):
     n: int | None = None
     expected: float | None = None
     text: str | None = None
+    expected_error: float = 0.0
 
 
 WORDS = {"quantity", "metric", "arm", "against", "verifier", "size", "policy", "verdict"}
@@ -81,6 +83,24 @@ def moved(
 ) -> Quantity:
     """Return how far an arm moved between two rounds, seed by seed."""
     return over(what, sample(rows, arm, metric, to) - sample(rows, arm, metric, since))
+
+
+def since_best(rows: Records, arm: str, metric: str, *, lowest: bool) -> Quantity:
+    """Return how far an arm ends from its best round, which is picked anew for every seed.
+
+    The round is the best one of the other seeds. A round that is picked on all seeds makes this
+    too large, and its interval too narrow.
+    """
+    each = range(last_round(rows, arm) + 1)
+    values = np.array([sample(rows, arm, metric, k) for k in each])
+    sign = 1 if lowest else -1
+    ends = []
+    for i in range(values.shape[1]):
+        others = np.delete(values, i, axis=1)
+        best = int(np.argmin(sign * others.mean(axis=1)))
+        ends.append(values[-1, i] - values[best, i])
+    side = "lowest" if lowest else "highest"
+    return over(f"{arm}, {metric}: the end - the {side} round of the other seeds", np.array(ends))
 
 
 def summary(name: str, n: Callable[[str], int | None]) -> list[Quantity]:
@@ -190,7 +210,8 @@ def z(row: Quantity) -> str:
     """Return how many standard errors a quantity is from what was expected; nothing if unknown."""
     if row.expected is None or not row.half or row.n is None:
         return ""
-    distance = (row.value - row.expected) / (row.half / student(row.n))
+    error = math.hypot(row.half / student(row.n), row.expected_error)
+    distance = (row.value - row.expected) / error
     if abs(distance) < 0.05:
         return "0.0"
     return f"{distance:+.1f}"

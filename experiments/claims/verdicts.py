@@ -281,11 +281,12 @@ def schedules_against_fixed(run: Run) -> list[Finding]:
 
 
 def larger_verifier(run: Run) -> list[Finding]:
-    """NELBO of every size beside that of the next smaller one."""
+    """NELBO and distance of every size beside those of the next smaller one."""
     found: list[Finding] = []
     for less, more in pairwise(_arms(run, verified=True)):
-        quantity = apart(run.records, f"{more} - {less}, nelbo: the end", more, less, "nelbo")
-        found.append(below(quantity))
+        for metric in ("nelbo", "mnist_fid"):
+            what = f"{more} - {less}, {metric}: the end"
+            found.append(below(apart(run.records, what, more, less, metric)))
     return found
 
 

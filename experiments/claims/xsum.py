@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
+from scipy.special import ndtri
 
 from claims.tables import (
     Quantity,
@@ -24,6 +25,7 @@ from claims.tables import (
     records,
     rounds,
     sample,
+    since_best,
 )
 from veriloop.records import Records
 
@@ -80,7 +82,8 @@ def constant(name: str) -> list[Table]:
         gap = f"filtered - unfiltered, rouge1, model {base}: the end"
         found.append(apart(own, gap, "filtered", "unfiltered", "rouge1"))
         found.append(_together(own, f"model {base}, correlation of change in rouge1 and kinds"))
-    found.append(_together(rows, "means of both models, correlation of change in rouge1 and kinds"))
+    found.append(_together(rows, BOTH))
+    found.append(since_best(rows, *FILTERED, lowest=False))
     return [arms(rows, COMPARED, METRICS), quantities(found)]
 
 
@@ -92,6 +95,13 @@ def growing(name: str) -> list[Table]:
         found.append(over(f"filtered, rouge1: round {k}", sample(rows, *FILTERED, k)))
     gap = sample(rows, *FILTERED, -1) - sample(by_corpus("xsum_rouge"), *FILTERED, -1)
     found.append(over("filtered, growing - constant, rouge1: the end", gap))
+    constant_rule = by_corpus("xsum_rouge")
+    for metric in ("kinds", "perplexity"):
+        gap = sample(rows, "filtered", metric, -1) - sample(constant_rule, "filtered", metric, -1)
+        found.append(over(f"filtered, growing - constant, {metric}: the end", gap))
+    found.append(moved(rows, "filtered, rouge1: the end - round 4", *FILTERED, since=4))
+    turned = _since_fourth(rows) - _since_fourth(constant_rule)
+    found.append(over("filtered, growing - constant, rouge1: the end - round 4", turned))
     found += _tested(rows)
     for base in (1, 2):
         own = by_corpus(name, base=base)
@@ -99,6 +109,7 @@ def growing(name: str) -> list[Table]:
         found.append(over(f"filtered, rouge1, model {base}: the end", sample(own, *FILTERED, -1)))
         unfiltered = sample(own, "unfiltered", "rouge1", -1)
         found.append(over(f"unfiltered, rouge1, model {base}: the end", unfiltered))
+    found.append(_together(rows, BOTH))
     return [arms(rows, COMPARED, METRICS), quantities(found)]
 
 
@@ -137,6 +148,8 @@ def real(name: str) -> list[Table]:
         found.append(over(what, gap))
     both = _gap(rows, "rouge1") - _gap(plain, "rouge1")
     found.append(over("filtered - unfiltered, with real rows - without, rouge1: the end", both))
+    for arm in COMPARED:
+        found.append(since_best(rows, arm, "perplexity", lowest=True))
     return [arms(rows, COMPARED, METRICS), quantities([*found, *_tested(rows)])]
 
 
@@ -171,11 +184,17 @@ def laptop(name: str) -> list[Table]:
 
 FILTERED = ("filtered", "rouge1")
 COMPARED: Mapping[str, str | None] = {"filtered": "unfiltered", "unfiltered": None}
+BOTH = "means of both models, correlation of change in rouge1 and kinds"
 
 
 def _gap(rows: Records, metric: str) -> np.ndarray:
     """Return how far the filtered arm ends from the unfiltered one, corpus by corpus."""
     return sample(rows, "filtered", metric, -1) - sample(rows, "unfiltered", metric, -1)
+
+
+def _since_fourth(rows: Records) -> np.ndarray:
+    """Return how far the filtered arm ends from round 4, where the constant rule is highest."""
+    return sample(rows, *FILTERED, -1) - sample(rows, *FILTERED, 4)
 
 
 def _tested(rows: Records) -> list[Quantity]:
@@ -231,13 +250,19 @@ def _over_constant(rows: Records, other: Records) -> Quantity:
 
 
 def _together(rows: Records, what: str) -> Quantity:
-    """Return the correlation over corpora of the filtered arm's change in ROUGE-1 and in kinds."""
+    """Return the correlation over corpora of the filtered arm's change in ROUGE-1 and in kinds.
+
+    Its 95 % interval is by Fisher's transformation.
+    """
     changes = []
     for metric in ("rouge1", "kinds"):
         last = sample(rows, "filtered", metric, -1)
         changes.append(last - sample(rows, "filtered", metric, 0))
     correlation = float(np.corrcoef(changes)[0, 1])
-    return Quantity(what, n=len(changes[0]), text=f"{correlation:.2f}")
+    n = len(changes[0])
+    reach = ndtri(0.975) / np.sqrt(n - 3)
+    low, high = np.tanh(np.arctanh(correlation) + np.array([-reach, reach]))
+    return Quantity(what, n=n, text=f"{correlation:.2f} ({low:.2f} to {high:.2f})")
 
 
 RUNS: Mapping[str, Tables] = {
