@@ -23,7 +23,6 @@ from claims.tables import (
 )
 from figures.style import column, select, values
 
-
 REFERENCE = 400  # replicates of the reference simulation of 60 rounds
 
 

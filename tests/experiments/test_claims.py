@@ -8,6 +8,8 @@ from helpers import RESULTS
 
 from _claims import PAGES, RUNS, block, filled
 from claims import tables
+from claims.tables import Quantity, since_best, z
+from veriloop import Records
 
 pytestmark = pytest.mark.claims
 NUMBER = re.compile(r"-?\d[\d,]*\.\d+(?: ± \d+(?:\.\d+)?)?|-?\d+ ± \d+(?:\.\d+)?")
@@ -82,3 +84,31 @@ def test_a_number_that_no_table_holds_is_found():
     assert missing("It falls by 0.12 ± 0.03, that is 0.12.", table) == []
     assert missing("It falls by 0.13 ± 0.03.", table) == ["0.13 ± 0.03"]
     assert missing("It falls by 0.12 ± 0.04.", table) == ["0.12 ± 0.04"]
+
+
+def test_a_best_round_is_picked_on_the_other_seeds():
+    """Two seeds are lowest in round 1, one in round 2; each is held to the round of the others."""
+    paths = {1: (0.0, -1.0, 0.0), 2: (0.0, 0.0, -1.0), 3: (0.0, -1.0, 0.0)}
+    rows = []
+    for seed, path in paths.items():
+        rows += [{"arm": "a", "seed": seed, "round": k, "m": m} for k, m in enumerate(path)]
+    low = since_best(Records(rows), "a", "m", lowest=True)
+    turned = [{**row, "m": -row["m"]} for row in rows]
+    high = since_best(Records(turned), "a", "m", lowest=False)
+    assert low.n == 3
+    assert (low.value, high.value) == pytest.approx((1 / 3, -1 / 3))  # not 1, as each by itself
+    assert low.value < low.half
+
+
+def test_z_counts_the_standard_error_of_a_reference():
+    """A reference of a tenth of the replicates lies within what chance allows."""
+    row = Quantity("", 0.72, 0.0102, 4_000, 0.741)
+    assert z(row) == "-4.0"
+    assert z(row._replace(expected_error=0.0165)) == "-1.2"
+
+
+@pytest.mark.parametrize("name", [*PAGES, "README"])
+def test_no_page_says_that_a_difference_is_zero(name):
+    """An interval that holds zero does not tell so: docs/method.md."""
+    page = (RESULTS / f"{name}.md").read_text()
+    assert re.findall(r"does not (?:matter|explain)|makes no difference", prose(page)) == []
