@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from figures._seeds import curve, difference, ends, metrics
 from figures.style import COLORS, Figure, Measured, Rows, line, panels, select, values
 
@@ -23,6 +25,7 @@ LABELS = {
     "words": "words in a summary",
     "copying": "3-grams copied",
 }
+PLACE: tuple[str, ...] = ("rule", "filtering", "seed", "round")
 MOVED = ("rouge1", "event", "place", "number", "wording", "types", "kinds", "words")
 
 
@@ -36,7 +39,7 @@ def draw(rows: Rows) -> Figure:
     for panel, name in zip(axes.flat, names, strict=False):
         for rule, color in colors.items():
             for filtering in _filterings(rows, rule):
-                arm = _by_start(select(rows, rule=rule, filtering=filtering))
+                arm = _by_corpus(select(rows, rule=rule, filtering=filtering))
                 curve(panel, arm, name, color=color, ls=styles[filtering])
         panel.set(title=LABELS[name])
     for panel in axes.flat[len(names) :]:
@@ -46,9 +49,9 @@ def draw(rows: Rows) -> Figure:
     handles = [line(f"kept share {rule}", color=color) for rule, color in colors.items()]
     handles += [line(filtering, color="black", ls=style) for filtering, style in styles.items()]
     bases = len(values(rows, "base"))
-    starts = len({(row["base"], row["seed"]) for row in rows})
+    corpora = len(values(rows, "seed"))
     models = "pre-trained model" if bases == 1 else "pre-trained models"
-    about = f"{rows[0]['data']}; {bases} {models}, {starts} starts, 95 % intervals"
+    about = f"{rows[0]['data']}; {bases} {models}, 95 % intervals over n = {corpora}"
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), title=about)
     return figure
 
@@ -57,7 +60,7 @@ def summarise(rows: Rows) -> dict[str, Measured]:
     """How far each arm moved by the last round, and how far it ended from the unfiltered and the
     filtered one.
     """
-    rows = _by_start(rows)
+    rows = _by_corpus(rows)
     numbers = {}
     for rule in dict.fromkeys(row["rule"] for row in rows):
         arms = _filterings(rows, rule)
@@ -85,6 +88,21 @@ def _styles(rows: Rows) -> dict[str, Any]:
     )
 
 
-def _by_start(rows: Rows) -> Rows:
-    """Let base and seed together count as the seed, over which means and differences are taken."""
-    return [row | {"seed": f"{row['base']}-{row['seed']}"} for row in rows]
+def _by_corpus(rows: Rows) -> Rows:
+    """Return one row a rule, filtering, seed and round: every number is its mean over the models.
+
+    Models share the corpora and articles of a seed, so that seeds alone are independent.
+    """
+    groups: dict[tuple[Any, ...], Rows] = {}
+    for row in rows:
+        place = tuple(row[name] for name in PLACE)
+        groups.setdefault(place, []).append(row)
+    found: Rows = []
+    for place, of_models in groups.items():
+        means: dict[str, Any] = dict(zip(PLACE, place, strict=True))
+        for name in LABELS:
+            known = [row[name] for row in of_models if row.get(name) is not None]
+            if known:
+                means[name] = float(np.mean(known))
+        found.append(means)
+    return found

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers import RESULTS, interval, rows_of
 
+from figures import xsum_rouge
 from figures.style import select, values
 
 pytestmark = pytest.mark.claims
@@ -39,6 +40,23 @@ def apart(rows, name, one, other, k=-1, rule="constant"):
 def surely_above(samples):
     """The rounds in which the interval lies above zero."""
     return [k for k, sample in samples.items() if interval(sample)[0] > 0]
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_what_a_run_prints_has_corpora_for_units(folder):
+    """Ten starts of five corpora are five units: two models share a corpus."""
+    rows = rows_of(folder)
+    told = xsum_rouge.summarise(rows)
+    committed = json.loads((folder / "run.json").read_text())["summary"]
+    for rule in dict.fromkeys(row["rule"] for row in rows):
+        moved = gained(rows, "rouge1", "filtered", rule=rule)
+        if len(moved) < 2:
+            continue
+        what = f"{rule}, rouge1: filtered - round 0"
+        error = np.std(moved, ddof=1) / np.sqrt(len(moved))
+        assert told[what].value == pytest.approx(moved.mean())
+        assert told[what].standard_error == pytest.approx(error)
+        assert committed[what]["standard_error"] == pytest.approx(error)
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
