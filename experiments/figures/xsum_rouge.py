@@ -97,7 +97,7 @@ def _by_corpus(rows: Rows) -> Rows:
     for row in rows:
         place = tuple(row[name] for name in PLACE)
         groups.setdefault(place, []).append(row)
-    found: Rows = []
+    found: list[dict[str, Any]] = []
     for place, of_models in groups.items():
         means: dict[str, Any] = dict(zip(PLACE, place, strict=True))
         for name in LABELS:
