@@ -93,7 +93,7 @@ def _by_corpus(rows: Rows) -> Rows:
 
     Models share the corpora and articles of a seed, so that seeds alone are independent.
     """
-    groups: dict[tuple[Any, ...], Rows] = {}
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
         place = tuple(row[name] for name in PLACE)
         groups.setdefault(place, []).append(row)
