@@ -1,5 +1,6 @@
 """Verifiers and metrics of tasks with right answers: what counts as right, and what is refused."""
 
+import re
 from fractions import Fraction
 from itertools import combinations
 
@@ -64,6 +65,15 @@ def rows(targets, outputs, numbers=None):
         (r"\boxed{none} of 8", None),
         (r"cut short: \boxed{4", 4),
         ("1e999999999", 999999999),
+        ("-$3", -3),
+        (r"-\$1{,}000", -1000),
+        ("10-$3", 3),
+        ("1\u202f234\u202f567.5", "1234567.5"),
+        ("10\u00a0000", 10000),
+        ("3 1/2", "7/2"),
+        (r"-3\frac{1}{2}", "-7/2"),
+        (r"7\frac12", "15/2"),
+        (r"\frac1{12}", "1/12"),
     ],
 )
 def test_the_last_number_of_a_text(text, number):
@@ -92,6 +102,64 @@ def test_a_numeric_match_compares_numbers_and_refuses_a_target_without_one():
     assert near.right(rows(["3.14"] * 2, ["3.145", "3.2"])).tolist() == [True, False]
     with pytest.raises(ValueError, match=r"row 1 has no number, got 'four'"):
         NumericMatch()(Key(0), rows(["3", "four"], ["3", "4"]))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "2024-01-05",
+        "3:45",
+        "1.234,5",
+        "1,23",
+        "10 000",
+        "1_000",
+        "(3,5)",
+        "12 cm^2",
+        "12 cm2",
+        "2^{10}",
+        "5-3",
+        r"\frac{\pi}{3}",
+        r"2\sqrt{3}",
+        r"\boxed{2\pi}",
+        "v1.2.3",
+    ],
+)
+def test_a_numeric_match_refuses_a_target_of_which_it_would_read_a_part(target):
+    """Else any output that ends in the same digits would pass: 2023-07-05 for 2024-01-05."""
+    with pytest.raises(ValueError, match=r"row 0 says more than its last number"):
+        NumericMatch()(Key(0), rows([target], ["3"]))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "3*4=12",
+        "so <<3*4=12>>12 apples.\n#### 12",
+        "Answer:5",
+        "1, 2, 3",
+        r"90^\circ",
+        "12 m",
+        "5%",
+    ],
+)
+def test_a_numeric_match_takes_a_target_with_words_around_its_number(target):
+    assert NumericMatch()(Key(0), rows([target], [target])).tolist() == [1]
+
+
+def test_flags_of_0_and_1_are_refused_where_0_accepts():
+    """Also in a round in which every output is wrong, where all flags are 0."""
+    wrong = Each(lambda input, target, output: 0)(Key(0), rows([""] * 20, ["x"] * 20))
+    for keep in (Threshold(), AtMost(2)):
+        with pytest.raises(ValueError, match="0 and 1 alone, and a score of 0 accepts"):
+            keep(Key(0), wrong, None)
+    assert AtMost(2, cut=0.5)(Key(0), np.arange(20) % 2, None).sum() == 2
+
+
+def test_a_match_is_no_verdict_of_a_function():
+    """The None of no match would say that there is no verdict, and not that it rejects."""
+    given = rows([""], ["4"])
+    with pytest.raises(ValueError, match="returned a match for row 0"):
+        Each(lambda input, target, output: re.fullmatch("[0-9]", output))(Key(0), given)
 
 
 def test_a_function_of_one_row_is_a_verifier():

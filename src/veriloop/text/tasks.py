@@ -13,18 +13,39 @@ from unicodedata import normalize
 import numpy as np
 
 from veriloop.core import Key
-from veriloop.core.checks import check_count, check_finite, check_fraction, check_positive
+from veriloop.core.checks import (
+    check_count,
+    check_finite,
+    check_fraction,
+    check_positive,
+    is_integer,
+)
 from veriloop.core.parts import Groups, Mask, Scores
+from veriloop.core.verdict import check_scale
 from veriloop.text.rows import Rows, check_rows
 
 Judge = Callable[[str, str, str], object]  # of input, target and output: its verdict
 Answer = Callable[[str], object]  # of an output: what it answers, or None where it has no answer
 
-# A number as people write it: a sign, thousands by commas or not at all, decimals, an exponent.
-_DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?![\d,])|\d+)"
+# A number as people write it: a sign, a currency, a whole before a fraction, thousands by commas,
+# by the spaces that do not break a line, or not at all, decimals, an exponent.
+_SPACES = "\u00a0\u2007\u2009\u202f"
+_DIGITS = rf"(?:\d{{1,3}}(?:,\d{{3}})+(?![\d,])|\d{{1,3}}(?:[{_SPACES}]\d{{3}})+(?!\d)|\d+)"
 _DECIMAL = rf"(?:{_DIGITS}(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{{1,3}}(?!\d))?"
-_NUMBER = re.compile(rf"(?P<sign>(?<![\w)\].])[-+\u2212])?(?P<top>{_DECIMAL})(?:/(?P<low>\d+))?")
-_FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
+_NUMBER = re.compile(
+    r"(?P<sign>(?<![\w)\].])[-+\u2212])?(?:\\?[$\u20ac\u00a3])?"
+    rf"(?:(?P<whole>\d+) (?=\d+/\d))?(?P<top>{_DECIMAL})(?:/(?P<low>\d+))?"
+)
+_PART = r"\s*(?:\{([^{}]*)\}|(\d))"
+_FRACTION = re.compile(rf"\\[dt]?frac{_PART}{_PART}")
+_MIXED = re.compile(r"(?<=\d)\s*(?=\\[dt]?frac)")
+
+# What shows that the last number is a part of what a target says: 2024-01-05, 1.234,5, cm^2, 2\pi.
+_JOINED = re.compile(
+    r"(?:\d[.,:'\u2019]?|[\w)}\]][-+*/^_\u2212\u2013\u00d7]\{?|\^\{?|[^\W\d]|\\sqrt(?:\[\d+\])?\{)$"
+)
+_JOINS = re.compile(r"\s*(?:\\pi|\\sqrt|\u03c0|\^(?!\{?\\circ))")
+_SPACED = re.compile(r"\D*\d{1,3}(?: \d{3})+(?:[.,]\d+)?\D*")
 _BOX = r"\boxed{"
 
 
@@ -40,30 +61,54 @@ def squeezed(text: str) -> str:
 def last_number(text: str) -> Fraction | None:
     r"""Return the last number in a text, or None if there is none.
 
-    If the text has a `\boxed{}`, the last one alone is read. Thousands are separated by commas or
-    not at all, and 3/4 or `\frac{3}{4}` is one number. Nothing is computed, and units, percent
-    signs and words for numbers are not read.
+    If the text has a `\boxed{}`, the last one alone is read. Thousands are separated by commas, by
+    spaces that do not break a line, or not at all. 3/4 or `\frac{3}{4}` is one number, and so is
+    2 3/4. Nothing is computed, and units, percent signs and words for numbers are not read.
 
-    >>> last_number("6 times 7, so the answer is 42."), last_number("-1,000.50")
+    >>> last_number("6 times 7, so the answer is 42."), last_number("-$1,000.50")
     (Fraction(42, 1), Fraction(-2001, 2))
     >>> last_number(r"\boxed{4}, in 3 steps"), last_number("four")
     (Fraction(4, 1), None)
     """
-    shown = _boxed(text).replace("{,}", ",").replace(r"\,", "").replace(r"\!", "")
-    shown = _FRACTION.sub(r"\1/\2", shown)
-    numbers = list(_NUMBER.finditer(shown))
-    if not numbers:
+    last = _last(_shown(text))
+    if last is None:
         return None
-    last = numbers[-1]
-    number = Fraction(last["top"].replace(",", ""))
+    number = Fraction(re.sub(f"[,{_SPACES}]", "", last["top"]))
     if last["low"] is not None:
         below = Fraction(last["low"])
         if not below:
             return None
         number /= below
+    if last["whole"] is not None:
+        number += int(last["whole"])
     if last["sign"] in ("-", "\u2212"):
         return -number
     return number
+
+
+def _shown(text: str) -> str:
+    """Return the part of a text that numbers are read from, with fractions as 3/4."""
+    shown = _boxed(text).replace("{,}", ",").replace(r"\,", "").replace(r"\!", "")
+    return _FRACTION.sub(r"\1\2/\3\4", _MIXED.sub(" ", shown))
+
+
+def _last(shown: str) -> re.Match[str] | None:
+    """Return where the last number stands."""
+    numbers = list(_NUMBER.finditer(shown))
+    if not numbers:
+        return None
+    return numbers[-1]
+
+
+def _is_part(text: str) -> bool:
+    """Tell whether the last number of a text is joined to more: a date, 1.234,5 or a power."""
+    shown = _shown(text)
+    last = _last(shown)
+    if last is None:
+        return False
+    before = shown[: last.start()]
+    joined = _JOINED.search(before) or _JOINS.match(shown, last.end())
+    return bool(joined or _SPACED.fullmatch(shown))
 
 
 def _boxed(text: str) -> str:
@@ -128,7 +173,7 @@ class NumericMatch:
 
     Raises:
         ValueError: if `tolerance` is out of its range. A call raises it, with the row, if a target
-            is not empty and has no number.
+            is not empty and has no number, or its last number is joined to more, as in a date.
 
     >>> from veriloop.text import Texts
     >>> rows = Texts.of(["6 * 7"] * 3, ["42"] * 3, ["It is 42.0.", "6 * 7", "forty two"])
@@ -158,16 +203,27 @@ class NumericMatch:
     def _equal(self, rows: Rows) -> Mask:
         equal = np.zeros(len(rows), dtype=bool)
         for row, (target, output) in enumerate(zip(rows.targets, rows.outputs, strict=True)):
-            wanted = last_number(target)
-            if wanted is None and target.strip():
-                raise ValueError(
-                    f"NumericMatch: the target of row {row} has no number, got {target!r:.60}; "
-                    "write digits, leave the target empty, or take ExactMatch"
-                )
+            wanted = _wanted(target, row)
             found = last_number(output)
             if wanted is not None and found is not None:
                 equal[row] = abs(wanted - found) <= self.tolerance
         return equal
+
+
+def _wanted(target: str, row: int) -> Fraction | None:
+    """Return the number of a target, or None of an empty one."""
+    number = last_number(target)
+    if number is None and target.strip():
+        raise ValueError(
+            f"NumericMatch: the target of row {row} has no number, got {target!r:.60}; "
+            "write digits, leave the target empty, or take ExactMatch"
+        )
+    if _is_part(target):
+        raise ValueError(
+            f"NumericMatch: the target of row {row} says more than its last number, "
+            f"got {target!r:.60}; write one number, such as 1234.5, or take ExactMatch"
+        )
+    return number
 
 
 @dataclass(frozen=True)
@@ -193,6 +249,7 @@ class Each:
     def __call__(self, key: Key, batch: Rows) -> Scores:
         check_rows("Each: batch", batch)
         scores = np.empty(len(batch))
+        flags = True
         texts = zip(batch.inputs, batch.targets, batch.outputs, strict=True)
         for row, each in enumerate(texts):
             try:
@@ -201,6 +258,9 @@ class Each:
                 error.add_note(f"in row {row} of the batch, whose output is {each[2]!r:.60}")
                 raise
             scores[row] = _as_score(answer, row)
+            flags = flags and is_integer(answer) and answer in (0, 1)
+        if flags:  # as integers, by which a filter tells 0 for wrong from a score of 0
+            return scores.astype(int)
         return scores
 
 
@@ -259,7 +319,8 @@ class AtMost:
     cut: in the units of the scores.
 
     Raises:
-        ValueError: if `count` is no positive integer, or `cut` no finite number.
+        ValueError: if `count` is no positive integer, or `cut` no finite number; in a round, if
+            `cut` is 0 and the scores are 0 and 1 alone.
 
     >>> scores = np.array([1.0, 3.0, 2.0, -1.0, 0.5])
     >>> AtMost(2)(Key(0), scores, np.array([0, 0, 0, 1, 1]))
@@ -276,7 +337,10 @@ class AtMost:
     def __call__(self, key: Key, scores: Scores, groups: Groups | None = None) -> Mask:
         if groups is None:
             groups = np.zeros(len(scores), dtype=int)
-        passed = np.flatnonzero(np.asarray(scores) >= self.cut)
+        scores = np.asarray(scores)
+        if self.cut == 0:
+            check_scale("AtMost", scores, f"or give filter=AtMost({self.count}, cut=0.5)")
+        passed = np.flatnonzero(scores >= self.cut)
         lots = key.numpy().random(len(scores))
         best_first = passed[np.lexsort((lots[passed], -scores[passed], groups[passed]))]
         _, starts, sizes = np.unique(groups[best_first], return_index=True, return_counts=True)
@@ -406,6 +470,11 @@ def _as_score(answer: object, row: int) -> float:
         return 1.0 if answer else -1.0
     if isinstance(answer, Real):
         return float(answer)
+    if isinstance(answer, re.Match):
+        raise ValueError(
+            f"Each: the function returned a match for row {row}, and None, which is no match, "
+            "would be no verdict; write `is not None` behind it"
+        )
     raise ValueError(
         f"Each: the function must return True, False, a number or None, got {answer!r:.60} "
         f"for row {row}"
