@@ -118,3 +118,14 @@ def test_shots_that_are_no_pairs_of_texts_are_refused(chat, shots):
 def test_a_system_message_is_a_text(chat):
     with pytest.raises(ValueError, match=r"Prompt.chat: system must be a text \(str\), got 5"):
         chat(PLAIN, system=5)
+
+
+def test_a_template_that_ends_answers_with_another_token_is_named(tokenizer):
+    """The model was taught, and scored by, an end that it never writes after an answer."""
+    own = copy.deepcopy(tokenizer)
+    own.add_special_tokens({"additional_special_tokens": ["<|turn|>"]})
+    own.chat_template = PLAIN.replace("</>", "<|turn|>\n")
+    with pytest.warns(UserWarning, match=r"ends an answer with '<\|turn\|>', and .*'<\|end\|>'"):
+        Prompt.chat(own, tokens=200)
+    own.eos_token = "<|turn|>"
+    assert Prompt.chat(own, tokens=200, strip=False).end == own.convert_tokens_to_ids("<|turn|>")

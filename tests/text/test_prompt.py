@@ -195,6 +195,8 @@ CHAT = (
 
 def test_a_template_has_the_input_where_it_says(tokenizer):
     prompt = text.Prompt.template(tokenizer, "Q: {input}\nA:", tokens=60)
+    code = text.Prompt.template(tokenizer, "# {input}\n", tokens=60, lead="", strip=False)
+    assert (code.lead, code.strip) == ("", False)
     (ids,) = prompt.prompts(["Rain?"])
     assert tokenizer.decode(ids) == "Q: Rain?\nA:"
     for wrong in ("Q:", "{input} {input}"):

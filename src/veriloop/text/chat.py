@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 # Stands for the input. A template that escapes or changes what is said changes this.
 PROBE = "the input <\"'&\\> {1} \u00df"
+ANSWER = "the answer"  # stands for what a model writes
 NO_DATE = ""  # takes the place of the function that gives a template today's date
 
 Message = dict[str, str]
@@ -49,6 +51,14 @@ def around(
                 f"Prompt.chat: the chat template leaves out or changes what the {message['role']} "
                 f"says, {message['content']!r:.40}; leave it out, or write Prompt.template(...)"
             )
+    end = _end_of_answer(tokenizer, messages, options)
+    if end not in (None, tokenizer.eos_token):
+        warnings.warn(
+            f"Prompt.chat: the chat template ends an answer with {end!r}, and what is learnt and "
+            f"scored ends with the tokenizer's end token, {tokenizer.eos_token!r}; write "
+            f"tokenizer.eos_token = {end!r} first",
+            stacklevel=3,
+        )
     return before, after
 
 
@@ -77,9 +87,8 @@ def _messages(system: str | None, shots: Sequence[tuple[str, str]]) -> list[Mess
 
 def _check_controls(tokenizer: PreTrainedTokenizerFast, messages: Sequence[Message]) -> None:
     """Refuse a message with a control token, which would count as such there."""
-    controls = [each.content for each in tokenizer.added_tokens_decoder.values() if each.special]
     for message in messages:
-        for control in controls:
+        for control in _controls(tokenizer):
             if control in message["content"]:
                 raise ValueError(
                     f"Prompt.chat: what the {message['role']} says, {message['content']!r:.40}, "
@@ -87,14 +96,42 @@ def _check_controls(tokenizer: PreTrainedTokenizerFast, messages: Sequence[Messa
                 )
 
 
-def _written(
+def _controls(tokenizer: PreTrainedTokenizerFast) -> list[str]:
+    """Return the control tokens."""
+    return [each.content for each in tokenizer.added_tokens_decoder.values() if each.special]
+
+
+def _end_of_answer(
     tokenizer: PreTrainedTokenizerFast, messages: list[Message], options: Mapping[str, object]
+) -> str | None:
+    """Return the control token that the template writes after an answer, or None if it has none."""
+    said = [{"role": "user", "content": PROBE}, {"role": "assistant", "content": ANSWER}]
+    try:
+        text = _written(tokenizer, [*messages, *said], options, answered=True)
+    except ValueError:
+        return None
+    _, answer, rest = text.rpartition(ANSWER)
+    for control in sorted(_controls(tokenizer), key=len, reverse=True):
+        if answer and rest.lstrip().startswith(control):
+            return control
+    return None
+
+
+def _written(
+    tokenizer: PreTrainedTokenizerFast,
+    messages: list[Message],
+    options: Mapping[str, object],
+    *,
+    answered: bool = False,
 ) -> str:
-    """Return what the template writes of messages, up to where the model answers."""
+    """Return what the template writes of messages, up to where the model answers.
+
+    answered: the last message is the answer.
+    """
     given: dict[str, Any] = {"strftime_now": NO_DATE, **options}
     try:
         text: Any = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, **given
+            messages, tokenize=False, add_generation_prompt=not answered, **given
         )
     except Exception as error:  # whatever a template raises
         reason = " ".join(str(error).split())[:200]

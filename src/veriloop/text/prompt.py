@@ -86,11 +86,13 @@ class Prompt:
         *,
         tokens: int = 256,
         output_tokens: int = 128,
+        lead: str = " ",
+        strip: bool = True,
     ) -> Prompt:
         r"""Return the prompt of a template.
 
         text: the words of a prompt, with `{input}` once where the input stands.
-        tokenizer, tokens, output_tokens: see `Prompt`.
+        tokenizer, tokens, output_tokens, lead, strip: see `Prompt`.
 
         Raises:
             ValueError: if the text does not have `{input}` once.
@@ -102,7 +104,15 @@ class Prompt:
                 f"{text!r:.60}; write it where the input stands"
             )
         before, after = text.split(INPUT)
-        return Prompt(tokenizer, before, after, tokens=tokens, output_tokens=output_tokens)
+        return Prompt(
+            tokenizer,
+            before,
+            after,
+            tokens=tokens,
+            output_tokens=output_tokens,
+            lead=lead,
+            strip=strip,
+        )
 
     @staticmethod
     def chat(
@@ -113,23 +123,33 @@ class Prompt:
         options: Mapping[str, object] = NO_OPTIONS,
         tokens: int = 256,
         output_tokens: int = 128,
+        strip: bool = True,
     ) -> Prompt:
         """Return the prompt of the tokenizer's chat template: the input is what the user says.
 
-        White space around an input stays, though some templates would leave it out.
+        White space around an input stays, though some templates would leave it out. A warning says
+        where the template ends an answer with another token than the tokenizer's end token.
 
         system: the message that stands first. None: what the template itself puts there.
         shots: examples that stand before the input, each what the user says and the answer.
         options: what the template asks for beside messages, for instance
             `{"enable_thinking": False}`.
-        tokenizer, tokens, output_tokens: see `Prompt`.
+        tokenizer, tokens, output_tokens, strip: see `Prompt`.
 
         Raises:
             ValueError: if the tokenizer has no chat template, it does not write every message as
                 it is, it writes today's date, or a message has a control token.
         """
         before, after = around(tokenizer, system, shots, options)
-        return Prompt(tokenizer, before, after, tokens=tokens, output_tokens=output_tokens, lead="")
+        return Prompt(
+            tokenizer,
+            before,
+            after,
+            tokens=tokens,
+            output_tokens=output_tokens,
+            lead="",
+            strip=strip,
+        )
 
     @property
     def end(self) -> int:
