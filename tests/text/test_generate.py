@@ -155,7 +155,7 @@ def test_bf16_writes_by_a_copy_with_rounded_weights(prompt, pairs, network, orac
         ({"top_p": 0.9}, "decodes greedily, so top_p has no effect"),
         (
             {"temperature": 0.0},
-            r"Generate\.temperature must be positive and finite, got 0\.0",
+            r"Generate\.temperature must be above 0, got 0\.0; leave it out, or give None",
         ),
         ({"temperature": 1.0, "top_p": 0.0}, r"Generate\.top_p must be in \(0, 1\], got 0\.0"),
         ({"batch": 0}, r"Generate\.batch must be an integer of at least 1, got 0"),

@@ -101,6 +101,12 @@ def test_a_model_that_does_not_read_token_after_token_is_refused(use, make, mess
         use(make(len(tokenizer)))
 
 
+def test_a_name_in_place_of_a_model_is_refused(use):
+    """It was an AttributeError, or nothing at all before the first round."""
+    with pytest.raises(TypeError, match=r"got str 'gpt2'; write model, tokenizer = load_base\("):
+        use("gpt2")
+
+
 @pytest.mark.parametrize("name", ["generate", "tune", "likelihood", "measure"])
 def test_a_network_without_a_head_is_refused(name, prompt, pairs, tokenizer):
     """It was an AttributeError. A reward needs none: it has a head of its own."""

@@ -80,6 +80,11 @@ class Generate(Generic[R]):
         check_count("Generate.batch", self.batch)
         if self.temperature is None:
             self._check_greedy()
+        elif self.temperature == 0:
+            raise ValueError(
+                f"Generate.temperature must be above 0, got {self.temperature!r}; leave it out, "
+                "or give None, to write the likeliest token"
+            )
         else:
             check_positive("Generate.temperature", self.temperature)
         check_fraction("Generate.top_p", self.top_p, one=True)

@@ -45,6 +45,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                     yield number, line
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 ({error.reason}); save it as such") from None
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise ValueError(f"cannot read {path} ({error.strerror}); name a file") from None
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise ValueError(f"cannot read {path} ({reason}); download the file again") from None

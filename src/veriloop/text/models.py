@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from veriloop.core.checks import kind
 from veriloop.text.weights import quietly
 
 if TYPE_CHECKING:
@@ -181,9 +182,16 @@ def check_fit(model: PreTrainedModel, prompt: Prompt, texts: Iterable[Sequence[i
     texts: the tokens of each text.
 
     Raises:
+        TypeError: if a name or a folder is given in place of a model.
         ValueError: if prompt and output are longer than the model's context, a token has no row in
             its embedding, or the model does not read one token after another.
     """
+    given: object = model
+    if isinstance(given, str | Path):
+        raise TypeError(
+            f"the model must be a causal language model, got {kind(given)}; write "
+            f"model, tokenizer = load_base({str(given)!r:.60})"
+        )
     config = getattr(model, "config", None)
     _check_order(model, config)
     context: object = getattr(config, "max_position_embeddings", None)

@@ -14,7 +14,13 @@ import torch
 from veriloop.core import Key
 from veriloop.core.checks import check_count, check_finite, check_path
 from veriloop.core.parts import Scores
-from veriloop.text.models import check_finite_rows, evaluating, hidden_states, write_weights
+from veriloop.text.models import (
+    check_finite_rows,
+    check_fit,
+    evaluating,
+    hidden_states,
+    write_weights,
+)
 from veriloop.text.padding import padded_blocks
 from veriloop.text.prompt import Prompt
 from veriloop.text.rows import Rows, check_rows
@@ -216,6 +222,7 @@ def features(model: PreTrainedModel, prompt: Prompt, rows: Rows, batch: int = 16
     Raises:
         FloatingPointError: with the row, if one is not finite.
     """
+    check_fit(model, prompt)
     found = np.empty((len(rows), model.config.hidden_size))
     for block, (tokens, seen, _) in padded_blocks(model, prompt, rows, batch):
         last = seen.sum(1) - 1  # padding stands on the right
