@@ -138,6 +138,23 @@ def test_two_numbers_of_one_name_are_refused(write, model, given):
         measure(Key(0), model)
 
 
+def test_targets_that_no_output_can_be_are_named(write):
+    """A right model scored 0: outputs are stripped, and these targets are not."""
+    rows = text.Texts.of(["2 + 2 =", "3 + 5 ="], [" 4", "8"])
+    spaced = replace(write, rows=rows)
+    same = {"same": lambda rows: rows.outputs == rows.targets}
+    with pytest.warns(UserWarning, match="1 of 2 targets have white space around them"):
+        text.Measure(generate=spaced, metrics=same)
+    kept = replace(spaced, prompt=replace(write.prompt, strip=False))
+    text.Measure(generate=kept, metrics=same)
+
+
+def test_a_verifier_in_place_of_a_metric_is_refused_at_once(write):
+    """It was an error after the first fit, about an argument that is missing."""
+    with pytest.raises(TypeError, match=r"must be a function of \(rows\), got ExactMatch"):
+        text.Measure(generate=write, metrics={"right": text.ExactMatch()})
+
+
 @pytest.mark.parametrize("metrics", [len, [len], {"length": 3}])
 def test_metrics_are_functions_by_name(write, metrics):
     with pytest.raises(TypeError, match=r"Measure\.metrics"):

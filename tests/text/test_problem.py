@@ -199,6 +199,8 @@ def test_rows_without_an_output_are_nothing_to_learn_first(problem, model, token
     with pytest.raises(ValueError, match=r"Problem\.initial has no output to learn in its 2 rows"):
         make(unknown)
     assert make(unknown[:0]).start(Key(0)).model is model
+    with pytest.warns(UserWarning, match=r"Problem\.initial: 1 of 2 rows have an empty output, so"):
+        make(text.Texts.of(["2 + 2 =", "3 + 5 ="], ["4", ""]))
 
 
 def test_parts_of_another_kind_are_refused(problem):

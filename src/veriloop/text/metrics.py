@@ -14,6 +14,7 @@ from veriloop.core import Key
 from veriloop.core.batch import concatenate, is_tensor
 from veriloop.core.checks import check_count
 from veriloop.core.numbers import merge
+from veriloop.core.parts import check_part
 from veriloop.core.scores import to_numpy
 from veriloop.text.generate import Generate
 from veriloop.text.prompt import Prompt
@@ -40,7 +41,8 @@ class Measure:
     - `distinct1`, `distinct2`: different over all n-grams.
     - `repetition`, `copying`: means; see the functions of these names.
     - `empty`, `truncated`: the shares without a word and without an end.
-    - `perplexity`, `perplexity_own`: of the targets and of its own outputs, by token. A row
+    - `perplexity`, `perplexity_own`: of the targets and of its own outputs: e to the mean over rows
+      of a row's mean loss a token, in nats. So a long row counts as much as a short one. A row
       without a target, or without a token after the cut, does not count, and a warning says how
       many there are. With `generate.bf16` they are computed in bfloat16.
     - those of `others` too.
@@ -78,6 +80,7 @@ class Measure:
             raise ValueError("Measure.generate has no input to measure on; give it rows")
         self._check_metrics()
         self._warn_of_unknown()
+        self._warn_of_spaces()
 
     def _check_metrics(self) -> None:
         """Refuse metrics that cannot be called by name."""
@@ -87,10 +90,7 @@ class Measure:
                 f"{type(self.metrics).__name__}; write {{'exact': function}}"
             )
         for name, metric in self.metrics.items():
-            if not callable(metric):
-                raise TypeError(
-                    f"Measure.metrics: {name} must be a function of the rows, got {metric!r:.40}"
-                )
+            check_part(f"Measure.metrics: {name}", metric, "(rows)")
 
     def _warn_of_unknown(self) -> None:
         """Warn of inputs without a target, if others have one."""
@@ -100,6 +100,18 @@ class Measure:
             warnings.warn(
                 f"Measure: {unknown} of {len(targets)} inputs have no target and are left out of "
                 "perplexity; metrics of one's own see an empty text there",
+                stacklevel=4,
+            )
+
+    def _warn_of_spaces(self) -> None:
+        """Warn of targets that no output can be, as the white space around outputs is left out."""
+        targets = self.generate.rows.targets
+        spaced = sum(target != target.strip() for target in targets)
+        if spaced and self.generate.prompt.strip and self.metrics:
+            warnings.warn(
+                f"Measure: {spaced} of {len(targets)} targets have white space around them, which "
+                "is left out of outputs, so no output is the same; strip the targets, or give "
+                "Prompt(strip=False)",
                 stacklevel=4,
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -92,6 +93,13 @@ class Problem(Generic[R]):
                 f"Problem.initial has no output to learn in its {len(self.initial)} rows; give "
                 "outputs or targets, or leave all rows out to start from the base"
             )
+        empty = sum(not output for output in self.initial.outputs)
+        if empty:
+            warnings.warn(
+                f"Problem.initial: {empty} of {len(self.initial)} rows have an empty output, so "
+                "the model learns to write nothing there; leave them out",
+                stacklevel=3,
+            )
         if self.base is not None:
             self._check_prompts(self.base)
 
@@ -157,13 +165,16 @@ class Problem(Generic[R]):
         check_count("Problem.size: kept", kept)
         return round(kept / self.keep)
 
-    def save(self, state: State[PreTrainedModel], folder: Path) -> None:
-        """Write a state into a folder: the model as transformers does, the rest as arrays."""
-        save_state(state, folder, write_model)
+    def save(self, state: State[PreTrainedModel], folder: str | Path) -> None:
+        """Write a state into a folder: the model as transformers does, the rest as arrays.
 
-    def load(self, folder: Path) -> State[PreTrainedModel]:
+        The tokenizer is not written: `prompt.tokenizer.save_pretrained(folder)` does that.
+        """
+        save_state(state, Path(folder), write_model)
+
+    def load(self, folder: str | Path) -> State[PreTrainedModel]:
         """Read back what `save` wrote, onto `device`."""
-        return load_state(folder, partial(read_model, device=self.device))
+        return load_state(Path(folder), partial(read_model, device=self.device))
 
 
 @dataclass(frozen=True)

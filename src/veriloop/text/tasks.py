@@ -248,8 +248,8 @@ class Each:
 
     def __call__(self, key: Key, batch: Rows) -> Scores:
         check_rows("Each: batch", batch)
-        scores = np.empty(len(batch))
-        flags = True
+        scores: np.ndarray = np.empty(len(batch))
+        flags = len(batch) > 0
         texts = zip(batch.inputs, batch.targets, batch.outputs, strict=True)
         for row, each in enumerate(texts):
             try:
