@@ -110,7 +110,9 @@ def test_a_file_without_a_line_or_without_utf_8_is_refused(written, tmp_path):
         Texts.read(written("\n\n"), input="q")
     with pytest.raises(ValueError, match="UTF-16"):
         Texts.read(written('{"q": "a"}'.encode("utf-16")), input="q")
-    with pytest.raises(ValueError, match=r"cannot read .*none.jsonl \(No such file or directory\); name a file"):
+    with pytest.raises(
+        ValueError, match=r"cannot read .*none.jsonl \(No such file or directory\); name a file"
+    ):
         Texts.read(tmp_path / "none.jsonl", input="q")
 
 
