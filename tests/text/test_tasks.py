@@ -140,6 +140,8 @@ def test_a_numeric_match_refuses_a_target_of_which_it_would_read_a_part(target):
         r"90^\circ",
         "12 m",
         "5%",
+        "**5**",
+        "__5__",
     ],
 )
 def test_a_numeric_match_takes_a_target_with_words_around_its_number(target):

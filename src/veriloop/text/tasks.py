@@ -42,7 +42,8 @@ _MIXED = re.compile(r"(?<=\d)\s*(?=\\[dt]?frac)")
 
 # What shows that the last number is a part of what a target says: 2024-01-05, 1.234,5, cm^2, 2\pi.
 _JOINED = re.compile(
-    r"(?:\d[.,:'\u2019]?|[\w)}\]][-+*/^_\u2212\u2013\u00d7]\{?|\^\{?|[^\W\d]|\\sqrt(?:\[\d+\])?\{)$"
+    r"(?:\d[.,:'\u2019]?|(?:[^\W_]|[)}\]])[-+*/^_\u2212\u2013\u00d7]\{?|\^\{?|[^\W\d_]"
+    r"|\\sqrt(?:\[\d+\])?\{)$"
 )
 _JOINS = re.compile(r"\s*(?:\\pi|\\sqrt|\u03c0|\^(?!\{?\\circ))")
 _SPACED = re.compile(r"\D*\d{1,3}(?: \d{3})+(?:[.,]\d+)?\D*")
