@@ -19,6 +19,7 @@ from veriloop import (
     TopFraction,
     all_of,
 )
+from veriloop.core.candidates import Tally
 
 SIZES = st.lists(st.integers(1, 9), min_size=1, max_size=8)
 
@@ -438,3 +439,38 @@ def test_a_budget_that_is_no_count_is_refused(budget):
         ValueError, match=r"Quota\.budget must be an integer of at least the 2 rows"
     ):
         Quota(2, budget=budget)
+
+
+@pytest.mark.parametrize(
+    "labels, message",
+    [
+        (np.ma.array([0, 1, 0], mask=[0, 1, 0]), "must return a plain array, got a masked one"),
+        (np.array(["a", None, "b"], dtype=object), "got None in row 1; give such rows a label"),
+        ([1, float("nan"), 2], "got nan in row 1"),
+        (np.array([1, np.nan, 2], dtype=object), "got nan in row 1"),
+    ],
+)
+def test_a_row_whose_group_is_not_known_is_refused_in_labels_of_any_kind(labels, message):
+    loop = Loop(
+        generate=lambda key, model, n: np.arange(n),
+        verify=lambda key, batch: batch,
+        filter=TopCount(1),
+        refit=lambda key, model, batch: batch,
+        group=lambda batch: labels,
+    )
+    with pytest.raises(ValueError, match=f"group .*{message}"):
+        loop.step(Key(0), State(None), 3)
+
+
+def test_a_quota_takes_the_integers_of_numpy_of_any_size():
+    quota = Quota(np.int8(100), np.uint8(2))
+    assert (quota.n, quota.groups) == (100, 2)
+    loop = Loop(
+        generate=lambda key, model, n: key.numpy().standard_normal(n),
+        verify=lambda key, batch: batch,
+        filter=Threshold(),
+        refit=lambda key, model, batch: batch,
+        group=lambda batch: (batch > 1).astype(np.uint64),
+    )
+    assert loop.step(Key(0), State(None), quota)[1].kept == 200
+    assert Tally(Quota(np.int32(3_000_000)), 100).rows_wanted() == 100

@@ -6,9 +6,24 @@ import fractions
 import numpy as np
 import pytest
 
-from veriloop import Key, Loop, State, TopFraction, Verdict, all_of
+from veriloop import (
+    Batched,
+    Key,
+    Loop,
+    Noisy,
+    Oracle,
+    Quota,
+    Shifted,
+    State,
+    Threshold,
+    TopFraction,
+    Verdict,
+    all_of,
+)
+from veriloop.core.candidates import as_groups
+from veriloop.core.masks import as_mask
 from veriloop.core.scores import as_scores
-from veriloop.core.verdict import judged
+from veriloop.core.verdict import disagreement, judged
 from veriloop.testing import check_verifier
 
 ROWS = np.arange(4.0)
@@ -27,6 +42,8 @@ CONVERTED = {
     "decimals": [decimal.Decimal("0.5"), None, decimal.Decimal(2), decimal.Decimal(-1)],
     "fractions": [fractions.Fraction(1, 2), None, 2, -1],
     "masked": masked([0.5, 7.0, 2.0, -1.0]),
+    "list with a masked entry": [0.5, np.ma.masked, 2, -1],
+    "masked means of rows": [row.mean() for row in masked([0.5, 7.0, 2.0, -1.0]).reshape(4, 1)],
 }
 
 
@@ -60,6 +77,7 @@ REFUSED = [
     ([1.0, 2.0, {"score": 3.0}, 4.0], r"got dict \{'score': 3.0\} in row 2"),
     ([1.0, 2.0, 3.0, [4.0]], r"got list \[4.0\] in row 3"),
     ([1.0, 2j, 3.0, 4.0], "got complex 2j in row 1"),
+    ([1, 10**400, 3, 4], "numbers of 64 bits, got a larger one in row 1; give its logarithm"),
     ([1.0, True, 0.0, 1.0], "returned booleans"),
     (np.array([1.0, True, 0.0, 1.0], dtype=object), "returned booleans"),
     (masked([True, True, False, True]), "returned booleans"),
@@ -155,3 +173,84 @@ def test_a_tensor_without_values_is_refused_by_name():
         judged(all_of(net=judge), Key(0), ROWS)
     with pytest.raises(AssertionError, match="must return values, got a tensor"):
         check_verifier(judge, ROWS)
+
+
+def test_a_series_in_another_order_of_rows_is_refused_wherever_rows_are_answered():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"x": [3.0, 1.0, 2.0, -1.0]})
+    by_score = frame.sort_values("x")["x"]
+    told = r"returned a pandas Series whose index .* \.sort_index\(\)\.to_numpy\(\)"
+    with pytest.raises(ValueError, match=f"verify {told}"):
+        judged(lambda key, batch: by_score, Key(0), ROWS)
+    with pytest.raises(ValueError, match=f"Oracle.truth {told}"):
+        Oracle(lambda batch: by_score > 0)(Key(0), ROWS)
+    with pytest.raises(ValueError, match=f"filter {told}"):
+        as_mask(by_score > 0, 4, TopFraction(0.5))
+    with pytest.raises(ValueError, match=f"group {told}"):
+        as_groups(by_score > 0, 4)
+    # A part of a larger frame: its labels are no row numbers, and the order counts.
+    np.testing.assert_array_equal(as_scores(frame["x"].sort_values()[:3]), [-1.0, 1.0, 2.0])
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch"])
+def test_a_verifier_may_use_its_array_again_for_the_next_block(kind):
+    held = np.zeros(8)
+    if kind == "torch":
+        held = pytest.importorskip("torch").zeros(8, dtype=float)
+
+    def judge(key, batch):
+        for row, value in enumerate(batch):
+            held[row] = value
+        return held[: len(batch)]
+
+    rows = np.arange(6.0)
+    np.testing.assert_array_equal(Batched(judge, 2)(Key(0), rows).scores, rows)
+    loop = Loop(
+        generate=lambda key, model, n: key.numpy().standard_normal(n),
+        verify=judge,
+        filter=Threshold(),
+        refit=lambda key, model, batch: batch,
+        block=3,
+    )
+    state, _ = loop.step(Key(0), State(None), 12)
+    assert (state.model >= 0).all()
+
+
+@pytest.mark.parametrize("n", [6, Quota(3)])
+def test_a_filter_that_changes_its_scores_changes_neither_rows_nor_verdicts(n):
+    class Strict:
+        rowwise = True
+
+        def __call__(self, key, scores, groups):
+            scores[scores < 0] = np.nan
+            return ~np.isnan(scores)
+
+    drawn = []
+    loop = Loop(
+        generate=lambda key, model, n: key.numpy().standard_normal(n),
+        verify=lambda key, batch: batch,
+        filter=Strict(),
+        refit=lambda key, model, batch: batch,
+    )
+    _, record = loop.step(Key(0), State(None), n, store=drawn.append)
+    assert record.metrics["no_verdict"] == 0
+    assert not np.isnan(drawn[0].verdict.scores).any()
+    assert not np.isnan(drawn[0].candidates.whole()).any()
+
+
+def test_scores_of_few_bits_do_not_begin_again_at_the_other_end():
+    bytes_ = np.array([250, 3], dtype=np.uint8)
+    lenient = Shifted(lambda key, batch: bytes_, 10)
+    np.testing.assert_array_equal(lenient(Key(0), np.zeros(2)).scores, [260, 13])
+    strict = Shifted(lambda key, batch: bytes_, -10)
+    np.testing.assert_array_equal(strict(Key(0), np.zeros(2)).scores, [240, -7])
+    flipped = Noisy(lambda key, batch: np.array([-128], dtype=np.int8), false_accept=1.0)
+    np.testing.assert_array_equal(flipped(Key(0), np.zeros(1)).scores, [128])
+    half = Shifted(lambda key, batch: np.array([1.0, 2.0], dtype=np.float16), 1e5)
+    np.testing.assert_array_equal(half(Key(0), np.zeros(2)).scores, [100_001, 100_002])
+
+
+def test_two_pairs_of_parts_that_make_one_name_are_refused():
+    one = np.ones(1)
+    with pytest.raises(ValueError, match="two pairs .* 'disagreement_a_b_c'; rename a verifier"):
+        disagreement({"a": one, "a_b": one, "b_c": one, "c": -one})

@@ -293,3 +293,19 @@ def test_the_loop_refuses_to_let_them_judge_a_round_in_blocks():
         loop.step(Key(0), State(0), 11)
     with pytest.raises(ValueError, match=r"in one block, got Quota\(n=3"):
         loop.step(Key(0), State(0), Quota(3))
+
+
+@pytest.mark.parametrize(
+    "verdict, message",
+    [
+        (Verdict(np.zeros(2), np.ones(2)), r"Verdict\.parts must be scores by name, got ndarray"),
+        (Verdict(np.zeros(2), oracles=None), r"Verdict\.oracles must be scores by name, got None"),
+        (
+            Verdict(np.zeros(2), {"a": np.zeros(2)}, oracles={"b": np.ones(2)}),
+            r"Verdict\.oracles must name parts, got 'b', parts: a",
+        ),
+    ],
+)
+def test_scores_that_no_number_of_the_record_would_show_are_refused(verdict, message):
+    with pytest.raises(ValueError, match=f"{message}.*; check lambda"):
+        judged(lambda key, batch: verdict, Key(0), np.zeros(2))

@@ -465,3 +465,9 @@ def test_noise_on_a_verifier_that_says_0_and_1_is_refused():
         Noisy(lambda key, batch: (batch > 0).astype(float), 0.1, 0.1)(
             Key(0), np.linspace(-1, 1, 40)
         )
+
+
+@pytest.mark.parametrize("weights", [{0.5, 0.1}, {0: 0.5, 1: 0.5}])
+def test_weights_without_an_order_are_refused(weights):
+    with pytest.raises(ValueError, match="weighted needs a list of weights first, got (set|dict)"):
+        weighted(weights, Constant(1.0), Constant(2.0))

@@ -12,6 +12,7 @@ import numpy as np
 from veriloop.core.arrays import AnyRows, Array, Groups, Mask, Scores
 from veriloop.core.batch import B, Batch, check_batch, concatenate
 from veriloop.core.checks import check_count, is_count
+from veriloop.core.scores import check_order
 
 
 class RoundError(RuntimeError):
@@ -63,9 +64,7 @@ class Candidates(Generic[B]):
     def draw(self, rows: int) -> B:
         """Draw the next block, of `rows` rows, and return it."""
         batch = self._block(len(self._sizes), rows)
-        labels = np.asarray(self._group(batch))
-        check_rows("group", labels, rows)
-        _check_known(labels)
+        labels = as_groups(self._group(batch), rows)
         self._labels.append(labels)
         self._sizes.append(rows)
         if self._limit is not None and len(self) > self._limit:
@@ -161,16 +160,45 @@ def check_rows(what: str, got: Array, rows: int) -> None:
         )
 
 
-def _check_known(labels: Array) -> None:
-    """Refuse a row of which the group is not known."""
-    if labels.dtype.kind != "f":
-        return
-    unknown = np.flatnonzero(np.isnan(labels))
-    if len(unknown):
+def as_groups(answer: object, rows: int, who: str = "group") -> Groups:
+    """Return the labels of rows as an array, and refuse a row of which the group is not known.
+
+    answer: labels, shape (n,), numbers or texts.
+    rows: how many there must be.
+    who: gave them, for the error.
+
+    >>> as_groups(["a", "b"], 2)
+    array(['a', 'b'], dtype='<U1')
+
+    Raises:
+        ValueError: with the first row without a label, or if there is not one label a row.
+    """
+    try:
+        check_order(answer)
+    except ValueError as error:
+        raise ValueError(f"{who} {error}") from None
+    if isinstance(answer, np.ma.MaskedArray):
+        raise ValueError(f"{who} must return a plain array, got a masked one; fill it with a label")
+    labels = np.asarray(answer)
+    check_rows(who, labels, rows)
+    unknown = np.zeros(rows, dtype=bool)
+    if labels.dtype == object:
+        unknown = np.array([_is_missing(label) for label in labels.tolist()], dtype=bool)
+    elif labels.dtype.kind == "f":
+        unknown = np.isnan(labels)
+    if unknown.any():
+        row = int(np.flatnonzero(unknown)[0])
         raise ValueError(
-            f"group must return a label for every row, got nan in row {unknown[0]}; "
+            f"{who} must return a label for every row, got {labels[row]} in row {row}; "
             "give such rows a label of their own"
         )
+    return labels
+
+
+def _is_missing(label: object) -> bool:
+    if label is None or type(label).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(label, float) and np.isnan(label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +234,9 @@ class Quota:
     def __post_init__(self) -> None:
         check_count("Quota.n", self.n)
         check_count("Quota.groups", self.groups)
+        # Python's own, which have no largest one, in place of NumPy's.
+        object.__setattr__(self, "n", int(self.n))
+        object.__setattr__(self, "groups", int(self.groups))
         wanted = self.n * self.groups
         if self.budget is not None and not is_count(self.budget, wanted):
             raise ValueError(
@@ -272,6 +303,7 @@ class Tally:
         scores, groups, mask: shape (n,).
         """
         self._check_groups(groups)
+        groups = groups.astype(np.intp)
         counted = until_full(mask, groups, self._missing)
         self._best = np.fmax.reduce(scores, dtype=float, initial=self._best)
         self._seen += np.bincount(groups, minlength=self._quota.groups)

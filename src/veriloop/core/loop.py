@@ -11,10 +11,11 @@ import numpy as np
 from veriloop.core.arrays import Groups, Mask, Scores
 from veriloop.core.batch import B
 from veriloop.core.blocks import Blocks, Drawn
-from veriloop.core.candidates import Quota, RoundError, Tally, check_rows
+from veriloop.core.candidates import Quota, RoundError, Tally
 from veriloop.core.checks import check_count, kind
 from veriloop.core.divergence import check_model
 from veriloop.core.key import Key, check_key
+from veriloop.core.masks import as_mask
 from veriloop.core.numbers import merge
 from veriloop.core.parts import (
     Assess,
@@ -338,18 +339,8 @@ def select(filter: Filter | None, key: Key, scores: Scores, groups: Groups) -> M
     """Return the mask of a filter; refuse one that is no mask or keeps rows without a verdict."""
     if filter is None:
         return ~np.isnan(scores)
-    answer = filter(key, scores, groups)
-    if isinstance(answer, np.ma.MaskedArray):
-        raise ValueError(
-            f"filter must return a plain boolean mask, got a masked array; fill it with False, and "
-            f"check {filter!r}"
-        )
-    mask = np.asarray(answer)
-    check_rows("filter", mask, len(scores))
-    if mask.dtype != bool:
-        raise ValueError(
-            f"filter must return a boolean mask, got dtype {mask.dtype}; check {filter!r}"
-        )
+    answer = filter(key, scores.copy(), groups)  # one that changes its scores changes no record
+    mask = as_mask(answer, len(scores), filter)
     wrong = (mask & np.isnan(scores)).sum()
     if wrong:
         raise ValueError(
@@ -405,7 +396,8 @@ def _check_run(loop: object, key: object, state: object, sizes: object) -> None:
             remedy = "a part that changes by round is an EachRound"
         raise TypeError(f"run: loop must be a Loop, got {kind(loop)}; {remedy}")
     _check_key_and_state("run", key, state)
-    if not isinstance(sizes, Sequence | np.ndarray) or isinstance(sizes, str):
+    no_axis = getattr(sizes, "shape", None) == ()
+    if no_axis or not isinstance(sizes, Sequence | np.ndarray) or isinstance(sizes, str):
         raise TypeError(
             f"run: sizes must have one entry a round, got {kind(sizes)}; write [n] * rounds"
         )

@@ -12,10 +12,20 @@ import numpy as np
 from veriloop.core.arrays import Array, Scores
 from veriloop.core.batch import is_tensor
 
+ORDER = (
+    "returned a pandas Series whose index holds the numbers of all rows in another order; give it "
+    "as .sort_index().to_numpy() if the index names the row, or else as .to_numpy()"
+)
 FLAGS = (
     "returned booleans, of which False would count as the score 0, which accepts; return numbers, "
     "positive to accept and negative to reject"
 )
+
+
+class _Series(Protocol):
+    """What is used of a pandas Series."""
+
+    index: object
 
 
 class _Tensor(Protocol):
@@ -98,6 +108,29 @@ def _flag(entry: object) -> object:
     return entry
 
 
+def is_masked(entry: object) -> bool:
+    """Tell whether an entry is NumPy's masked one, which looks like the number 0."""
+    return entry is np.ma.masked
+
+
+def check_order(answer: object) -> None:
+    """Refuse a pandas Series of which it is not known which row an entry belongs to.
+
+    An index that is no list of all row numbers says nothing: then the order counts.
+
+    Raises:
+        ValueError: if the index holds the numbers of all rows, and not in order.
+    """
+    if not hasattr(answer, "index") or not hasattr(answer, "iloc"):
+        return
+    index = np.asarray(cast("_Series", answer).index)
+    if index.dtype.kind not in "iu" or index.ndim != 1:
+        return
+    rows = np.arange(len(index))
+    if not np.array_equal(index, rows) and np.array_equal(np.sort(index), rows):
+        raise ValueError(ORDER)
+
+
 def to_numpy(tensor: object) -> Array:
     """Return the values of a torch tensor of any device and precision, without importing torch.
 
@@ -126,6 +159,7 @@ def _as_array(answer: object) -> Array:
         return to_numpy(answer)
     if isinstance(answer, list | tuple):
         return _of_entries(cast("Sequence[object]", answer))
+    check_order(answer)
     try:
         return np.asarray(answer)
     except (ValueError, TypeError, RuntimeError) as error:
@@ -137,7 +171,8 @@ def _of_entries(entries: Sequence[object]) -> Array:
         return np.asarray(entries)
     array = np.empty(len(entries), dtype=object)
     for row, entry in enumerate(entries):
-        array[row] = entry
+        if not is_masked(entry):  # as an entry of an array it would be the number 0
+            array[row] = entry
     return array
 
 
@@ -157,7 +192,7 @@ def _unmasked(masked: np.ma.MaskedArray[tuple[int, ...], np.dtype[np.generic]]) 
 
 def _number(row: int, entry: object) -> float:
     """Return one score; what is no number is refused with its row."""
-    if entry is None or _kind(entry) == "NAType":
+    if entry is None or is_masked(entry) or _kind(entry) == "NAType":
         return float("nan")
     plain = entry
     if is_tensor(entry):
@@ -167,8 +202,17 @@ def _number(row: int, entry: object) -> float:
     if isinstance(plain, bool):
         raise ValueError(FLAGS)
     if isinstance(plain, Real | Decimal):
-        return float(plain)
+        return _finite(row, plain)
     shown = repr(entry)
     if len(shown) > 40:
         shown = f"{shown[:40]}..."
     raise ValueError(f"must return numbers, got {_kind(entry)} {shown} in row {row}")
+
+
+def _finite(row: int, number: Real | Decimal) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        raise ValueError(
+            f"must return numbers of 64 bits, got a larger one in row {row}; give its logarithm"
+        ) from None

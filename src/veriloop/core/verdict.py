@@ -52,10 +52,12 @@ class Verdict:
         what: who gave them, for the error.
 
         Raises:
-            ValueError: if scores are neither numbers nor can be converted, see `as_scores`.
+            ValueError: if scores are neither numbers nor can be converted, see `as_scores`, or
+                parts have no names.
         """
         if not isinstance(scores, Verdict):
             return Verdict(_plain(what, scores))
+        _check_names(scores)
         parts = {name: _plain(f"part {name!r}", each) for name, each in scores.parts.items()}
         oracles: dict[str, Scores] = {}
         for name, each in scores.oracles.items():
@@ -119,10 +121,28 @@ class Verdict:
 
 
 def _plain(what: str, scores: object) -> Scores:
+    """Return scores in memory of their own: a verifier may use its array again for other rows.
+
+    Integers get 64 bits, as sums of fewer would begin again at the other end.
+    """
     try:
-        return as_scores(scores)
+        plain = as_scores(scores)
     except ValueError as error:
         raise ValueError(f"{what} {error}") from error.__cause__
+    if plain.dtype.kind in "iu" and plain.dtype.itemsize < 8:
+        return cast("Scores", plain.astype(np.int64))
+    return np.array(plain)
+
+
+def _check_names(verdict: Verdict) -> None:
+    """Refuse scores that have no name."""
+    for field_, named in (("parts", verdict.parts), ("oracles", verdict.oracles)):
+        given = cast("object", named)
+        if not isinstance(given, Mapping):
+            raise ValueError(
+                f"Verdict.{field_} must be scores by name, got {type(given).__name__}; write "
+                "Verdict(scores, parts={'length': scores}, oracle=scores)"
+            )
 
 
 def _stack(blocks: Sequence[Scores | None], sizes: Sequence[int]) -> Scores:
@@ -157,11 +177,17 @@ def disagreement(parts: Mapping[str, Scores]) -> dict[str, float]:
     >>> scores = {"judge": np.array([1.0, 1.0, -1.0]), "length": np.array([1.0, -1.0, np.nan])}
     >>> disagreement(scores)
     {'disagreement_judge_length': 0.333...}
+
+    Raises:
+        ValueError: if two pairs would have one name in the record.
     """
     accepted = {name: scores >= 0 for name, scores in parts.items() if "." not in name}
     rates: dict[str, float] = {}
     for a, b in combinations(accepted, 2):
-        rates[f"disagreement_{a}_{b}"] = fraction(accepted[a] != accepted[b])
+        name = f"disagreement_{a}_{b}"
+        if name in rates:
+            raise ValueError(f"two pairs of verifiers make one {name!r}; rename a verifier")
+        rates[name] = fraction(accepted[a] != accepted[b])
     return rates
 
 
@@ -184,6 +210,13 @@ def judged(verifier: Verifier, key: Key, batch: AnyBatch, what: str = "verify") 
         wrong = _wrong(scores, len(batch))
         if wrong:
             raise ValueError(f"{who} must return {wrong}; check {called(verifier)}")
+    unknown = [name for name in verdict.oracles if name not in verdict.parts]
+    if unknown:
+        known = ", ".join(map(str, verdict.parts)) or "none"
+        raise ValueError(
+            f"Verdict.oracles must name parts, got {unknown[0]!r:.60}, parts: {known:.60}; "
+            f"check {called(verifier)}"
+        )
     return verdict
 
 

@@ -6,7 +6,7 @@ verifier returns a `Verdict`, which carries the scores of every part into the re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
@@ -140,7 +140,10 @@ class Shifted:
 
     def __call__(self, key: Key, batch: AnyBatch) -> Verdict:
         verdict = judged(self.verifier, key, batch)
-        return replace(verdict, scores=verdict.scores + self.by)
+        scores = verdict.scores
+        if scores.dtype == np.float16:  # it ends at 65,504
+            scores = scores.astype(np.float32)
+        return replace(verdict, scores=scores + self.by)
 
 
 @dataclass(frozen=True)
@@ -307,7 +310,8 @@ def weighted(weights: Sequence[float], *parts: Verifier, **named: Verifier) -> C
     """
     verifiers = _named("weighted", parts, named)
     given: object = weights
-    if callable(given) or not hasattr(given, "__len__"):
+    unordered = isinstance(given, Mapping | Set)
+    if unordered or callable(given) or not hasattr(given, "__len__"):
         raise ValueError(
             f"weighted needs a list of weights first, got {kind(given)}; "
             "write weighted([1, 0.5], a, b)"
