@@ -288,3 +288,25 @@ def test_a_hundred_thousand_groups_are_chosen_from_at_once():
 def test_what_is_no_filter_is_refused_where_it_is_composed(make, message):
     with pytest.raises(TypeError, match=message):
         make()
+
+
+NO_MASKS = [
+    (lambda key, scores, groups: np.argsort(-scores), "got dtype int64"),
+    (lambda key, scores, groups: scores.max() > 0, r"got shape \(\)"),
+    (lambda key, scores, groups: (scores > 2)[:, None], r"got shape \(4, 1\)"),
+    (lambda key, scores, groups: np.ma.array(scores > 0, mask=scores > 2), "got a masked array"),
+]
+
+
+@pytest.mark.parametrize("inner, message", NO_MASKS)
+@pytest.mark.parametrize(
+    "wrap", [lambda inner: Chain(inner, KeepAll()), lambda inner: Alternatives(4, inner)]
+)
+def test_an_inner_filter_that_returns_no_mask_is_refused(wrap, inner, message):
+    with pytest.raises(ValueError, match=f"filter must return .*{message}"):
+        wrap(inner)(Key(0), np.array([3.0, 1.0, 2.0, 4.0]))
+
+
+def test_a_low_temperature_does_not_overflow_scores_of_16_bits():
+    scores = np.array([1000, 65_000, 900], dtype=np.float16)
+    assert Luce(0.01)(Key(0), scores).tolist() == [False, True, False]

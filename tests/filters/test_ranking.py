@@ -541,3 +541,10 @@ def test_probabilities_at_a_cut_of_0_are_warned_of(scores):
 )
 def test_scores_that_are_cut_or_accepted_clearly_are_not_warned_of(filter, scores):
     filter(Key(0), scores)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_large_integers_that_are_one_float_are_ranked_apart(dtype):
+    scores = np.array([2**60, 2**60 + 1, 2**60 - 5, 0], dtype=dtype)
+    assert TopCount(1)(Key(0), scores).tolist() == [False, True, False, False]
+    assert TopFraction(0.5)(Key(0), scores).tolist() == [True, True, False, False]

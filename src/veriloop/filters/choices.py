@@ -11,6 +11,7 @@ from veriloop.core.arrays import Groups, Mask, Scores
 from veriloop.core.candidates import RoundError
 from veriloop.core.checks import check_count, check_positive
 from veriloop.core.key import Key
+from veriloop.core.masks import as_mask
 from veriloop.core.parts import Filter, check_part
 from veriloop.filters.ranking import TopCount, by_group, no_groups
 
@@ -56,7 +57,9 @@ class Luce:
 
     def __call__(self, key: Key, scores: Scores, groups: Groups | None = None) -> Mask:
         noise = key.fold("gumbel").numpy().gumbel(size=len(scores))
-        noisy = np.asarray(scores) / self.temperature + noise
+        scores = np.asarray(scores)
+        wide = np.result_type(scores.dtype, np.float32)  # 16 bits overflow at a low temperature
+        noisy = scores.astype(wide) / self.temperature + noise
         best = TopCount(1)
         return best(key, noisy, groups)
 
@@ -131,7 +134,8 @@ class Alternatives:
         used[order] = complete
         mask = np.zeros(len(scores), dtype=bool)
         if used.any():
-            mask[used] = self.filter(key, scores[used], choice[used])
+            answer = self.filter(key, scores[used], choice[used])
+            mask[used] = as_mask(answer, int(used.sum()), self.filter)
         return mask
 
 
@@ -167,7 +171,7 @@ class Chain:
     def __call__(self, key: Key, scores: Scores, groups: Groups | None = None) -> Mask:
         if groups is None:
             groups = no_groups(len(scores))
-        kept = self.first(key.fold("first"), scores, groups)
+        kept = self._first(key, scores, groups)
         left = np.where(kept, scores, np.nan)
         try:
             return self.second(key.fold("second"), left, groups)
@@ -176,12 +180,16 @@ class Chain:
 
     def why_none(self, key: Key, scores: Scores, groups: Groups) -> str:
         """Say which of the two filters dropped the last rows of a round."""
-        kept = self.first(key.fold("first"), scores, groups)
+        kept = self._first(key, scores, groups)
         if not kept.any():
             return _why(self.first, key.fold("first"), scores, groups)
         left = np.where(kept, scores, np.nan)
         inner = _why(self.second, key.fold("second"), left, groups)
         return f"{self._left(kept)}; {inner}"
+
+    def _first(self, key: Key, scores: Scores, groups: Groups) -> Mask:
+        answer = self.first(key.fold("first"), scores, groups)
+        return as_mask(answer, len(scores), self.first)
 
     def _left(self, kept: Mask) -> str:
         return f"{self.first!r} kept {kept.sum()} of {len(kept)} rows for {self.second!r}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 
@@ -259,7 +259,7 @@ def _top(
         part = slice(first, last)
         start = ends[first] - sizes[first]
         rows = order[start : ends[last - 1]]
-        own = scores[rows].astype(float)
+        own = scores[rows]
         judged = _judged(own, sizes[part])
         asked = wanted[part]
         if skip:
@@ -267,11 +267,18 @@ def _top(
         _check_enough(judged, labels[part], asked)
         # NaN sorts last in its group, so the best rows wanted never reach it.
         place = np.repeat(np.arange(last - first), sizes[part])
-        best = rows[np.lexsort((lots[rows], -own, place))]
+        best = rows[np.lexsort((lots[rows], _falling(own), place))]
         start_of_group = np.repeat(ends[part] - sizes[part] - start, sizes[part])
         rank = np.arange(len(rows)) - start_of_group
         mask[best] = rank < np.repeat(asked, sizes[part])
     return mask
+
+
+def _falling(scores: Scores) -> Array:
+    """Return numbers that fall as scores rise; large integers stay apart, unlike as floats."""
+    if scores.dtype.kind in "iu":
+        return np.invert(cast("Array", scores))
+    return -scores.astype(float)
 
 
 def _pieces(ends: Array) -> list[tuple[int, int]]:
