@@ -309,3 +309,17 @@ def test_features_that_are_no_numbers_are_refused_by_name():
         SelectionBias(lambda batch: {"text": batch})(Key(0), rows, np.zeros(2), mask)
     with pytest.raises(ValueError, match="Spread.features must be numbers, got dtype <U1"):
         Spread(lambda batch: batch)(Key(0), rows, np.zeros(2), mask)
+
+
+@pytest.mark.parametrize(
+    "observe",
+    [
+        SelectionBias(lambda batch: {"x": batch}),
+        Spread(lambda batch: batch),
+        AcceptanceByGroup(lambda batch: batch),
+    ],
+)
+def test_masked_features_are_refused_as_their_values_would_count(observe):
+    rows = np.ma.array([1.0, 2.0, 3.0], mask=[False, True, False])
+    with pytest.raises(ValueError, match="must (be|return) a plain array, got a masked one"):
+        observe(Key(0), rows, np.zeros(3), np.array([True, True, False]))

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from veriloop.core.arrays import AnyBatch, Array, Groups, Mask, Scores
-from veriloop.core.candidates import Candidates
+from veriloop.core.candidates import Candidates, as_groups
 from veriloop.core.key import Key
 from veriloop.core.numbers import merge
 from veriloop.core.parts import M, Measure, Observer, check_part
@@ -35,7 +35,7 @@ class AcceptanceByGroup:
     group: Callable[[Any], Groups]
 
     def __call__(self, key: Key, batch: AnyBatch, scores: Scores, mask: Mask) -> dict[str, float]:
-        blocks = [_column("group", self.group(block), block) for block in _blocks(batch)]
+        blocks = [as_groups(self.group(block), len(block)) for block in _blocks(batch)]
         labels, place = np.unique(np.concatenate(blocks), return_inverse=True)
         kept = np.bincount(place, weights=mask)
         fractions = kept / np.bincount(place)
@@ -136,7 +136,9 @@ class Spread:
 
     def __call__(self, key: Key, batch: AnyBatch, scores: Scores, mask: Mask) -> dict[str, float]:
         everything = batch[np.ones(len(batch), dtype=bool)]
-        values = _numbers("Spread.features", np.asarray(self.features(everything)))
+        features = self.features(everything)
+        _check_unmasked("Spread.features", features)
+        values = _numbers("Spread.features", np.asarray(features))
         return {"spread": _trace(values), "spread_kept": _trace(values[mask])}
 
 
@@ -186,12 +188,18 @@ def _check_named(features: object) -> None:
 
 
 def _column(what: str, values: npt.ArrayLike, block: AnyBatch) -> Array:
+    _check_unmasked(what, values)
     column = np.asarray(values)
     if column.shape != (len(block),):
         raise ValueError(
             f"{what} must be one value a row, shape ({len(block)},), got shape {column.shape}"
         )
     return column
+
+
+def _check_unmasked(what: str, values: npt.ArrayLike) -> None:
+    if isinstance(values, np.ma.MaskedArray):
+        raise ValueError(f"{what} must be a plain array, got a masked one; fill it with numpy.nan")
 
 
 def _numbers(what: str, values: Array) -> Array:

@@ -180,3 +180,15 @@ def test_a_series_whose_rows_are_picked_by_label_is_refused_as_a_column():
 def test_masked_entries_stay_masked_where_batches_are_stacked():
     part = np.ma.array([1.0, 2.0], mask=[False, True])
     assert concatenate([part, part]).mask.tolist() == [False, True, False, True]
+
+
+def test_masked_entries_stay_masked_behind_a_plain_array():
+    plain = np.array([1.0, 2.0])
+    part = np.ma.array([3.0, 4.0], mask=[False, True])
+    assert concatenate([plain, part]).mask.tolist() == [False, False, False, True]
+
+
+def test_an_array_without_an_axis_is_no_batch():
+    loop = Loop(generate=lambda key, model, n: np.array(3.0), refit=lambda key, model, batch: batch)
+    with pytest.raises(TypeError, match="generate returns must be rows, got an array without"):
+        loop.step(Key(0), State(None), 1)

@@ -249,3 +249,10 @@ def test_without_scikit_learn_it_says_what_to_install(monkeypatch):
     wanted = "calibrated needs 'sklearn'; install it with: pip install 'scikit-learn'"
     with pytest.raises(ImportError, match=wanted):
         calibrated(pytest.fail, Key(0), ROWS, ROWS > 1)
+
+
+def test_masked_labels_are_refused_as_their_values_would_count():
+    rows = np.arange(6.0)
+    labels = np.ma.array(rows > 2, mask=rows < 1)
+    with pytest.raises(ValueError, match="labels .* got a masked array; leave out the rows"):
+        calibrated(score, Key(0), rows, labels)

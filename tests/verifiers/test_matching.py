@@ -171,3 +171,22 @@ def test_other_settings_that_make_no_sense_are_refused():
         ValueError, match=r"CovarianceMatch.features must be of shape \(30, 3\), got \(30, 2\)"
     ):
         CovarianceMatch(itself, np.eye(3), 5)(Key(0), sample(30, 2))
+
+
+@pytest.mark.parametrize("odd", [np.inf, -np.inf, np.nan, np.ma.masked])
+def test_a_row_with_a_feature_that_is_no_number_is_left_out_of_the_match(odd):
+    rows = np.ma.array(Key(0).fold("rows").numpy().standard_normal((20, 2)))
+    others = np.arange(20) != 3
+    match = CovarianceMatch(lambda batch: batch, np.eye(2), 5)
+    wanted = match(Key(0), rows[others])
+    rows[3, 0] = odd
+    scores = match(Key(0), rows)
+    assert np.isnan(scores[3])
+    np.testing.assert_array_equal(scores[others], wanted)
+
+
+def test_a_group_that_is_masked_is_refused():
+    groups = np.ma.array([0, 1] * 5, mask=[True] + [False] * 9)
+    match = CovarianceMatch(lambda batch: batch, np.eye(1), 2, group=lambda batch: groups)
+    with pytest.raises(ValueError, match=r"CovarianceMatch\.group must return a plain array"):
+        match(Key(0), np.arange(10.0)[:, None])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, cast
 
 import numpy as np
 
@@ -49,7 +49,7 @@ def concatenate(batches: Sequence[B]) -> B:
         raise ValueError("concatenate needs at least one batch, got none")
     first: Any = batches[0]
     rest: Any = list(batches)
-    if isinstance(first, np.ma.MaskedArray):
+    if any(isinstance(each, np.ma.MaskedArray) for each in rest):
         masked: Any = np.ma  # its types are unknown; NumPy's own forgets which entries are masked
         return masked.concatenate(rest)
     if isinstance(first, np.ndarray):
@@ -84,6 +84,8 @@ def check_batch(batch: object, what: str = "a batch") -> None:
         TypeError: with the type that was got, and what to return in its place.
     """
     if isinstance(batch, np.ndarray) or is_tensor(batch):
+        if getattr(cast("object", batch), "shape", None) == ():
+            raise TypeError(f"{what} must be rows, got an array without an axis; {REMEDY}")
         return
     name: str = type(batch).__name__
     if not hasattr(batch, "__len__") or not _can_be_stacked(batch):

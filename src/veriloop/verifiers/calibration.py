@@ -75,6 +75,12 @@ def calibrated(
     if method not in ("isotonic", "platt"):
         raise ValueError(f"calibrated: method must be isotonic or platt, got {method!r}")
     need("sklearn", "scikit-learn", "calibrated")
+    given: object = labels
+    if isinstance(given, np.ma.MaskedArray):
+        raise ValueError(
+            "calibrated: labels must be true or false for each row, got a masked array; leave out "
+            "the rows without a label"
+        )
     good = np.asarray(labels)
     if good.shape != (len(batch),) or not np.isin(good, (0, 1)).all():
         raise ValueError(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from veriloop.core.arrays import AnyBatch, Array, Scores
-from veriloop.core.candidates import RoundError
+from veriloop.core.candidates import RoundError, as_groups
 from veriloop.core.checks import check_count
 from veriloop.core.key import Key
 
@@ -31,7 +31,8 @@ class CovarianceMatch:
     The scores depend on all rows of a call, which `rowwise = False` says. So the loop refuses a
     round of more than one `Loop.block`. Time grows as count * n * d.
 
-    features: batch -> shape (n, d). A row with a NaN has no verdict.
+    features: batch -> shape (n, d). A row with an entry that is masked or not
+        finite has no verdict.
     target: shape (d, d), a covariance that divides by the number of rows; or label -> such a
         matrix,
         for each group.
@@ -70,10 +71,10 @@ class CovarianceMatch:
                 )
 
     def __call__(self, key: Key, batch: AnyBatch) -> Scores:
-        x = np.asarray(self.features(batch), dtype=float)
+        x = _filled(self.features(batch))
         groups = np.zeros(len(batch), dtype=int)
         if self.group is not None:
-            groups = np.asarray(self.group(batch))
+            groups = as_groups(self.group(batch), len(batch), "CovarianceMatch.group")
         scores = np.full(len(batch), -1.0)
         for label in np.unique(groups).tolist():
             target = self._target(label)
@@ -83,7 +84,7 @@ class CovarianceMatch:
                     f"({len(batch)}, {len(target)}), got {x.shape}"
                 )
             rows = np.flatnonzero(groups == label)
-            known = rows[~np.isnan(x[rows]).any(axis=1)]
+            known = rows[np.isfinite(x[rows]).all(axis=1)]
             if len(known) < self.count:
                 raise RoundError(
                     f"group {label} has {len(known)} rows with features, "
@@ -91,7 +92,7 @@ class CovarianceMatch:
                 )
             taken = known[greedy(x[known], target, self.count)]
             scores[taken] = np.arange(self.count)[::-1]
-        return np.where(np.isnan(x).any(axis=1), np.nan, scores)
+        return np.where(np.isfinite(x).all(axis=1), scores, np.nan)
 
     def _target(self, label: int) -> Array:
         if not isinstance(self.target, Mapping):
@@ -101,6 +102,16 @@ class CovarianceMatch:
                 f"CovarianceMatch.target must name every group, it lacks group {label}"
             )
         return np.asarray(self.target[label], dtype=float)
+
+
+def _filled(features: npt.ArrayLike) -> Array:
+    """Return features as numbers, NaN where they are masked."""
+    if isinstance(features, np.ma.MaskedArray):
+        masked = cast("np.ma.MaskedArray[tuple[int, ...], np.dtype[np.generic]]", features)
+        values = np.array(masked.data, dtype=float)
+        values[np.ma.getmaskarray(masked)] = np.nan
+        return values
+    return np.asarray(features, dtype=float)
 
 
 def greedy(x: Array, target: Array, count: int) -> Array:

@@ -127,3 +127,13 @@ def test_a_function_that_gives_anything_else_is_refused_by_row(texts, given, mes
         ValueError, match=rf"Endpoint\.question (must give one text a row|gave) ?.*{message}"
     ):
         messages_of(lambda batch: given, None, texts("a", "b"))
+
+
+def test_a_masked_cell_is_missing_and_not_the_number_0():
+    @dataclass(frozen=True)
+    class Ages(Columns):
+        age: np.ndarray
+
+    batch = Ages(np.ma.array([3, 4], mask=[False, True]))
+    with pytest.raises(ValueError, match="the column 'age' is missing in row 1"):
+        messages_of("Is {age} old?", None, batch)

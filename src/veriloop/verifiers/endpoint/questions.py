@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 
 from veriloop.core.batch import Batch
+from veriloop.core.scores import is_masked
 
 Message = Mapping[str, object]  # role and content, as in {"role": "user", "content": "Hello."}
 Question = str | Sequence[Message]
@@ -183,7 +184,9 @@ def _column(name: str, batch: Batch) -> Sequence[object]:
 def _value(name: str, row: int, cell: object) -> object:
     """Return a cell as a text or a number; refuse one that is missing or has no plain text."""
     value = cell
-    if getattr(cell, "shape", None) == ():  # a number of NumPy or of torch
+    if is_masked(cell):  # its number would be 0
+        value = None
+    elif getattr(cell, "shape", None) == ():  # a number of NumPy or of torch
         value = cast("np.generic", cell).item()
     if value is None or (isinstance(value, float) and math.isnan(value)):
         raise ValueError(
