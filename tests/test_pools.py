@@ -269,3 +269,8 @@ def test_data_policies_are_known_by_name():
 def test_real_rows_that_are_no_batch_are_refused(make, message):
     with pytest.raises(TypeError, match=message):
         make()
+
+
+def test_a_window_takes_an_unsigned_integer():
+    past = tuple(np.array([i]) for i in range(3))
+    assert Window(np.uint8(2))(Key(0), past, np.array([3]))[0].tolist() == [2, 3]

@@ -67,7 +67,10 @@ def test_sizes_and_rounds_below_1_are_refused(schedule, arguments):
 
 
 def test_constant_refuses_under_its_own_name():
-    with pytest.raises(ValueError, match="constant needs sizes and rounds of at least 1, got 0"):
+    with pytest.raises(
+        ValueError,
+        match="constant needs sizes and rounds that are whole numbers of at least 1, got 0",
+    ):
         schedules.constant(0, 3)
 
 
@@ -197,3 +200,25 @@ def test_a_round_without_a_value_is_refused_in_one_sentence():
         ValueError, match="^by_round has values for 2 rounds, got round 3; give one a round"
     ):
         next(rounds)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: schedules.constant(10.5, 3),
+        lambda: schedules.constant(True, 3),
+        lambda: schedules.constant("5", 3),
+        lambda: schedules.linear(float("nan"), 10, 3),
+        lambda: schedules.linear(1, 10, 3.5),
+        lambda: schedules.geometric(1, float("inf"), 3),
+        lambda: schedules.geometric(1, None, 3),
+    ],
+)
+def test_sizes_that_are_no_whole_numbers_are_refused_and_not_rounded(make):
+    with pytest.raises(ValueError, match="sizes and rounds that are whole numbers of at least 1"):
+        make()
+
+
+def test_whole_numbers_with_a_point_are_sizes():
+    assert schedules.constant(1e3, 2.0) == [1000, 1000]
+    assert schedules.linear(np.float32(1), np.int8(3), 3) == [1, 2, 3]

@@ -103,7 +103,7 @@ class Window:
         check_count("Window.n", self.n)
 
     def __call__(self, key: Key, past: AnyPast, kept: B) -> tuple[B, tuple[B, ...]]:
-        batches = (*as_batches(past), kept)[-self.n :]
+        batches = (*as_batches(past), kept)[-int(self.n) :]
         return concatenate(batches), batches
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Generic, cast
 
 import numpy as np
 
 from veriloop.core.arrays import Array
+from veriloop.core.checks import is_count
 from veriloop.core.key import Key
 from veriloop.core.parts import EachRound, Part, check_part
 from veriloop.core.state import State
@@ -24,10 +26,10 @@ def constant(n: int, rounds: int) -> list[int]:
     [100, 100, 100]
 
     Raises:
-        ValueError: if a number is below 1.
+        ValueError: if a number is no whole number of at least 1.
     """
     _check("constant", n, n, rounds)
-    return _rounded(np.linspace(n, n, rounds))
+    return _rounded(np.linspace(n, n, int(rounds)))
 
 
 def linear(first: int, last: int, rounds: int) -> list[int]:
@@ -43,10 +45,10 @@ def linear(first: int, last: int, rounds: int) -> list[int]:
     [100, 300, 500]
 
     Raises:
-        ValueError: if a number is below 1, or one round is to have two sizes.
+        ValueError: if a number is no whole number of at least 1, or one round is to have two sizes.
     """
     _check("linear", first, last, rounds)
-    return _rounded(np.linspace(first, last, rounds))
+    return _rounded(np.linspace(first, last, int(rounds)))
 
 
 def geometric(first: int, last: int, rounds: int) -> list[int]:
@@ -62,10 +64,10 @@ def geometric(first: int, last: int, rounds: int) -> list[int]:
     [10, 100, 1000]
 
     Raises:
-        ValueError: if a number is below 1, or one round is to have two sizes.
+        ValueError: if a number is no whole number of at least 1, or one round is to have two sizes.
     """
     _check("geometric", first, last, rounds)
-    return _rounded(np.geomspace(first, last, rounds))
+    return _rounded(np.geomspace(first, last, int(rounds)))
 
 
 def by_round(values: Sequence[Part]) -> EachRound[Part]:
@@ -120,12 +122,23 @@ class _ByRound(Generic[Part]):
 
 
 def _check(name: str, first: int, last: int, rounds: int) -> None:
-    if min(first, last, rounds) < 1:
+    if not all(map(_is_whole, (first, last, rounds))):
         raise ValueError(
-            f"{name} needs sizes and rounds of at least 1, got {first} to {last} in {rounds} rounds"
+            f"{name} needs sizes and rounds that are whole numbers of at least 1, "
+            f"got {first!r:.60} to {last!r:.60} in {rounds!r:.60} rounds"
         )
     if rounds == 1 and first != last:
         raise ValueError(f"{name} cannot go from {first} to {last} in one round; use constant")
+
+
+def _is_whole(number: object) -> bool:
+    """Tell a whole number of at least 1, also one with a point, as 1e3."""
+    if is_count(number, 1):
+        return True
+    if isinstance(number, bool) or not isinstance(number, Real):
+        return False
+    value = float(number)
+    return value >= 1 and value.is_integer()
 
 
 def _rounded(sizes: Array) -> list[int]:

@@ -144,3 +144,9 @@ def test_torch_generator_starts_the_stream_of_the_address():
     assert not torch.equal(
         torch.rand(5, generator=key.torch()), torch.rand(5, generator=key.fold(0).torch())
     )
+
+
+@pytest.mark.parametrize("path", ["verify", 3])
+def test_a_path_that_is_no_tuple_is_refused_as_a_text_would_be_its_letters(path):
+    with pytest.raises(TypeError, match=r"Key\.path must be a tuple .* write Key\(0\)\.fold\("):
+        Key(0, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -32,7 +32,8 @@ class Key:
     True
 
     Raises:
-        TypeError: if the seed is not an integer or a label is neither an integer nor a string.
+        TypeError: if the seed is not an integer, the path is no tuple, or a label is neither an
+            integer nor a string.
     """
 
     seed: int
@@ -41,6 +42,12 @@ class Key:
     def __post_init__(self) -> None:
         if not is_integer(self.seed):
             raise TypeError(f"Key.seed must be an integer, got {self.seed!r}")
+        path = cast("object", self.path)
+        if not isinstance(path, tuple | list):
+            raise TypeError(
+                f"Key.path must be a tuple of labels, got {kind(path)}; "
+                f"write Key({self.seed}).fold({path!r:.60})"
+            )
         object.__setattr__(self, "seed", int(self.seed))
         object.__setattr__(self, "path", tuple(map(_label, self.path)))
 
