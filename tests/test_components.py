@@ -412,3 +412,24 @@ def test_what_makes_no_function_is_refused():
         ValueError, match=r"os:getpid makes \d+, and a component must be a function"
     ):
         build({"call": "os:getpid"})
+
+
+@dataclass(frozen=True)
+class Mean:
+    verifiers: list
+
+    def __call__(self, key, batch):
+        return np.mean([each(key, batch) for each in self.verifiers], axis=0)
+
+
+def test_components_in_a_list_are_described_and_built_too():
+    mean = Mean([Constant(1.0), Constant(3.0)])
+    built = build(describe(mean))
+    assert built == mean
+    assert built(Key(0), np.zeros(1)).tolist() == [2.0]
+
+
+def test_the_numbers_of_numpy_are_described_as_plain_ones():
+    spec = describe(TopCount(np.int64(5)))
+    assert json.loads(json.dumps(spec))["count"] == 5
+    assert build(spec) == TopCount(5)

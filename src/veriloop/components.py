@@ -64,6 +64,8 @@ def _written(value: object) -> object:
         if any(item is _UNWRITABLE for item in items):
             return _UNWRITABLE
         return items
+    if isinstance(value, np.bool_ | np.integer | np.floating | np.str_):
+        return cast("np.generic", value).item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return _UNWRITABLE
@@ -74,8 +76,8 @@ def build(spec: object, **context: object) -> Callable[..., Any]:
 
     spec: the component itself, or `{"call": NAME, **arguments}`. NAME is "module:attribute", or an
         entry point of the group `veriloop.verifiers`. Arguments that are such mappings are built
-        first. NAME may stand for a class, for a function that makes a component, or, without
-        arguments, for a component.
+        first, also in lists. NAME may stand for a class, for a function that makes a component, or,
+        without arguments, for a component.
     context: arguments given beside those of the spec.
 
     >>> noisy = {"call": "veriloop:Noisy", "verifier": {"call": "veriloop:Random"}}
@@ -109,8 +111,7 @@ def _built(spec: object, context: Mapping[str, object]) -> object:
     for key, value in settings.items():
         if key == "call":
             continue
-        nested = isinstance(value, Mapping) and "call" in value
-        arguments[str(key)] = _built(cast("object", value), {}) if nested else value
+        arguments[str(key)] = _argument(value)
     found = _find(name)
     if not arguments and not context and _is_component(found):
         return found
@@ -119,6 +120,15 @@ def _built(spec: object, context: Mapping[str, object]) -> object:
         return found(**arguments, **context)
     except TypeError as error:
         raise ValueError(f"{name} does not take the arguments given: {error}") from None
+
+
+def _argument(value: object) -> object:
+    """Return an argument with every spec in it built, those in a list too."""
+    if isinstance(value, Mapping) and "call" in value:
+        return _built(cast("object", value), {})
+    if isinstance(value, list):
+        return [_argument(each) for each in cast("list[object]", value)]
+    return cast("object", value)
 
 
 def class_in_file(name: object, trust: Sequence[str] = ()) -> type:
