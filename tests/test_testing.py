@@ -550,3 +550,12 @@ def test_models_in_bfloat16_are_compared():
 
     with pytest.raises(AssertionError, match="refit changed the model it was given"):
         check_backend(replace(loop, refit=in_place), State(model), 5)
+
+
+@pytest.mark.parametrize(
+    "rows, message",
+    [(0, "a few rows, got 0"), (1, "a few rows, got 1"), (3, "no row of the example has a verd")],
+)
+def test_an_example_that_can_show_nothing_is_refused(rows, message):
+    with pytest.raises(AssertionError, match=message):
+        check_verifier(lambda key, batch: batch * np.nan, np.arange(1.0 * rows))

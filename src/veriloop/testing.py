@@ -55,6 +55,7 @@ def check_verifier(
         )
     key = Key(0).fold("check")
     n = len(batch)
+    assert n > 1, f"the example must have a few rows, got {n}; give at least 2"
     before = fingerprint(batch)
     answer = _named(_verdict(verify, key, batch))
     assert fingerprint(batch) == before, (
@@ -68,6 +69,9 @@ def check_verifier(
             f"a score is infinite{what}; return NaN for no verdict, or a large finite number"
         )
     scores = answer[""]
+    assert not np.isnan(scores).all(), (
+        "no row of the example has a verdict, so nothing can be checked; give rows that it judges"
+    )
     flags = scores.dtype.kind in "iu" and set(scores.tolist()) == {0, 1}
     assert not flags, (
         "the scores are 0 and 1 alone, and a score of 0 accepts; "
