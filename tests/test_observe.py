@@ -165,7 +165,7 @@ def test_labels_name_the_groups_and_absent_ones_are_left_out():
     [
         (
             AcceptanceByGroup(lambda batch: [0, 1]),
-            r"group must be one value a row, shape \(50,\), got shape \(2,\)",
+            r"group must return one value a row, shape \(50,\), got shape \(2,\)",
         ),
         (
             SelectionBias(lambda batch: {"x": 1.0}),

@@ -192,3 +192,32 @@ def test_an_array_without_an_axis_is_no_batch():
     loop = Loop(generate=lambda key, model, n: np.array(3.0), refit=lambda key, model, batch: batch)
     with pytest.raises(TypeError, match="generate returns must be rows, got an array without"):
         loop.step(Key(0), State(None), 1)
+
+
+@pytest.mark.parametrize(
+    "batches, message",
+    [
+        ([np.arange(2), np.array(["a"])], "an array of numbers and an array of texts"),
+        ([np.array(["a"]), np.array([0.5])], "an array of texts and an array of numbers"),
+        ([np.arange(2), [1, 2]], "an array of numbers and a list"),
+    ],
+)
+def test_batches_of_several_types_are_refused_and_not_made_one(batches, message):
+    with pytest.raises(TypeError, match=f"needs batches of one type, got {message}; convert one"):
+        concatenate(batches)
+
+
+def test_arrays_beside_tensors_are_refused_in_either_order():
+    torch = pytest.importorskip("torch")
+    for batches in ([np.arange(2), torch.arange(2)], [torch.arange(2), np.arange(2)]):
+        with pytest.raises(TypeError, match="one type, got an? .* and an? .*; convert one"):
+            concatenate(batches)
+
+
+def test_an_empty_array_goes_with_any_other():
+    assert concatenate([np.zeros(0), np.array(["a"])]).tolist() == ["a"]
+
+
+def test_a_column_without_an_axis_is_refused_by_name():
+    with pytest.raises(TypeError, match=r"Pairs\.x must be an array, one entry a row"):
+        Pairs(np.array(1.0), np.array(2.0))

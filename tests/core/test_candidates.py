@@ -1,5 +1,7 @@
 """Candidates held or drawn again are the same rows; a quota is met exactly or refused with the reason."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from veriloop import (
     Audited,
     Candidates,
+    Columns,
     Key,
     Loop,
     Oracle,
@@ -474,3 +477,68 @@ def test_a_quota_takes_the_integers_of_numpy_of_any_size():
     )
     assert loop.step(Key(0), State(None), quota)[1].kept == 200
     assert Tally(Quota(np.int32(3_000_000)), 100).rows_wanted() == 100
+
+
+@dataclass(frozen=True)
+class Pair(Columns):
+    x: np.ndarray
+    name: np.ndarray
+
+
+def pair(rows):
+    return Pair(rows, np.array([f"row {x:.3f}" for x in rows]))
+
+
+def loop_of(generate, **settings):
+    return Loop(
+        generate=generate,
+        verify=lambda key, batch: getattr(batch, "x", batch),
+        filter=Threshold(),
+        refit=lambda key, model, batch: batch,
+        **settings,
+    )
+
+
+@pytest.mark.parametrize("made", [np.asarray, pair])
+@pytest.mark.parametrize("n", [12, Quota(6)])
+def test_a_generator_that_writes_into_rows_it_gave_is_refused(made, n):
+    held = np.zeros(100)
+
+    def generate(key, model, n):
+        held[:n] = key.numpy().standard_normal(n)
+        return made(held[:n])
+
+    with pytest.raises(ValueError, match="generate changed the rows of block 0 .*; return a new"):
+        loop_of(generate, block=4).step(Key(0), State(None), n)
+
+
+@pytest.mark.parametrize("made", [np.asarray, pair])
+def test_a_generator_that_draws_by_more_than_its_key_is_refused_where_it_draws_twice(made):
+    own = Key(1).numpy()
+
+    def generate(key, model, n):
+        return made(own.standard_normal(n))
+
+    with pytest.raises(ValueError, match=r"other rows when block 0 was drawn again; .* key\.numpy"):
+        loop_of(generate, block=4, chunk=4).step(Key(0), State(None), 12)
+    loop_of(generate, block=4).step(Key(0), State(None), 12)  # all rows are held: drawn once
+
+
+def test_rows_that_differ_by_rounding_are_the_same_rows():
+    rounding = iter(range(100))
+
+    def generate(key, model, n):
+        return key.numpy().standard_normal(n) * (1 + 1e-7 * next(rounding))
+
+    _, record = loop_of(generate, block=4, chunk=4).step(Key(0), State(None), 12)
+    assert record.kept > 0
+
+
+def test_sizes_of_few_bits_are_counted_in_full():
+    def generate(key, model, n):
+        return key.numpy().standard_normal(2 * n)[:n]
+
+    for settings in ({"block": np.uint8(200)}, {"block": np.int8(100), "chunk": np.int8(100)}):
+        _, record = loop_of(generate, **settings).step(Key(0), State(None), np.int16(1000))
+        assert record.candidates == 1000
+    assert loop_of(generate).step(Key(0), State(None), np.uint8(200))[1].candidates == 200

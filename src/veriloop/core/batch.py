@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self, TypeVar, cast
 
 import numpy as np
 
-from veriloop.core.arrays import AnyBatch, AnyPast, AnyRows
+from veriloop.core.arrays import AnyBatch, AnyPast, AnyRows, Array
 
 
 class Batch(Protocol):
@@ -43,12 +43,14 @@ def concatenate(batches: Sequence[B]) -> B:
 
     Raises:
         ValueError: if there is no batch.
-        TypeError: if the type cannot be stacked.
+        TypeError: if the type cannot be stacked, or the batches are of several: arrays and
+            tensors, or texts and numbers.
     """
     if not batches:
         raise ValueError("concatenate needs at least one batch, got none")
     first: Any = batches[0]
     rest: Any = list(batches)
+    _check_one_type(rest)
     if any(isinstance(each, np.ma.MaskedArray) for each in rest):
         masked: Any = np.ma  # its types are unknown; NumPy's own forgets which entries are masked
         return masked.concatenate(rest)
@@ -61,6 +63,35 @@ def concatenate(batches: Sequence[B]) -> B:
         return stacked
     check_batch(first)
     return first.concatenate(batches)
+
+
+def _check_one_type(batches: Sequence[object]) -> None:
+    """Refuse arrays beside tensors, and texts beside numbers, which would all become texts."""
+    types: dict[str, None] = {}
+    for each in batches:
+        types[_type_of(each)] = None
+    types.pop("", None)
+    if len(types) > 1 and not types.keys().isdisjoint(_OF_ARRAYS):
+        raise TypeError(
+            f"concatenate needs batches of one type, got {' and '.join(types)}; convert one"
+        )
+
+
+_OF_ARRAYS = ("a tensor", "an array of texts", "an array of numbers")
+
+
+def _type_of(batch: object) -> str:
+    """Name what batches must have in common; empty where an array goes with any other."""
+    if is_tensor(batch):
+        return "a tensor"
+    if not isinstance(batch, np.ndarray):
+        return f"a {type(batch).__name__}"
+    array = cast("Array", batch)
+    if not array.size or array.dtype.kind in "OV":
+        return ""
+    if array.dtype.kind in "US":
+        return "an array of texts"
+    return "an array of numbers"
 
 
 def is_tensor(value: object) -> bool:
@@ -133,7 +164,8 @@ class Columns:
         lengths: dict[str, int] = {}
         for field in fields(self):
             column: Any = getattr(self, field.name)
-            if not hasattr(column, "__len__") or not _can_be_stacked(column):
+            single = getattr(column, "shape", None) == ()
+            if single or not hasattr(column, "__len__") or not _can_be_stacked(column):
                 kind = type(getattr(self, field.name)).__name__
                 name = f"{type(self).__name__}.{field.name}"
                 raise TypeError(

@@ -12,6 +12,7 @@ import numpy as np
 from veriloop.core.arrays import AnyRows, Array, Groups, Mask, Scores
 from veriloop.core.batch import B, Batch, check_batch, concatenate
 from veriloop.core.checks import check_count, is_count
+from veriloop.core.redraw import alike, first_few
 from veriloop.core.scores import check_order
 
 
@@ -35,6 +36,7 @@ class Candidates(Generic[B]):
 
     At most `limit` rows are held in memory. If there are more, every block is drawn again when rows
     are picked. Memory then holds one block and the rows picked. The rows do not depend on `limit`.
+    A generator that gives other rows the second time, or writes into rows it gave, is refused.
 
     generate: (block number, rows) -> batch of so many rows.
     limit: the most rows held. None: all.
@@ -58,12 +60,21 @@ class Candidates(Generic[B]):
         self._group = group
         self._sizes: list[int] = []
         self._labels: list[Array] = []
+        self._few: list[dict[str, Array]] = []  # the first rows of each block
         self._held: list[B] | None = []
         self._rows: Array | None = None  # the rows that count, of all drawn; None: all
 
     def draw(self, rows: int) -> B:
         """Draw the next block, of `rows` rows, and return it."""
-        batch = self._block(len(self._sizes), rows)
+        before = self._last_few()
+        block = len(self._sizes)
+        batch = self._block(block, rows)
+        if not alike(before, self._last_few()):
+            raise ValueError(
+                f"generate changed the rows of block {block - 1} when it made block {block}; "
+                "return a new array each time, as rows.copy()"
+            )
+        self._few.append(first_few(batch))
         labels = as_groups(self._group(batch), rows)
         self._labels.append(labels)
         self._sizes.append(rows)
@@ -140,9 +151,21 @@ class Candidates(Generic[B]):
             start += size
 
     def _at(self, i: int) -> B:
-        if self._held is None:
-            return self._block(i, self._sizes[i])
-        return self._held[i]
+        if self._held is not None:
+            return self._held[i]
+        batch = self._block(i, self._sizes[i])
+        if not alike(self._few[i], first_few(batch)):
+            raise ValueError(
+                f"generate returned other rows when block {i} was drawn again; let it draw from "
+                "its key alone, key.numpy(), or raise Loop.chunk so that all rows are held"
+            )
+        return batch
+
+    def _last_few(self) -> dict[str, Array]:
+        """Return the first rows of the last block, as they are now."""
+        if not self._held:
+            return {}
+        return first_few(self._held[-1])
 
     def _block(self, i: int, rows: int) -> B:
         batch = self._generate(i, rows)

@@ -118,6 +118,7 @@ class Loop(Generic[M, B]):
             size = getattr(self, name)
             if size is not None:
                 check_count(f"Loop.{name}", size)
+                object.__setattr__(self, name, int(size))  # sums of few bits begin again
         for name, arguments in CALLED_WITH.items():
             part = getattr(self, name)
             if part is not None or name in ("generate", "refit"):
@@ -160,6 +161,7 @@ class Loop(Generic[M, B]):
         index = state.round + 1
         if not isinstance(n, Quota):
             check_count(f"round {index}: the number of candidates", n)
+            n = int(n)
         loop = self
         if debug:
             loop = watched(self)
