@@ -433,3 +433,11 @@ def test_the_numbers_of_numpy_are_described_as_plain_ones():
     spec = describe(TopCount(np.int64(5)))
     assert json.loads(json.dumps(spec))["count"] == 5
     assert build(spec) == TopCount(5)
+
+
+def test_counts_by_group_survive_json_whose_keys_are_texts():
+    by_group = TopCount({0: 3, np.int64(1): np.int32(0)})
+    spec = json.loads(json.dumps(describe(by_group)))
+    assert build(spec) == TopCount({0: 3, 1: 0})
+    by_name = {"call": "veriloop:TopCount", "count": {"left": 3, "01": 1}}
+    assert build(by_name) == TopCount({"left": 3, "01": 1})

@@ -559,3 +559,8 @@ def test_models_in_bfloat16_are_compared():
 def test_an_example_that_can_show_nothing_is_refused(rows, message):
     with pytest.raises(AssertionError, match=message):
         check_verifier(lambda key, batch: batch * np.nan, np.arange(1.0 * rows))
+
+
+def test_an_example_that_is_no_batch_is_refused():
+    with pytest.raises(TypeError, match="the example must be rows .* got a list; return a NumPy"):
+        check_verifier(lambda key, batch: np.ones(len(batch)), ["a", "b"])

@@ -21,9 +21,9 @@ LIBRARY = "veriloop"
 def describe(component: object) -> dict[str, Any] | str:
     """Return the spec from which `build` makes an equal component, or its name alone.
 
-    A spec can be written for a dataclass whose fields are numbers, strings, lists of them, or such
-    dataclasses. Of anything else only the name is returned. A field with `repr=False`, such as a
-    key that nobody may read, is left out.
+    A spec can be written for a dataclass whose fields are numbers, strings, lists of them, integers
+    by integer, or such dataclasses. Of anything else only the name is returned. A field with
+    `repr=False`, such as a key that nobody may read, is left out.
 
     component: a verifier, a filter, or any other component.
 
@@ -59,6 +59,9 @@ def _written(value: object) -> object:
         if isinstance(spec, str):
             return _UNWRITABLE
         return spec
+    if isinstance(value, Mapping) and _is_of_integers(cast("Mapping[object, object]", value)):
+        counts = cast("Mapping[int, int]", value)
+        return {int(key): int(number) for key, number in counts.items()}
     if isinstance(value, list):
         items = [_written(item) for item in cast("list[object]", value)]
         if any(item is _UNWRITABLE for item in items):
@@ -69,6 +72,10 @@ def _written(value: object) -> object:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return _UNWRITABLE
+
+
+def _is_of_integers(value: Mapping[object, object]) -> bool:
+    return all(map(is_integer, (*value.keys(), *value.values())))
 
 
 def build(spec: object, **context: object) -> Callable[..., Any]:
@@ -115,6 +122,7 @@ def _built(spec: object, context: Mapping[str, object]) -> object:
     found = _find(name)
     if not arguments and not context and _is_component(found):
         return found
+    arguments = _with_numbers_as_keys(found, arguments)
     _check_arguments(name, found, arguments)
     try:
         return found(**arguments, **context)
@@ -129,6 +137,30 @@ def _argument(value: object) -> object:
     if isinstance(value, list):
         return [_argument(each) for each in cast("list[object]", value)]
     return cast("object", value)
+
+
+def _with_numbers_as_keys(found: object, arguments: Mapping[str, object]) -> dict[str, object]:
+    """Return arguments with whole numbers as keys where they are asked for; JSON has texts."""
+    hints = _hints(found)
+    changed: dict[str, object] = {}
+    for argument, value in arguments.items():
+        changed[argument] = value
+        hint = hints.get(argument)
+        if isinstance(value, Mapping) and any(map(_is_by_number, (hint, *get_args(hint)))):
+            entries = cast("Mapping[object, object]", value).items()
+            changed[argument] = {_whole(key): each for key, each in entries}
+    return changed
+
+
+def _is_by_number(hint: object) -> bool:
+    return get_origin(hint) in (dict, Mapping) and get_args(hint)[0] is int
+
+
+def _whole(key: object) -> object:
+    """Return the text of a whole number as that number, and anything else as it is."""
+    if isinstance(key, str) and key.removeprefix("-").isdecimal() and str(int(key)) == key:
+        return int(key)
+    return key
 
 
 def class_in_file(name: object, trust: Sequence[str] = ()) -> type:

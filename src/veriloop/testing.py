@@ -10,6 +10,7 @@ import numpy as np
 
 from veriloop.core import EachRound, Key, Loop, Quota, Record, State, Verdict, run
 from veriloop.core.arrays import AnyBatch, Scores
+from veriloop.core.batch import check_batch
 from veriloop.core.fingerprints import fingerprint
 from veriloop.core.parts import Generate, Part
 from veriloop.core.positions import (
@@ -43,6 +44,7 @@ def check_verifier(
 
     Raises:
         AssertionError: naming the rule that is broken.
+        TypeError: if the example is no batch, such as a list.
     """
     if rowwise:
         assert says_rowwise(verify), (
@@ -54,6 +56,7 @@ def check_verifier(
             "blocks"
         )
     key = Key(0).fold("check")
+    check_batch(batch, "the example")
     n = len(batch)
     assert n > 1, f"the example must have a few rows, got {n}; give at least 2"
     before = fingerprint(batch)
