@@ -461,12 +461,10 @@ def test_a_model_that_cannot_be_looked_into_is_said():
     """A generator, say: what happens inside would go unnoticed."""
     hidden = Loop(
         generate=lambda key, model, n: key.numpy().random(n),
-        refit=lambda key, model, batch: iter([]),
+        refit=lambda key, model, batch: (each for each in []),
     )
-    with pytest.warns(
-        UserWarning, match="check_backend cannot look into list_iterator: a change inside"
-    ):
-        check_backend(hidden, State(iter([])), 5)
+    with pytest.warns(UserWarning, match="check_backend cannot look into generator: a change in"):
+        check_backend(hidden, State(each for each in []), 5)
 
 
 # Models that are torch modules, or anything else that says its `state_dict`.
@@ -564,3 +562,27 @@ def test_an_example_that_can_show_nothing_is_refused(rows, message):
 def test_an_example_that_is_no_batch_is_refused():
     with pytest.raises(TypeError, match="the example must be rows .* got a list; return a NumPy"):
         check_verifier(lambda key, batch: np.ones(len(batch)), ["a", "b"])
+
+
+def test_a_filter_that_changes_the_groups_is_refused():
+    def careless(key, scores, groups):
+        groups *= 0
+        return ~np.isnan(scores)
+
+    with pytest.raises(AssertionError, match="the groups were changed in place"):
+        check_filter(careless)
+
+
+def test_scores_without_a_verdict_show_nothing_of_a_filter():
+    with pytest.raises(AssertionError, match="no row of the example has a verdict"):
+        check_filter(TopCount(1), scores=np.full(6, np.nan))
+
+
+def test_a_backend_is_checked_from_a_later_round_too():
+    loop = Loop(
+        generate=lambda key, model, n: model + key.numpy().standard_normal(n),
+        refit=lambda key, model, batch: batch.mean(),
+    )
+    check_backend(loop, State(np.float64(0), round=5), 10)
+    with pytest.raises(ValueError, match="check_backend: rounds must be an integer of at least 1"):
+        check_backend(loop, State(np.float64(0)), 10, rounds=0)

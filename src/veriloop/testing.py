@@ -11,6 +11,7 @@ import numpy as np
 from veriloop.core import EachRound, Key, Loop, Quota, Record, State, Verdict, run
 from veriloop.core.arrays import AnyBatch, Scores
 from veriloop.core.batch import check_batch
+from veriloop.core.checks import check_count
 from veriloop.core.fingerprints import fingerprint
 from veriloop.core.parts import Generate, Part
 from veriloop.core.positions import (
@@ -124,12 +125,19 @@ def check_filter(
         scores[[7, 11]] = np.nan
     key = Key(0)
     n = len(scores)
+    assert not np.isnan(scores).all(), (
+        "no row of the example has a verdict, so nothing can be checked; give scores"
+    )
     before = scores.copy()
     examples = [np.zeros(n, dtype=int), np.arange(n) % 3]
     if groups is not None:
         examples = [np.asarray(groups)]
     for groups in examples:
+        groups_before = groups.copy()
         answer = filter(key, scores, groups)
+        np.testing.assert_array_equal(
+            groups, groups_before, err_msg="the groups were changed in place"
+        )
         assert not isinstance(answer, np.ma.MaskedArray), "the mask is a masked array; fill it"
         mask = np.asarray(answer)
         assert mask.shape == (n,), f"expected a mask of shape ({n},), got {mask.shape}"
@@ -177,10 +185,11 @@ def check_backend(
     Raises:
         AssertionError: naming the rule that is broken, and the part that broke it.
     """
+    check_count("check_backend: rounds", rounds)
     key = Key(0).fold("check")
     generate = _made(loop.generate, key, state)
     _check_in_turn(loop, generate, key, state, n)
-    sizes = [n] * rounds
+    sizes = [n] * (state.round + rounds)
     unseen: set[str] = set()
     before = fingerprint(state, unseen)
     straight = list(run(loop, key, state, sizes, debug=True))

@@ -1,7 +1,13 @@
 """A fingerprint is the same in another process, and differs where what a run is made of differs."""
 
+import collections
+import datetime
+import decimal
 import importlib
 import math
+import operator
+import pathlib
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -151,8 +157,8 @@ def test_a_circle_ends():
 
 def test_what_cannot_be_looked_into_is_named():
     unseen = set()
-    fingerprint([1, iter([])], unseen)
-    assert unseen == {"list_iterator"}
+    fingerprint([1, (each for each in [])], unseen)
+    assert unseen == {"generator"}
 
 
 def test_torch_modules_count_by_their_weights():
@@ -182,3 +188,50 @@ def test_a_package_lent_by_another_environment_is_installed(tmp_path, monkeypatc
         importlib.import_module(name)
         assert is_installed(name) is installed
         monkeypatch.delitem(sys.modules, name)
+
+
+class Slots:
+    __slots__ = ("limit",)
+
+    def __init__(self, limit):
+        self.limit = limit
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda i: re.compile(f"word {i}"),
+        lambda i: operator.itemgetter(i),
+        lambda i: pathlib.Path(f"rules_{i}.txt"),
+        lambda i: decimal.Decimal(i),
+        lambda i: range(i),
+        lambda i: slice(i),
+        lambda i: collections.deque([i]),
+        lambda i: datetime.date(2000 + i, 1, 1),
+        lambda i: np.random.default_rng(i),
+        lambda i: np.ma.array([1, 2], mask=[i == 1, False]),
+        lambda i: Slots(i),
+    ],
+)
+def test_objects_without_attributes_count_by_their_value(make):
+    unseen = set()
+    assert fingerprint(make(1), unseen) == fingerprint(make(1))
+    assert fingerprint(make(1)) != fingerprint(make(2))
+    assert not unseen
+
+
+def test_tables_of_pandas_count_by_their_labels_and_values():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"x": [1.0, 2.0], "name": ["a", "b"]})
+    same = fingerprint(frame)
+    _ = frame["x"].mean()  # pandas notes what was used
+    assert fingerprint(frame) == same == fingerprint(frame.copy())
+    others = [
+        frame.assign(x=[1.0, 3.0]),
+        frame.assign(name=["a", "c"]),
+        frame.rename(columns={"x": "y"}),
+        frame.set_index(pandas.Index([5, 6])),
+        frame["x"],
+        frame["x"] + 1,
+    ]
+    assert len({same, *map(fingerprint, others)}) == 1 + len(others)

@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
+import copyreg
 import hashlib
 import sys
 import sysconfig
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
+from datetime import date, timedelta
 from functools import cache, partial
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
@@ -44,7 +47,8 @@ def fingerprint(value: object, unseen: set[str] | None = None) -> str:
     Numbers, texts, arrays, tensors, torch modules, objects with attributes, and collections of them
     count with all they hold. A function counts by its code, its defaults, what it encloses, and the
     constants and functions of its module that it uses; an object also by the code of its class, if
-    that is not of an installed package. A dataclass field with `compare=False` does not count, and
+    that is not of an installed package. An object without attributes, such as a pattern of `re`,
+    counts by how it is pickled. A dataclass field with `compare=False` does not count, and
     an object with a method `__fingerprint__` counts by what that returns.
 
     value: anything.
@@ -86,6 +90,12 @@ class _Digest:
         value: Any = given
         if isinstance(value, np.ndarray | np.generic):
             self._feed_array(np.asarray(value))
+            if isinstance(value, np.ma.MaskedArray):
+                self._feed_array(np.ma.getmaskarray(value))
+        elif isinstance(value, date | timedelta):
+            self._text(repr(value))
+        elif hasattr(value, "iloc") and hasattr(value, "axes"):
+            self._feed_frame(value)
         elif is_tensor(value):
             self._feed_array(value.detach().cpu().double().numpy())
         elif isinstance(value, Mapping):
@@ -130,7 +140,39 @@ class _Digest:
         elif hasattr(value, "__dict__"):
             self.feed(vars(value))
         else:
-            self.unseen.add(kind.__name__)
+            self._feed_state(value)
+
+    def _feed_frame(self, given: object) -> None:
+        """Count a table or a column of pandas by its labels and its values."""
+        frame: Any = given
+        for axis in frame.axes:
+            self._feed_array(np.asarray(axis))
+        columns = [frame]
+        if len(frame.axes) > 1:
+            columns = [frame.iloc[:, i] for i in range(frame.shape[1])]
+        for column in columns:
+            self._text(str(column.dtype))
+            self._feed_array(np.asarray(column))
+
+    def _feed_state(self, value: object) -> None:
+        """Count an object without attributes, such as a pattern or a path, by how it is pickled."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                registered = copyreg.dispatch_table.get(type(value))
+                state: Any = registered(value) if registered else value.__reduce_ex__(2)
+        except Exception:  # whatever a type raises that cannot be pickled
+            self.unseen.add(type(value).__name__)
+            return
+        if isinstance(state, str):
+            self._text(state)
+            return
+        _, arguments, *rest = state
+        self.feed(arguments)
+        for part in rest:
+            if isinstance(part, Iterator):
+                part = list(part)
+            self.feed(part)
 
     def _feed_class(self, kind: type) -> None:
         """Count a class by its name; one that is not of an installed package by its code too."""
