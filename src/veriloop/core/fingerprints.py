@@ -168,6 +168,9 @@ class _Digest:
             self._text(state)
             return
         _, arguments, *rest = state
+        if arguments == (type(value),) and not any(rest):  # it says nothing but its type
+            self.unseen.add(type(value).__name__)
+            return
         self.feed(arguments)
         for part in rest:
             if isinstance(part, Iterator):
