@@ -300,6 +300,27 @@ def test_no_more_rounds_than_sizes_come_back(tmp_path):
     compare(list(RunDir(tmp_path).run(loop(), Key(0), START, [10] * 2)), straight[:3])
 
 
+def test_a_shorter_run_forgets_no_sizes_of_the_longer_one(tmp_path):
+    """After it the longer one goes on, and its committed rounds keep their sizes."""
+    for count in (4, 2, 4):
+        list(RunDir(tmp_path).run(loop(), Key(0), START, [10] * count))
+    list(RunDir(tmp_path).run(loop(), Key(0), START, [10] * 2))
+    with pytest.raises(ValueError, match="other sizes"):
+        list(RunDir(tmp_path).run(loop(), Key(0), START, [10, 10, 10, 20]))
+
+
+@pytest.mark.parametrize("left", [0, 2])
+def test_rows_that_a_kill_left_out_of_the_records_come_back(tmp_path, left):
+    """A kill between the last checkpoint and its line; and a file that was deleted."""
+    list(RunDir(tmp_path).run(loop(), Key(0), START, [10] * 2))
+    list(RunDir(tmp_path).run(loop(), Key(1), START, [10], name="other"))
+    file = tmp_path / "records.jsonl"
+    whole = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([*whole[:left], *whole[3:]]))
+    list(RunDir(tmp_path).run(loop(), Key(0), START, [10] * 2))
+    assert sorted(file.read_text().splitlines(keepends=True)) == sorted(whole)
+
+
 def test_a_batch_of_the_past_is_written_once(tmp_path):
     """Under Accumulate every round holds all batches, and each of them has one file."""
     list(

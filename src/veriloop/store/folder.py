@@ -273,6 +273,8 @@ class RunDir:
                 folder = self.folder(done[-1].round, name)
                 state = past.put_back(load(folder), folder)
             del load  # it may hold the first model, which nobody needs any longer
+            if records and first_process() and not self._holds(name, key, done):
+                self._write_records(name, key, done)
             for record in done:
                 yield state, record
             drawn = self.path / f".{name}.{FILE}"
@@ -367,9 +369,16 @@ class RunDir:
                 arm = _arm(text)
                 if arm is not None and arm != name:
                     lines.append(text)
-        for record in done:
-            lines.append(line({"arm": name, "seed": key.seed, **record.row()}))
+        lines.extend(_lines_of(name, key, done))
         write_whole(file, "".join(lines))
+
+    def _holds(self, name: str, key: Key, done: Sequence[Record]) -> bool:
+        """Tell whether records.jsonl has these rows, which a kill before the write leaves out."""
+        file = self.path / RECORDS
+        there: set[str] = set()
+        if file.exists():
+            there.update(file.read_text().splitlines(keepends=True))
+        return there.issuperset(_lines_of(name, key, done))
 
     def _remember(self, name: str, about: dict[str, Any], committed: int) -> None:
         """Write down what a run is made of, if its sizes are those on disk.
@@ -383,8 +392,8 @@ class RunDir:
             then = before.get("sizes")
             if not isinstance(then, list) or then[:shared] != about["sizes"][:shared]:
                 raise Refused(self._differs(name, "sizes"))
-            if len(about["sizes"]) < committed:
-                about = about | {"sizes": then}
+            # A shorter call forgets nothing of the rounds that it does not come to.
+            about = about | {"sizes": about["sizes"] + then[len(about["sizes"]) :]}
         if first_process():
             file.parent.mkdir(exist_ok=True)
             write_whole(file, json.dumps(about))
@@ -510,6 +519,14 @@ def _arm(text: str) -> object:
         return json.loads(text)["arm"]
     except (ValueError, LookupError, TypeError):
         return None
+
+
+def _lines_of(name: str, key: Key, records: Sequence[Record]) -> list[str]:
+    """Return the lines of records.jsonl for a run's records."""
+    lines: list[str] = []
+    for record in records:
+        lines.append(line({"arm": name, "seed": key.seed, **record.row()}))
+    return lines
 
 
 def _size(n: int | Quota) -> int | dict[str, Any]:
