@@ -175,7 +175,14 @@ def test_what_holds_no_records_is_refused(text, message, tmp_path):
             "no arm .* there are: verified, unverified",
         ),
         (lambda r: r.column("x"), "no metric is called 'x'"),
-        (lambda r: r.column("arm"), "must hold numbers, got text"),
+        (lambda r: r.column("arm"), "must hold numbers, got 'verified' in the row of arm verified"),
+        (
+            lambda r: Records([*r, {**r[0], "seed": 9, "error": "0.4"}]).mean("verified", "error"),
+            "'error' must hold numbers, got '0.4' in the row of arm verified, seed 9, round 0",
+        ),
+        (lambda r: Records([{"error": 10**400}]), "row 0: 'error' must .* float can hold, got one"),
+        (lambda r: Records([{"seed": True}]), "row 0: 'seed' must be a whole number, got True"),
+        (lambda r: Records([{"round": False}]), "row 0: 'round' must be a whole number, got False"),
         (lambda r: r.select(arms="verified"), "no column is called 'arms'; did you mean 'arm'"),
         (lambda r: r.select(arm="verifed"), "did you mean 'verified'"),
         (lambda r: (r + r).mean("verified", "error"), "two rows of seed 0, round 0; select"),
@@ -185,6 +192,14 @@ def test_what_holds_no_records_is_refused(text, message, tmp_path):
 def test_a_mistake_is_answered_with_what_there_is(ask, message, records):
     with pytest.raises(ValueError, match=message):
         ask(records)
+
+
+def test_a_seed_and_a_round_of_text_are_the_numbers_that_they_say(records):
+    """Of a table of text alone; else seed 0 and seed '0' would count as two, and never pair."""
+    told = [{**row, "seed": str(row["seed"]), "round": str(row["round"])} for row in records]
+    assert Records(told) == records
+    names = Records([{"seed": name} for name in ("007", "first", "1.5")])
+    assert names.seeds == ("007", "first", "1.5")
 
 
 def test_records_do_not_change(records):

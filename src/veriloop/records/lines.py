@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import json
 import math
+import re
+import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -146,10 +148,26 @@ def checked(place: int, row: object) -> dict[str, Any]:
             raise ValueError(
                 f"row {place}: {name!r} must be a number or a string, got {value!r:.60}; flatten it"
             )
-        if name in WHOLE and isinstance(value, float) and value.is_integer():
-            value = int(value)  # a table with gaps has floats alone
+        if name in WHOLE:
+            value = _whole(f"row {place}: {name!r}", value)
+        elif isinstance(value, int) and abs(value) > sys.float_info.max:
+            raise ValueError(
+                f"row {place}: {name!r} must be a number that a float can hold, got one of "
+                f"{value.bit_length()} bits; mend the row"
+            )
         found[str(name)] = value
     return found
+
+
+def _whole(what: str, value: str | float | None) -> str | float | None:
+    """Return a seed or round as a whole number where it clearly is one; refuse true and false."""
+    if isinstance(value, bool):
+        raise ValueError(f"{what} must be a whole number, got {value}; mend the row")
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # a table with gaps has floats alone
+    if isinstance(value, str) and re.fullmatch("0|[1-9][0-9]{0,99}", value):
+        return int(value)  # a table of text has text alone
+    return value
 
 
 def _is_json(text: bytes) -> bool:

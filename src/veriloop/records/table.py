@@ -207,10 +207,7 @@ class Records(Sequence[dict[str, Any]]):
             ValueError: if there is no such column, or it holds text.
         """
         self._known("metric", name, self._columns, self.metrics)
-        if not self._is_numeric(name):
-            raise ValueError(
-                f"column {name!r} must hold numbers, got text; pick one of {_listed(self.metrics)}"
-            )
+        self._numeric(name)
         return np.array([_number(row.get(name)) for row in self._rows], dtype=np.float64)
 
     def mean(self, arm: str, metric: str) -> Curve:
@@ -293,8 +290,23 @@ class Records(Sequence[dict[str, Any]]):
         """Tell whether a column holds numbers, or nothing at all."""
         return all(row.get(name) is None or _is_number(row[name]) for row in self._rows)
 
+    def _numeric(self, name: str) -> None:
+        """Refuse a column that holds something else than numbers."""
+        if self._is_numeric(name):
+            return
+        for row in self._rows:
+            value = row.get(name)
+            if value is not None and not _is_number(value):
+                place = ", ".join(f"{each} {row[each]}" for each in WHERE[:3] if each in row)
+                raise ValueError(
+                    f"column {name!r} must hold numbers, got {value!r:.60} in the row of {place}; "
+                    f"mend it, or pick one of {_listed(self.metrics)}"
+                )
+
     def _cells(self, arm: str, metric: str) -> Cells:
         """Return the metric of one arm by seed and round; NaN where it is missing."""
+        if metric in self._columns and metric not in WHERE:
+            self._numeric(metric)
         self._known("metric", metric, self.metrics)
         self._known("arm", arm, self.arms)
         cells: Cells = {}
