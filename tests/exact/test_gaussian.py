@@ -96,6 +96,12 @@ def test_drift_is_measured_from_the_truth():
         (lambda: limit_path("replace", 3, 0.0, 0.0, 2), r"fraction must be in \(0, 1\]"),
         (lambda: selected_round(3, 0.0, 11, 10), "kept must be from 1 to candidates = 10, got 11"),
         (lambda: replaced_log_volume(3, 3, 2), "n must be more than dim = 3, got 3"),
+        (lambda: selected_round(3, 1e4, 3, 10), "bias must be at most 1000, got 10000"),
+        (lambda: limit_path("replace", 2, 1.0, 0.1, 400), "below 1e-280 in round 218, got 400"),
+        (
+            lambda: Gaussian(np.zeros(2), np.array([[1.0, 0.9], [0.0, 1.0]])),
+            "must be symmetric, got 0.9 and 0 in places 0, 1 and 1, 0",
+        ),
     ],
 )
 def test_what_has_no_law_is_refused(call, told):
@@ -186,6 +192,28 @@ def test_centred_selection_is_geometric_under_replace_and_a_power_law_under_accu
             law, rel=1e-6
         )
         assert np.abs(path[:, 0]).max() < 1e-9
+
+
+@pytest.mark.parametrize("dim, bias, fraction, rounds", [(2, 0.0, 0.1, 60), (2, 0.0, 1e-12, 4)])
+def test_a_narrow_model_keeps_its_digits(dim, bias, fraction, rounds):
+    """Variances of 1e-78 and 1e-49: the ball is sought in the model's own units."""
+    g = chi2.cdf(chi2.isf(1 - fraction, dim), dim + 2) / fraction
+    path = limit_path("replace", dim, bias, fraction, rounds)
+    assert path[-1, 1:] == pytest.approx([g**rounds] * 2, rel=1e-3)
+
+
+def test_a_narrow_model_comes_to_a_centre_apart_and_turns_round():
+    """Once it is there, both variances fall alike, by the factor of centred selection."""
+    path = limit_path("replace", 2, 1.0, 0.1, 40)
+    g = chi2.cdf(chi2.ppf(0.1, 2), 4) / 0.1
+    assert path[-1, 0] == pytest.approx(1.0, abs=1e-12)
+    assert path[-1, 1:] / path[-2, 1:] == pytest.approx([g, g], rel=1e-5)
+
+
+def test_the_limit_path_of_a_centre_far_off_is_that_of_a_half_line():
+    """The nearest half of N(0, 1) to a centre at infinity: mean sqrt(2 / pi), variance 1 - 2 / pi."""
+    path = limit_path("replace", 5, 1e8, 0.5, 1)
+    assert path[1] == pytest.approx([np.sqrt(2 / np.pi), 1 - 2 / np.pi, 1.0], abs=1e-6)
 
 
 def test_the_limit_path_follows_the_loop_with_many_rows():

@@ -31,6 +31,9 @@ _digamma = cast(Callable[[Array], Array], special.digamma)  # pyright: ignore
 _brentq = cast(Callable[..., float], optimize.brentq)  # pyright: ignore
 Policy = Literal["replace", "accumulate", "subsample"]
 
+_ROUNDING = 1e-8  # entries this far apart, as a fraction of the largest, are the same
+_FARTHEST = 1000.0  # a bias beyond which the non-central chi-square loses its digits
+_LEAST_VARIANCE = 1e-280  # of a model, below which its density overflows
 _REACH = 9.0  # a normal draw lies farther out than this many standard deviations once in 10^18
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(256)
 
@@ -40,13 +43,14 @@ class Gaussian:
     """A multivariate normal distribution: the model of this bench.
 
     mean: shape (d,).
-    covariance: shape (d, d), positive definite.
+    covariance: shape (d, d), symmetric, positive definite.
 
     >>> Gaussian.standard(2)
     Gaussian(mean=array([0., 0.]), covariance=array([[1., 0.], [0., 1.]]))
 
     Raises:
-        ValueError: if the shapes disagree, or a number is not finite.
+        ValueError: if the shapes disagree, a number is not finite, or the covariance is not
+            symmetric.
     """
 
     mean: Array
@@ -59,6 +63,13 @@ class Gaussian:
             raise ValueError(
                 f"Gaussian.covariance must have shape {(len(mean), len(mean))}, "
                 f"got {covariance.shape}"
+            )
+        apart = np.abs(covariance - covariance.T)
+        if apart.max() > _ROUNDING * np.abs(covariance).max():
+            at = np.unravel_index(apart.argmax(), apart.shape)
+            raise ValueError(
+                f"Gaussian.covariance must be symmetric, got {covariance[at]:g} and "
+                f"{covariance.T[at]:g} in places {at[0]}, {at[1]} and {at[1]}, {at[0]}"
             )
         object.__setattr__(self, "mean", mean)
         object.__setattr__(self, "covariance", covariance)
@@ -301,12 +312,12 @@ def selected_round(dim: int, bias: float, kept: int, candidates: int) -> Selecte
     Exact for every n and N. Source: our derivation.
 
     dim: d.
-    bias: distance of the verifier's centre from the mean of the truth.
+    bias: distance of the verifier's centre from the mean of the truth, at most 1000.
     kept: n.
     candidates: N, at least n.
 
     Raises:
-        ValueError: if more rows are kept than drawn.
+        ValueError: if more rows are kept than drawn, or the bias is above 1000.
 
     >>> law = selected_round(dim=10, bias=0.0, kept=300, candidates=3000)
     >>> print(f"{law.shift:.4f} {law.along:.4f} {law.across:.4f}")
@@ -316,6 +327,11 @@ def selected_round(dim: int, bias: float, kept: int, candidates: int) -> Selecte
     check_count("selected_round: kept", kept)
     check_count("selected_round: candidates", candidates)
     at_least("selected_round: bias", bias)
+    if bias > _FARTHEST:
+        raise ValueError(
+            f"selected_round: bias must be at most {_FARTHEST:g}, got {bias:g}; farther away the "
+            "law changes no more"
+        )
     if kept > candidates:
         allowed = f"from 1 to candidates = {candidates}"
         raise ValueError(f"selected_round: kept must be {allowed}, got {kept}")
@@ -352,7 +368,8 @@ def limit_path(
     Returns: shape (rounds + 1, 3), the truth first.
 
     Raises:
-        ValueError: if the policy is unknown, dim below 2, or the fraction not in (0, 1].
+        ValueError: if the policy is unknown, dim below 2, the fraction not in (0, 1], or a variance
+            falls below 1e-280.
 
     Source: our derivation.
 
@@ -367,11 +384,17 @@ def limit_path(
     probability("limit_path: fraction", fraction, zero=False)
     check_count("limit_path: rounds", rounds, least=0)
     at_least("limit_path: ridge", ridge)
-    state = np.array([0.0, 1.0, 1.0])
+    # Distances to the centre keep their digits however close to it the model comes.
+    state = np.array([bias, 1.0, 1.0])
     pool = np.zeros(3)
     path = [state]
     for t in range(rounds):
-        fresh = _nearest(dim, bias, fraction, SelectedMoments(*state))
+        if state[1:].min() < _LEAST_VARIANCE:
+            raise ValueError(
+                f"limit_path: the variance falls below {_LEAST_VARIANCE:g} in round {t}, got "
+                f"{rounds} rounds; give at most {t}, or a ridge"
+            )
+        fresh = _nearest(dim, fraction, _Model(*state))
         if policy == "replace":
             pool = fresh
         else:
@@ -379,36 +402,50 @@ def limit_path(
             pool = (t * pool + fresh) / (t + 1) + np.array([0.0, between, 0.0])
         state = pool + np.array([0.0, ridge, ridge])
         path.append(state)
-    return np.array(path)
+    distances, along, across = np.array(path).T
+    return np.column_stack([bias - distances, along, across])
 
 
-def _nearest(dim: int, bias: float, fraction: float, model: SelectedMoments) -> Array:
-    """Return shift, variance along and across of the share of the model nearest to the centre."""
-    scale = np.sqrt(model.along)
-    distance = abs(model.shift - bias)
-    least = max(0.0, distance - _REACH * scale) + 1e-12
-    most = distance + _REACH * scale + np.sqrt(model.across) * (_REACH + np.sqrt(dim))
+class _Model(NamedTuple):
+    """A model on the line through the verifier's centre: its distance from that, and variances."""
 
-    def excess(radius: float) -> float:
-        section = _section(radius, bias, model)
+    distance: float
+    along: float
+    across: float
+
+
+def _nearest(dim: int, fraction: float, model: _Model) -> Array:
+    """Return distance, variance along and across of the share of the model nearest to the centre.
+
+    Lengths are in units of the model's scale across, and from its mean. So a narrow model and one
+    far away keep their digits.
+    """
+    unit = np.sqrt(model.across)
+    side = np.copysign(1.0, model.distance)
+    scaled = _Model(abs(model.distance) / unit, model.along / model.across, 1.0)
+    scale = _REACH * np.sqrt(scaled.along)
+    least = max(1e-12 - scaled.distance, -scale)
+    most = scale + _REACH + np.sqrt(dim)
+
+    def excess(beyond: float) -> float:
+        section = _section(beyond, scaled)
         return float(section.mass @ chdtr(dim - 1, section.room)) - fraction
 
-    radius = _brentq(excess, least, most, xtol=1e-13)
-    section = _section(radius, bias, model)
+    section = _section(_brentq(excess, least, most, xtol=1e-20), scaled)
     kept = section.mass * chdtr(dim - 1, section.room) / fraction
     shift = float(kept @ section.place)
     along = kept @ (section.place - shift) ** 2
-    across = model.across * float(section.mass @ chdtr(dim + 1, section.room)) / fraction
-    return np.array([shift, along, across])
+    across = float(section.mass @ chdtr(dim + 1, section.room)) / fraction
+    distance = side * (scaled.distance + shift)
+    return np.array([distance * unit, along * unit**2, across * unit**2])
 
 
 class _Section(NamedTuple):
     """Where a ball cuts the line through its centre and the model's mean, at nodes of quadrature.
 
-    place: on the line.
+    place: on the line, from the model's mean away from the centre.
     mass: probability there.
-    room: squared length that the other coordinates may have and still be inside the ball, in
-        variances across.
+    room: squared length that the other coordinates may have and still be inside the ball.
     """
 
     place: Array
@@ -416,15 +453,14 @@ class _Section(NamedTuple):
     room: Array
 
 
-def _section(radius: float, bias: float, model: SelectedMoments) -> _Section:
+def _section(beyond: float, model: _Model) -> _Section:
+    """Return the section by a ball that ends so far beyond the model's mean."""
     scale = np.sqrt(model.along)
-    low = max(model.shift - _REACH * scale, bias - radius)
-    high = min(model.shift + _REACH * scale, bias + radius)
+    low = max(-_REACH * scale, -2 * model.distance - beyond)
+    high = min(_REACH * scale, beyond)
     place = (low + high) / 2 + (high - low) / 2 * _NODES
-    exponent = -((place - model.shift) ** 2) / (2 * model.along)
-    density = np.exp(exponent) / np.sqrt(2 * np.pi * model.along)
-    away = np.abs(place - bias)
-    room = (radius - away) * (radius + away) / model.across
+    density = np.exp(-(place**2) / (2 * model.along)) / np.sqrt(2 * np.pi * model.along)
+    room = (beyond - place) * (2 * model.distance + beyond + place)
     return _Section(place, (high - low) / 2 * _WEIGHTS * density, np.maximum(room, 0.0))
 
 
