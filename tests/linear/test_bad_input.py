@@ -217,3 +217,30 @@ def test_lists_and_whole_floats_are_taken_for_what_they_are():
     plain = simulate([2.0, 3.0], [0.0, 0.5], 1.0, [2, 5], 3, Key(0))
     other = simulate(np.array([2, 3]), (0, 0.5), 1, np.array([2.0, 5.0]), 3, Key(0))
     assert plain.tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: theory.mean_map([0.0, 1.0], 0.0, [1.0, 2.0, 3.0]), "mean_map: arguments must bro"),
+        (lambda: theory.mean_path([0.0, 1.0], 0.0, [1.0, 2.0, 3.0], 0), "mean_path: arguments"),
+        (lambda: theory.mean_path(0.0, NAN, 1.0, 0), "mean_path: center_offset must be finite"),
+        (lambda: theory.plateau([1.0, 2.0], [1, 2, 3], 3), "plateau: arguments must broadcast"),
+        (
+            lambda: theory.one_round_mse([2.0], np.zeros((4, 1)), [1.0, 2.0, 3.0], 5),
+            r"one_round_mse: arguments must broadcast, got shapes \(4, 1\), \(3, 1\)",
+        ),
+        (lambda: theory.one_round_mse([2.0], [0.0], [1.0, 2.0], [5, 6, 7]), "one_round_mse: arg"),
+        (lambda: theory.error_bound(1.0, [1.0, 2.0], [5], 1), "half_width must be one number"),
+        (lambda: theory.error_bound([1.0, 2.0], 1.0, [5], 1), "initial must be one number"),
+        (lambda: policies.fixed_real(3, [0.5, 0.3]), r"fixed_real: share must be in \[0, 1\]"),
+        (lambda: policies.fresh_real(3, [0.5, 0.3]), r"fresh_real: share must be in \[0, 1\]"),
+        (
+            lambda: noisy_one_round_mse([2.0], [0.0], [1.0], 5, false_accept=0.1, false_reject=0.1),
+            "half_width must be one number",
+        ),
+    ],
+)
+def test_arguments_that_do_not_fit_together_are_refused_by_name(call, told):
+    with pytest.raises(ValueError, match=told):
+        call()

@@ -7,6 +7,7 @@ import pytest
 
 from veriloop import Key, Noisy
 from veriloop.linear import Problem, noisy_one_round_mse, theory
+from veriloop.linear.truncated import truncated_moments
 
 PROBLEM = Problem.gaussian(bias=0.4, radius=0.6)
 KNOWN = (PROBLEM.singular_values, PROBLEM.center_offset, PROBLEM.half_width)
@@ -28,6 +29,20 @@ def test_where_both_kinds_of_label_pass_alike_there_is_no_verifier():
 def test_the_ratio_of_the_rates_alone_counts():
     """Accepting half as many of both kinds changes the candidates, not the kept rows."""
     assert mse(0.2, 0.0) == pytest.approx(mse(0.1, 0.5), rel=1e-12)
+
+
+@pytest.mark.parametrize("width", [0.5, 3.0, 9.0, 20.0])
+def test_a_verifier_that_accepts_outside_alone_is_two_half_lines(width):
+    """Half of the rows lie below, half above; their mean square is w^2 and a little more."""
+    error = noisy_one_round_mse([1e6], [0.0], width, 10, false_accept=1.0, false_reject=1.0)
+    mean, variance, _ = truncated_moments(0.0, 1.0, width, np.inf)
+    assert error == pytest.approx((mean**2 + variance) / 10, rel=1e-6)
+
+
+@pytest.mark.parametrize("width", [np.inf, 60.0])
+def test_a_verifier_that_accepts_nothing_is_refused(width):
+    with pytest.raises(ValueError, match="some label must be accepted, got a half_width of"):
+        noisy_one_round_mse([2.0], [0.0], width, 10, false_accept=0.2, false_reject=1.0)
 
 
 @pytest.mark.parametrize(("false_accept", "false_reject"), [(0.3, 0.1), (0.9, 0.8)])

@@ -327,3 +327,11 @@ def test_verifiers_whose_windows_are_unknown_are_refused():
 def test_windows_that_cannot_be_are_refused(call, told):
     with pytest.raises(ValueError, match=told):
         call()
+
+
+@pytest.mark.parametrize("temperature", [1e-13, 1e-50, 1e-300])
+def test_a_temperature_close_to_0_is_0(temperature):
+    """Where bisection finds no mode, and NaN came out."""
+    hard = Windows([-1.0, 0.0], [1.0, np.inf]).moments(-1.5)
+    soft = Windows([-1.0, 0.0], [1.0, np.inf], temperature).moments(-1.5)
+    assert np.array(soft) == pytest.approx(np.array(hard), rel=1e-12)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from veriloop.core.checks import check_fraction
-from veriloop.linear.truncated import Array, acceptance, finite, positive, truncated_moments
+from veriloop.linear.truncated import Array, acceptance, finite, one, positive, truncated_moments
 
 _LEAST = 0.01  # the least singular value whose offsets a grid can hold
 _REACH = 9.5  # standard deviations, beyond which a normal density is below rounding
@@ -24,9 +24,10 @@ def noisy_one_round_mse(
     r"""Return the error after one round of a knowledge ball whose verdicts are flipped at random.
 
     Accepted labels have a density proportional to N(a, 1) times :math:`\varphi` inside the ball's
-    window and :math:`\psi` outside. This is a mixture of all labels, with weight :math:`\psi`, and
-    those in the window, with weight :math:`(\varphi - \psi) P`. With its mean T(a) and variance
-    V(a) the error is
+    window and :math:`\psi` outside. Where :math:`\varphi \ge \psi` this is a mixture of all labels,
+    with weight :math:`\psi`, and those in the window, with weight :math:`(\varphi - \psi) P`; else
+    one of the labels below, in and above the window. With its mean T(a) and variance V(a) the error
+    is
 
     .. math:: E\|\hat\theta_1 - \theta^*\|^2/\sigma^2 = \sum_j E[T_j(a)^2] + E[V_j(a)] / n,
         \qquad a \sim N(0, \mu_j^{-2}).
@@ -61,19 +62,36 @@ def noisy_one_round_mse(
             f"noisy_one_round_mse: singular_values must be numbers of at least {_LEAST}, as many "
             f"as center_offset has, got shapes {mu.shape} and {center.shape}"
         )
-    width = float(positive("noisy_one_round_mse: half_width", half_width, infinite=True))
-    size = float(positive("noisy_one_round_mse: kept", kept, infinite=True))
+    width = one("noisy_one_round_mse: half_width", half_width)
+    size = one("noisy_one_round_mse: kept", kept)
     nodes, weights = _nodes(float(mu.min()))
     a = nodes[:, None] / mu
     lower = center - width
     upper = center + width
-    inside = (phi - psi) * acceptance(a, 1.0, lower, upper)
-    mean, variance, _ = truncated_moments(a, 1.0, lower, upper)
-    if psi == 0:  # what is inside is all there is, however rare
-        inside = np.maximum(inside, 1e-300)
-    first = (psi * a + inside * mean) / (psi + inside)
-    second = (psi * (1 + a**2) + inside * (variance + mean**2)) / (psi + inside)
-    spread = (second - first**2) / size
+    # Positive parts alone: a difference would cancel.
+    parts = [(-np.inf, np.inf, psi), (lower, upper, phi - psi)]
+    if phi < psi:
+        parts = [(-np.inf, lower, psi), (lower, upper, phi), (upper, np.inf, psi)]
+    total = np.zeros(a.shape)
+    first = np.zeros(a.shape)
+    second = np.zeros(a.shape)
+    for low, high, rate in parts:
+        if rate == 0 or not np.all(low < high):
+            continue
+        share = rate * acceptance(a, 1.0, low, high)
+        if psi == 0:  # what is inside is all there is, however rare
+            share = np.maximum(share, 1e-300)
+        mean, variance, _ = truncated_moments(a, 1.0, low, high)
+        total += share
+        first += share * mean
+        second += share * (variance + mean**2)
+    if not np.all(total > 0):
+        raise ValueError(
+            "noisy_one_round_mse: some label must be accepted, got a half_width of "
+            f"{width:g} outside of which none lies, and false_reject {false_reject:g}"
+        )
+    first /= total
+    spread = (second / total - first**2) / size
     return float(weights @ (first**2 + spread).sum(axis=1) / weights.sum())
 
 

@@ -19,7 +19,7 @@ from typing import cast
 import numpy as np
 from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
-from veriloop.core.checks import check_count
+from veriloop.core.checks import check_count, check_fraction
 from veriloop.linear.truncated import Array, numbers
 
 _polygamma = cast(Callable[[int, float], float], special.polygamma)  # pyright: ignore
@@ -87,7 +87,7 @@ def fixed_real(rounds: int, share: float) -> Array:
     array([1.25  , 1.3333])
     """
     check_count("fixed_real: rounds", rounds, least=0)
-    _fractions("fixed_real: share", share)
+    check_fraction("fixed_real: share", share, zero=True, one=True)
     return np.cumsum((1 - share) ** (2 * replaced(rounds) - 2))
 
 
@@ -105,7 +105,7 @@ def fresh_real(rounds: int, share: float) -> Array:
     array([0.75  , 0.6667])
     """
     check_count("fresh_real: rounds", rounds, least=0)
-    _fractions("fresh_real: share", share)
+    check_fraction("fresh_real: share", share, zero=True, one=True)
     path = [1.0]
     for _ in range(rounds):
         path.append(share**2 + (1 - share) ** 2 * (1 + path[-1]))

@@ -39,9 +39,11 @@ from veriloop.linear.truncated import (
     Array,
     Mask,
     acceptance,
+    common_shape,
     density,
     finite,
     moments,
+    one,
     positive,
     truncated_moments,
 )
@@ -106,6 +108,7 @@ def mean_map(offset: ArrayLike, center_offset: ArrayLike, half_width: ArrayLike)
     offset = finite("mean_map: offset", offset)
     center = finite("mean_map: center_offset", center_offset)
     width = positive("mean_map: half_width", half_width, infinite=True)
+    common_shape("mean_map", offset, center, width)
     return moments(offset, _ONE, center - width, center + width)[0]
 
 
@@ -126,9 +129,13 @@ def mean_path(
     array([0.    , 0.3563, 0.4582, 0.4878, 0.4965])
     """
     check_count("mean_path: rounds", rounds, least=0)
-    path = [np.broadcast_arrays(finite("mean_path: offset", offset), center_offset, half_width)[0]]
+    offset = finite("mean_path: offset", offset)
+    center = finite("mean_path: center_offset", center_offset)
+    width = positive("mean_path: half_width", half_width, infinite=True)
+    common_shape("mean_path", offset, center, width)
+    path = [np.broadcast_arrays(offset, center, width)[0]]
     for _ in range(rounds):
-        path.append(mean_map(path[-1], center_offset, half_width))
+        path.append(mean_map(path[-1], center, width))
     return np.stack(path)
 
 
@@ -166,6 +173,7 @@ def one_round_mse(
     """
     kept = positive("one_round_mse: kept", kept, infinite=True)
     error, spread, _ = _round("one_round_mse", singular_values, center_offset, half_width, method)
+    common_shape("one_round_mse", error, kept)
     return error + spread / kept
 
 
@@ -309,8 +317,8 @@ def error_bound(initial: float, half_width: float, sizes: ArrayLike, dim: int) -
     array([1.08  , 0.5753, 0.3324, 0.1656])
     """
     check_count("error_bound: dim", dim)
-    rho = float(contraction_factor(half_width))
-    bound = [float(positive("error_bound: initial", initial, zero=True))]
+    rho = float(contraction_factor(one("error_bound: half_width", half_width)))
+    bound = [one("error_bound: initial", initial, infinite=False, zero=True)]
     for size in _vector("error_bound: sizes", sizes, infinite=True):
         bound.append(rho**2 * bound[-1] + dim * rho / size)
     return np.array(bound)
@@ -333,6 +341,8 @@ def plateau(half_width: ArrayLike, size: ArrayLike, dim: int) -> Array:
     """
     check_count("plateau: dim", dim)
     size = positive("plateau: size", size)
+    half_width = positive("plateau: half_width", half_width, infinite=True)
+    common_shape("plateau", half_width, size)
     rho = contraction_factor(half_width)
     width = np.minimum(half_width, EDGE)
     gap = (
@@ -386,6 +396,7 @@ def _round(
             f"{where}: singular_values must be at least {_FINEST} when exact, got {mu.min()}"
         )
     width = positive(f"{where}: half_width", half_width, infinite=True)[..., None]
+    common_shape(where, center, width)
     law = _exact if method == "exact" else _expansion
     error, spread = law(mu, center - width, center + width)
     return error, spread, np.sum(mu**-2.0)

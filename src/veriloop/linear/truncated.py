@@ -148,7 +148,7 @@ def interval(
     scale = positive(f"{where}: scale", scale)
     lower = numbers(f"{where}: lower", lower)
     upper = numbers(f"{where}: upper", upper)
-    _common_shape(where, mean, scale, lower, upper)
+    common_shape(where, mean, scale, lower, upper)
     wrong = np.asarray(~(lower < upper))
     if wrong.any():
         low = np.broadcast_to(lower, wrong.shape)[wrong][0]
@@ -157,7 +157,7 @@ def interval(
     return [mean, scale, lower, upper]
 
 
-def _common_shape(where: str, *arrays: Array) -> None:
+def common_shape(where: str, *arrays: Array) -> None:
     """Refuse arrays that do not broadcast."""
     try:
         np.broadcast_shapes(*(each.shape for each in arrays))
@@ -193,6 +193,14 @@ def counts(what: str, value: object) -> list[int]:
             f"in round {np.flatnonzero(~allowed)[0] + 1}"
         )
     return [int(each) for each in array]
+
+
+def one(what: str, value: object, *, infinite: bool = True, zero: bool = False) -> float:
+    """Return one number as `positive` does, or refuse it by the name `what`."""
+    array = positive(what, value, infinite=infinite, zero=zero)
+    if array.shape:
+        raise ValueError(f"{what} must be one number, got shape {array.shape}")
+    return float(array)
 
 
 def finite(what: str, value: object) -> Array:

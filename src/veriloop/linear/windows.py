@@ -42,6 +42,7 @@ _DROP = 40.0  # a density that has fallen by exp(-40) = 4e-18 is 0
 _FALL = 9.0  # standard deviations within which a normal density falls by as much
 _FINEST = 0.01  # the least singular value whose offsets a grid can hold
 _LONGEST = 150.0  # sigma; at most this wide may an estimate spread
+_HARD = 1e-12  # sigma; a lower temperature changes no digit, and bisection cannot follow it
 _REACH = 9.0  # a label lies farther from its mean than this many standard deviations once in 10^18
 
 
@@ -104,7 +105,7 @@ class Windows:
                 f"Windows.moments: offset must be one number or have last axis {len(self.lower)}, "
                 f"got shape {offset.shape}"
             )
-        if self.temperature == 0:
+        if self.temperature < _HARD:
             mean, variance, _ = truncated_moments(offset, 1.0, self.lower, self.upper)
             return Accepted(acceptance(offset, 1.0, self.lower, self.upper), mean, variance)
         offset, lower, upper = np.broadcast_arrays(offset, self.lower, self.upper)
