@@ -158,3 +158,17 @@ def test_what_no_linear_classifier_can_do_is_refused():
         classifier_with_errors(np.array([1.0, 0.0]), 0.1)
     with pytest.raises(ValueError, match="dim must be an integer of at least 2, got 1"):
         accuracy_moments(0.3, 10, 1, 1.0)
+
+
+@pytest.mark.parametrize(
+    "call, told",
+    [
+        (lambda: limit_path(1.0, 40.0, 0.9, 0.0, 3), "some label must be accepted, got cosine -1"),
+        (lambda: mean_of_kept(0.3, 2.0, 0.0, 0.0), "some label .* phi 0 and psi 0"),
+        (lambda: Accuracy([1.0, 0.0], 1.0, 0.5)(Key(0), np.full(2, 1e-200)), "that a float holds"),
+    ],
+)
+def test_what_cannot_be_told_is_refused(call, told):
+    """In place of a division by zero, or an accuracy of one half."""
+    with pytest.raises(ValueError, match=told):
+        call()

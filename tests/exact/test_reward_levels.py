@@ -141,3 +141,20 @@ def test_what_has_no_law_is_refused():
         picked_by_luce(MODEL, REWARDS, 0)
     with pytest.raises(ValueError, match="no two rewards may be equal"):
         picked_as_best(MODEL, np.array([1.0, 1.0, 2.0, 3.0]), 2)
+
+
+def test_rewards_of_levels_that_are_never_drawn_change_nothing():
+    """However large they are: the law is that of the others."""
+    model = np.array([0.0, 0.4, 0.6])
+    rewards = np.array([5000.0, 0.0, 1.0])
+    for k in (1, 3, np.inf):
+        others = picked_by_luce(model[1:], rewards[1:], k)
+        assert picked_by_luce(model, rewards, k) == pytest.approx([0.0, *others], rel=1e-12)
+
+
+def test_rewards_too_far_apart_for_a_float_are_refused():
+    half = np.array([0.5, 0.5])
+    with pytest.raises(ValueError, match="must lie within 700 of one another, got 800; divide"):
+        picked_by_luce(half, np.array([0.0, 800.0]), 2)
+    assert picked_by_luce(half, np.array([0.0, 800.0]), np.inf).tolist() == [0.0, 1.0]
+    assert picked_by_luce(half, np.array([0.0, 690.0]), 2) == pytest.approx([0.25, 0.75])

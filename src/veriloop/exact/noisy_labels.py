@@ -231,8 +231,13 @@ class Accuracy:
         if not np.any(model):
             raise ValueError("Accuracy: the classifier must not be 0, which answers nothing")
         separation = float(np.linalg.norm(self.mean))
+        length = float(np.linalg.norm(model))
+        if not np.finfo(float).tiny < length < np.inf:
+            raise ValueError(
+                f"Accuracy: the classifier must have a length that a float holds, got {length:g}"
+            )
         signal = float(model @ self.mean) / separation
-        cosine = signal / float(np.linalg.norm(model))
+        cosine = signal / length
         kept = mean_of_kept(cosine, separation, self.phi, self.psi)
         return {
             "accuracy": float(ndtr(cosine * separation)),
@@ -277,15 +282,19 @@ def mean_of_kept(cosine: float, separation: float, phi: float, psi: float) -> Ke
     at_least("mean_of_kept: separation", separation)
     probability("mean_of_kept: phi", phi)
     probability("mean_of_kept: psi", psi)
-    if phi == psi == 0:
-        raise ValueError("mean_of_kept: some label must be accepted, got phi 0 and psi 0")
     a = separation * cosine
     right = phi * ndtr(a)
     wrong = psi * ndtr(-a)
     density = np.exp(-0.5 * a * a) / np.sqrt(2 * np.pi)
     along = float(separation * (right - wrong))
     own = float((phi + psi) * density)
-    return KeptMean(along, own, float(right + wrong))
+    accepted = float(right + wrong)
+    if accepted < np.finfo(float).tiny:
+        raise ValueError(
+            "mean_of_kept: some label must be accepted, got "
+            f"cosine {cosine:g}, separation {separation:g}, phi {phi:g} and psi {psi:g}"
+        )
+    return KeptMean(along, own, accepted)
 
 
 def limit_path(wrong: float, separation: float, phi: float, psi: float, rounds: int) -> Array:

@@ -21,6 +21,7 @@ from veriloop.core.checks import check_count
 from veriloop.exact._arguments import Array, at_least, numbers, same_length
 
 Levels = NDArray[np.int64]
+_APART = 700.0  # e to the power of minus this is still a number
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ def picked_by_luce(model: Array, rewards: Array, k: float) -> Array:
     Returns: shape (L,), exact to rounding.
 
     Raises:
-        ValueError: if k is below 1.
+        ValueError: if k is below 1, or rewards that the model draws are more than 700 apart at
+            a finite k.
 
     >>> picked_by_luce(np.array([0.5, 0.5]), np.array([0.0, np.log(3.0)]), 2).round(6)
     array([0.375, 0.625])
@@ -92,9 +94,23 @@ def picked_by_luce(model: Array, rewards: Array, k: float) -> Array:
     model, rewards = _model_and_rewards("picked_by_luce", model, rewards)
     if k != np.inf:
         at_least("picked_by_luce: k", k, 1)
+    drawn = (model > 0) | (np.ptp(rewards) <= _APART)
+    law = np.zeros(len(model))
+    law[drawn] = _luce(model[drawn], rewards[drawn], k)
+    return law
+
+
+def _luce(model: Array, rewards: Array, k: float) -> Array:
+    """Return the law of levels that are drawn, or have rewards close to one another."""
     weight = np.exp(rewards - rewards.max())
     if k == np.inf:
         return model * weight / (model @ weight)
+    apart = float(rewards.max() - rewards.min())
+    if apart > _APART:
+        raise ValueError(
+            f"picked_by_luce: rewards must lie within {_APART:g} of one another, got {apart:g}; "
+            "divide them by a temperature"
+        )
     # In log t the integrand is analytic for |Im log t| < pi / 2 and falls off at both ends. So the
     # trapezoidal rule with this step is exact to rounding.
     step = 0.1
