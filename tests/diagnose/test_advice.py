@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from dataclasses import astuple
 from functools import cache
 from pathlib import Path
@@ -376,6 +377,19 @@ def test_a_misfit_is_said():
     assert advice.rho.value is None and advice.plateau.value is None
 
 
+def test_a_round_that_the_formula_misses_is_named_with_both_values():
+    """So nobody takes what the fit says of the last round for what was measured there."""
+    path = np.array([1, 0.6, 0.45, 0.4, 0.42, 0.5, 0.6, 0.75, 0.9])
+    noise = Key(0).numpy().random((9, 6)) * 0.02
+    table = rows({"error_truth": path[:, None] + noise}, [100] * 8, names=("error_truth",))
+    told = str(advise(table, pool="replace"))
+    found = re.search(r"misses round (\d), where error_truth is (\S+) and not (\S+), by", told)
+    assert found is not None
+    seen = path[int(found[1])] + noise[int(found[1])].mean()
+    assert float(found[2]) == pytest.approx(seen, rel=1e-2)
+    assert abs(float(found[3]) - seen) > 0.05
+
+
 # What is read, and what is refused
 
 
@@ -427,12 +441,20 @@ def test_records_rows_and_their_order_are_one(exact):
             "got 'error_truth' of 0 in round 2, where nothing is left to gain; pick another metric",
         ),
         (
+            lambda r: r | {"error_truth": r["error_truth"] * 1e120},
+            "needs 'error_truth' below 1e\\+100, got 1.9.*e\\+120; give it in a larger unit",
+        ),
+        (
+            lambda r: r | {"error_truth": r["error_truth"] * 1e-200},
+            "needs 'error_truth' at least 1e-100 from its best value, got 1.0.*e-200; give it in",
+        ),
+        (
             lambda r: r if r["round"] < 4 else {},
             "needs a start and at least four rounds, got 3 rounds",
         ),
         (
             lambda r: r if r["seed"] == 0 else {},
-            "needs two seeds or more, or error_truth_se beside 'error_truth'",
+            "needs two seeds or more, or a finite error_truth_se beside 'error_truth'",
         ),
     ],
 )
@@ -446,6 +468,8 @@ def test_what_cannot_be_advised_on_is_refused(change, message):
     ("metric", "settings", "message"),
     [
         ("error_truth", {"resamples": 10}, "resamples must be at least 40, got 10; draw more"),
+        ("error_truth", {"resamples": 50.5}, "resamples must be an integer of at least 1, got 50"),
+        ("odd", {"worse": "higher", "floor": "0"}, "floor must be a finite number, got '0'"),
         ("odd", {}, "'odd' needs worse='higher' or worse='lower', got None"),
         ("nelbo_own", {}, "'nelbo_own' needs worse="),
         (

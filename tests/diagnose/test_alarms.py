@@ -378,7 +378,7 @@ def test_what_is_watched_is_what_the_library_measures():
         (
             lambda r: r[:3],
             {},
-            "needs two seeds or more, or error_truth_se beside 'error_truth', got one seed",
+            "needs two seeds or more, or a finite error_truth_se beside 'error_truth', got one seed",
         ),
         (
             lambda r: [x | {"error_truth": np.nan} for x in r],
@@ -392,3 +392,16 @@ def test_what_cannot_be_tested_is_refused(change, settings, message):
     series = change(rows(np.ones((2, 3))))
     with pytest.raises(ValueError, match=message):
         alarm(series, **{"metric": "error_truth"} | settings)
+
+
+def test_a_direction_in_which_a_known_metric_gets_better_is_refused():
+    """As `advise` refuses it: an alarm on it would be of success, and none of collapse."""
+    rows = [{"seed": s, "round": k, "recall": 0.9 - 0.1 * k} for s in range(3) for k in range(3)]
+    with pytest.raises(ValueError, match="alarm: 'recall' is better when higher, got worse='high"):
+        alarm(rows, "recall", worse="higher")
+
+
+def test_a_standard_error_that_is_infinite_is_none():
+    rows = [{"round": k, "recall": 0.9, "recall_se": np.inf} for k in range(3)]
+    with pytest.raises(ValueError, match="needs two seeds or more, or a finite recall_se"):
+        alarm(rows, "recall")

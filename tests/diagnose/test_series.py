@@ -86,9 +86,11 @@ def test_what_is_no_records_is_a_type_error(ask, given, message):
     ("change", "message"),
     [
         (lambda r: r | {"round": r["round"] + 0.5}, "whole numbers as rounds, got 0.5"),
-        (lambda r: r | {"round": str(r["round"])}, "whole numbers as rounds, got '0'"),
+        (lambda r: r | {"round": "first"}, "whole numbers as rounds, got 'first'"),
         (lambda r: r | {"error_truth": "low"}, "needs numbers for 'error_truth', got 'low'"),
+        (lambda r: r | {"error_truth": True}, "needs numbers for 'error_truth', got True"),
         (lambda r: r | {"kept": "some"}, "needs numbers for 'kept', got 'some'"),
+        (lambda r: r | {"kept": False}, "needs numbers for 'kept', got False"),
         (lambda r: r | {"error_truth": np.inf}, "for 'error_truth' in every row, got infinity"),
     ],
 )

@@ -12,7 +12,8 @@ from typing import cast
 
 import numpy as np
 
-from veriloop.core.key import Key
+from veriloop.core.checks import check_count
+from veriloop.core.key import Key, check_key
 from veriloop.diagnose.arm import Scale, nothing_verified, pool_of, replaces
 from veriloop.diagnose.conclusions import SURE, Basis, counted, settle
 from veriloop.diagnose.contraction import WITH_BIAS, WITHOUT_BIAS, Contraction
@@ -25,7 +26,7 @@ from veriloop.diagnose.estimates import (
     shifted,
 )
 from veriloop.diagnose.fits import Fit, may_be_far
-from veriloop.diagnose.series import TIE, Input, Series
+from veriloop.diagnose.series import LARGEST, TIE, Input, Series
 from veriloop.diagnose.wording import Reason, notes
 from veriloop.metrics import Direction
 
@@ -151,6 +152,8 @@ def advise(
             is not known or not the known one, or there is no standard error.
         TypeError: if the records are no rows, the pool is no name, or verified is no bool.
     """
+    check_count("advise: resamples", resamples)
+    check_key("advise: key", key)
     if resamples < LEAST_RESAMPLES:
         raise ValueError(
             f"advise: resamples must be at least {LEAST_RESAMPLES}, got {resamples}; draw more"
@@ -199,6 +202,7 @@ def advise(
     if support < SURE:
         conclusion = "undecided"
         reason = f"{counted(come_to)}; run more rounds or seeds"
+    missed = _missed(series, last, model, scale)
     return Advice(
         conclusion,
         reason,
@@ -207,7 +211,7 @@ def advise(
         until=until,
         misfit=last.misfit,
         fits=last.explains,
-        notes=tuple(notes(pool, last, far=far, apart=apart)),
+        notes=tuple(notes(pool, last, missed, far=far, apart=apart)),
     )
 
 
@@ -219,6 +223,18 @@ def _may_be_far(fit: Fit, drawn: np.ndarray, model: Contraction) -> bool:
     if model.both:
         return may_be_far(drawn)
     return may_be_far(fit.point)
+
+
+def _missed(series: Series, fit: Fit, model: Contraction, scale: Scale) -> str:
+    """Name the round that a fit misses most, and what it expects in place of the mean there."""
+    name, at = divmod(fit.missed, len(series.rounds))
+    mean = float(series.values.mean(axis=0)[fit.missed])
+    expected = float(model.path(fit.point)[0, fit.missed])
+    if name == 0:
+        mean = scale.value(mean)
+        expected = scale.value(expected)
+    where = f"round {series.rounds[at]}, where {series.names[name]}"
+    return f"{where} is {mean:.3g} and not {expected:.3g},"
 
 
 def _errors(series: Series, metric: str, scale: Scale) -> Series:
@@ -244,6 +260,11 @@ def _errors(series: Series, metric: str, scale: Scale) -> Series:
         )
     if not (errors > 0).all():
         _refuse_best(series.rounds, own, errors, metric, scale)
+    if errors.min() < 1 / LARGEST:
+        raise ValueError(
+            f"advise needs {metric!r} at least {1 / LARGEST:g} from its best value, got "
+            f"{errors.min():.3g}; give it in a smaller unit"
+        )
     _check_counts(series)
     values = np.concatenate([errors, series.values[:, rounds + 1 :]], axis=1)
     if not (values > 0).all():

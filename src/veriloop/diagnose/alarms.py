@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from veriloop.diagnose.arm import check_worse
 from veriloop.diagnose.series import TIE, Input, Series
 from veriloop.metrics import KNOWN, Direction
 
@@ -127,11 +128,12 @@ def alarm(
     recall: worse since round 1 (-0.095, p = 0.0003)
 
     Raises:
-        ValueError: if the direction is not known, there are more rounds than the horizon has, seeds
-            differ in their rounds, or there is no standard error.
+        ValueError: if the direction is not known or not the known one, there are more rounds than
+            the horizon has, seeds differ in their rounds, or there is no standard error.
         TypeError: if the records are no rows.
     """
     series = Series.of("alarm", records, metric)
+    check_worse("alarm", metric, worse)
     direction = worse or WATCHED.get(metric)
     if direction not in ("higher", "lower"):
         raise ValueError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
+from typing import cast
 
 import numpy as np
 
@@ -38,15 +40,11 @@ class Scale:
 
         worse: the direction in which the metric gets worse; None takes that of `KNOWN`.
         """
+        check_worse("advise", metric, worse)
         better = None
         if metric in KNOWN:
             better = KNOWN[metric].better
         turned: dict[str | None, str] = {"higher": "lower", "lower": "higher"}
-        if better is not None and worse == better:
-            raise ValueError(
-                f"advise: {metric!r} is better when {better}, got worse={worse!r}; leave worse= "
-                "out, or give a metric of your own another name"
-            )
         direction = worse or turned.get(better)
         if direction not in ("higher", "lower"):
             raise ValueError(
@@ -56,8 +54,8 @@ class Scale:
         sign = 1 if direction == "higher" else -1
         fraction = metric in ONE_IS_BEST and sign < 0
         if floor is not None:
-            if not np.isfinite(floor):
-                raise ValueError(f"advise: floor must be a finite number, got {floor}")
+            if not isinstance(cast("object", floor), Real) or not np.isfinite(floor):
+                raise ValueError(f"advise: floor must be a finite number, got {floor!r:.60}")
             worst = np.inf
             if fraction:
                 worst = floor
@@ -84,6 +82,15 @@ class Scale:
         at_low = self.value(low)
         at_high = self.value(high)
         return min(at_low, at_high), max(at_low, at_high)
+
+
+def check_worse(where: str, metric: str, worse: Direction | None) -> None:
+    """Refuse a direction in which a known metric gets better."""
+    if worse is not None and metric in KNOWN and worse == KNOWN[metric].better:
+        raise ValueError(
+            f"{where}: {metric!r} is better when {worse}, got worse={worse!r}; leave worse= out, "
+            "or give a metric of your own another name"
+        )
 
 
 def pool_of(series: Series) -> str | None:

@@ -28,6 +28,7 @@ class Fit:
     point: the parameters, shape (1, 4).
     scale: what the means were weighted by, shape (columns,).
     misfit: the largest distance of a mean from the fit, in standard errors between seeds.
+    missed: the column of that mean.
     explains: whether chance explains that.
     """
 
@@ -35,6 +36,7 @@ class Fit:
     point: np.ndarray
     scale: np.ndarray
     misfit: float
+    missed: int
     explains: bool
 
     @classmethod
@@ -48,8 +50,11 @@ class Fit:
         gap = np.abs(mean - model.path(point)[0])
         error, worst = _noise_of_means(series)
         spread = error > TIE * mean  # seeds that share their first model do not differ in round 0
-        misfit = float((gap[spread] / error[spread]).max(initial=0))
-        return cls(supports, point, scale, misfit, misfit <= worst)
+        apart = np.zeros_like(gap)
+        apart[spread] = gap[spread] / error[spread]
+        missed = int(apart.argmax())
+        misfit = float(apart[missed])
+        return cls(supports, point, scale, misfit, missed, misfit <= worst)
 
     def resample(self, series: Series, model: Contraction, count: int, key: Key) -> np.ndarray:
         r"""Fit means that could as well have been, and return the parameters, shape (count, 4).

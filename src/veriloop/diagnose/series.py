@@ -15,6 +15,7 @@ from veriloop.records import Records
 
 Row = Mapping[str, object]
 Input = Iterable[Row | Record | Sequence[Record]]
+LARGEST = 1e100  # the square of a larger number may be beyond what a float holds
 TIE = 1e-9  # values closer than this, as a fraction of the largest, are the same
 
 
@@ -60,6 +61,12 @@ class Series:
         values = _column(where, grid, metric)
         if not np.isfinite(values).all():
             raise ValueError(f"{where} needs a number for {metric!r} in every row, got infinity")
+        largest = float(np.abs(values).max())
+        if largest > LARGEST:
+            raise ValueError(
+                f"{where} needs {metric!r} below {LARGEST:g}, got {largest:.3g}; give it in a "
+                "larger unit"
+            )
         several = len(seeds) > 1
         if also is not None and also != metric and several:
             beside = _column(where, grid, also)
@@ -69,9 +76,9 @@ class Series:
         errors = None
         if not several:
             errors = _column(where, grid, f"{metric}_se")[0]
-            if not (errors >= 0).all():
+            if not ((errors >= 0) & (errors < np.inf)).all():
                 raise ValueError(
-                    f"{where} needs two seeds or more, or {metric}_se beside {metric!r}, "
+                    f"{where} needs two seeds or more, or a finite {metric}_se beside {metric!r}, "
                     "got one seed; run more seeds"
                 )
         kept = _column(where, grid, "kept").mean(axis=0)
@@ -186,7 +193,7 @@ def _column(where: str, grid: Sequence[Sequence[Row]], name: str) -> np.ndarray:
     for line in grid:
         numbers = [row.get(name) for row in line]
         for cell in numbers:
-            if isinstance(cell, str):
+            if isinstance(cell, str | bool):
                 raise ValueError(f"{where} needs numbers for {name!r}, got {cell!r}; mend the row")
         cells.append(numbers)
     return np.array(cells, dtype=float)

@@ -51,8 +51,11 @@ class Reason:
         return f"{self.scale.value(float(self.path[place])):.3g}"
 
 
-def notes(pool: str | None, fit: Fit, *, far: bool, apart: bool) -> list[str]:
-    """Return a sentence for each way in which the formula does not hold, or may not."""
+def notes(pool: str | None, fit: Fit, missed: str, *, far: bool, apart: bool) -> list[str]:
+    """Return a sentence for each way in which the formula does not hold, or may not.
+
+    missed: names the round that the fit misses most.
+    """
     found: list[str] = []
     if pool is None:
         found.append(
@@ -75,6 +78,7 @@ def notes(pool: str | None, fit: Fit, *, far: bool, apart: bool) -> list[str]:
         )
     if not fit.explains:
         found.append(
-            f"the formula misses a round by {fit.misfit:.1f} standard errors: take this as a sketch"
+            f"the formula misses {missed} by {fit.misfit:.1f} standard errors: take this as a "
+            "sketch"
         )
     return found
