@@ -255,6 +255,25 @@ def test_a_summary_ends_at_any_end_token_of_the_model(tokenizer):
         assert texts(said) == ["Rain in Leeds.~ Snow."]
 
 
+def test_nothing_is_written_after_a_text_that_stops(tokenizer):
+    """The model is asked for no token more, and the summary has come to its end."""
+    tokens = tokenizer(" Rain in Leeds.\n")["input_ids"]
+    prompt = Prompt(tokenizer, summary_tokens=40, stop=["\n"])
+    write = Generate(articles=Summaries.of(["A."], ["B."]), prompt=prompt)
+    said = write(Key(0), Says(tokens, None, len(tokenizer)), 1)  # it has no further token to say
+    assert texts(said) == ["Rain in Leeds."] and said.ended.all()
+
+
+@pytest.mark.parametrize("batch", [1, 5, 24])
+def test_a_text_that_stops_one_row_changes_no_other(prompt, pairs, model, oracle, batch):
+    letter = Counter("".join(oracle)).most_common(8)[-1][0]
+    stopping = replace(prompt, stop=[letter])
+    rows = Generate(articles=pairs, prompt=stopping, batch=batch)(Key(0), model, len(pairs))
+    assert texts(rows) == [text.partition(letter)[0].strip() for text in oracle]
+    stopped = np.array([letter in text for text in oracle])
+    assert stopped.any() and not stopped.all() and rows.ended[stopped].all()
+
+
 def test_a_summary_that_was_cut_is_known(prompt, pairs, model, tokenizer):
     """Whether the model wrote an end within the limit; what it wrote is then taught without one."""
     first = tokenizer(" Rain in Leeds.")["input_ids"]

@@ -249,3 +249,37 @@ def test_white_space_of_an_output_is_kept_where_that_is_asked(tokenizer):
 def test_what_is_no_text_is_refused_everywhere(tokenizer, use, message):
     with pytest.raises(ValueError, match=message):
         use(text.Prompt(tokenizer))
+
+
+STORY = "Rain fell.\nSnow too. END And more."
+
+
+@pytest.mark.parametrize(
+    ("stop", "read"),
+    [
+        ((), "Rain fell.\nSnow too. END And more."),
+        (["\n"], "Rain fell."),
+        ("\n", "Rain fell."),
+        (["END", "\n"], "Rain fell."),
+        (["END", "???"], "Rain fell.\nSnow too."),
+        (["now to"], "Rain fell.\nS"),
+    ],
+)
+def test_an_output_ends_at_the_first_text_that_stops_it(tokenizer, stop, read):
+    """Wherever tokens begin and end; the text itself is left out."""
+    prompt = text.Prompt.template(tokenizer, "Say: {input}", stop=stop)
+    new = tokenizer(f" {STORY}", add_special_tokens=False)["input_ids"]
+    assert prompt.read([], new) == read
+    assert prompt.ended(new, {prompt.end}) == prompt.stopped(new) == (read != STORY)
+    assert prompt.ended([*new, prompt.end], {prompt.end})
+
+
+@pytest.mark.parametrize("stop", ["", [""], ["a", 1], None, 5, {"a": "b"}])
+def test_what_stops_an_output_is_a_text(tokenizer, stop):
+    with pytest.raises(ValueError, match=r"Prompt\.stop must be texts that are not empty, got"):
+        text.Prompt(tokenizer, stop=stop)
+
+
+def test_the_published_way_to_read_takes_no_text_that_stops(tokenizer):
+    with pytest.raises(ValueError, match=r"Prompt\.stop: got \('x',\), and string_replace"):
+        Prompt(tokenizer, string_replace=True, stop=["x"])

@@ -32,8 +32,9 @@ class Generate(Generic[R]):
     """Write outputs for inputs in turn: `(key, model, n) -> rows`, n candidates.
 
     The candidates of one input lie together. With a temperature the first input follows the last
-    one, with new random numbers. An output ends at the prompt's end token, or at one that the
-    model's `generation_config` names; `ended` of the rows is False where it was cut before.
+    one, with new random numbers. An output ends at the prompt's end token, at one that the model's
+    `generation_config` names, or at a text of `Prompt.stop`; `ended` of the rows is False where it
+    was cut before.
 
     If there are several processes (see `process`), each writes its part, and all return the whole.
 
@@ -124,7 +125,7 @@ class Generate(Generic[R]):
                 new = self._write(model, some, uniform[block], ends)
             for row, tokens in zip(block, new, strict=True):
                 output = self.prompt.read(prompts[row], tokens, ends)
-                own.append((row, output, not ends.isdisjoint(tokens)))
+                own.append((row, output, self.prompt.ended(tokens, ends)))
         give_back()
         outputs = np.empty(n, dtype=object)
         ended = np.empty(n, dtype=bool)
@@ -195,7 +196,11 @@ class Generate(Generic[R]):
             for row, token, going in written:
                 if going:
                     new[row].append(token)
-            running.go_on(tokens, ~torch.isin(tokens, last))
+            ended = torch.isin(tokens, last)
+            if self.prompt.stop:
+                stopped = [self.prompt.stopped(new[row]) for row in running.rows]
+                ended |= torch.tensor(stopped, device=ended.device)
+            running.go_on(tokens, ~ended)
             if not len(running.rows):
                 break
         return new

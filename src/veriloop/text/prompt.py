@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -35,11 +35,13 @@ class Prompt:
     lead: what stands between prompt and output when an output is learnt or scored.
     strip: leave out the white space around an output that a model wrote. False keeps it, as code
         needs it, and leaves out `lead` alone.
+    stop: texts at which a model's output ends, beside the end token; the first one and what follows
+        it are left out. A model that has learnt no end from `initial` rows needs them.
 
     Raises:
         TypeError: if the tokenizer is none.
-        ValueError: if the tokenizer has no end token, `tokens` leave no room for an input, or the
-            words around it are no text.
+        ValueError: if the tokenizer has no end token, `tokens` leave no room for an input, the
+            words around it are no text, or a text of `stop` is empty.
 
     >>> from veriloop.text import train_tokenizer
     >>> tokenizer = train_tokenizer(["Question: 2 + 2\nAnswer: 4"] * 9, vocabulary=300)
@@ -56,10 +58,12 @@ class Prompt:
     output_tokens: int = 128
     lead: str = field(default=" ", kw_only=True)
     strip: bool = field(default=True, kw_only=True)
+    stop: Sequence[str] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         for name in ("before", "after", "lead"):
             check_text(f"Prompt.{name}", getattr(self, name))
+        object.__setattr__(self, "stop", _as_stops(self.stop))
         check_count("Prompt.tokens", self.tokens)
         check_count("Prompt.output_tokens", self.output_tokens)
         if not hasattr(self.tokenizer, "eos_token_id"):
@@ -88,11 +92,12 @@ class Prompt:
         output_tokens: int = 128,
         lead: str = " ",
         strip: bool = True,
+        stop: Sequence[str] = (),
     ) -> Prompt:
         r"""Return the prompt of a template.
 
         text: the words of a prompt, with `{input}` once where the input stands.
-        tokenizer, tokens, output_tokens, lead, strip: see `Prompt`.
+        tokenizer, tokens, output_tokens, lead, strip, stop: see `Prompt`.
 
         Raises:
             ValueError: if the text does not have `{input}` once.
@@ -112,6 +117,7 @@ class Prompt:
             output_tokens=output_tokens,
             lead=lead,
             strip=strip,
+            stop=stop,
         )
 
     @staticmethod
@@ -124,6 +130,7 @@ class Prompt:
         tokens: int = 256,
         output_tokens: int = 128,
         strip: bool = True,
+        stop: Sequence[str] = (),
     ) -> Prompt:
         """Return the prompt of the tokenizer's chat template: the input is what the user says.
 
@@ -134,7 +141,7 @@ class Prompt:
         shots: examples that stand before the input, each what the user says and the answer.
         options: what the template asks for beside messages, for instance
             `{"enable_thinking": False}`.
-        tokenizer, tokens, output_tokens, strip: see `Prompt`.
+        tokenizer, tokens, output_tokens, strip, stop: see `Prompt`.
 
         Raises:
             ValueError: if the tokenizer has no chat template, it does not write every message as
@@ -149,6 +156,7 @@ class Prompt:
             output_tokens=output_tokens,
             lead="",
             strip=strip,
+            stop=stop,
         )
 
     @property
@@ -225,7 +233,7 @@ class Prompt:
     def read(
         self, prompt: Sequence[int], new: Sequence[int], ends: Container[int] | None = None
     ) -> str:
-        """Return the output that a model wrote, up to the first token that ends it.
+        """Return the output that a model wrote, up to the first token or text that ends it.
 
         prompt: the tokens that the model read.
         new: the tokens that it wrote.
@@ -233,11 +241,30 @@ class Prompt:
         """
         written = self._written(new, ends)
         text = self._decode(written, follows=True)
-        if len(written) == len(new):  # cut, perhaps within the bytes of a character
+        place = self._first_stop(text)
+        if place is not None:
+            text = text[:place]
+        elif len(written) == len(new):  # cut, perhaps within the bytes of a character
             text = text.rstrip("\ufffd")
         if self.strip:
             return text.strip()
         return text.removeprefix(self.lead)
+
+    def ended(self, new: Sequence[int], ends: Container[int]) -> bool:
+        """Tell whether an output came to its end: by a token of `ends`, or by a text of `stop`.
+
+        new, ends: see `read`.
+        """
+        return len(self._written(new, ends)) < len(new) or self.stopped(new)
+
+    def stopped(self, new: Sequence[int]) -> bool:
+        """Tell whether tokens that a model wrote have a text of `stop`."""
+        return bool(self.stop) and self._first_stop(self._decode(new, follows=True)) is not None
+
+    def _first_stop(self, text: str) -> int | None:
+        """Return where the first text of `stop` begins, or None."""
+        places = [text.find(stop) for stop in self.stop]
+        return min((place for place in places if place >= 0), default=None)
 
     def _target(self, answer: list[int], ended: bool) -> list[int]:
         """Return the tokens of an output that are learnt and scored."""
@@ -308,6 +335,20 @@ class Prompt:
             "input_ids"
         ]
         return ids
+
+
+def _as_stops(stop: object) -> tuple[str, ...]:
+    """Return the texts that end an output; one text stands for itself."""
+    texts: object = stop
+    if isinstance(stop, str):
+        texts = (stop,)
+    if isinstance(texts, list | tuple):
+        found = cast("Sequence[object]", texts)
+        if all(isinstance(each, str) and each for each in found):
+            return tuple(cast("Sequence[str]", found))
+    raise ValueError(
+        f"Prompt.stop must be texts that are not empty, got {stop!r:.60}; write stop=['\\n']"
+    )
 
 
 def check_prompt(what: str, prompt: object) -> None:

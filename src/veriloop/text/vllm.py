@@ -107,7 +107,7 @@ class GenerateVLLM(Generate[R]):
         for row, (ids, output) in enumerate(zip(prompts, outputs, strict=True)):
             new = list(output.outputs[0].token_ids)
             texts[row] = self.prompt.read(ids, new, ends)
-            ended[row] = not ends.isdisjoint(new)
+            ended[row] = self.prompt.ended(new, ends)
         return rows.answered(texts, ended)
 
     def _sampling(self, key: Key, ends: Collection[int]) -> object:

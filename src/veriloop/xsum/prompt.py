@@ -23,6 +23,7 @@ class Prompt(prompt.Prompt):
     tokens: the largest number of tokens of a prompt; a longer article is cut at its end.
     summary_tokens: the largest number of tokens of a summary, with the end token.
     lead: what stands between prompt and summary when a summary is learnt or scored.
+    strip, stop: see `veriloop.text.Prompt`.
     right_truncation: cut the whole text at its end, as in the published code. A long article then
         loses the cue and its summary, no end token is taught, and control tokens count as such
         everywhere.
@@ -33,7 +34,8 @@ class Prompt(prompt.Prompt):
 
     Raises:
         TypeError: if the tokenizer is none.
-        ValueError: if the tokenizer has no end token, or `tokens` leave no room for an article.
+        ValueError: if the tokenizer has no end token, `tokens` leave no room for an article, or
+            `stop` is given with `string_replace`.
 
     >>> from veriloop.xsum import train_tokenizer
     >>> tokenizer = train_tokenizer(["Article: Rain fell.\n\nSummary: Rain."] * 9, vocabulary=300)
@@ -54,6 +56,11 @@ class Prompt(prompt.Prompt):
         check_count("Prompt.summary_tokens", self.summary_tokens)
         object.__setattr__(self, "output_tokens", self.summary_tokens)
         super().__post_init__()
+        if self.string_replace and self.stop:
+            raise ValueError(
+                f"Prompt.stop: got {self.stop!r:.60}, and string_replace reads whole texts as the "
+                "published code does; leave one out"
+            )
 
     def prompts(self, inputs: Strings) -> list[list[int]]:
         if not self.right_truncation:
