@@ -684,7 +684,8 @@ def test_a_round_that_keeps_nothing_stops_with_acceptance_and_best_score():
     )
     with pytest.raises(
         RoundError,
-        match=rf"^round 4: acceptance 0, none of 80 candidates kept; best score {best:.4g}$",
+        match=rf"^round 4: acceptance 0, none of 80 candidates kept; best score {best:.4g}; "
+        "give more candidates, a lower cut, or a filter that ranks, such as TopFraction$",
     ):
         made.step(Key(0), replace(START, round=3), 80)
     assert not fits
@@ -700,7 +701,9 @@ def test_a_round_that_keeps_nothing_stops_alike_whatever_the_type_of_score(dtype
 def test_a_round_without_any_verdict_says_so():
     made = loop(verify=lambda key, batch: np.full(len(batch), np.nan), filter=Threshold(0.0))
     with pytest.raises(
-        RoundError, match="round 1: acceptance 0, none of 80 candidates kept; no row has a verdict"
+        RoundError,
+        match="round 1: acceptance 0, none of 80 candidates kept; no row has a verdict; "
+        "check the verifier",
     ):
         made.step(Key(0), START, 80)
 

@@ -276,16 +276,17 @@ class Loop(Generic[M, B]):
             return
         scores = drawn.verdict.scores
         known = scores[~np.isnan(scores)]
-        reason = "no row has a verdict"
+        reason = "no row has a verdict; check the verifier"
         if len(known):
-            reason = f"best score {float(known.max()):.4g}"
+            remedy = (
+                "give more candidates, a lower cut, or a filter that ranks, such as TopFraction"
+            )
             why = getattr(self.filter, "why_none", None)
             if why is not None:
                 groups = drawn.candidates.labels()
-                reason = f"{reason}; {why(drawn.key.fold('filter'), scores, groups)}"
-        raise RoundError(
-            f"acceptance 0, none of {len(scores)} candidates kept; {reason.removesuffix('; ')}"
-        )
+                remedy = why(drawn.key.fold("filter"), scores, groups) or remedy
+            reason = f"best score {float(known.max()):.4g}; {remedy}"
+        raise RoundError(f"acceptance 0, none of {len(scores)} candidates kept; {reason}")
 
     def _check_one_block(self, n: int | Quota) -> None:
         """Refuse a verifier that judges rows together where the round may have several blocks."""
