@@ -15,6 +15,7 @@ from scipy.special import stdtr, stdtrit
 
 from veriloop.records import Records, interval
 from veriloop.report.numbers import shown as shown
+from veriloop.report.run import commits
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 
@@ -235,7 +236,10 @@ def _made(name: str) -> str:
     machine = device.get("processor", device["machine"])
     time = f"{run['seconds']['work']:.0f} s on {device['cpus']} cores ({machine})"
     preset = f"preset `{run['preset']}` of `{run['experiment']}`"
-    return f"Run: {preset}, {counted}, commit {run['commit'][:10]}.\nIt took {time}."
+    what = "It"
+    if "earlier" in run:
+        what = f"The last of {len(run['earlier']) + 1} calls"
+    return f"Run: {preset}, {counted}, {commits(run)}.\n{what} took {time}."
 
 
 def p_value(values: np.ndarray) -> float:

@@ -124,11 +124,14 @@ def test_other_code_in_an_arm_is_another_run(project):
 def test_a_run_goes_on_with_more_seeds_and_rounds(project):
     """Counts of the settings may grow; another setting may not change."""
     assert call(project, "--preset", "smoke", "--out", "run").returncode == 0
+    first = about(project / "run")
     more = ("--set", "seeds=6", "--set", "rounds=6", "--out", "run", "--resume")
     ran = call(project, "--preset", "smoke", *more)
     assert ran.returncode == 0, ran.stderr
     assert len(Records.read(project / "run")) == 2 * 6 * 7
     assert about(project / "run")["config"]["seeds"] == 6 and about(project / "run")["finished"]
+    (earlier,) = about(project / "run")["earlier"]
+    assert earlier == {name: first[name] for name in ("commit", "dirty", "seconds")}
     refused = call(project, "--preset", "smoke", *more, "--set", "reach=1")
     assert refused.returncode == 2 and "holds a run with reach = 1.5, got 1.0" in refused.stderr
 

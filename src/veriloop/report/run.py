@@ -121,8 +121,12 @@ def made(about: About) -> str:
     seconds: Mapping[str, float] = about.get("seconds", {})
     if seconds:
         time = seconds.get("work", sum(seconds.values()))
-        said.append(f"{time:.0f} s{_machine(about)}")
-    said.append(_commit(about))
+        calls = len(about.get("earlier", ())) + 1
+        took = f"{time:.0f} s"
+        if calls > 1:
+            took = f"the last of {calls} calls took {took}"
+        said.append(f"{took}{_machine(about)}")
+    said.append(commits(about))
     return f"{': '.join(said[:2])}, {said[-1]}." if len(said) > 2 else f"{', '.join(said)}."
 
 
@@ -136,6 +140,18 @@ def _machine(about: About) -> str:
     if not device:
         return ""
     return f" on {device['cpus']} cores ({device.get('processor', device['machine'])})"
+
+
+def commits(about: About) -> str:
+    """Return at which commit a run was made, and at which others it was begun or went on.
+
+    >>> commits({"commit": "0123456789abcdef", "earlier": [{"commit": "f" * 40, "dirty": True}]})
+    'commit 0123456789, before that commit ffffffffff with changes'
+    """
+    last = _commit(about)
+    others = [_commit(call) for call in about.get("earlier", ())]
+    different = [each for each in dict.fromkeys(others) if each != last]
+    return ", before that ".join([last, *different])
 
 
 def _commit(about: About) -> str:

@@ -97,6 +97,8 @@ class RunFolder:
             }
             if before.get("finished") and _is_same(before, about):
                 self._about = before  # it says when and with what the records were made
+            elif before:
+                self._about["earlier"] = _earlier(before)
             self._write()
         except BadInput:
             raise
@@ -354,6 +356,12 @@ def _identity(folder: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return known.st_dev, known.st_ino
+
+
+def _earlier(before: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return commit and seconds of every call that worked on a run before this one, in order."""
+    last = {name: before.get(name) for name in ("commit", "dirty", "seconds")}
+    return [*before.get("earlier", ()), last]
 
 
 def _refuse_other_run(
