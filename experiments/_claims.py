@@ -13,7 +13,7 @@ import argparse
 import re
 from functools import cache
 
-from claims import linear, literature, mnist, self_training, xsum
+from claims import linear, literature, mnist, self_training, smollm2, xsum
 from claims.tables import RESULTS, printed, whole
 
 PAGES = {
@@ -21,6 +21,7 @@ PAGES = {
     "literature": literature,
     "mnist": mnist,
     "self_training": self_training,
+    "smollm2": smollm2,
     "xsum": xsum,
 }
 FOLDERS = sorted(file.parent.name for file in RESULTS.glob("*/records.jsonl"))

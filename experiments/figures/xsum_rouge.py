@@ -44,16 +44,27 @@ def draw(rows: Rows) -> Figure:
         panel.set(title=LABELS[name])
     for panel in axes.flat[len(names) :]:
         panel.set_visible(False)
-    for panel in axes[-1]:
+    for panel in axes.flat[max(len(names) - 4, 0) : len(names)]:  # the lowest of each column
         panel.set_xlabel("round $k$")
+        panel.tick_params(labelbottom=True)
     handles = [line(f"kept share {rule}", color=color) for rule, color in colors.items()]
     handles += [line(filtering, color="black", ls=style) for filtering, style in styles.items()]
-    bases = len(values(rows, "base"))
-    corpora = len(values(rows, "seed"))
-    models = "pre-trained model" if bases == 1 else "pre-trained models"
-    about = f"{rows[0]['data']}; {bases} {models}, 95 % intervals over n = {corpora}"
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), title=about)
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=len(handles), title=_about(rows)
+    )
     return figure
+
+
+def _about(rows: Rows) -> str:
+    """Say what the rows are of, and over how many corpora or starts the intervals are."""
+    models = "1 pre-trained model"
+    if len(values(rows, "base")) > 1:
+        models = f"{len(values(rows, 'base'))} pre-trained models"
+    n = len(values(rows, "seed"))
+    spread = f"95 % intervals over n = {n}"
+    if n == 1:
+        spread = "one start, so no interval"
+    return f"{rows[0]['data']}; {models}, {spread}"
 
 
 def summarise(rows: Rows) -> dict[str, Measured]:
