@@ -2,7 +2,7 @@
 
 python benchmarks/four_bits.py [SOURCE ...] [--articles 200] [--pairs 125] [--draws 1]
 
-The weights of `smollm2` may be a 4-bit copy. Where the full weights can be had, name both sources: the
+The weights of `smollm2` may be a 4-bit copy. Where the full weights are on the machine, name both sources: the
 rows are of the same articles. Where they cannot, the error of four bits is added once more, at random.
 To second order in the error, the mean loss grows by as much as it did the first time. That is an
 estimate, and no measurement of the full weights.

@@ -64,7 +64,7 @@ def test_the_ends_of_the_ranges_run_and_draw(own, here):
 
 
 def test_one_replicate_runs(here):
-    """No standard error can be had from one value: it is null, and neither figure nor summary minds."""
+    """One value has no standard error: it is null, and neither figure nor summary minds."""
     run = here("curation", *settings("replicates=1"), figure="laid out")
     assert (run.code, run.stderr) == (0, "")
     assert all(row["reward_se"] is None for row in run.rows)

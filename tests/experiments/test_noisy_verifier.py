@@ -79,7 +79,7 @@ def test_the_ends_of_the_ranges_run_and_draw(own, here):
 
 
 def test_one_replicate_runs(here):
-    """No standard error can be had from one value: it is null, and neither figure nor summary minds."""
+    """One value has no standard error: it is null, and neither figure nor summary minds."""
     run = here("noisy_verifier", *settings("replicates=1"), figure="laid out")
     assert (run.code, run.stderr) == (0, "")
     assert all(row["accuracy_se"] is None for row in rows_of(run, "transition"))

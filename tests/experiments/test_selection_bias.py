@@ -78,7 +78,7 @@ def test_the_published_numbers_are_a_table_that_can_be_read():
 
 
 def test_one_replicate_and_one_round_run_and_draw(here):
-    """No standard error can be had from one value: it is null, and neither the figure nor the summary minds."""
+    """One value has no standard error: it is null, and neither the figure nor the summary minds."""
     run = here(NAME, *settings("replicates=1", "rounds=1", "bias=[0]"), figure="laid out")
     assert (run.code, run.stderr) == (0, "")
     assert all(row["trace_se"] is None for row in run.rows) and "nan" not in run.stdout

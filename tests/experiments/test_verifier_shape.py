@@ -74,7 +74,7 @@ def test_the_records_follow_what_they_state(here):
 
 @pytest.mark.parametrize("bias", [0, 0.5])
 def test_one_replicate_and_one_bias_run_and_draw(bias, here):
-    """No standard error can be had from one value: it is null, and neither the figure nor the summary minds."""
+    """One value has no standard error: it is null, and neither the figure nor the summary minds."""
     few = ("replicates=1", "simulated=1", "rounds=1", f"bias={bias}")
     run = here(NAME, *settings(*few), figure="laid out")
     assert (run.code, run.stderr) == (0, "")

@@ -37,7 +37,7 @@ def first_few(batch: AnyBatch) -> dict[str, Array]:
 
 
 def alike(one: Mapping[str, Array], other: Mapping[str, Array]) -> bool:
-    """Tell whether first rows are the same, but for rounding.
+    """Tell whether first rows are the same. Numbers may differ by rounding.
 
     >>> alike(first_few(np.arange(9)), first_few(np.arange(4))), alike({}, first_few(np.ones(1)))
     (True, False)

@@ -40,7 +40,7 @@ _PART = r"\s*(?:\{([^{}]*)\}|(\d))"
 _FRACTION = re.compile(rf"\\[dt]?frac{_PART}{_PART}")
 _MIXED = re.compile(r"(?<=\d)\s*(?=\\[dt]?frac)")
 
-# What shows that the last number is a part of what a target says: 2024-01-05, 1.234,5, cm^2, 2\pi.
+# These show that a target says more than its last number: 2024-01-05, 1.234,5, cm^2, 2\pi.
 _JOINED = re.compile(
     r"(?:\d[.,:'\u2019]?|(?:[^\W_]|[)}\]])[-+*/^_\u2212\u2013\u00d7]\{?|\^\{?|[^\W\d_]"
     r"|\\sqrt(?:\[\d+\])?\{)$"
