@@ -100,11 +100,11 @@ class FineTune:
             first = self.base
         examples = self.prompt.examples(rows.inputs, rows.outputs, rows.ended)
         self._check(first, examples)
+        give_back()
         new = copy.deepcopy(first).train()
         if self.checkpointing:
             set_checkpointing(new, "enable")
         self._learn(key, new, examples)
-        give_back()
         if self.checkpointing:
             set_checkpointing(new, "disable")
         total = self._steps(len(examples))

@@ -115,6 +115,7 @@ class Generate(Generic[R]):
         prompts = self._prompts(model, rows)
         ends = end_tokens(model, self.prompt)
         uniform = self._uniform(key, n)
+        give_back()
         if self.bf16:
             model = in_bf16(model)
         longest_first = shortest_first(prompts)[::-1]
@@ -126,7 +127,6 @@ class Generate(Generic[R]):
             for row, tokens in zip(block, new, strict=True):
                 output = self.prompt.read(prompts[row], tokens, ends)
                 own.append((row, output, self.prompt.ended(tokens, ends)))
-        give_back()
         outputs = np.empty(n, dtype=object)
         ended = np.empty(n, dtype=bool)
         for row, output, whole in gathered(own):

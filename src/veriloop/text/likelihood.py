@@ -68,6 +68,7 @@ def row_losses(
     check_head(model)
     check_fit(model, prompt, [ids for ids, _ in examples])
     order = shortest_first([ids for ids, _ in examples])
+    give_back()
     if bf16:
         model = in_bf16(model)
         order = _by_prompt(examples)
@@ -84,7 +85,6 @@ def row_losses(
         losses = losses.cpu().double()
         check_finite_rows(losses.numpy(), np.repeat(block, counts), "LogLikelihood: the loss")
         means[block] = [float(part.mean()) for part in losses.split(counts)]
-    give_back()
     return means
 
 

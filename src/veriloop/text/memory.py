@@ -62,10 +62,10 @@ def _activations(model: PreTrainedModel, tune: FineTune, rows: int) -> int:
 
 
 def give_back() -> None:
-    """Give memory that tensors no longer use back to the system.
+    """Give memory that tensors no longer use back to the system, before new ones are made.
 
     The C library of Linux keeps it. It lies in pieces between new weights, so later tensors do not
-    fit into it, and a process of many rounds grows. Elsewhere this does nothing.
+    all fit into it. Elsewhere this does nothing.
 
     >>> give_back()
     """
