@@ -87,9 +87,9 @@ def moved(
 
 
 def since_best(rows: Records, arm: str, metric: str, *, lowest: bool) -> Quantity:
-    """Return how far an arm ends from its best round, which is picked anew for every seed.
+    """Return how far an arm ends from its best round.
 
-    The round is the best one of the other seeds. A round that is picked on all seeds makes this
+    For each seed that is the best round of the other seeds. A round that is picked on all seeds makes this
     too large, and its interval too narrow.
     """
     each = range(last_round(rows, arm) + 1)

@@ -1,7 +1,6 @@
-"""Which models are alive while one is fitted and between rounds, and what memory that takes."""
+"""Which models are alive while one is fitted, and between rounds: the last one and the next."""
 
 import gc
-import platform
 import subprocess
 import sys
 import weakref
@@ -15,8 +14,8 @@ from torch.optim.optimizer import (
 )
 
 from veriloop import Key, RunDir, State, run
-from veriloop.text import fit_memory, memory
-from veriloop.xsum import FineTune, Generate, LogLikelihood, Problem, RougeVerifier
+from veriloop.text import fit_memory
+from veriloop.xsum import FineTune, Generate, Problem, RougeVerifier
 
 
 @pytest.fixture
@@ -173,45 +172,6 @@ def test_the_memory_of_a_fit_grows_with_what_it_holds(tune, network):
     assert fit_memory(small, replace(fit, micro=12, checkpointing=True)) < rows[2]
     frozen = network().requires_grad_(False)
     assert fit_memory(frozen, fit) < fit_memory(small, fit)
-
-
-@pytest.fixture
-def given_back(monkeypatch):
-    """Counts how often freed memory is given back to the system."""
-    times = []
-    monkeypatch.setattr(memory, "_trim", lambda: times.append)
-    return times
-
-
-def test_fitting_writing_and_scoring_each_give_memory_back(
-    given_back, tune, network, pairs, prompt
-):
-    """Once a call. What lies free between new weights would add up over rounds."""
-    model = network()
-    tune(Key(0), model, pairs)
-    assert len(given_back) == 1
-    Generate(articles=pairs, prompt=prompt)(Key(0), model, 2)
-    assert len(given_back) == 2
-    LogLikelihood(model=model, prompt=prompt)(Key(0), pairs)
-    assert len(given_back) == 3
-
-
-def anonymous_memory():
-    """Return the bytes that this process holds and that are of no file."""
-    with open("/proc/self/status") as file:
-        kilobytes = next(line.split()[1] for line in file if line.startswith("RssAnon"))
-    return int(kilobytes) * 1024
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another library gives it back")
-def test_memory_between_tensors_that_live_on_is_given_back():
-    every = [torch.ones(25_000) for _ in range(400)]  # 100 kB each, too small for pages of its own
-    kept = every[::4]
-    del every
-    before = anonymous_memory()
-    memory.give_back()
-    assert before - anonymous_memory() > 20e6  # of 30 MB
-    assert all((each == 1).all() for each in kept)
 
 
 PEAK = """

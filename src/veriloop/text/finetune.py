@@ -16,7 +16,6 @@ import torch
 from veriloop.core import Key
 from veriloop.core.checks import check_count, check_fraction, check_positive
 from veriloop.text.likelihood import token_losses
-from veriloop.text.memory import give_back
 from veriloop.text.models import check_fit, check_head, check_weights, set_checkpointing
 from veriloop.text.padding import Example, Padded, in_blocks, padded, shortest_first
 from veriloop.text.processes import gathered, own_part, process, sum_gradients
@@ -100,26 +99,16 @@ class FineTune:
             first = self.base
         examples = self.prompt.examples(rows.inputs, rows.outputs, rows.ended)
         self._check(first, examples)
-        give_back()
         new = copy.deepcopy(first).train()
         if self.checkpointing:
             set_checkpointing(new, "enable")
-        self._learn(key, new, examples)
-        if self.checkpointing:
-            set_checkpointing(new, "disable")
-        total = self._steps(len(examples))
-        check_weights(new, f"FineTune, after step {total} at rate {self.rate:g}")
-        return new.eval()
-
-    def _learn(self, key: Key, new: PreTrainedModel, examples: Sequence[Example]) -> None:
-        """Change the weights of a model, step by step."""
         optimizer = torch.optim.AdamW(
             new.parameters(),
             lr=self.rate,
             weight_decay=self.weight_decay,
             fused=new.device.type in ("cpu", "cuda"),
         )
-        total = self._steps(len(examples))
+        total = self.epochs * math.ceil(len(examples) / self.batch)
         number, _ = process()
         with seeded(key.fold("dropout", number), new.device):
             for step, batch in enumerate(self._batches(key, len(examples))):
@@ -132,9 +121,10 @@ class FineTune:
                     torch.nn.utils.clip_grad_norm_(new.parameters(), self.clip)
                 _take_step(optimizer, where)
                 optimizer.zero_grad(set_to_none=True)
-
-    def _steps(self, n: int) -> int:
-        return self.epochs * math.ceil(n / self.batch)
+        if self.checkpointing:
+            set_checkpointing(new, "disable")
+        check_weights(new, f"FineTune, after step {total} at rate {self.rate:g}")
+        return new.eval()
 
     def _check(self, model: PreTrainedModel, examples: Sequence[Example]) -> None:
         """Refuse a fit that could not learn; warn of examples that teach nothing."""

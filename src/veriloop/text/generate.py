@@ -12,7 +12,6 @@ from torch import Tensor
 
 from veriloop.core import Key
 from veriloop.core.checks import check_count, check_fraction, check_positive
-from veriloop.text.memory import give_back
 from veriloop.text.models import check_fit, check_head, end_tokens, evaluating, in_bf16
 from veriloop.text.padding import in_blocks, shortest_first
 from veriloop.text.processes import gathered, own_part
@@ -115,7 +114,6 @@ class Generate(Generic[R]):
         prompts = self._prompts(model, rows)
         ends = end_tokens(model, self.prompt)
         uniform = self._uniform(key, n)
-        give_back()
         if self.bf16:
             model = in_bf16(model)
         longest_first = shortest_first(prompts)[::-1]

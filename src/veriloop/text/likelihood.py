@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from veriloop.text.memory import give_back
 from veriloop.text.models import (
     check_finite_rows,
     check_fit,
@@ -68,7 +67,6 @@ def row_losses(
     check_head(model)
     check_fit(model, prompt, [ids for ids, _ in examples])
     order = shortest_first([ids for ids, _ in examples])
-    give_back()
     if bf16:
         model = in_bf16(model)
         order = _by_prompt(examples)

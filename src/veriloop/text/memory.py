@@ -1,11 +1,7 @@
-"""How much memory a process that fits a model needs, and how it gives back what it has used."""
+"""How much memory a process that fits a model needs, said before it starts."""
 
 from __future__ import annotations
 
-import ctypes
-import sys
-from collections.abc import Callable
-from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -59,24 +55,3 @@ def _activations(model: PreTrainedModel, tune: FineTune, rows: int) -> int:
     if tune.checkpointing:
         return tokens * (layers * 4 * hidden + layer)
     return tokens * layers * layer
-
-
-def give_back() -> None:
-    """Give memory that tensors no longer use back to the system, before new ones are made.
-
-    The C library of Linux keeps it. It lies in pieces between new weights, so later tensors do not
-    all fit into it. Elsewhere this does nothing.
-
-    >>> give_back()
-    """
-    trim = _trim()
-    if trim is not None:
-        trim(0)
-
-
-@cache
-def _trim() -> Callable[[int], int] | None:
-    """Return the function of the C library that gives memory back; None where there is none."""
-    if sys.platform != "linux":
-        return None
-    return getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
