@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from veriloop import Key, Loop, State, TopFraction
+from veriloop.core.bf16 import cpu_has_bf16
 from veriloop.mnist import (
     CVAE,
     MLPCVAE,
@@ -349,7 +350,10 @@ def stage_table(chosen: list[Stage], repeats: int) -> None:
     for stage in chosen:
         times = seconds(stage.plain, stage.ours, repeats=repeats)
         (plain, ours), ratios = np.median(times, axis=0), times[:, 0] / times[:, 1]
-        floor = stage.operations / rates["bf16" if stage.bf16 else "float32"]
+        kind = "float32"
+        if stage.bf16 and cpu_has_bf16():
+            kind = "bf16"
+        floor = stage.operations / rates[kind]
         spans = [f"{own.min():.2f}-{own.max():.2f}" for own in times.T]
         print(
             f"| {stage.name} | {plain:.2f} | {spans[0]} | {ours:.2f} | {spans[1]} | {np.median(ratios):.2f} "

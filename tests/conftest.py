@@ -28,6 +28,12 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
 
+@pytest.fixture
+def has_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute in bfloat16 where it is asked for, on processors too that have no instructions for it."""
+    monkeypatch.setattr("veriloop.core.bf16.cpu_has_bf16", lambda: True)
+
+
 @pytest.fixture(scope="session")
 def launch() -> Callable[..., list[tuple[str, str]]]:
     """Run a command in two processes with the variables that torchrun and accelerate set.

@@ -144,7 +144,7 @@ class LayerByLayer(ConvCVAE):
         return decode
 
 
-def test_a_fit_in_bf16_ends_where_the_layers_in_float32_do():
+def test_a_fit_in_bf16_ends_where_the_layers_in_float32_do(has_bf16):
     """The loss after the same steps on the same images, within the noise of four seeds."""
     rows, seeds, ends = load("digits").train[:64], 4, {}
     for kind, precision in ((LayerByLayer, "float32"), (ConvCVAE, "bf16")):

@@ -132,7 +132,7 @@ def test_same_key_same_bytes_and_the_global_generator_is_left_alone():
     assert torch.equal(*results)
 
 
-def test_bf16_agrees_to_its_precision():
+def test_bf16_agrees_to_its_precision(has_bf16):
     """Eight bits of mantissa: the first loss differs by no more than a few times 2^-8."""
     losses = []
     for precision in ("float32", "bf16"):
@@ -303,7 +303,7 @@ def test_the_generator_stays_as_it_was_when_a_fit_fails():
 @pytest.mark.parametrize(
     "precision, inside", [("float32", torch.float32), ("bf16", torch.bfloat16)]
 )
-def test_bf16_runs_the_network_and_not_the_loss(digits, precision, inside):
+def test_bf16_runs_the_network_and_not_the_loss(has_bf16, digits, precision, inside):
     """Layers give bf16 under it; both parts of the ELBO and the weights are float32 either way."""
     network, types = new_network(Key(0), lambda: MLPCVAE(3, hidden=(16,))), []
     network.encoder[0].register_forward_hook(lambda layer, given, out: types.append(out.dtype))

@@ -125,7 +125,7 @@ def test_the_global_generator_is_left_alone(prompt, pairs, model):
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_bf16_writes_by_a_copy_with_rounded_weights(prompt, pairs, network, oracle):
+def test_bf16_writes_by_a_copy_with_rounded_weights(has_bf16, prompt, pairs, network, oracle):
     """Weights alone, tied ones once; the model is left as it was; logits are hardly further off than autocast's."""
     model, ran = network(), []
     before = {name: value.clone() for name, value in model.state_dict().items()}

@@ -64,7 +64,9 @@ def test_prompts_of_one_token_and_rows_without_one_are_no_exception(model, promp
 
 
 @pytest.mark.parametrize("batch", [7, 100])
-def test_scores_in_bfloat16_are_those_of_float32_but_for_rounding(model, prompt, pairs, batch):
+def test_scores_in_bfloat16_are_those_of_float32_but_for_rounding(
+    has_bf16, model, prompt, pairs, batch
+):
     """A weight has 8 bits; the mean over rows errs less than a row, by its own standard error."""
     rows = candidates(pairs)
     exact = row_losses(model, prompt, rows, batch)
@@ -82,7 +84,9 @@ def test_scores_in_bfloat16_leave_the_model_as_it_was(model, prompt, pairs):
     assert all(map(torch.equal, model.parameters(), before))
 
 
-def test_measuring_in_bfloat16_gives_the_perplexities_of_its_scores(model, prompt, pairs, read):
+def test_measuring_in_bfloat16_gives_the_perplexities_of_its_scores(
+    has_bf16, model, prompt, pairs, read
+):
     """`Generate.bf16` rules both; each prompt is read twice, for writing and for scoring."""
     plain = Measure(generate=Generate(rows=pairs, prompt=prompt), resamples=2)
     rough = replace(plain, generate=replace(plain.generate, bf16=True))

@@ -105,7 +105,7 @@ def test_gradients_that_the_last_model_carries_are_not_taken_over(tune, network,
 @pytest.mark.parametrize("bf16", [False, True])
 @pytest.mark.parametrize("stored", [False, True])
 def test_a_round_holds_the_last_model_and_the_next(
-    at_steps, tune, model, network, pairs, prompt, tmp_path, stored, bf16
+    has_bf16, at_steps, tune, model, network, pairs, prompt, tmp_path, stored, bf16
 ):
     """At every step of a fit two models are alive, and one between rounds.
 

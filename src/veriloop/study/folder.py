@@ -18,6 +18,7 @@ from pathlib import Path
 from reprlib import repr as short
 from typing import Any, TextIO, cast
 
+from veriloop.core.bf16 import cpu_has_bf16
 from veriloop.records import FILE, Records, Row, line
 from veriloop.records.lines import from_json
 from veriloop.store.files import check_plain, first_process, write_whole
@@ -449,17 +450,15 @@ def _provenance() -> dict[str, Any]:
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return {
-        "commit": commit,
-        "dirty": dirty,
-        "versions": versions,
-        "device": {
-            "machine": platform.machine(),
-            "processor": processor(),
-            "cpus": os.cpu_count(),
-            "system": platform.system(),
-        },
+    device: dict[str, object] = {
+        "machine": platform.machine(),
+        "processor": processor(),
+        "cpus": os.cpu_count(),
+        "system": platform.system(),
     }
+    if "torch" in sys.modules:
+        device["bf16"] = cpu_has_bf16()
+    return {"commit": commit, "dirty": dirty, "versions": versions, "device": device}
 
 
 def processor() -> str:

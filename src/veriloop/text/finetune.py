@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from veriloop.core import Key
+from veriloop.core.bf16 import bf16_is_fast
 from veriloop.core.checks import check_count, check_fraction, check_positive
 from veriloop.text.likelihood import token_losses
 from veriloop.text.models import check_fit, check_head, check_weights, set_checkpointing
@@ -49,7 +50,8 @@ class FineTune:
     micro: the largest number of rows in one pass through the model. Gradients of a batch are
         summed over passes, so memory does not grow with `batch`.
     base: fit a copy of this model every round; None goes on from the last round's model.
-    bf16: whether the network runs in bfloat16; weights and loss stay float32.
+    bf16: whether the network runs in bfloat16; weights and loss stay float32. A processor without
+        instructions for bfloat16 runs it in float32, which is faster there.
     checkpointing: keep the hidden states between layers alone, and compute the rest again for the
         gradient. That needs far less memory, gives the same model, and takes somewhat longer.
     loss_on_prompt: learn the prompt too, as in the published code.
@@ -196,11 +198,12 @@ class FineTune:
 
     def _backward(self, model: PreTrainedModel, examples: Sequence[Example]) -> float:
         """Add the gradient of the batch's mean loss, pass by pass; return that loss."""
+        bf16 = self.bf16 and bf16_is_fast(model.device)
         passes = self._passes(examples)
         scored = sum(gathered([int(each.scored.sum()) for each in passes]))
         own: list[float] = []
         for each in passes:
-            with torch.autocast(model.device.type, torch.bfloat16, enabled=self.bf16):
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
                 losses = token_losses(model, *each.to(model.device))
             loss = losses.sum() / max(scored, 1)
             loss.backward()

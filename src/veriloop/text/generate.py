@@ -47,7 +47,8 @@ class Generate(Generic[R]):
     batch: prompts decoded at once, sorted by length. In float32 no output depends on it, because
         every row has its own random numbers.
     bf16: write with a copy of the model that has its weights in bfloat16; `Measure` scores with
-        one too.
+        one too. A processor without instructions for bfloat16 works in float32, which is faster
+        there.
     first_row: which row of the round is the first one written, from 0; `starting_at` sets it.
 
     Raises:

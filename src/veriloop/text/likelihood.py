@@ -56,8 +56,8 @@ def row_losses(
     model: a causal language model.
     prompt: makes tokens of inputs and outputs.
     batch: rows in one pass; a CPU reads fewer if they are long.
-    bf16: compute with a copy of the model that has its weights in bfloat16, and read a prompt
-        that several rows of a pass have only once.
+    bf16: compute with a copy of the model that has its weights in bfloat16, where that is faster,
+        and read a prompt that several rows of a pass have only once.
 
     Raises:
         ValueError: if the model cannot read the prompts.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from veriloop.core.bf16 import bf16_is_fast
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -28,6 +30,7 @@ def fit_memory(model: PreTrainedModel, tune: FineTune) -> int:
     >>> f"{fit_memory(model, FineTune(prompt=Prompt(tokenizer))) / 1e9:.1f} GB"
     '0.6 GB'
     """
+    bf16 = tune.bf16 and bf16_is_fast(model.device)
     weights = 0
     learnt = 0
     casts = 0
@@ -35,22 +38,22 @@ def fit_memory(model: PreTrainedModel, tune: FineTune) -> int:
         weights += each.nbytes
         if each.requires_grad:
             learnt += each.nbytes
-        if tune.bf16:
+        if bf16:
             casts += 2 * each.numel()
     rows = min(tune.micro, tune.batch)
     logits = rows * tune.prompt.output_tokens * model.config.vocab_size
     fixed = LIBRARIES + 2 * weights + 3 * learnt + casts
-    return round(fixed + 12 * logits + _activations(model, tune, rows))
+    return round(fixed + 12 * logits + _activations(model, tune, rows, bf16))
 
 
-def _activations(model: PreTrainedModel, tune: FineTune, rows: int) -> int:
+def _activations(model: PreTrainedModel, tune: FineTune, rows: int, bf16: bool) -> int:
     """Return the bytes that the layers keep of one pass for the gradient."""
     tokens = rows * (tune.prompt.tokens + tune.prompt.output_tokens)
     hidden = model.config.hidden_size
     layers = model.config.num_hidden_layers
     inner = getattr(model.config, "intermediate_size", None) or 4 * hidden
     layer = 52 * hidden + 8 * inner  # bytes a token, counted of Llama under autocast
-    if not tune.bf16:
+    if not bf16:
         layer = 80 * hidden + 16 * inner
     if tune.checkpointing:
         return tokens * (layers * 4 * hidden + layer)

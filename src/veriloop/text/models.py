@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from veriloop.core.bf16 import bf16_is_fast
 from veriloop.core.checks import kind
 from veriloop.text.weights import quietly
 
@@ -120,8 +121,11 @@ def set_checkpointing(model: PreTrainedModel, how: Literal["enable", "disable"])
 def in_bf16(model: PreTrainedModel) -> PreTrainedModel:
     """Return a copy with its weights in bfloat16, tied ones once.
 
-    Buffers (rotary frequencies) stay as they are.
+    Buffers (rotary frequencies) stay as they are. Where bfloat16 would be slower than float32, the
+    model itself is returned.
     """
+    if not bf16_is_fast(model.device):
+        return model
     weights: dict[int, object] = {}
     for each in model.parameters():
         weights[id(each)] = torch.nn.Parameter(each.detach().bfloat16(), False)
