@@ -20,8 +20,16 @@ def says(content: object, finish: str = "stop") -> bytes:
 
 
 def reply(status: int, body: bytes, **headers: str) -> bytes:
-    """Return a whole reply; the body's true length is stated, unless a header says otherwise."""
-    stated = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+    """Return a whole reply; the body's true length is stated, unless a header says otherwise.
+
+    It says that the connection ends with it. Else the next request may be sent on a connection
+    that is just being closed.
+    """
+    stated = {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+    }
     stated |= {name.replace("_", "-"): value for name, value in headers.items()}
     lines = [f"HTTP/1.1 {status} x", *(f"{name}: {value}" for name, value in stated.items())]
     return "\r\n".join([*lines, "", ""]).encode() + body
@@ -114,6 +122,7 @@ def serving(sent: Sent, every: bool) -> Iterator[tuple[str, list[str]]]:
 
     class Quiet(ThreadingHTTPServer):
         daemon_threads = True
+        request_queue_size = 64  # all rows ask at once
         block_on_close = False
 
         def handle_error(self, request: object, client_address: object) -> None:
