@@ -17,6 +17,7 @@ from veriloop.core import Key
 from veriloop.core.bf16 import bf16_is_fast
 from veriloop.core.checks import check_count, check_fraction, check_positive
 from veriloop.text.likelihood import token_losses
+from veriloop.text.memory import large_blocks_returned
 from veriloop.text.models import check_fit, check_head, check_weights, set_checkpointing
 from veriloop.text.padding import Example, Padded, in_blocks, padded, shortest_first
 from veriloop.text.processes import gathered, own_part, process, sum_gradients
@@ -112,7 +113,7 @@ class FineTune:
         )
         total = self.epochs * math.ceil(len(examples) / self.batch)
         number, _ = process()
-        with seeded(key.fold("dropout", number), new.device):
+        with large_blocks_returned(), seeded(key.fold("dropout", number), new.device):
             for step, batch in enumerate(self._batches(key, len(examples))):
                 set_rate(optimizer, self.rate * self._relative_rate(step, total))
                 where = f"in step {step + 1} of {total}; lower the rate, {self.rate:g}"

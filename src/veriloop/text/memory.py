@@ -1,7 +1,10 @@
-"""How much memory a process that fits a model needs, said before it starts."""
+"""How much memory a process that fits a model needs, said before it starts, and kept to."""
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from veriloop.core.bf16 import bf16_is_fast
@@ -12,6 +15,11 @@ if TYPE_CHECKING:
     from veriloop.text.finetune import FineTune
 
 LIBRARIES = 0.55e9  # bytes of a process that has loaded torch and transformers
+MEGABYTE = 1 << 20
+# Of mallopt: from which size a block is a mapping of its own, and how much free memory may stay at
+# the end of the heap.
+MMAP_THRESHOLD = -3
+TRIM_THRESHOLD = -1
 
 
 def fit_memory(model: PreTrainedModel, tune: FineTune) -> int:
@@ -58,3 +66,37 @@ def _activations(model: PreTrainedModel, tune: FineTune, rows: int, bf16: bool) 
     if tune.checkpointing:
         return tokens * (layers * 4 * hidden + layer)
     return tokens * layers * layer
+
+
+@contextmanager
+def large_blocks_returned() -> Iterator[None]:
+    """For a while, give every large block of memory back to the system when it is freed.
+
+    glibc keeps blocks of up to 32 MB to use them again. During a fit, gradients and moments that
+    stay come to lie between activations that go, so what is free is never given back. SmolLM2 then
+    takes a third more memory than it uses. Afterwards the limits are those that glibc comes to by
+    itself. Other systems are left as they are.
+    """
+    library = _glibc()
+    if library is None:
+        yield
+        return
+    library.malloc_trim(0)
+    library.mallopt(MMAP_THRESHOLD, MEGABYTE)
+    library.mallopt(TRIM_THRESHOLD, MEGABYTE)
+    try:
+        yield
+    finally:
+        library.mallopt(MMAP_THRESHOLD, 32 * MEGABYTE)
+        library.mallopt(TRIM_THRESHOLD, 64 * MEGABYTE)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """Return the C library of this process, if it is glibc."""
+    try:
+        library = ctypes.CDLL(None)
+    except (OSError, TypeError):  # Windows
+        return None
+    if hasattr(library, "gnu_get_libc_version"):
+        return library
+    return None
