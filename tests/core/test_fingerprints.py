@@ -161,6 +161,31 @@ def test_what_cannot_be_looked_into_is_named():
     assert unseen == {"generator"}
 
 
+def test_tensors_count_by_their_bytes_and_their_type():
+    """All were made float64 before: types, large integers and imaginary parts did not count."""
+    torch = pytest.importorskip("torch")
+    values = [
+        torch.tensor([1.5, 2.0]),
+        torch.tensor([1.5, 2.0], dtype=torch.float64),
+        torch.tensor([1.5, 2.0], dtype=torch.bfloat16),
+        torch.tensor([[1.5, 2.0]]),
+        torch.tensor(2**53),
+        torch.tensor(2**53 + 1),
+        torch.tensor([1 + 2j]),
+        torch.tensor([1 + 3j]),
+        torch.tensor(True),
+        torch.empty(0),
+    ]
+    assert len({fingerprint(value) for value in values}) == len(values)
+    for value in values:
+        assert fingerprint(value.clone()) == fingerprint(value)
+    square = torch.arange(9.0).reshape(3, 3)
+    assert fingerprint(square.T[:, 1]) == fingerprint(square[1])
+    assert fingerprint(square.to_sparse()) == fingerprint(square)
+    twist = torch.tensor([1 + 2j])
+    assert fingerprint(twist.conj()) == fingerprint(torch.tensor([1 - 2j]))
+
+
 def test_torch_modules_count_by_their_weights():
     torch = pytest.importorskip("torch")
     model = torch.nn.Linear(2, 1)

@@ -97,7 +97,7 @@ class _Digest:
         elif hasattr(value, "iloc") and hasattr(value, "axes"):
             self._feed_frame(value)
         elif is_tensor(value):
-            self._feed_array(value.detach().cpu().double().numpy())
+            self._feed_tensor(value)
         elif isinstance(value, Mapping):
             for key, each in value.items():
                 self.feed(key)
@@ -201,6 +201,16 @@ class _Digest:
                 self.feed(each)
             return
         self.sha256.update(np.ascontiguousarray(array).tobytes())
+
+    def _feed_tensor(self, given: object) -> None:
+        """Count a tensor of torch by its type, its shape, and the bytes of its values."""
+        tensor: Any = given
+        self._text(f"{tensor.dtype}{tuple(tensor.shape)}")
+        tensor = tensor.detach().cpu()
+        if tensor.layout != sys.modules["torch"].strided:
+            tensor = tensor.to_dense()
+        values = tensor.resolve_conj().resolve_neg().contiguous().flatten()
+        self.sha256.update(values.view(sys.modules["torch"].uint8).numpy())
 
     def _feed_function(self, given: Callable[..., object]) -> None:
         """Count a function by its code and by what it uses."""
