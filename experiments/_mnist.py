@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -90,6 +90,9 @@ OF_THE_VERIFIER = {
 class Digits(Config):
     """A loop on digits. `sizes` counts the images kept each round, `initial` the real ones of the first model."""
 
+    # Whether parts of an arm's loop hold a list with one value a round.
+    depends_on_rounds: ClassVar[bool] = False
+
     data: str  # see `veriloop.mnist.load`; "auto": MNIST where it is found, else digits
     on_digits: dict[str, Any] | None = (
         None  # what replaces the values of a preset where the data are the digits
@@ -121,6 +124,16 @@ class Digits(Config):
     device: str = "cpu"
     # Folder where figures find the arms that other figures have computed.
     shared: Annotated[str, Field(min_length=1)] | None = None
+
+    def may_grow(self) -> list[str]:
+        """More rounds change a schedule that runs from one size to another.
+
+        The filter of the published code knows the sizes of all rounds.
+        """
+        rising = any(not isinstance(size, int) for size in self.sizes.values())
+        if rising or self.protocol == "authors" or self.depends_on_rounds:
+            return ["replicates"]
+        return ["replicates", "rounds"]
 
     @field_validator("data", mode="before")
     @classmethod
@@ -509,11 +522,12 @@ def _loop(
     retrain = _retrain(config, data, key, problem.initial)
     verify: Any = retrained(retrain)
     if arm.real is not None or arm.judge is not every_round:
+        real = arm.real  # a resumed run compares what a function encloses
 
         def of_round(k: int) -> Discriminate:
-            if arm.real is None:
+            if real is None:
                 return retrain
-            images = balanced(key.fold("initial"), data.train, arm.real[k - 1])
+            images = balanced(key.fold("initial"), data.train, real[k - 1])
             return replace(retrain, real=images)
 
         verify = _evolving(arm.judge, of_round, model)
@@ -537,8 +551,13 @@ def _filter(config: Any, arm: Arm) -> Any:
     if config.filter == "threshold":
         return Threshold(0.0)
     if config.protocol == "authors":
-        return EachRound(lambda key, state: TopPerDraw(config.keep, arm.counts[state.round] // 10))
+        return _per_draw(config.keep, arm.counts)
     return None
+
+
+def _per_draw(keep: float, counts: Sequence[int]) -> EachRound[Any]:
+    """Return the filter of the published code, for the images that each round keeps."""
+    return EachRound(lambda key, state: TopPerDraw(keep, counts[state.round] // 10))
 
 
 def _evolving(

@@ -86,6 +86,10 @@ class Loops(Config):
     tried: Whole  # sums of either kind on which pass@k is measured
     tries: Whole  # the largest k
 
+    def may_grow(self) -> list[str]:
+        """What is kept in a round depends on no later one."""
+        return ["replicates", "rounds"]
+
 
 class Arm(NamedTuple):
     """One line of the figure."""

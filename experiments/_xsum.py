@@ -134,6 +134,10 @@ class Texts(Config):
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     device: str = "cpu"
 
+    def may_grow(self) -> list[str]:
+        """What is kept in a round depends on no later one."""
+        return ["replicates", "rounds"]
+
 
 class Arm(NamedTuple):
     """One line of the figure."""
@@ -314,9 +318,7 @@ def _loop(config: Texts, arm: Arm, problem: Problem) -> Loop[Any, Summaries]:
         verify = build(_verifiers(config)[arm.filtering])
         kind = TopFraction
     group: Any = None
-    chosen: Any = EachRound(
-        lambda key, state: kind(config.keep * (1 + arm.growth * (state.round + 1)))
-    )
+    chosen: Any = _share_by_round(kind, config.keep, arm.growth)
     if config.filter is not None:
         chosen = build(config.filter)
         group = by_article
@@ -326,6 +328,11 @@ def _loop(config: Texts, arm: Arm, problem: Problem) -> Loop[Any, Summaries]:
         loop = problem.loop(filter=KeepAll())
         return replace(loop, generate=OfRandomArticles(cast(Any, problem.generate)))
     return problem.loop(verify=verify, filter=chosen, group=group)
+
+
+def _share_by_round(kind: Any, keep: float, growth: float) -> EachRound:
+    """Return a filter of that kind, which keeps a growing share."""
+    return EachRound(lambda key, state: kind(keep * (1 + growth * (state.round + 1))))
 
 
 @dataclass(frozen=True)

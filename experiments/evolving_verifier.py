@@ -21,6 +21,7 @@ class EvolvingVerifier(Digits):
     """Arms are the ways in which the verifier of a round comes about, and no verifier."""
 
     grown_from: Whole  # real images that the growing verifier knows in round 1; in the last it knows judge.real
+    depends_on_rounds = True
 
 
 WAYS = {

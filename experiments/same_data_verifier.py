@@ -17,6 +17,7 @@ class SameData(Digits):
     """
 
     larger: Annotated[list[Whole], Field(min_length=1, max_length=2)]
+    depends_on_rounds = True
 
 
 def units(config: SameData) -> list[Unit]:

@@ -226,3 +226,48 @@ def test_a_stopped_runs_first_rows_draw_or_are_refused(name, smoke, here, tmp_pa
     (tmp_path / "records.jsonl").write_bytes(b"".join(lines[: len(lines) // 2]))
     redrawn = here(name, "--redraw", tmp_path, out=None, figure="laid out")
     assert redrawn.code in (0, 2) and redrawn.stderr.count("\n") == redrawn.code // 2
+
+
+@pytest.mark.parametrize("name", ["mnist_fixed_verifier", "self_training", "xsum_rouge"])
+def test_a_run_goes_on_with_more_seeds_and_rounds(name, here, smoke):
+    """What is done is kept, and the records are those of a run that had as many from the start."""
+    few = here(name, *settings("replicates=1", "rounds=1"))
+    assert few.code == 0, few.stderr
+    before = checkpoints(few.out)
+    more = here(name, "--resume")
+    assert more.code == 0, more.stderr
+    assert more.records == smoke(name).records
+    after = checkpoints(more.out)
+    assert {path: after[path] for path in before} == before
+    assert more.about["config"]["replicates"] > 1 and len(more.about["earlier"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "begun", "asked", "told"),
+    [
+        ("xsum_rouge", "replicates=2", "replicates=1", "got 1; give as many or more"),
+        ("mnist_elbo", "rounds=2", "rounds=3", "got 3; give the same configuration"),
+        ("evolving_verifier", "rounds=2", "rounds=3", "got 3; give the same configuration"),
+        ("same_data_verifier", "rounds=1", "rounds=2", "got 2; give the same configuration"),
+        ("linear_rounds", "replicates=3", "replicates=4", "got 4; give the same configuration"),
+    ],
+)
+def test_a_count_that_done_units_depend_on_may_not_grow(
+    name, begun, asked, told, here, monkeypatch
+):
+    """Sizes that rise to the last round are others with more rounds. Nothing is changed."""
+    monkeypatch.setattr("veriloop.study.folder.RunFolder.records", stop)
+    with pytest.raises(Stopped):
+        here(name, *settings(begun))
+    monkeypatch.undo()
+    refused = here(name, *settings(asked), "--resume")
+    assert refused.code == 2 and told in refused.stderr
+    assert refused.about["config"][begun.split("=")[0]] == int(begun.split("=")[1])
+
+
+class Stopped(BaseException):
+    """Ends a run once its folder is claimed."""
+
+
+def stop(*arguments, **options):
+    raise Stopped

@@ -106,7 +106,7 @@ def _begun(
     config, expected = read_config(kind, path, arguments.preset, arguments.set)
     preset = arguments.preset or DEFAULT
     folder = arguments.out or Path("runs") / f"{name}-{preset}"
-    run = RunFolder(folder, arguments.resume)
+    run = RunFolder(folder, arguments.resume, may_grow=config.may_grow())
     asked = _ended_by_nobody("the configuration", work, config)
     units, described = _units(asked, config)
     _check_names(units)

@@ -46,6 +46,13 @@ class Config(BaseModel):
     # Of every round, to be filtered again by `veriloop.refilter`.
     store: Literal["candidates"] | None = None
 
+    def may_grow(self) -> Sequence[str]:
+        """Return the counts that a resumed run may raise, such as those of seeds and rounds.
+
+        What is done must not depend on them. A study's counts may grow without being named.
+        """
+        return ()
+
     @classmethod
     def for_data(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the values that replace a preset's because of the data that `values` ask for."""

@@ -52,10 +52,18 @@ class RunFolder:
     path: the folder.
     resume: go on with the run that it holds, if there is one.
     given: how the user named the folder, for messages.
+    may_grow: the counts of the configuration that a resumed run may raise.
     """
 
-    def __init__(self, path: Path, resume: bool, given: str = "--out") -> None:
+    def __init__(
+        self,
+        path: Path,
+        resume: bool,
+        given: str = "--out",
+        may_grow: Sequence[str] = (),
+    ) -> None:
         self.path = path
+        self._may_grow = may_grow
         self._resume = resume
         self._given = given
         self._about: dict[str, Any] = {"seconds": {}}
@@ -66,7 +74,8 @@ class RunFolder:
         """Claim the folder for this run, new or resumed, before anything else is written.
 
         about: `experiment` and `config`, and maybe `study`. A run must have them in common to be
-            the same. A study may have more arms, seeds and rounds than the one in the folder.
+            the same. A study may have more arms, seeds and rounds than the one in the folder,
+            and another run higher counts where its configuration allows that.
 
         Raises:
             BadInput: if the folder holds another run or other files, another process runs in it, it
@@ -133,7 +142,7 @@ class RunFolder:
         given = "--resume" if self._given == "--out" else self._given
         try:
             before: Any = from_json(known.read_bytes())
-            _refuse_other_run(given, self.path, before, about)
+            _refuse_other_run(given, self.path, before, about, self._may_grow)
         except BadInput:
             raise
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -366,20 +375,31 @@ def _earlier(before: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _refuse_other_run(
-    given: str, path: Path, old: Mapping[str, Any], new: Mapping[str, Any]
+    given: str,
+    path: Path,
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    may_grow: Sequence[str],
 ) -> None:
-    """Refuse to go on with a run that is another, or a study that is not the same or more."""
+    """Refuse to go on with a run that is another, or one that is not the same or more.
+
+    may_grow: the counts that may be higher; of a study all may.
+    """
     studies = "study" in old and "study" in new
     before = {"experiment": old["experiment"], **old["config"]}
     now = {"experiment": new["experiment"], **new["config"]}
     settings = {*before, *now} - {"experiment", *NO_MATTER}
     for key in ("experiment", *sorted(settings)):
         same = before.get(key) == now.get(key)
-        if not same and not (studies and _is_more(before.get(key), now.get(key))):
+        grows = (studies or key in may_grow) and _is_more(before.get(key), now.get(key))
+        if not same and not grows:
+            wanted = "the same configuration"
+            if key in may_grow:
+                wanted = "as many or more"
             raise BadInput(
                 f"{given}: {path} holds a run with {key} = {short(before.get(key))}, "
                 f"got {short(now.get(key))}; "
-                "give the same configuration or name another folder"
+                f"give {wanted} or name another folder"
             )
     if studies:
         begun = _begun(path, old["study"])
