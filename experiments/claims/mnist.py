@@ -95,6 +95,26 @@ def initial_size(name: str) -> list[Table]:
     return [*tables, quantities(found)]
 
 
+def fitted_start(name: str) -> list[Table]:
+    """Both arms from a first model of all images that is fitted to its end, and from a short fit."""
+    rows = records(name)
+    verified, unverified = rows.arms
+    tables = [arms(rows, {verified: unverified, unverified: None}, MAIN + VARIETY)]
+    found = []
+    for metric in MAIN:
+        for arm in (verified, unverified):
+            found.append(moved(rows, f"{arm}, {metric}: round 1 - round 0", arm, metric, to=1))
+            what = f"{arm}, {metric}: the end - round 1"
+            found.append(moved(rows, what, arm, metric, since=1))
+    seeds = set(rows.seeds)
+    short = Records([row for row in records("mnist_initial_size") if row["seed"] in seeds])
+    for metric in MAIN:
+        for k, when in ((0, "round 0"), (-1, "the end")):
+            longer = sample(rows, verified, metric, k) - sample(short, verified, metric, k)
+            found.append(over(f"long fits - short fits, {verified}, {metric}: {when}", longer))
+    return [*tables, quantities(found)]
+
+
 def elbo(name: str) -> list[Table]:
     """Both arms, and where the verified one is lowest."""
     rows = records(name)
@@ -336,6 +356,7 @@ RUNS: dict[str, Tables] = {
     "mnist_verifier_size-laptop": verifier_size,
     "mnist_initial_size": initial_size,
     "mnist_initial_size-laptop": initial_size,
+    "mnist_initial_size-fitted": fitted_start,
     "mnist_elbo": elbo,
     "mnist_elbo-laptop": elbo,
     "mnist_fixed_verifier": fixed_verifier,
