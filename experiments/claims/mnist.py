@@ -32,6 +32,7 @@ from veriloop.records import Records
 
 MAIN = ("mnist_fid", "agreement", "nelbo")
 VARIETY = ("recall", "diversity", "coverage", "entropy")
+EVERY = (*MAIN, "reconstruction", "kl", "precision", *VARIETY)
 
 
 def schedules(name: str) -> list[Table]:
@@ -112,6 +113,10 @@ def fitted_start(name: str) -> list[Table]:
         for k, when in ((0, "round 0"), (-1, "the end")):
             longer = sample(rows, verified, metric, k) - sample(short, verified, metric, k)
             found.append(over(f"long fits - short fits, {verified}, {metric}: {when}", longer))
+    for metric in EVERY:
+        few = sample(short, "20k-initial1000-verified", metric, 0)
+        more = sample(rows, verified, metric, 0) - few
+        found.append(over(f"first models, 60,000 images - 1,000, {metric}", more))
     return [*tables, quantities(found)]
 
 
