@@ -1,12 +1,13 @@
 """Time the language model's stages against other ways, in turn, on two threads; print Markdown tables.
 
-python benchmarks/xsum.py [--quick] [--model FOLDER] [--device cuda]
+python benchmarks/xsum.py [--quick] [--memory] [--model FOLDER] [--device cuda]
 
 The model of --model, else one of the shape of SmolLM2-135M where VERILOOP_DATA has it, its weights
 random, and real articles; else a small one and the embedded reports. Each pair of ways does the same
 work: the same rows, the same tokens. Plain is float32, with logits and loss for every token, and a
 ROUGE scorer for every pair. TRL is its SFT trainer in bfloat16, with a loss on summaries alone.
-The floor is the time of the machine's own bfloat16 products.
+The floor is the time of the machine's own products in the type that it multiplies fastest. With
+`--memory` it prints what a process that fits the model holds at most, beside what is said of it.
 """
 
 from __future__ import annotations
@@ -15,21 +16,24 @@ import argparse
 import copy
 import os
 import platform
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from _timing import processor, seconds
+from _timing import forget_peak, peak, processor, seconds
 
 from veriloop import Key
 from veriloop.core.bf16 import bf16_is_fast
-from veriloop.text import LogLikelihood, load_base
+from veriloop.text import LogLikelihood, fit_memory, load_base
 from veriloop.xsum import (
     Data,
     FineTune,
@@ -286,9 +290,32 @@ def round_of(spent: dict[str, float]) -> float:
     return writing + ROUND["fit"] * spent["fit"] + ROUND["measure"] * spent["score two summaries"]
 
 
+def held_by_fit(folder: str | None, rows: int, checkpointing: bool) -> tuple[int, int]:
+    """Return the most bytes that this process holds in a fit, and what `fit_memory` says of it."""
+    torch.set_num_threads(1)
+    model, tokenizer, data = setting(folder, "cpu")
+    prompt = Prompt(tokenizer, tokens=TOKENS, summary_tokens=NEW)
+    tune = FineTune(prompt=prompt, batch=BATCH, bf16=True, checkpointing=checkpointing)
+    forget_peak()
+    tune(Key(0), model, data.train[:rows])
+    return peak(), fit_memory(model, tune)
+
+
+def memory_table(folder: str | None, rows: int) -> None:
+    """Print the highest memory of fits, each in a process of its own."""
+    print("| fit | peak, GB | fit_memory, GB |")
+    print("|---|--:|--:|")
+    for checkpointing in (True, False):
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            held, said = pool.submit(held_by_fit, folder, rows, checkpointing).result()
+        name = f"{rows} rows, {BATCH} a step, checkpointing={checkpointing}"
+        print(f"| {name} | {held / 1e9:.2f} | {said / 1e9:.2f} |", flush=True)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
+    parser.add_argument("--memory", action="store_true", help="the highest memory of a fit")
     parser.add_argument("--model", help="the folder of a model, or its name on the hub")
     parser.add_argument("--device", default="cpu", help="where the model runs: cpu or cuda")
     given = parser.parse_args()
@@ -302,6 +329,9 @@ if __name__ == "__main__":
     torch.set_num_threads(2)
     machine_name = f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     print(f"{machine_name}, torch {torch.__version__}, {given.device}")
+    if given.memory:
+        memory_table(given.model, rows)
+        sys.exit()
     model, tokenizer, data = setting(given.model, given.device)
     count = sum(weight.numel() for weight in model.parameters())
     machine = products(model, given.device)
