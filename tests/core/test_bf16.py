@@ -24,6 +24,16 @@ def test_avx_512_alone_is_not_enough(monkeypatch, machine, there):
     bf16.cpu_has_bf16.cache_clear()
 
 
+def test_a_pytorch_without_onednn_has_no_fast_products(monkeypatch):
+    """The wheels for Macs are built without it. Every run ended with an AttributeError there."""
+    bf16.cpu_has_bf16.cache_clear()
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(torch.ops, "mkldnn", object())
+    assert not bf16_is_fast(CPU)
+    bf16.cpu_has_bf16.cache_clear()
+
+
 def test_a_gpu_that_is_not_here_is_taken_for_one_that_has_it():
     """Fake tensors stand for a GPU in tests; a real one is asked."""
     if torch.cuda.is_available():

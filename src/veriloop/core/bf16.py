@@ -36,10 +36,13 @@ def bf16_is_fast(device: Device) -> bool:
 def cpu_has_bf16() -> bool:
     """Return whether this processor has instructions for products in bfloat16.
 
-    PyTorch's own answer is also yes for x86 processors that have AVX-512 and no bfloat16.
+    PyTorch's own answer is also yes for x86 processors that have AVX-512 and no bfloat16. Without
+    oneDNN, as in the wheels for Macs, it has no such answer and no fast products.
     """
     import torch  # pyright: ignore[reportMissingImports]
 
+    if not torch.backends.mkldnn.is_available():
+        return False
     if platform.machine().lower() in ("x86_64", "amd64"):
         asked = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # an older PyTorch lacks it
         return asked is not None and asked()
