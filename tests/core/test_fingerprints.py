@@ -184,6 +184,29 @@ def test_tensors_count_by_their_bytes_and_their_type():
     assert fingerprint(square.to_sparse()) == fingerprint(square)
     twist = torch.tensor([1 + 2j])
     assert fingerprint(twist.conj()) == fingerprint(torch.tensor([1 - 2j]))
+    assert fingerprint(twist.imag) == fingerprint(torch.tensor([2.0]))
+
+
+def test_a_tensor_of_one_value_or_none_may_have_any_stride():
+    """PyTorch calls it contiguous, whatever its stride, and could not read its bytes."""
+    torch = pytest.importorskip("torch")
+    square = torch.arange(9.0).reshape(3, 3)
+    assert fingerprint(square[:1, 1]) == fingerprint(torch.tensor([1.0]))
+    assert fingerprint(square[1:2, ::3]) == fingerprint(torch.tensor([[3.0]]))
+    assert fingerprint(square[:0, 1]) == fingerprint(torch.empty(0))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # PyTorch will take them out one day
+def test_quantized_tensors_count_by_the_values_they_stand_for():
+    """Their bytes are integers, which a scale of their own makes numbers."""
+    torch = pytest.importorskip("torch")
+    integers = torch.tensor([1.0, 2.0])
+    one, other = (
+        torch.quantize_per_tensor(integers * scale, scale, 0, torch.qint8) for scale in (0.5, 0.25)
+    )
+    assert torch.equal(one.int_repr(), other.int_repr())
+    assert fingerprint(one) != fingerprint(other)
+    assert fingerprint(one.clone()) == fingerprint(one)
 
 
 def test_torch_modules_count_by_their_weights():

@@ -209,8 +209,12 @@ class _Digest:
         tensor = tensor.detach().cpu()
         if tensor.layout != sys.modules["torch"].strided:
             tensor = tensor.to_dense()
-        values = tensor.resolve_conj().resolve_neg().contiguous().flatten()
-        self.sha256.update(values.view(sys.modules["torch"].uint8).numpy())
+        if tensor.is_quantized:  # its bytes do not tell the scale
+            tensor = tensor.dequantize()
+        values = tensor.resolve_conj().resolve_neg().contiguous()
+        # Of one value the last stride may be any; that of a dimension behind it is 1.
+        values = values.unsqueeze(-1).view(sys.modules["torch"].uint8)
+        self.sha256.update(values.numpy(force=True))
 
     def _feed_function(self, given: Callable[..., object]) -> None:
         """Count a function by its code and by what it uses."""
