@@ -131,7 +131,8 @@ def test_a_run_goes_on_with_more_seeds_and_rounds(project):
     assert len(Records.read(project / "run")) == 2 * 6 * 7
     assert about(project / "run")["config"]["seeds"] == 6 and about(project / "run")["finished"]
     (earlier,) = about(project / "run")["earlier"]
-    assert earlier == {name: first[name] for name in ("commit", "dirty", "seconds")}
+    kept = ("commit", "dirty", "device", "seconds")
+    assert earlier == {name: first[name] for name in kept}
     refused = call(project, "--preset", "smoke", *more, "--set", "reach=1")
     assert refused.returncode == 2 and "holds a run with reach = 1.5, got 1.0" in refused.stderr
 

@@ -369,8 +369,11 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 
 
 def _earlier(before: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return commit and seconds of every call that worked on a run before this one, in order."""
-    last = {name: before.get(name) for name in ("commit", "dirty", "seconds")}
+    """Return what made each call that worked on a run before this one, in order.
+
+    The machine counts: one without bfloat16 computes in float32 what another one does not.
+    """
+    last = {name: before.get(name) for name in ("commit", "dirty", "device", "seconds")}
     return [*before.get("earlier", ()), last]
 
 
