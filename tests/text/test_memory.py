@@ -241,20 +241,43 @@ def test_what_a_fit_frees_goes_back_between_what_stays():
     assert given_back("kept") < 10
 
 
-def test_a_fit_returns_large_blocks_and_leaves_the_limits_of_glibc(monkeypatch, tune, model, pairs):
-    """Mappings from 32 MB on, and 64 MB free at the end of the heap: what glibc comes to by itself."""
-    calls = []
+@pytest.fixture
+def calls(monkeypatch):
+    """What is asked of the C library, as far as it sets limits."""
+    found = []
 
     class Library:
         def malloc_trim(self, padding):
-            calls.append("trim")
+            found.append("trim")
 
         def mallopt(self, option, value):
-            calls.append((option, value >> 20))
+            found.append((option, value >> 20))
 
     monkeypatch.setattr(memory, "_glibc", Library)
+    for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"):
+        monkeypatch.delenv(name, raising=False)
+    return found
+
+
+def test_a_fit_returns_large_blocks_and_leaves_the_limits_of_glibc(calls, tune, model, pairs):
+    """Mappings from 32 MB on, and 64 MB free at the end of the heap: what glibc comes to by itself."""
     tune(Key(0), model, pairs[:2])
     assert calls == ["trim", (-3, 1), (-1, 1), (-3, 32), (-1, 64)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MALLOC_TRIM_THRESHOLD_", "131072"),
+        ("GLIBC_TUNABLES", "glibc.malloc.check=0:glibc.malloc.mmap_threshold=65536"),
+    ],
+)
+def test_limits_that_the_user_sets_outlive_a_fit(calls, monkeypatch, name, value):
+    """They cannot be read, so they could not be put back. A fit replaced them by 32 and 64 MB."""
+    monkeypatch.setenv(name, value)
+    with memory.large_blocks_returned():
+        assert not calls
+    assert not calls
 
 
 def test_a_fit_works_with_another_c_library(monkeypatch, tune, model, pairs):

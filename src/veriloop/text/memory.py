@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ MEGABYTE = 1 << 20
 # the end of the heap.
 MMAP_THRESHOLD = -3
 TRIM_THRESHOLD = -1
+LIMITS = ("MMAP_THRESHOLD", "TRIM_THRESHOLD")
 
 
 def fit_memory(model: PreTrainedModel, tune: FineTune) -> int:
@@ -75,10 +77,10 @@ def large_blocks_returned() -> Iterator[None]:
     glibc keeps blocks of up to 32 MB to use them again. During a fit, gradients and moments that
     stay come to lie between activations that go, so what is free is never given back. SmolLM2 then
     takes a third more memory than it uses. Afterwards the limits are those that glibc comes to by
-    itself. Other systems are left as they are.
+    itself. Other systems are left as they are, and limits that the environment sets.
     """
     library = _glibc()
-    if library is None:
+    if library is None or _limits_are_set():
         yield
         return
     library.malloc_trim(0)
@@ -89,6 +91,15 @@ def large_blocks_returned() -> Iterator[None]:
     finally:
         library.mallopt(MMAP_THRESHOLD, 32 * MEGABYTE)
         library.mallopt(TRIM_THRESHOLD, 64 * MEGABYTE)
+
+
+def _limits_are_set() -> bool:
+    """Tell whether the environment sets limits of its own, which could not be put back."""
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    for name in LIMITS:
+        if f"MALLOC_{name}_" in os.environ or f"glibc.malloc.{name.lower()}" in tunables:
+            return True
+    return False
 
 
 def _glibc() -> ctypes.CDLL | None:
