@@ -124,7 +124,11 @@ def _state(about: Facts, main: Facts, committed: Mapping[str, int], now: float) 
 def _units(
     about: Facts, main: Facts, beats: Sequence[Beat], committed: Mapping[str, int]
 ) -> list[str]:
-    done = len([name for name in committed if not name.endswith(("-model", ".unfinished"))])
+    grown = _mapping(main, "grown")  # units that were done before the run had more rounds
+    done = 0
+    for name, last in committed.items():
+        if not name.endswith(("-model", ".unfinished")) and last >= _number(grown, name, 0):
+            done += 1
     units = about.get("units", main.get("units"))
     if not about:
         return []

@@ -7,6 +7,7 @@ import pytest
 
 from veriloop import Records, Study
 from veriloop.linear import Problem
+from veriloop.status import status
 from veriloop.study.engine import BadInput, RunStopped, UnitsFailed
 
 PROBLEM = Problem.gaussian(bias=0.25, radius=0.5)
@@ -81,6 +82,29 @@ def test_a_reader_of_the_records_never_sees_fewer_than_are_done(tmp_path):
     seen.clear()
     slow.run(other)
     assert set(seen) == {2} and len(Records.read(other)) == 4
+
+
+def test_the_records_of_fewer_rounds_stay_until_there_are_as_many(tmp_path):
+    """They were gone as soon as a run had more rounds, and came back when that was over."""
+    seen = []
+
+    def look(key, batch):
+        told = status(tmp_path).splitlines()[1].split()
+        rows = (tmp_path / "records.jsonl").read_bytes().count(b"\n")
+        seen.append((rows, " ".join(told[1:4])))
+        return PROBLEM.verifier(key, batch)
+
+    def looking(rounds):
+        arms = {"one": PROBLEM.loop(verify=look), "two": PROBLEM.loop()}
+        sizes = [PROBLEM.size(10)] * rounds
+        return Study(arms=arms, start=PROBLEM.start, sizes=sizes, seeds=range(2))
+
+    looking(1).run(tmp_path)
+    assert len(Records.read(tmp_path)) == 8
+    seen.clear()
+    looking(3).run(tmp_path)
+    assert list(dict.fromkeys(seen)) == [(8, "0 of 4"), (8, "2 of 4")]
+    assert len(Records.read(tmp_path)) == 16
 
 
 def test_a_folder_that_goes_away_during_the_run_is_an_error(tmp_path):

@@ -215,13 +215,14 @@ class RunFolder:
             kept += 1
             heart.note(done=kept)
 
+        grown = {unit.name: unit.round for unit in todo if self._has_grown(unit)}
         home = self.path.resolve()
         fresh = evaluate(todo, engine, folder=home, keep=keep, limit=limit)
         with (
             self.told_when_unwritable(),
-            run_beating(home, engine, len(units), kept) as heart,
+            run_beating(home, engine, len(units), kept, grown) as heart,
             closing(fresh),
-            self._stream(units, done) as stream,
+            self._stream(units, done, keep=bool(grown)) as stream,
         ):
             for unit in bar(units, progress):
                 rows: Sequence[Row] | Failure | None = done[unit.name]
@@ -240,11 +241,16 @@ class RunFolder:
         return records
 
     @contextmanager
-    def _stream(self, units: Sequence[Unit], done: Mapping[str, Rows | None]) -> Generator[_Lines]:
+    def _stream(
+        self, units: Sequence[Unit], done: Mapping[str, Rows | None], *, keep: bool
+    ) -> Generator[_Lines]:
         """Yield what writes records.jsonl, of which a reader never sees less than before.
 
         The rows of the first units that are done take the place of the file whole. The lines of
         the others follow as they come.
+
+        keep: leave the file as it is until there are as many rows as it has. Its rows are those of
+            a run with fewer rounds, and all its units are to be done.
         """
         if not first_process():
             yield _Lines(None)
@@ -256,16 +262,23 @@ class RunFolder:
                 break
             ready.extend(line(row) for row in rows)
         file = self.path / FILE
-        write_whole(file, "".join(ready))
-        with open(file, "a") as stream:
-            yield _Lines(stream, skip=len(ready))
-            stream.flush()
-            if not _is_open(stream, file):
+        least = 0
+        if keep and file.exists():
+            least = file.read_bytes().count(b"\n")
+        with closing(_Lines(file, ready, least)) as lines:
+            yield lines
+            if not lines.end():
                 self.check_place()
                 raise RunStopped(
                     f"{self._given}: {file} was moved or deleted while the run wrote to it; run "
                     "the same again, which writes it once more"
                 )
+
+    def _has_grown(self, unit: Unit) -> bool:
+        """Tell whether a unit is done up to an earlier round than it is to end with."""
+        if self._store.folder(unit.round, unit.name).exists():
+            return False
+        return self._store.begun(glob.escape(unit.name))
 
     def check_place(self) -> None:
         """Refuse to go on where the folder was moved or deleted: another one would be made.
@@ -324,15 +337,21 @@ class RunFolder:
 
 
 class _Lines:
-    """Writes lines after those that are in the file already.
+    """Writes lines in place of those of a file.
 
-    stream: None writes nothing.
-    skip: how many lines are there.
+    file: None writes nothing.
+    ready: the first lines, which `add` is given again.
+    least: how many there must be before they take the place of the old ones.
     """
 
-    def __init__(self, stream: TextIO | None, skip: int = 0) -> None:
-        self._stream = stream
-        self._skip = skip
+    def __init__(self, file: Path | None, ready: Sequence[str] = (), least: int = 0) -> None:
+        self._file = file
+        self._skip = len(ready)
+        self._held = list(ready)
+        self._stream: TextIO | None = None
+        self._least = least
+        if len(ready) >= least:
+            self._replace()
 
     def add(self, lines: Sequence[str]) -> None:
         """Write what is not there yet, at once."""
@@ -341,6 +360,29 @@ class _Lines:
         if self._stream is not None:
             self._stream.writelines(new)
             self._stream.flush()
+            return
+        self._held.extend(new)
+        if len(self._held) >= self._least:
+            self._replace()
+
+    def _replace(self) -> None:
+        """Write what is held in place of the file."""
+        if self._file is not None:
+            write_whole(self._file, "".join(self._held))
+            self._stream = open(self._file, "a")
+
+    def end(self) -> bool:
+        """Write all that is held; tell whether the file is still where it was."""
+        if self._file is None:
+            return True
+        if self._stream is None:
+            self._replace()
+        return self._stream is not None and _is_open(self._stream, self._file)
+
+    def close(self) -> None:
+        """Leave the file as it is."""
+        if self._stream is not None:
+            self._stream.close()
 
 
 def _is_open(stream: TextIO, file: Path) -> bool:

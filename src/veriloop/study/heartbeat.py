@@ -147,11 +147,18 @@ def beating(folder: Path | None, unit: str, rounds: int) -> Generator[None]:
 
 
 @contextmanager
-def run_beating(folder: Path, engine: str, units: int, done: int) -> Generator[Heart]:
+def run_beating(
+    folder: Path,
+    engine: str,
+    units: int,
+    done: int,
+    grown: Mapping[str, int] | None = None,
+) -> Generator[Heart]:
     """Leave signs of life of a whole run; what it says last stays until the run is finished.
 
     units: how many it has.
     done: how many were done before.
+    grown: the last rounds of units that are done up to an earlier one, by name.
     """
     place = folder / BEATS
     if not first_process():
@@ -161,7 +168,7 @@ def run_beating(folder: Path, engine: str, units: int, done: int) -> Generator[H
     with suppress(OSError):
         place.mkdir()
     about: dict[str, object] = {"engine": engine, "units": units, "before": done, "done": done}
-    heart = Heart(place / MAIN, {**about, "failed": {}, "ended": None})
+    heart = Heart(place / MAIN, {**about, "grown": grown or {}, "failed": {}, "ended": None})
     heart.beat()
     ended = "with an error"
     try:
