@@ -1,5 +1,6 @@
 """The folder of a run: one run at a time, its own checkpoints, and nothing outside it."""
 
+import json
 import os
 import shutil
 
@@ -142,6 +143,16 @@ def test_a_checkpoint_of_another_run_is_named_and_done_again(tmp_path, capsys):
     shutil.copytree(own, more)
     study(seeds=3).run(more)  # more of the same run: its checkpoints stay
     assert capsys.readouterr().err == ""
+
+
+def test_a_call_that_mends_a_run_is_not_taken_for_the_one_that_made_it(tmp_path):
+    study().run(tmp_path)
+    first = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "round_0002" / "verified-seed0" / "rows.jsonl").write_text("")
+    study().run(tmp_path)
+    last = json.loads((tmp_path / "run.json").read_text())
+    (earlier,) = last["earlier"]
+    assert last["finished"] and earlier["seconds"] == first["seconds"]
 
 
 def test_checkpoints_that_changed_places_are_named_and_done_again(tmp_path, capsys):

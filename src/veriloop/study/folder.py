@@ -200,7 +200,9 @@ class RunFolder:
             self._about = {
                 **self._about,
                 **_provenance(),
+                "earlier": _earlier(self._about),
                 "digest": self._digest,
+                "seconds": {},
                 "finished": False,
             }
             self._write()
