@@ -100,17 +100,20 @@ def published(experiment: str) -> Rows:
 def thin(
     panel: Any, experiment: str, line: str, metric: str, *, verified: bool, last: int, color: str
 ) -> None:
-    """Draw the authors' curve up to our last round, if they published one."""
+    """Draw the authors' curve up to our last round, if they published one; one value is a cross."""
     rows = select(published(experiment), line=line, metric=metric, verified=verified)
     rows = [row for row in rows if row["round"] <= last]
     if rows:
         style = "-" if verified else "--"
+        marker = "x" if len(rows) == 1 else ""
         panel.plot(
             column(rows, "round"),
             column(rows, "value"),
             color=color,
             lw=0.5,
             ls=style,
+            marker=marker,
+            ms=5,
             gid="published",
         )
 
