@@ -154,7 +154,8 @@ def test_a_judge_costs_its_rows_their_verdict_or_is_refused(name, every, tmp_pat
 
 
 def test_a_server_answers_other_rows_well():
-    assert replies.reply(200, b"x").endswith(b"Content-Length: 1\r\n\r\nx")
+    stated, _, body = replies.reply(200, b"x").partition(b"\r\n\r\n")
+    assert b"Content-Length: 1" in stated and b"Connection: close" in stated and body == b"x"
     assert json.loads(replies.says("7"))["choices"][0]["message"]["content"] == "7"
 
 

@@ -5,12 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
 import veriloop as vl
 from veriloop import Loop, State
-from veriloop.study.stopping import Terminated
+from veriloop.study.stopping import Terminated, interactive
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
 
@@ -159,3 +160,12 @@ def test_only_a_signal_that_would_end_the_process_is_caught():
     """
     ran = subprocess.run([sys.executable, "-c", CAUGHT], capture_output=True, text=True, check=True)
     assert "SIGTERM" in ran.stdout and ran.stderr == ""
+
+
+@pytest.mark.parametrize(("shell", "told"), [(None, False), (object(), True)])
+def test_a_script_that_imports_ipython_is_no_notebook(monkeypatch, shell, told):
+    """A library that imported ipykernel was enough: SIGTERM then ended a run without a word."""
+    monkeypatch.delattr(sys, "ps1", raising=False)
+    monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    assert interactive() is told

@@ -51,10 +51,14 @@ def _raise(number: int, frame: FrameType | None) -> NoReturn:
 def interactive() -> bool:
     """Tell whether somebody types the lines that run: a notebook or an interpreter.
 
+    A script may import a library that imports IPython, so what counts is a shell that runs.
+
     >>> interactive()
     False
     """
-    return hasattr(sys, "ps1") or "ipykernel" in sys.modules
+    ipython = sys.modules.get("IPython")
+    shell = getattr(ipython, "get_ipython", lambda: None)()
+    return hasattr(sys, "ps1") or shell is not None
 
 
 def without_traceback() -> None:
