@@ -238,11 +238,13 @@ def test_evidence_is_of_the_published_settings(preset, load, monkeypatch):
         0.1,
         "top",
     )
-    assert config.images == 6000 and config.published_steps == 2814 and config.data == "mnist"
+    judge, elbo = config.judge, preset == "evidence"
+    assert config.images == 6000 and config.data == "mnist"
+    assert config.published_steps == (None if elbo else 2814)
+    assert config.controls == (preset == "forty")
     for fit in (config.first, config.refit):
         assert (fit.epochs, fit.patience, fit.batch, fit.rate) == (200, 5, 128, 1e-3)
         assert fit.steps is None and not fit.decay and not fit.warmup
-    judge, elbo = config.judge, preset == "evidence"
     assert judge.real == 60_000 and judge.conditional == elbo
     assert (judge.smoothing, judge.dropout, judge.spectral) == (
         (0.05, 0.1, True) if elbo else (0, 0, False)
