@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import field, replace
 from functools import lru_cache, partial
 from itertools import product
 from pathlib import Path
@@ -126,12 +126,12 @@ class Digits(Config):
     shared: Annotated[str, Field(min_length=1)] | None = None
 
     def may_grow(self) -> list[str]:
-        """More rounds change a schedule that runs from one size to another.
-
-        The filter of the published code knows the sizes of all rounds.
-        """
-        rising = any(not isinstance(size, int) for size in self.sizes.values())
-        if rising or self.protocol == "authors" or self.depends_on_rounds:
+        """More rounds change a schedule that runs from one size to another."""
+        for size in self.sizes.values():
+            by_step = isinstance(size, Mapping) and "step" in size
+            if not isinstance(size, int) and not by_step:
+                return ["replicates"]
+        if self.depends_on_rounds:
             return ["replicates"]
         return ["replicates", "rounds"]
 
@@ -551,13 +551,23 @@ def _filter(config: Any, arm: Arm) -> Any:
     if config.filter == "threshold":
         return Threshold(0.0)
     if config.protocol == "authors":
-        return _per_draw(config.keep, arm.counts)
+        return EachRound(PerDraw(config.keep, arm.counts))
     return None
 
 
-def _per_draw(keep: float, counts: Sequence[int]) -> EachRound[Any]:
-    """Return the filter of the published code, for the images that each round keeps."""
-    return EachRound(lambda key, state: TopPerDraw(keep, counts[state.round] // 10))
+@dataclass(frozen=True)
+class PerDraw:
+    """Makes the filter of the published code, for the images that each round keeps.
+
+    Two are equal whatever `counts` says: the run compares its settings, and with more rounds its
+    list is longer.
+    """
+
+    keep: float
+    counts: list[int] = field(compare=False)
+
+    def __call__(self, key: Key, state: State[CVAE]) -> TopPerDraw:
+        return TopPerDraw(self.keep, self.counts[state.round] // 10)
 
 
 def _evolving(

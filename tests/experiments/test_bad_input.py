@@ -186,6 +186,9 @@ SPECIAL = [
     (R, "sizes.growing=2.5", "sizes:", "growing must be a count", "at least 1"),
     (R, "sizes.growing=true", "sizes:", "growing must be a count", "at least 1"),
     (R, "sizes.growing={kind: linear, first: 100}", "sizes:", "growing must be a count", "{kind: "),
+    (R, "sizes={kind: geometric, first: 1, step: 9}", "sizes:", "constant must be", "step: count"),
+    (R, "sizes={kind: linear, first: 1, step: 0}", "sizes:", "constant must be", "step: count"),
+    (R, "sizes={kind: linear, first: 1, last: 9, step: 2}", "sizes:", "constant must", "step: c"),
     (
         R,
         "sizes.growing={kind: linear, first: 0, last: 9}",

@@ -228,9 +228,15 @@ def test_a_stopped_runs_first_rows_draw_or_are_refused(name, smoke, here, tmp_pa
     assert redrawn.code in (0, 2) and redrawn.stderr.count("\n") == redrawn.code // 2
 
 
-@pytest.mark.parametrize("name", ["mnist_fixed_verifier", "self_training", "xsum_rouge"])
+GROWING = ["mnist_fixed_verifier", "mnist_published", "self_training", "xsum_rouge"]
+
+
+@pytest.mark.parametrize("name", GROWING)
 def test_a_run_goes_on_with_more_seeds_and_rounds(name, here, smoke):
-    """What is done is kept, and the records are those of a run that had as many from the start."""
+    """What is done is kept, and the records are those of a run that had as many from the start.
+
+    The sizes of `mnist_published` grow by a step, so more rounds change no earlier one.
+    """
     few = here(name, *settings("replicates=1", "rounds=1"))
     assert few.code == 0, few.stderr
     before = checkpoints(few.out)
@@ -240,6 +246,16 @@ def test_a_run_goes_on_with_more_seeds_and_rounds(name, here, smoke):
     after = checkpoints(more.out)
     assert {path: after[path] for path in before} == before
     assert more.about["config"]["replicates"] > 1 and len(more.about["earlier"]) == 1
+
+
+def test_the_published_filter_goes_on_with_more_rounds(here, tmp_path):
+    """It knows how many images each round keeps, and the kept of the first rounds stay as they are."""
+    authors = ("protocol=authors", "replicates=1", "controls=false")
+    whole = here("mnist_published", *settings(*authors, "rounds=2"), out=tmp_path / "whole")
+    assert here("mnist_published", *settings(*authors, "rounds=1")).code == 0
+    more = here("mnist_published", *settings(*authors, "rounds=2"), "--resume")
+    assert more.code == 0, more.stderr
+    assert more.records == whole.records
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,9 @@ def test_schedules_are_spelled_out_one_count_a_round():
     sizes = {"a": 7, "b": [1, 2, 3], "c": {"kind": "linear", "first": 1, "last": 5}}
     sizes["d"] = {"kind": "geometric", "first": 1, "last": 9}
     assert per_round(sizes, 3) == {"a": [7, 7, 7], "b": [1, 2, 3], "c": [1, 3, 5], "d": [1, 3, 9]}
+    by_step = {"e": {"kind": "linear", "first": 4, "step": 2}}
+    assert per_round(by_step, 1) == {"e": [4]}
+    assert per_round(by_step, 3) == {"e": [4, 6, 8]}
 
 
 def test_what_is_resolved_can_be_written(path):

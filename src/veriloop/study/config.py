@@ -96,7 +96,10 @@ Shares = Annotated[list[Annotated[float, Field(gt=0, lt=1)]], AfterValidator(_di
 
 
 def _sizes(value: object) -> dict[str, object]:
-    """Name -> schedule: a count, a list of counts, or {kind: linear | geometric, first, last}."""
+    """Name -> schedule: a count, a list of counts, or a ramp.
+
+    A ramp is {kind: linear | geometric, first, last}, or {kind: linear, first, step}.
+    """
     named: dict[str, object] = {"constant": value}
     if isinstance(value, Mapping) and "kind" not in value:
         named = dict(cast("Mapping[str, object]", value))
@@ -106,7 +109,8 @@ def _sizes(value: object) -> dict[str, object]:
         if not _is_schedule(schedule):
             raise ValueError(
                 f"{name} must be a count of at least 1, a non-empty list of such counts, "
-                "or {kind: linear or geometric, first: count, last: count}"
+                "{kind: linear or geometric, first: count, last: count} "
+                "or {kind: linear, first: count, step: count}"
             )
     return named
 
@@ -117,9 +121,11 @@ def _is_schedule(schedule: object) -> bool:
         counts = cast("list[object]", schedule)
     if isinstance(schedule, Mapping):
         ramp = cast("Mapping[str, object]", schedule)
-        if set(ramp) != {"kind", "first", "last"} or ramp["kind"] not in list(RAMPS):
-            return False
-        counts = [ramp["first"], ramp["last"]]
+        kinds = [("last", list(RAMPS)), ("step", ["linear"])]
+        counts = []
+        for end, allowed in kinds:
+            if set(ramp) == {"kind", "first", end} and ramp["kind"] in allowed:
+                counts = [ramp["first"], ramp[end]]
     return bool(counts) and all(is_count(n, 1) for n in counts)
 
 
@@ -141,7 +147,10 @@ def per_round(sizes: Mapping[str, Any], rounds: int) -> dict[str, list[int]]:
 def _spelled(name: str, schedule: object, rounds: int) -> list[int]:
     if isinstance(schedule, Mapping):
         ramp = cast("Mapping[str, Any]", schedule)
-        return RAMPS[ramp["kind"]](ramp["first"], ramp["last"], rounds)
+        first = ramp["first"]
+        if "step" in ramp:
+            return linear(first, first + ramp["step"] * (rounds - 1), rounds)
+        return RAMPS[ramp["kind"]](first, ramp["last"], rounds)
     if not isinstance(schedule, list):
         return constant(cast("int", schedule), rounds)
     counts = cast("list[int]", schedule)
