@@ -185,6 +185,9 @@ def test_what_holds_no_records_is_refused(text, message, tmp_path):
         (lambda r: Records([{"round": False}]), "row 0: 'round' must be a whole number, got False"),
         (lambda r: r.select(arms="verified"), "no column is called 'arms'; did you mean 'arm'"),
         (lambda r: r.select(arm="verifed"), "did you mean 'verified'"),
+        (lambda r: r.select(seed=17), "no seed is 17; there are: 0, 1, 2, 3, 4"),
+        (lambda r: r.select(seed="1"), "no seed is '1'; there are: 0, 1, 2, 3, 4"),
+        (lambda r: r.select(round="1"), "column 'round' has numbers, got the text '1'"),
         (lambda r: (r + r).mean("verified", "error"), "two rows of seed 0, round 0; select"),
         (lambda r: Records([3]), "row 0 must be a mapping"),
     ],
@@ -276,6 +279,9 @@ def test_a_mean_over_survivors_is_never_silent():
     assert failing().mean("b", "error").n.tolist() == [1, 1, 1]
 
 
+FAILED_AT_ONCE = {"arm": "a", "seed": 3, "round": 0, "failed": "ValueError: no start"}
+
+
 def test_marks_are_kept_by_what_is_done_with_records(tmp_path):
     records = failing()
     records.write(tmp_path / "records.jsonl")
@@ -283,6 +289,9 @@ def test_marks_are_kept_by_what_is_done_with_records(tmp_path):
     assert records.select(arm="a", seed=3).failed == records.failed[:1]
     assert records.select(round=1).failed == (records + Records(())).failed == records.failed
     assert records.select(arm="b").failed == () and len(records[:2].failed) == 2
+    nothing_done = Records([{"arm": "b", "seed": 0, "round": 0, "error": 1.0}, FAILED_AT_ONCE])
+    assert len(nothing_done.select(arm="a", seed=3)) == 0
+    assert nothing_done.select(arm="a", seed=3).failed == nothing_done.failed
 
 
 def test_a_metric_called_failed_is_a_metric():

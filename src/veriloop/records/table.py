@@ -190,12 +190,13 @@ class Records(Sequence[dict[str, Any]]):
         """Return the rows whose columns equal the values given; None is a missing value.
 
         Raises:
-            ValueError: if no row has such a column, or no row is of such an arm.
+            ValueError: if no row has such a column, no row is of such an arm or seed, or the value
+                is text and the column has numbers.
         """
         for name, value in equal.items():
             self._known("column", name, self._columns)
-            if name == "arm" and value is not None:
-                self._known("arm", value, self.arms)
+            if value is not None:
+                self._comparable(name, value)
         rows = [row for row in self._rows if _matches(row, equal)]
         place = {name: value for name, value in equal.items() if name in ("arm", "seed")}
         return self._with(rows, [mark for mark in self._failed if _matches(mark, place)])
@@ -326,6 +327,16 @@ class Records(Sequence[dict[str, Any]]):
                 )
             cells[seed, k] = _number(row.get(metric))
         return cells
+
+    def _comparable(self, column: str, value: object) -> None:
+        """Refuse a value that no row can have: an arm or seed that is not there, text for a number."""
+        present = _distinct(row.get(column) for row in (*self._rows, *self._failed))
+        if column == "arm":
+            self._known("arm", value, present)
+        elif column == "seed" and present and value not in present:
+            raise ValueError(f"no seed is {value!r}; there are: {_listed(list(map(str, present)))}")
+        elif isinstance(value, str) and present and self._is_numeric(column):
+            raise ValueError(f"column {column!r} has numbers, got the text {value!r:.60}")
 
     def _known(
         self, what: str, name: object, known: Iterable[str], shown: Iterable[str] | None = None
