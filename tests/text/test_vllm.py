@@ -116,7 +116,7 @@ def test_every_model_writes_with_its_own_weights(engines, prompt, pairs, network
     }
 
 
-def test_rows_have_seeds_of_their_own_from_the_key(engines, prompt, pairs, model):
+def test_rows_have_seeds_of_their_own_from_the_key(has_bf16, engines, prompt, pairs, model):
     sampled = GenerateVLLM(
         articles=pairs,
         prompt=prompt,
@@ -133,6 +133,14 @@ def test_rows_have_seeds_of_their_own_from_the_key(engines, prompt, pairs, model
     first = engines[0].asked[0]
     assert (first.temperature, first.top_p, first.max_tokens) == (0.7, 0.9, 12)
     assert engines[0].settings == {"dtype": "bfloat16", "gpu_memory_utilization": 0.92}
+
+
+def test_bf16_is_asked_for_only_where_it_is_fast(engines, prompt, pairs, model, monkeypatch):
+    """Without its instructions the engine computes in float32, as `Generate` does."""
+    monkeypatch.setattr("veriloop.core.bf16.cpu_has_bf16", lambda: False)
+    write = GenerateVLLM(articles=pairs, prompt=prompt, bf16=True, options={})
+    write(Key(0), model, 2)
+    assert engines[0].settings["dtype"] == "float32"
 
 
 def test_a_loop_runs_on_it(engines, prompt, pairs, model):

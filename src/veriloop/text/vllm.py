@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from veriloop.core import Key
+from veriloop.core.bf16 import bf16_is_fast
 from veriloop.text.generate import Generate, R
 from veriloop.text.models import check_weights, check_whole, end_tokens, write_weights
 from veriloop.text.processes import process
 
 if TYPE_CHECKING:
+    from torch import device as Device
     from transformers import PreTrainedModel
 
 
@@ -130,7 +132,7 @@ class GenerateVLLM(Generate[R]):
     def _engine(self, model: PreTrainedModel) -> Engine:
         """Return an engine that has the weights of this model, and nothing left from the last."""
         settings = {"dtype": "float32", **self.options}
-        if self.bf16:
+        if self.bf16 and bf16_is_fast(_device()):
             settings = {"dtype": "bfloat16", **self.options}
         config = model.config.to_dict()
         shape = {name: value for name, value in config.items() if name not in WRITTEN_BY_SAVING}
@@ -155,6 +157,15 @@ class GenerateVLLM(Generate[R]):
         write_weights(model, folder)
         self.prompt.tokenizer.save_pretrained(folder)
         return _vllm().LLM(model=folder, **settings), folder
+
+
+def _device() -> Device:
+    """Return what the engine computes on."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("cpu")
 
 
 def _vllm() -> ModuleType:
