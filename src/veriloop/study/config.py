@@ -49,7 +49,8 @@ class Config(BaseModel):
     def may_grow(self) -> Sequence[str]:
         """Return the counts that a resumed run may raise, such as those of seeds and rounds.
 
-        What is done must not depend on them. A study's counts may grow without being named.
+        What is done must not depend on them. A run that has not ended may also lower them: what it
+        did beyond them is left out. A study's counts may grow without being named.
         """
         return ()
 

@@ -52,7 +52,8 @@ class RunFolder:
     path: the folder.
     resume: go on with the run that it holds, if there is one.
     given: how the user named the folder, for messages.
-    may_grow: the counts of the configuration that a resumed run may raise.
+    may_grow: the counts of the configuration that a resumed run may raise, and lower while it has
+        not ended.
     """
 
     def __init__(
@@ -75,7 +76,8 @@ class RunFolder:
 
         about: `experiment` and `config`, and maybe `study`. A run must have them in common to be
             the same. A study may have more arms, seeds and rounds than the one in the folder,
-            and another run higher counts where its configuration allows that.
+            and another run higher counts where its configuration allows that. They may be lower
+            again while that run has not ended.
 
         Raises:
             BadInput: if the folder holds another run or other files, another process runs in it, it
@@ -430,16 +432,19 @@ def _refuse_other_run(
 ) -> None:
     """Refuse to go on with a run that is another, or one that is not the same or more.
 
-    may_grow: the counts that may be higher; of a study all may.
+    may_grow: the counts that may be higher, or lower while the run has not ended; of a study all
+        may be higher.
     """
     studies = "study" in old and "study" in new
+    unfinished = old.get("finished") is False
     before = {"experiment": old["experiment"], **old["config"]}
     now = {"experiment": new["experiment"], **new["config"]}
     settings = {*before, *now} - {"experiment", *NO_MATTER}
     for key in ("experiment", *sorted(settings)):
         same = before.get(key) == now.get(key)
         grows = (studies or key in may_grow) and _is_more(before.get(key), now.get(key))
-        if not same and not grows:
+        shrinks = unfinished and key in may_grow and _is_more(now.get(key), before.get(key))
+        if not same and not grows and not shrinks:
             wanted = "the same configuration"
             if key in may_grow:
                 wanted = "as many or more"
