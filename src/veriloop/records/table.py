@@ -329,7 +329,7 @@ class Records(Sequence[dict[str, Any]]):
         return cells
 
     def _comparable(self, column: str, value: object) -> None:
-        """Refuse a value that no row can have: an arm or seed that is not there, text for a number."""
+        """Refuse a value that no row can have: an unknown arm or seed, or text for a number."""
         present = _distinct(row.get(column) for row in (*self._rows, *self._failed))
         if column == "arm":
             self._known("arm", value, present)
