@@ -8,17 +8,20 @@ TYPES_AND_TESTS := $(BIN)/pyright & types=$$!; $(PYTEST)
 QUICK := tests/core tests/filters tests/verifiers tests/store tests/linear tests/test_contracts.py tests/test_pools.py \
   tests/test_schedules.py tests/test_components.py tests/records tests/test_yaml12.py
 
-.PHONY: reproduce test types quick bench docs torture clean
+.PHONY: reproduce test slow types quick bench docs torture clean
 
 reproduce: .venv/first  ## every figure at its laptop preset; DATA=mnist takes real MNIST; interrupted, it goes on
 	@$(BIN)/python experiments/_reproduce.py --first
 	@$(MAKE) --no-print-directory .venv/ready
 	@$(BIN)/python experiments/_reproduce.py --data $(DATA)
 
-test: .venv/ready  ## ruff, and every test that needs no data folder, on two cores
+test: .venv/ready  ## ruff, and every test of a few seconds that needs no data folder, on two cores
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(PYTEST) -m "not data" --durations 10
+	$(PYTEST) -m "not slow and not data" --durations 10
+
+slow: .venv/ready  ## the other tests: they run scripts and notebooks, start processes, fit networks
+	$(PYTEST) -m "slow and not data" --durations 10
 
 types: .venv/ready  ## pyright on everything but the tests
 	$(BIN)/pyright

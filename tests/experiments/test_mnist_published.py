@@ -11,12 +11,13 @@ from safetensors.torch import save_file
 from scipy.stats import t as student
 
 import _published_models
-from _mnist import Fit, Judged, _problem, _quirks
+from _mnist import Fit, Judged, PerDraw, _problem, _quirks
 from claims.mnist import beside
 from figures._mnist import LABELS
 from figures.mnist_published import METRICS, Compared, compared, summarise, theirs
-from veriloop import Key
-from veriloop.mnist import ConvCVAE, Data, Images, balanced, new_network
+from veriloop import EachRound, Key, State
+from veriloop.core.fingerprints import fingerprint
+from veriloop.mnist import ConvCVAE, Data, Images, TopPerDraw, balanced, new_network
 from veriloop.mnist import load as load_data
 from veriloop.study import read_config
 
@@ -250,6 +251,16 @@ def test_evidence_is_of_the_published_settings(preset, load, monkeypatch):
         (0.05, 0.1, True) if elbo else (0, 0, False)
     )
     assert (judge.fit.epochs, judge.fit.patience, judge.fit.batch) == (200 if elbo else 80, 5, 128)
+
+
+def test_the_published_filter_is_the_same_when_more_rounds_follow():
+    """So a run of fewer rounds can go on: what its first rounds keep does not change."""
+    few = EachRound(PerDraw(0.1, [100]))
+    more = EachRound(PerDraw(0.1, [100, 200]))
+    stricter = EachRound(PerDraw(0.05, [100]))
+    assert fingerprint(few) == fingerprint(more) != fingerprint(stricter)
+    second = more.make(Key(0), State(model=None, round=1))
+    assert second == TopPerDraw(0.1, 20)
 
 
 def test_evidence_keeps_as_many_as_published(load, monkeypatch):

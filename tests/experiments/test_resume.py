@@ -248,16 +248,6 @@ def test_a_run_goes_on_with_more_seeds_and_rounds(name, here, smoke):
     assert more.about["config"]["replicates"] > 1 and len(more.about["earlier"]) == 1
 
 
-def test_the_published_filter_goes_on_with_more_rounds(here, tmp_path):
-    """It knows how many images each round keeps, and the kept of the first rounds stay as they are."""
-    authors = ("protocol=authors", "replicates=1", "controls=false")
-    whole = here("mnist_published", *settings(*authors, "rounds=2"), out=tmp_path / "whole")
-    assert here("mnist_published", *settings(*authors, "rounds=1")).code == 0
-    more = here("mnist_published", *settings(*authors, "rounds=2"), "--resume")
-    assert more.code == 0, more.stderr
-    assert more.records == whole.records
-
-
 def test_counts_may_be_lower_until_a_run_has_ended(here, tmp_path, stopped):
     """What was done beyond them is left out; of a run that has ended nothing is."""
     fewer = settings("replicates=1", "rounds=1")
