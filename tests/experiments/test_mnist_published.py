@@ -202,6 +202,7 @@ def test_smoke_has_both_arms_and_both_controls(smoke):
     assert len(set(in_round_1)) == 3
 
 
+@pytest.mark.slow
 def test_the_published_network_and_the_published_numbers_are_in_a_run(here):
     """Under the published protocol; the figure draws their curve, and the table holds their number."""
     own = ["protocol=authors", "replicates=1", "rounds=1", "sizes={5k more each: [100]}"]

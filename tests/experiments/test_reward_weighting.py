@@ -96,6 +96,7 @@ def test_every_round_agrees_with_the_law_given_the_round_before(here):
             assert row["gain_truth"] == 0
 
 
+@pytest.mark.slow
 def test_one_replicate_runs_and_draws(here):
     run = here(NAME, *settings("replicates=1"), figure="laid out")
     assert (run.code, run.stderr) == (0, "")

@@ -43,6 +43,7 @@ def test_pass_at_k_is_told_of_the_first_and_the_last_model(rows):
             assert 1 <= row[f"{name}_answers"] <= 4
 
 
+@pytest.mark.slow
 def test_every_other_arm_runs(here):
     """A majority, and every round fitted from the base; prompts fit, and say so."""
     run = here("self_training", *ALL)

@@ -144,6 +144,7 @@ class LayerByLayer(ConvCVAE):
         return decode
 
 
+@pytest.mark.slow
 def test_a_fit_in_bf16_ends_where_the_layers_in_float32_do(has_bf16):
     """The loss after the same steps on the same images, within the noise of four seeds."""
     rows, seeds, ends = load("digits").train[:64], 4, {}

@@ -234,6 +234,7 @@ def given_back(how):
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(memory._glibc() is None, reason="other C libraries are left as they are")
 def test_what_a_fit_frees_goes_back_between_what_stays():
     """The peak of a fit of SmolLM2 was 5.20 GB, and is 3.80."""
