@@ -7,6 +7,7 @@ import pytest
 from helpers import settings
 
 
+@pytest.mark.slow
 def test_every_round_agrees_with_the_exact_map(here):
     """Given the round before, at any size; and iterated from the start, where the size is large."""
     own = (
@@ -26,6 +27,7 @@ def test_every_round_agrees_with_the_exact_map(here):
             assert abs(row[name] - row[exact]) < 4 * row[f"{name}_se"] + 1 / 2000, row["arm"]
 
 
+@pytest.mark.slow
 def test_at_a_small_size_the_round_is_exact_and_the_iterated_map_is_not(here):
     """20 picked a round: levels die out by chance, so the mean reward ends below the map's; gap knows no size."""
     own = ("replicates=200", "luce=[2]", "best_of=[2]", "shares=[0]", "size=20", "rounds=8")

@@ -62,6 +62,7 @@ def test_a_design_that_theory_cannot_follow_has_a_start(here):
         assert row["candidates"] >= row["kept"] >= 0, row["round"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "own", [("replicates=1", "design_replicates=1"), ("few_rows=[1]", "designs=1")]
 )

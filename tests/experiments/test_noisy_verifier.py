@@ -49,6 +49,7 @@ def test_every_cell_agrees_with_its_closed_form(here):
         assert abs(each["value"] - each["expected"]) < 4 * each["standard_error"]
 
 
+@pytest.mark.slow
 def test_the_loop_ends_high_below_the_threshold_and_low_above_it(here):
     """And each refit's signal is what the classifier before it lets expect, in every round."""
     few = ("ball_error=[0]", "ball_sizes=[1]", "bias=[0]", "sizes=[1]", "near=[0]", "wrong=[0.5]")
@@ -78,6 +79,7 @@ def test_the_ends_of_the_ranges_run_and_draw(own, here):
     assert (run.code, run.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_one_replicate_runs(here):
     """One value has no standard error: it is null, and neither figure nor summary minds."""
     run = here("noisy_verifier", *settings("replicates=1"), figure="laid out")

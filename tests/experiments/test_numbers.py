@@ -29,6 +29,7 @@ def test_the_landscapes_monte_carlo_agrees_with_its_exact_theory(here):
     assert abs(np.sum((gap / error) ** 2) - 80) < 4 * np.sqrt(2 * 80)
 
 
+@pytest.mark.slow
 def test_policies_without_a_verifier_follow_their_closed_forms(here):
     """Replace, accumulate, half fixed and fresh real data, in every round."""
     rows = here("linear_policies", *settings("replicates=60", "rounds=3", "weights=[0.3]")).rows
@@ -106,6 +107,7 @@ def test_block_designs_are_worth_the_same(here):
         assert abs(gap / error) < 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LINEAR)
 def test_one_replicate_runs(name, here):
     """One value has no standard error: it is null, and figure and summary go on."""
@@ -119,6 +121,7 @@ def test_one_replicate_runs(name, here):
     assert "NaN" not in (run.out / "run.json").read_text() and "nan" not in run.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "own"),
     [

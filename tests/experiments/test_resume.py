@@ -248,6 +248,7 @@ def test_a_run_goes_on_with_more_seeds_and_rounds(name, here, smoke):
     assert more.about["config"]["replicates"] > 1 and len(more.about["earlier"]) == 1
 
 
+@pytest.mark.slow
 def test_counts_may_be_lower_until_a_run_has_ended(here, tmp_path, stopped):
     """What was done beyond them is left out; of a run that has ended nothing is."""
     fewer = settings("replicates=1", "rounds=1")

@@ -85,6 +85,7 @@ def test_the_rules_differ_in_the_filter_and_the_fit_alone(made):
     assert len(labels) == 1
 
 
+@pytest.mark.slow
 def test_every_round_agrees_with_the_law_given_the_round_before(here):
     rows = here(NAME, *settings("replicates=60", "rounds=3", "fractions=[0.3, 0.9]")).rows
     z = np.array([row["error_truth_z"] for row in rows if row["round"]])

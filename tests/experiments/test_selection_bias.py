@@ -11,6 +11,7 @@ from helpers import EXPERIMENTS, settings
 NAME = "selection_bias"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("truth", ["standard", "drawn"])
 def test_the_records_follow_what_they_state(truth, here):
     """Every expectation in the records, on a truth of either kind, within 4 standard errors."""

@@ -72,6 +72,7 @@ def test_the_records_follow_what_they_state(here):
     assert stated == 7 * 4 * (2 + 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bias", [0, 0.5])
 def test_one_replicate_and_one_bias_run_and_draw(bias, here):
     """One value has no standard error: it is null, and neither the figure nor the summary minds."""
