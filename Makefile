@@ -4,9 +4,12 @@ DATA ?= digits
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
-TYPES_AND_TESTS := $(BIN)/pyright & types=$$!; $(PYTEST)
-QUICK := tests/core tests/filters tests/verifiers tests/store tests/linear tests/test_contracts.py tests/test_pools.py \
-  tests/test_schedules.py tests/test_components.py tests/records tests/test_yaml12.py
+# The parts that all others stand on. Long simulations are left to `make test`.
+PARTS := core filters verifiers store linear records
+LONG := tests/linear/test_simulation.py tests/linear/test_windows.py
+QUICK := $(PARTS:%=tests/%) $(LONG:%=--ignore=%) tests/test_contracts.py tests/test_pools.py \
+  tests/test_schedules.py tests/test_components.py tests/test_yaml12.py
+TYPES_AND_TESTS := $(BIN)/pyright $(PARTS:%=src/veriloop/%) & types=$$!; $(PYTEST)
 
 .PHONY: reproduce test slow types quick bench docs torture clean
 
@@ -26,7 +29,7 @@ slow: .venv/ready  ## the other tests: they run scripts and notebooks, start pro
 types: .venv/ready  ## pyright on everything but the tests
 	$(BIN)/pyright
 
-quick: .venv/ready  ## before every commit: ruff, pyright, and the tests of core, linear and the contracts
+quick: .venv/ready  ## before every commit: ruff, and pyright and the tests of what all else stands on
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(TYPES_AND_TESTS) -m "not slow and not data" $(QUICK) && wait $$types
