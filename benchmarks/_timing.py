@@ -14,7 +14,7 @@ from veriloop.study.folder import processor as processor
 
 
 def seconds(*works: Callable[[], object], repeats: int = 7) -> np.ndarray:
-    """Return wall times, shape (repeats, works), the works taken in turn after one round that is not counted."""
+    """Return wall times, shape (repeats, works): the works in turn, after one uncounted round."""
     times = np.empty((repeats + 1, len(works)))
     for row in times:
         for i, work in enumerate(works):

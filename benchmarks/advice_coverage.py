@@ -1,9 +1,12 @@
-"""How often the intervals of `veriloop.advise` hold the truth: python benchmarks/advice_coverage.py RUNS CENTRE.
+"""How often the intervals of `veriloop.advise` hold the truth.
 
-Prints two tables of docs/advice.md, of advice with the distance to the centre (CENTRE is yes) or without (no). Each cell is `RUNS` runs of linear regression for each bias and
-radius. The noise of a run is one of three kinds: that of the loop, in which rounds of a seed depend
-on one another; the same with rounds of different seeds put together, so that they do not; and that
-of the loop times a factor by round which all seeds share.
+python benchmarks/advice_coverage.py RUNS CENTRE
+
+Prints two tables of docs/advice.md, of advice with the distance to the centre (CENTRE is yes) or
+without (no). Each cell is `RUNS` runs of linear regression for each bias and radius. The noise of a
+run is one of three kinds: that of the loop, in which rounds of a seed depend on one another; the
+same with rounds of different seeds put together, so that they do not; and that of the loop times a
+factor by round which all seeds share.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ METRICS = ("error_truth", "error_center")
 
 @dataclass
 class Count:
-    """How many intervals were printed, how many of those held the truth, and how many there were."""
+    """How many intervals were printed, how many of them held the truth, and how many there were."""
 
     runs: int = 0
     printed: int = 0

@@ -2,10 +2,10 @@
 
 python benchmarks/four_bits.py [SOURCE ...] [--articles 200] [--pairs 125] [--draws 1]
 
-The weights of `smollm2` may be a 4-bit copy. Where the full weights are on the machine, name both sources: the
-rows are of the same articles. Where they cannot, the error of four bits is added once more, at random.
-To second order in the error, the mean loss grows by as much as it did the first time. That is an
-estimate, and no measurement of the full weights.
+The weights of `smollm2` may be a 4-bit copy. Where the full weights are on the machine, name both
+sources: the rows are of the same articles. Where they are not, the error of four bits is added once
+more, at random. To second order in the error, the mean loss grows by as much as it did the first
+time. That is an estimate, and no measurement of the full weights.
 
 Articles are of XSum, validation, where VERILOOP_DATA has them; else the embedded reports.
 """
@@ -30,8 +30,8 @@ COLUMNS = ("rouge1", "rouge2", "rougeL", "perplexity", "words")
 def with_error(key: Key, model: Any) -> Any:
     """Return a copy whose layers have an error of the size that rounding to Q4_1 makes.
 
-    That format has 16 levels, evenly from the least to the greatest of every 32 weights in a row. The
-    error is uniform within half a step.
+    That format has 16 levels, evenly from the least to the greatest of every 32 weights in a row.
+    The error is uniform within half a step.
     """
     other = copy.deepcopy(model)
     rng = key.numpy()

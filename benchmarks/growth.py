@@ -166,7 +166,8 @@ def main() -> None:
     for row in rows:
         print(
             f"| {row['what']} | {row['size']:,} | {row['seconds']:.2f} | {row['cpu']:.2f} | "
-            f"{row['again']:.2f} | {row['again_cpu']:.2f} | {row['memory']:.0f} | {row['folder']:.2f} | {row['entries']:,} |"
+            f"{row['again']:.2f} | {row['again_cpu']:.2f} | {row['memory']:.0f} | "
+            f"{row['folder']:.2f} | {row['entries']:,} |"
         )
     if arguments.figure:
         figure(rows, arguments.figure)

@@ -1,4 +1,6 @@
-"""Time the linear backend against the plain way, in one run and on one core unless said; print a Markdown table.
+"""Time the linear backend against the plain way, in one run; print a Markdown table.
+
+One core is used, unless a row says otherwise.
 
 python benchmarks/linear.py [--quick]
 """
@@ -25,7 +27,10 @@ KEPT = 100
 
 
 def plain_replicate(rng: np.random.Generator, problem: Problem) -> np.ndarray:
-    """One round the plain way: per direction, draw 2,000 labels, keep the accepted, repeat until there are 100."""
+    """One round the plain way.
+
+    Per direction, draw 2,000 labels, keep the accepted, and repeat until there are 100.
+    """
     mu, center, width = problem.singular_values, problem.center_offset, problem.half_width
     estimate = np.empty(len(mu))
     for j, offset in enumerate(rng.normal(size=len(mu)) / mu):
@@ -60,9 +65,10 @@ def monte_carlo_strip(
 
 
 def replicates_table(count: int) -> None:
-    """Print replicates per second of one round, each with its ratio to the plain loop run beside it."""
+    """Print replicates per second of one round, and the ratio to the plain loop run beside it."""
     print(
-        "| one round, p = 8, 100 kept per direction | µs per replicate | range | replicates/s | x plain |"
+        "| one round, p = 8, 100 kept per direction | µs per replicate | range | replicates/s "
+        "| x plain |"
     )
     print("|---|--:|--:|--:|--:|")
     for radius in (0.1, 0.5, 1.0):
@@ -88,7 +94,8 @@ def replicates_table(count: int) -> None:
         for name, times, ratio in zip(work, each.T, ratios, strict=True):
             middle, ends = np.median(times), f"{times.min():.1f}-{times.max():.1f}"
             print(
-                f"| r = {radius:g}: {name} | {middle:.1f} | {ends} | {1e6 / middle:,.0f} | {ratio:.1f} |"
+                f"| r = {radius:g}: {name} | {middle:.1f} | {ends} | {1e6 / middle:,.0f} "
+                f"| {ratio:.1f} |"
             )
 
 
@@ -121,9 +128,8 @@ def landscape_table(side: int) -> None:
             ("Monte Carlo, 100 replicates a cell", carlo, 1),
         ):
             times = seconds(partial(parallel, tasks), repeats=repeats)
-            print(
-                f"| {side} x {side} x 8, {name} | {np.median(times):.2f} | {times.min():.2f}-{times.max():.2f} |"
-            )
+            ends = f"{times.min():.2f}-{times.max():.2f}"
+            print(f"| {side} x {side} x 8, {name} | {np.median(times):.2f} | {ends} |")
 
 
 if __name__ == "__main__":
@@ -131,7 +137,8 @@ if __name__ == "__main__":
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     quick = parser.parse_args().quick
     print(
-        f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, numpy {np.__version__}\n"
+        f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"numpy {np.__version__}\n"
     )
     replicates_table(50 if quick else 1000)
     landscape_table(20 if quick else 300)

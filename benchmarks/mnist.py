@@ -1,4 +1,6 @@
-"""Time whole stages of the digits' loop against the plain way, in turn, on two threads; print Markdown tables.
+"""Time whole stages of the digits' loop against the plain way, in turn; print Markdown tables.
+
+Two threads are used.
 
 python benchmarks/mnist.py [--quick] [--memory | --goals | --device cuda]
 
@@ -57,7 +59,7 @@ FIT = 3 * (ENCODE + DECODE + MATRIX / 128)  # one image in one step
 
 
 class Stage(NamedTuple):
-    """One row of the table; `operations` are the multiply-adds that ours cannot do without, in 10^9."""
+    """One row of the table; `operations` are the multiply-adds that ours needs, in 10^9."""
 
     name: str
     plain: Callable[[], object]
@@ -129,7 +131,7 @@ def plain_examples(model: PlainCVAE, real: TensorDataset, n: int) -> TensorDatas
 
 @torch.no_grad()
 def plain_selection(model: PlainCVAE, network: nn.Module, n: int, draw: int = 6000) -> Tensor:
-    """Draw, score and keep the best tenth of every draw, digit by digit, until there are `n` images."""
+    """Draw, score and keep the best tenth of every draw, by digit, until there are `n` images."""
     kept = []
     for digit in range(10):
         own: list[Tensor] = []
@@ -149,10 +151,12 @@ def plain_measure(
     from scipy.linalg import sqrtm
 
     total = sum(float(model.loss(*batch)) for batch in DataLoader(test, batch_size=128))
-    images = torch.cat(
-        [torch.sigmoid(model.decode(torch.randn(len(test) // 10, LATENT), torch.full((len(test) // 10,), d)))
-         for d in range(10)]
-    )  # fmt: skip
+    each = len(test) // 10
+    drawn = []
+    for digit in range(10):
+        labels = torch.full((each,), digit)
+        drawn.append(torch.sigmoid(model.decode(torch.randn(each, LATENT), labels)))
+    images = torch.cat(drawn)
     values = features.network.features(images.flatten(1)).numpy()
     a, b = np.cov(real, rowvar=False), np.cov(values, rowvar=False)
     root = np.real(sqrtm(a @ b))
@@ -185,7 +189,7 @@ def tensors(images: Any) -> TensorDataset:
 
 
 def selection(judge: Judge, chunk: int | None = None) -> Loop:
-    """Return the loop that generates, scores and keeps the best tenth of each digit, and fits nothing."""
+    """Return the loop that generates, scores and keeps the best tenth a digit, and fits nothing."""
     return Loop(
         generate=Generate(),
         verify=judge,
@@ -266,7 +270,7 @@ def stages(data: Any, scale: int) -> list[Stage]:
 
 
 def goals(data: Any, scale: int) -> list[Stage]:
-    """Return the fits of the published protocol, in its own batches of 128, as in configs/mnist_published.yaml.
+    """Return the fits of configs/mnist_published.yaml, in the published batches of 128.
 
     The verifier's 80 epochs are one epoch 80 times, so one is timed.
     """
@@ -344,7 +348,8 @@ def stage_table(chosen: list[Stage], repeats: int) -> None:
         + ", ".join(f"{2 * rate:.0f} GFLOP/s in {name}" for name, rate in rates.items())
     )
     print(
-        "\n| stage | plain, s | range | veriloop, s | range | times faster | range | arithmetic alone, s | x that |"
+        "\n| stage | plain, s | range | veriloop, s | range | times faster | range "
+        "| arithmetic alone, s | x that |"
     )
     print("|---|--:|--:|--:|--:|--:|--:|--:|--:|")
     for stage in chosen:
@@ -356,8 +361,9 @@ def stage_table(chosen: list[Stage], repeats: int) -> None:
         floor = stage.operations / rates[kind]
         spans = [f"{own.min():.2f}-{own.max():.2f}" for own in times.T]
         print(
-            f"| {stage.name} | {plain:.2f} | {spans[0]} | {ours:.2f} | {spans[1]} | {np.median(ratios):.2f} "
-            f"| {ratios.min():.2f}-{ratios.max():.2f} | {floor:.2f} | {ours / floor:.1f} |",
+            f"| {stage.name} | {plain:.2f} | {spans[0]} | {ours:.2f} | {spans[1]} "
+            f"| {np.median(ratios):.2f} | {ratios.min():.2f}-{ratios.max():.2f} | {floor:.2f} "
+            f"| {ours / floor:.1f} |",
             flush=True,
         )
 
@@ -404,7 +410,7 @@ def with_graphs(switch: str, work: Callable[[], object]) -> Callable[[], None]:
 
 
 def device_table(data: Any, scale: int, device: str, repeats: int) -> None:
-    """Print the speed of fits on a device, with and without graphs, and the time of a round's other parts."""
+    """Print the speed of fits on a device, with and without graphs, and of all else in a round."""
     side = 8192 // scale
     dtype = torch.float32
     if bf16_is_fast(torch.device(device)):
@@ -413,7 +419,8 @@ def device_table(data: Any, scale: int, device: str, repeats: int) -> None:
     print(f"{dtype} products of {side} x {side}: {2 * rate / 1e3:.1f} TFLOP/s")
     steps = 4000 if scale == 1 else 20
     print(
-        "\n| fit, steps of 128 | steps a second, plain | with graphs | times faster | us a step | arithmetic alone, us |"
+        "\n| fit, steps of 128 | steps a second, plain | with graphs | times faster | us a step "
+        "| arithmetic alone, us |"
     )
     print("|---|--:|--:|--:|--:|--:|")
     fits = device_fits(data, scale, device)
@@ -457,7 +464,7 @@ def parts_table(data: Any, scale: int, device: str, repeats: int) -> None:
 
 
 def kernel_table(fit: Fit) -> None:
-    """Print which kernels the plain steps of a fit launch, and how long the GPU is busy with them."""
+    """Print which kernels the plain steps of a fit launch, and how long they keep the GPU busy."""
     from torch.profiler import profile
 
     steps = 20
@@ -475,13 +482,14 @@ def kernel_table(fit: Fit) -> None:
 
 
 def precision_table(data: Any, scale: int, seeds: int) -> None:
-    """Print the NELBO after the same steps on the same images in either precision, by seed paired."""
+    """Print the NELBO after the same steps on the same images in either precision, by seed."""
     if not cpu_has_bf16():
         print("\nno bfloat16 here: fits in bf16 are fits in float32")
         return
     images, test = data.train[: 20_000 // scale], data.test
     print(
-        "\n| fit to 20,000 real images | NELBO, float32 | sd of seeds | bf16 - float32 | standard error |"
+        "\n| fit to 20,000 real images | NELBO, float32 | sd of seeds | bf16 - float32 "
+        "| standard error |"
     )
     print("|---|--:|--:|--:|--:|")
     for model, steps in (("conv", 300), ("mlp", 1000)):
@@ -502,7 +510,7 @@ def precision_table(data: Any, scale: int, seeds: int) -> None:
 
 
 def memory(candidates: int) -> None:
-    """Run one round that keeps a tenth of so many candidates, in this process, and print what it took."""
+    """Run one round that keeps a tenth of so many candidates, here, and print what it took."""
     model = MLPCVAE(hidden=(32,)).eval()  # what is held does not depend on the model, and time does
     forget_peak()
     before = peak()
@@ -512,7 +520,8 @@ def memory(candidates: int) -> None:
     ]
     most = peak()
     print(
-        f"{candidates:,} candidates, {took:.0f} s: {most / 2**30:.2f} GiB at most, {before / 2**30:.2f} before"
+        f"{candidates:,} candidates, {took:.0f} s: {most / 2**30:.2f} GiB at most, "
+        f"{before / 2**30:.2f} before"
     )
 
 
@@ -524,7 +533,8 @@ def neighbours(rows: int) -> None:
     (took,) = seconds(lambda: print(precision_recall(real, generated)), repeats=1)[:, 0]
     most = peak()
     print(
-        f"{rows:,} x {rows:,} rows, {took:.0f} s: {most / 2**30:.2f} GiB at most, {before / 2**30:.2f} before"
+        f"{rows:,} x {rows:,} rows, {took:.0f} s: {most / 2**30:.2f} GiB at most, "
+        f"{before / 2**30:.2f} before"
     )
 
 
@@ -547,7 +557,8 @@ if __name__ == "__main__":
         1 if arguments.device else 2
     )  # a round on a device has one, as in a study
     print(
-        f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
+        f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"torch {torch.__version__}"
     )
     if arguments.memory:
         neighbours(1_000 if arguments.quick else 50_000)

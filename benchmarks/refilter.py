@@ -1,4 +1,6 @@
-"""Time the filtering of a stored round again: 200,000 images of digits, on one thread, in processes of their own.
+"""Time the filtering of a stored round again: 200,000 images of digits, on one thread.
+
+Each measurement has a process of its own.
 
 python benchmarks/refilter.py [--rows 200000]
 """

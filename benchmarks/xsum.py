@@ -1,13 +1,14 @@
-"""Time the language model's stages against other ways, in turn, on two threads; print Markdown tables.
+"""Time the language model's stages against other ways, in turn; print Markdown tables.
 
 python benchmarks/xsum.py [--quick] [--memory] [--model FOLDER] [--device cuda]
 
 The model of --model, else one of the shape of SmolLM2-135M where VERILOOP_DATA has it, its weights
-random, and real articles; else a small one and the embedded reports. Each pair of ways does the same
-work: the same rows, the same tokens. Plain is float32, with logits and loss for every token, and a
-ROUGE scorer for every pair. TRL is its SFT trainer in bfloat16, with a loss on summaries alone.
-The floor is the time of the machine's own products in the type that it multiplies fastest. With
-`--memory` it prints what a process that fits the model holds at most, beside what is said of it.
+random, and real articles; else a small one and the embedded reports. Each pair of ways does the
+same work on two threads: the same rows, the same tokens. Plain is float32, with logits and loss for
+every token, and a ROUGE scorer for every pair. TRL is its SFT trainer in bfloat16, with a loss on
+summaries alone. The floor is the time of the machine's own products in the type that it multiplies
+fastest. With `--memory` it prints what a process that fits the model holds at most, beside what is
+said of it.
 """
 
 from __future__ import annotations
@@ -157,7 +158,7 @@ def trl_training(model: Any, prompt: Prompt, rows: Summaries) -> None:
 def their_generation(
     model: Any, prompt: Prompt, rows: Summaries, kind: torch.dtype, **how: Any
 ) -> None:
-    """Write summaries by transformers' `generate`, in one batch; by default the likeliest tokens."""
+    """Write summaries by transformers' `generate`, in one batch; by default the likeliest."""
     writer = model
     if kind != torch.float32:
         writer = copy.deepcopy(model).to(kind)

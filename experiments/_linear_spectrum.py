@@ -1,4 +1,4 @@
-"""What the figure of the real design's spectrum compares: spread singular values, and few real rows."""
+"""What the figure of the spectrum compares: spread singular values, and few real rows."""
 
 from __future__ import annotations
 

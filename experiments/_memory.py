@@ -19,7 +19,7 @@ LESS = "give fewer workers (--engine processes:N), a lower micro, or checkpointi
 def about_memory(
     config: Config, arms: int, base: Any, fits: Sequence[FineTune], less: str = LESS
 ) -> dict[str, str]:
-    """Return what to say of memory: nothing where the arms need less than a gigabyte each and have it.
+    """Return what to say of memory: nothing where each arm needs less than a gigabyte and has it.
 
     arms: how many there are in all. base: what is fitted. fits: how, in a round or before.
     less: what to do where it is too much.
@@ -40,7 +40,7 @@ def about_memory(
 
 
 def at_once(engine: str, arms: int) -> int:
-    """Return how many arms run at once on this machine, or how many launched processes share one."""
+    """Return how many arms run at once here, or how many launched processes share one."""
     name, _, count = engine.partition(":")
     if name == "processes":
         return min(int(count or joblib.cpu_count()), arms)

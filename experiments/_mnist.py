@@ -1,4 +1,4 @@
-"""What the digit experiments share: configuration, and one arm of one seed from its start to the last round."""
+"""What the digit experiments share: configuration, and one arm of one seed, round by round."""
 
 from __future__ import annotations
 
@@ -88,7 +88,10 @@ OF_THE_VERIFIER = {
 
 
 class Digits(Config):
-    """A loop on digits. `sizes` counts the images kept each round, `initial` the real ones of the first model."""
+    """A loop on digits.
+
+    `sizes` counts the images kept each round, `initial` the real ones of the first model.
+    """
 
     # Whether parts of an arm's loop hold a list with one value a round.
     depends_on_rounds: ClassVar[bool] = False
@@ -142,7 +145,7 @@ class Digits(Config):
 
     @classmethod
     def for_data(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the values for scikit-learn's 1,797 digits, where they are the data and the preset has such."""
+        """Return the preset's values for scikit-learn's 1,797 digits, where they are the data."""
         small = values.get("on_digits")
         if _resolved(values.get("data")) != "digits" or not isinstance(small, Mapping):
             return {}
@@ -179,7 +182,7 @@ def cumulative(k: int, train: Any, model: Any, judge: Any) -> Any:
 
 
 def every_round(k: int, train: Any, model: Any, judge: Any) -> Any:
-    """Train a new verifier for round k, against the newest model: what `Arm.judge` is unless it is given.
+    """Train a new verifier for round k, against the newest model: `Arm.judge` unless it is given.
 
     train: (k, *models, warm=None) -> a verifier, with the real images and the random numbers of
         round k.
@@ -194,7 +197,7 @@ def replaced(real: Images) -> Replace:
 
 
 class Arm(NamedTuple):
-    """One line of a figure: its own settings, its images kept by round, and what its rows say of it."""
+    """One line of a figure: its settings, its images kept by round, and what its rows say."""
 
     name: str
     config: Any
@@ -226,7 +229,8 @@ def schedules(config: Any) -> dict[str, list[int]]:
         ]
         if wrong := [count for count in named[name] if count % 10]:
             raise BadInput(
-                f"sizes: {name} keeps {wrong[0]} images, must be a multiple of 10, equally many of each digit"
+                f"sizes: {name} keeps {wrong[0]} images, must be a multiple of 10, "
+                "equally many of each digit"
             )
     return named
 
@@ -279,7 +283,8 @@ def per_seed(config: Any, arms: Iterable[Arm]) -> list[Unit]:
         if config.verifier is not None:
             if any(arm.real for arm in arms):
                 raise BadInput(
-                    "verifier: got one, and the arms are discriminators trained in several ways; leave it out"
+                    "verifier: got one, and the arms are discriminators trained in several ways; "
+                    "leave it out"
                 )
             build(config.verifier)
         if config.inception is not None:
@@ -316,7 +321,10 @@ def _check_arm(arm: Arm, data: Data) -> None:
 
 
 def prepare(config: Any) -> dict[str, Any]:
-    """Train the network of the metrics, or find it trained; say what it is and what will not be measured."""
+    """Train the network of the metrics, or find it trained; say what it is.
+
+    It also says what will not be measured.
+    """
     data = load(config.data)
     features = feature_net(data, config.feature_steps, device=config.device)
     measures: dict[str, Any] = {
@@ -342,7 +350,7 @@ def prepare(config: Any) -> dict[str, Any]:
 
 
 def follow_arm(config: Any, arm: Arm, seed: int, folder: Path) -> Rows:
-    """Return one arm's rows, from the start to the last round; run here, or found in `config.shared`."""
+    """Return one arm's rows of all rounds; run here, or found in `config.shared`."""
     torch.set_num_threads(config.threads)
     own = _quirks(arm.config)
     shared = _shared("arm", config, own, arm, seed)
@@ -352,7 +360,8 @@ def follow_arm(config: Any, arm: Arm, seed: int, folder: Path) -> Rows:
             shared.write(rows)
         else:
             say(
-                f"{arm.name}-seed{seed}: another figure has the same arm; taken from {config.shared}"
+                f"{arm.name}-seed{seed}: another figure has the same arm; "
+                f"taken from {config.shared}"
             )
     about = {
         "arm": arm.name,
@@ -365,7 +374,7 @@ def follow_arm(config: Any, arm: Arm, seed: int, folder: Path) -> Rows:
 
 
 def _run_arm(config: Any, own: Any, arm: Arm, seed: int, folder: Path) -> Rows:
-    """Run one arm, committing every round; of the first seed, the first and last row hold images."""
+    """Run one arm, committing every round; the first seed's first and last row hold images."""
     data = load(config.data)
     key = Key(seed)
     features = feature_net(data, own.feature_steps, device=own.device)
@@ -452,7 +461,7 @@ def _shared(what: str, config: Any, own: Any, arm: Arm, seed: int) -> Shared:
 
 
 def _quirks(config: Any) -> Any:
-    """Return the settings with what the published code does in place of ours, under `protocol: authors`."""
+    """Return the settings; under `protocol: authors` with what the published code does."""
     if config.protocol == "corrected":
         return config
     last = {"restore": False, "holdout": 0.0}
@@ -516,7 +525,7 @@ def _size(config: Any, problem: Problem, arm: Arm, kept: int) -> int | Quota:
 def _loop(
     config: Any, arm: Arm, problem: Problem, data: Data, key: Key, model: Callable[[int], CVAE]
 ) -> Loop[CVAE, Images]:
-    """Return the loop of an arm: no verifier, one trained from nothing every round, or one that evolves."""
+    """Return the loop of an arm: no verifier, a new one every round, or one that evolves."""
     if not arm.verified:
         return replace(problem.loop(filter=KeepAll()), observe=None)
     retrain = _retrain(config, data, key, problem.initial)

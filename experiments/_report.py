@@ -1,4 +1,4 @@
-"""Write results/report.html of finished runs, with a verdict on each claim, and results/explorer.html.
+"""Write results/report.html of finished runs, a verdict on each claim, and results/explorer.html.
 
 python experiments/_report.py RUN [RUN ...] [--out results]
 
@@ -26,13 +26,14 @@ PUBLISHED = Path(__file__).parent / "published" / "mnist.csv"
 MOST_LINES = 6  # arms in one drawing
 READING = (
     "Each claim is held to numbers of the runs below. A number has an interval of 95 % over n "
-    "independent units, and the column `wanted` says what the claim asks of it. A claim holds if all "
-    "its numbers with an interval are as wanted. It holds partly if some are, and not if none is.",
+    "independent units, and the column `wanted` says what the claim asks of it. A claim holds if "
+    "all its numbers with an interval are as wanted. It holds partly if some are, and not if none "
+    "is.",
     "The verdict `not` means that the claim was not shown here. The table of its numbers tells "
     "whether they point the other way or are too uncertain. A claim without a number that could "
     "have failed is not tested here.",
-    "Each interval stands alone: of twenty true changes of zero, one interval misses zero by chance. "
-    "Most runs are of substitutes for the paper's models and data. The text of the paper's "
+    "Each interval stands alone: of twenty true changes of zero, one interval misses zero by "
+    "chance. Most runs are of substitutes for the paper's models and data. The text of the paper's "
     "theorems was not available to us, so their form is inferred.",
 )
 

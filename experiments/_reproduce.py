@@ -3,7 +3,8 @@
 python experiments/_reproduce.py [NAME ...] [--first] [--preset laptop] [--data digits] [--out runs]
 
 At the end, results/report.html says what the runs say of each claim, and results/explorer.html
-shows by sliders when a verifier helps. A figure that fails does not stop the others. It is named at the end, and the exit code is then 1.
+shows by sliders when a verifier helps. A figure that fails does not stop the others. It is named
+at the end, and the exit code is then 1.
 After an interruption the same command goes on where it was.
 """
 
@@ -21,8 +22,8 @@ from veriloop.study.config import read_yaml
 
 HERE = Path(__file__).resolve().parent
 
-# Seconds that a figure takes at `laptop` with the embedded data, measured one after the other on two
-# cores of an Intel Xeon. They were idle, except that mnist_published, self_training and
+# Seconds that a figure takes at `laptop` with the embedded data, measured one after the other on
+# two cores of an Intel Xeon. They were idle, except that mnist_published, self_training and
 # xsum_references ran beside work of low priority. The figures are made in this order. The first
 # needs no torch.
 SECONDS = {

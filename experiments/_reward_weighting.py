@@ -111,7 +111,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class WeightedFit:
-    """Fit by least squares with the weight e^(score / T) on each row: reward-weighted regression."""
+    """Fit by least squares, a row's weight being e^(score / T): reward-weighted regression."""
 
     verify: KnowledgeBall
     temperature: float

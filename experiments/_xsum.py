@@ -1,4 +1,4 @@
-"""What experiments on summaries share: configuration, and one arm of one seed from its start to the last round."""
+"""What experiments on summaries share: configuration, and one arm of one seed, round by round."""
 
 from __future__ import annotations
 
@@ -168,7 +168,8 @@ def check(config: Texts) -> None:
         raise BadInput("within: got kind, and filter keeps within articles; leave one out")
     if config.within is not None and config.data != "reports":
         raise BadInput(
-            f"within: got kind, and data {config.data} has no kinds; leave it out, or give data=reports"
+            f"within: got kind, and data {config.data} has no kinds; "
+            "leave it out, or give data=reports"
         )
     try:
         check_device("device", config.device)
@@ -203,8 +204,8 @@ def _check_prompt(config: Texts) -> None:
         prompt_of(config, train_tokenizer(["a"], vocabulary=300))
         if config.tokens + config.summary_tokens > CONTEXT:
             raise ValueError(
-                f"tokens: got {config.tokens} and {config.summary_tokens} summary_tokens, must be at "
-                f"most {CONTEXT} together, which the model reads at once"
+                f"tokens: got {config.tokens} and {config.summary_tokens} summary_tokens, "
+                f"must be at most {CONTEXT} together, which the model reads at once"
             )
         return
     model, tokenizer = load_base(config.model)
@@ -212,7 +213,7 @@ def _check_prompt(config: Texts) -> None:
 
 
 def prepare(config: Any) -> dict[str, Any]:
-    """Pre-train the bases, or find them pre-trained; say which weights and what memory the arms need."""
+    """Pre-train the bases, or find them pre-trained; say which, and the memory of the arms."""
     if config.model != "pretrained":
         base, tokenizer = load_base(config.model)
         named = weights_of(config.model)
@@ -220,9 +221,8 @@ def prepare(config: Any) -> dict[str, Any]:
         models = [pretrained(_pretraining(config, base)) for base in config.bases]
         base, tokenizer = models[0]
         count = sum(parameter.numel() for parameter in base.parameters())
-        named = {
-            "model": f"pre-trained on reports, {count:,} parameters, {config.pretraining.steps} steps"
-        }
+        steps = config.pretraining.steps
+        named = {"model": f"pre-trained on reports, {count:,} parameters, {steps} steps"}
     prompt = prompt_of(config, tokenizer)
     fits = [FineTune(prompt=prompt, **fit.model_dump()) for fit in (config.first, config.refit)]
     if config.device == "cpu":
@@ -239,7 +239,10 @@ def weights_of(source: str) -> dict[str, Any]:
 
 
 def follow_arm(config: Texts, arm: Arm, folder: Path) -> Rows:
-    """Run one arm from its start, committing every round; the last row is measured on the test articles too."""
+    """Run one arm from its start, committing every round.
+
+    The last row is measured on the test articles too.
+    """
     process()  # connected, where a launcher started several, before a model is put on a device
     torch.set_num_threads(config.threads)
     key, data = Key(arm.seed), articles(config, arm.seed)
@@ -272,9 +275,16 @@ def follow_arm(config: Texts, arm: Arm, folder: Path) -> Rows:
     problem = replace(problem, base=None)  # so that the rounds hold two models, not three
     del base
     rounds = RunDir(folder).run(
-        _loop(config, arm, problem), key, state, _sizes(config, arm, problem), save=problem.save, load=problem.load,
-        name=f"{arm.name}-model", candidates=config.store is not None, records=False,
-    )  # fmt: skip
+        _loop(config, arm, problem),
+        key,
+        state,
+        _sizes(config, arm, problem),
+        save=problem.save,
+        load=problem.load,
+        name=f"{arm.name}-model",
+        candidates=config.store is not None,
+        records=False,
+    )
     rows: Rows = []
     for state, record in rounds:
         rows.append(record.row())
@@ -366,8 +376,9 @@ def _check_first(config: Texts, arm: Arm, row: dict[str, Any]) -> None:
     place = row.get("place", 1.0)
     if place < config.least_place:
         raise RuntimeError(
-            f"the first model of base {arm.base} has the right place in {place:.0%} of its summaries, "
-            f"least_place is {config.least_place:.0%}: it has not learnt to copy; pre-train it for more steps"
+            f"the first model of base {arm.base} has the right place in {place:.0%} of its "
+            f"summaries, least_place is {config.least_place:.0%}: it has not learnt to copy; "
+            "pre-train it for more steps"
         )
 
 

@@ -20,7 +20,7 @@ from veriloop.study import Unit, Whole
 class EvolvingVerifier(Digits):
     """Arms are the ways in which the verifier of a round comes about, and no verifier."""
 
-    grown_from: Whole  # real images that the growing verifier knows in round 1; in the last it knows judge.real
+    grown_from: Whole  # real images the growing verifier knows in round 1, judge.real in the last
     depends_on_rounds = True
 
 

@@ -1,4 +1,4 @@
-"""One round's log improvement over bias and radius: exact theory, Theorem 3.1, and Monte Carlo with its errors."""
+"""One round's log improvement over bias and radius: exact theory, Theorem 3.1, and Monte Carlo."""
 
 from itertools import product
 

@@ -1,4 +1,4 @@
-"""What the real design's singular values do to verification: spread out, and beyond one row a parameter."""
+"""What the real design's singular values do to verification: spread out, and with few rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""More images every round and a label-smoothed conditional verifier: the ELBO, its two parts, and the verifier."""
+"""More images every round and a label-smoothed verifier: the ELBO, its two parts, the verifier."""
 
 from _mnist import Digits, both, per_seed, prepare, schedules
 from figures.mnist_elbo import draw, summarise

@@ -1,4 +1,4 @@
-"""A verifier trained once, against one model of all real images or many, beside one retrained every round."""
+"""A verifier trained once, against one model or many, beside one retrained every round."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""The published digits experiment, its own numbers under ours: what of them is reproduced within seed noise."""
+"""The published digits experiment, its own numbers under ours: what seed noise explains."""
 
 from functools import partial
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Steps of every refit, by generator, verified and unverified: a short refit hides what the verifier gains."""
+"""Steps of every refit, by generator and verifier: a short refit hides what the verifier gains."""
 
 from dataclasses import replace
 from typing import Annotated, Literal
@@ -11,7 +11,7 @@ from veriloop.study import Unit, Whole, main
 
 
 class RefitLength(Digits):
-    """Arms are all generators and refit lengths, each verified, unverified, and refitted to as many real images."""
+    """Arms are all generators and refit lengths: verified, unverified, and with real images."""
 
     steps: Annotated[list[Whole], Field(min_length=1)]
     models: Annotated[list[Literal["conv", "mlp"]], Field(min_length=1)]

@@ -1,4 +1,4 @@
-"""What a score decides at one acceptance: a cut for each digit, one for all, weights, or nothing."""
+"""What a score decides at one acceptance: a cut a digit, one for all, weights, or nothing."""
 
 from typing import Annotated
 
@@ -14,7 +14,8 @@ from veriloop.study import BadInput, Unit, main
 class Selection(Digits):
     """Arms are the filters, which all keep the share `keep` of the candidates, and no verifier."""
 
-    # T of the weights exp(score / T). The score is a log-odds: at 1 the weight is the odds of being real.
+    # T of the weights exp(score / T). The score is a log-odds: at 1 the weight is the odds of being
+    # real.
     temperatures: Annotated[list[PositiveFloat], Field(min_length=1, max_length=3)]
 
 

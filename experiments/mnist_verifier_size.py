@@ -1,4 +1,4 @@
-"""Verifiers trained on few and on many real images: what the verifier knows is where verified retraining ends."""
+"""Verifiers of few and of many real images: what it knows is where verified retraining ends."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,7 @@ from veriloop.study import Unit, Whole, main
 
 
 class VerifierSize(Digits):
-    """Arms are verifiers of all sizes, the same images as the generator's among them, and no verifier."""
+    """Arms are verifiers of all sizes, among them the generator's own images, and no verifier."""
 
     verifier_sizes: Annotated[list[Whole | Literal["initial"]], Field(min_length=1)]
 

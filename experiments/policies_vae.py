@@ -1,4 +1,4 @@
-"""Data policies of the literature on the VAE, each verified and unverified: what to do with earlier rounds."""
+"""Data policies of the literature on the VAE, verified and not: what becomes of old rounds."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +13,7 @@ from veriloop.study import Shares, Unit, main
 
 
 class Policies(Digits):
-    """Arms are all policies, each verified and unverified, with refits of one length: the steps, not the epochs."""
+    """Arms are all policies, verified and unverified. Refits have equal steps, not equal epochs."""
 
     real_shares: Annotated[
         Shares, Field(max_length=3)

@@ -1,4 +1,4 @@
-"""Weighting rows by e^(score / T) against filtering them: the same labels, five ways to use scores."""
+"""Weighting rows by e^(score / T) against filtering: the same labels, five ways to use scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One training set for generator and verifier, or more for the verifier alone, or for both: what verifying adds."""
+"""What verifying adds: one training set for both, more for the verifier alone, or for both."""
 
 from typing import Annotated
 
@@ -10,7 +10,9 @@ from veriloop.study import BadInput, Unit, Whole, main
 
 
 class SameData(Digits):
-    """Arms are pairs of a first model's images and the verifier's: both `initial`, more, or both more; or none.
+    """Arms are pairs of a first model's and a verifier's images, and an arm without a verifier.
+
+    The images are `initial` for both, more for the verifier, or more for both.
 
     All sets nest: a larger one holds the smaller. A first model of more images is fitted as every
         refit is.
@@ -25,12 +27,14 @@ def units(config: SameData) -> list[Unit]:
     size, counts = schedule(config)
     if config.judge.real != "initial":
         raise BadInput(
-            f"judge.real: got {config.judge.real}, must be initial; what the other verifiers know is larger's"
+            f"judge.real: got {config.judge.real}, must be initial; "
+            "what the other verifiers know is larger's"
         )
     for n in config.larger:
         if n <= config.initial:
             raise BadInput(
-                f"larger: got {n}, must be more than initial, the {config.initial} images of the first model"
+                f"larger: got {n}, must be more than initial, "
+                f"the {config.initial} images of the first model"
             )
     pairs: list[tuple[int, int | None]] = []
     for n in (config.initial, *config.larger):

@@ -1,7 +1,8 @@
-"""Self-training on sums in words: K answers to each sum are drawn, what passes is kept, and the model refitted.
+"""Self-training on sums in words: K answers a sum are drawn, what passes is kept, then refitted.
 
 Verifiers: an exact one, one that errs at stated rates, a majority vote in place of one, and none.
-Every round goes on from the last model, or fits the base again (ReST-EM: Singh et al., 2023, arXiv:2312.06585).
+Every round goes on from the last model, or fits the base again (ReST-EM: Singh et al., 2023,
+arXiv:2312.06585).
 """
 
 from itertools import product

@@ -1,4 +1,4 @@
-"""What the curves of summaries are compared with: no fit at all, all real pairs, and the lead sentence."""
+"""What the curves of summaries are compared with: no fit, all real pairs, the lead sentence."""
 
 from itertools import product
 from typing import Annotated
@@ -12,7 +12,7 @@ from veriloop.study import Seed, Unit, main
 
 
 class XsumReferences(Texts):
-    """One point each: the base, the base fitted to all real pairs, and the first sentence of every article."""
+    """One point each: the base, the base fitted to all pairs, every article's first sentence."""
 
     # Seeds of the pre-training; one, where nothing is pre-trained.
     bases: Annotated[list[Seed], Field(min_length=1)]

@@ -1,4 +1,4 @@
-"""Summaries filtered by ROUGE against references, and as many unfiltered, under two rules of how many to keep."""
+"""Summaries filtered by ROUGE against references, and as many unfiltered; two rules how many."""
 
 from itertools import product
 from typing import Annotated
@@ -11,7 +11,7 @@ from veriloop.study import BadInput, Seed, Unit, main
 
 
 class XsumRouge(Texts):
-    """Arms: each rule, filtered and unfiltered, and other verifiers under the first; for every base and seed."""
+    """Arms, a base and seed: each rule, filtered and not; other verifiers under the first rule."""
 
     # Seeds of the pre-training; one, where nothing is pre-trained.
     bases: Annotated[list[Seed], Field(min_length=1)]
@@ -23,15 +23,18 @@ def units(config: XsumRouge) -> list[Unit]:
     """One unit an arm, base and seed."""
     if config.model != "pretrained" and len(config.bases) > 1:
         raise BadInput(
-            f"bases: got {len(config.bases)} seeds, must be one: {config.model} is not pre-trained here"
+            f"bases: got {len(config.bases)} seeds, must be one: "
+            f"{config.model} is not pre-trained here"
         )
     if config.keep * (1 + max(config.growth) * config.rounds) > 1:
         raise BadInput(
-            f"growth: got {max(config.growth):g}, which keeps more than all by round {config.rounds}"
+            f"growth: got {max(config.growth):g}, which keeps more than all "
+            f"by round {config.rounds}"
         )
     if config.filter is not None and config.growth != [0]:
         raise BadInput(
-            f"growth: got {config.growth}, must be [0]: the filter says how many are kept, not a share"
+            f"growth: got {config.growth}, must be [0]: "
+            "the filter says how many are kept, not a share"
         )
     check(config)
     seeds = range(config.seed, config.seed + config.replicates)

@@ -1,4 +1,4 @@
-"""Judges that misbehave, over HTTP on this machine: rows without verdict, or one refused sentence."""
+"""Judges that misbehave, over HTTP here: rows without verdict, or one refused sentence."""
 
 from __future__ import annotations
 

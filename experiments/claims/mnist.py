@@ -97,7 +97,7 @@ def initial_size(name: str) -> list[Table]:
 
 
 def fitted_start(name: str) -> list[Table]:
-    """Both arms from a first model of all images that is fitted to its end, and from a short fit."""
+    """Both arms from a first model of all images, fitted to its end, and from a short fit."""
     rows = records(name)
     verified, unverified = rows.arms
     tables = [arms(rows, {verified: unverified, unverified: None}, MAIN + VARIETY)]
@@ -221,7 +221,7 @@ def same_data(name: str) -> list[Table]:
 
 
 def evolving(name: str) -> list[Table]:
-    """Compare every way to train with no verifier, and with one trained from nothing every round."""
+    """Compare every way to train with no verifier, and with a new one every round."""
     rows = records(name)
     none = "10k-unverified"
     anew = "10k-retrained"
@@ -301,7 +301,7 @@ PAIRS = (
 
 
 def published_models(name: str) -> list[Table]:
-    """Every model of the authors by every training of their feature network, beside their values."""
+    """Every model of the authors by each training of their feature network, beside their values."""
     rows = records(name)
     header = ["arm", "n", "mnist_fid_v2", "each training", "published"]
     header += ["nelbo", "published nelbo", "published fid"]

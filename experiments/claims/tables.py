@@ -89,8 +89,8 @@ def moved(
 def since_best(rows: Records, arm: str, metric: str, *, lowest: bool) -> Quantity:
     """Return how far an arm ends from its best round.
 
-    For each seed that is the best round of the other seeds. A round that is picked on all seeds makes this
-    too large, and its interval too narrow.
+    For each seed that is the best round of the other seeds. A round that is picked on all seeds
+    makes this too large, and its interval too narrow.
     """
     each = range(last_round(rows, arm) + 1)
     values = np.array([sample(rows, arm, metric, k) for k in each])
@@ -123,7 +123,7 @@ def summary(name: str, n: Callable[[str], int | None]) -> list[Quantity]:
 
 
 def whole(name: str) -> list[Table]:
-    """Return all that the figure of a run prints at its end, for a run without tables of its own."""
+    """Return all that a run's figure prints at its end, for a run without tables of its own."""
     about = json.loads((RESULTS / name / "run.json").read_text())
     replicates = about["config"]["replicates"]
     return [quantities(summary(name, lambda what: replicates))]

@@ -1,7 +1,7 @@
 """What the records at hand say of each claim: a statistic that could have failed, and a verdict.
 
-A claim is tested on the run of one figure. Its findings are quantities with an interval, each held to
-what the claim says of it. No finding, no verdict.
+A claim is tested on the run of one figure. Its findings are quantities with an interval, each held
+to what the claim says of it. No finding, no verdict.
 """
 
 from __future__ import annotations
@@ -540,7 +540,7 @@ CLAIMS = (
 
 
 def told(finding: Finding) -> list[str]:
-    """Return the cells of a finding: the quantity, its number, what is wanted, n, and the reading."""
+    """Return a finding's cells: the quantity, its number, what is wanted, n, and the reading."""
     quantity = finding.quantity
     count = "" if quantity.n is None else f"{quantity.n:,}"
     reading = finding.why

@@ -35,9 +35,8 @@ def draw(rows: Rows) -> Figure:
         row[0].set_ylabel(f"{size} size\nsquared error / $\\sigma^2$")
     for panel, (bias, target) in zip(axes[0], targets, strict=True):
         to = r"\theta_*" if target == "truth" else r"\theta_c"
-        panel.set_title(
-            f"$\\Delta$ = {bias:g}: {_regime(rows, bias)}\n$\\|\\hat\\theta_k - {to}\\|^2 / \\sigma^2$"
-        )
+        error = f"$\\|\\hat\\theta_k - {to}\\|^2 / \\sigma^2$"
+        panel.set_title(f"$\\Delta$ = {bias:g}: {_regime(rows, bias)}\n{error}")
     for panel in axes[-1]:
         panel.set_xlabel("round $k$")
     _legend(figure, rows)

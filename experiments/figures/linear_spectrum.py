@@ -1,4 +1,4 @@
-"""The gain of verifying by the spread of singular values, and the error by the number of real rows."""
+"""The gain of verifying by the spread of singular values, and the error by real rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from figures.style import (
 
 
 def draw(rows: Rows) -> Figure:
-    """Error over the real estimate's after one round and after all, by spread; error by real rows."""
+    """Error over the real estimate's after one and all rounds, by spread; error by real rows."""
     figure, axes = panels(1, 3, height=2.7)
     last = max(values(rows, "round"))
     biases = values(select(rows, part="spread"), "bias")

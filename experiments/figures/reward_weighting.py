@@ -1,4 +1,4 @@
-"""Error by round of five ways to use scores, the error at the end by acceptance, and acceptance by round."""
+"""Five ways to use scores: error by round, error at the end by acceptance, acceptance by round."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _by_fraction(panel: Any, rows: Rows, color: str) -> None:
 
 
 def summarise(rows: Rows) -> dict[str, Measured]:
-    """Both errors in the last round beside their law, the gain over no verifier, and the fit of all rounds."""
+    """Both last errors and their law, the gain over no verifier, and the fit of all rounds."""
     numbers = {}
     last = max(values(rows, "round"))
     for row in select(rows, round=last):

@@ -16,7 +16,7 @@ SETS = {"held": "sums held out", "train": "sums trained on"}
 
 
 def draw(rows: Rows) -> Figure:
-    """Two panels by round, one line an arm; two panels of pass@k before and after, one a verifier."""
+    """Two panels by round, a line an arm; two of pass@k before and after, a line a verifier."""
     figure, axes = panels(1, 4, height=2.4)
     verifiers = _in_order(rows, "verifier", COLOR)
     refits = _in_order(rows, "refit", STYLE)
@@ -76,7 +76,7 @@ def _in_order(rows: Rows, name: str, known: dict[str, str]) -> list[str]:
 
 
 def summarise(rows: Rows) -> dict[str, Measured]:
-    """How far each arm moved in the sums answered right and in pass@k, and how far from unverified."""
+    """How far each arm moved in right answers and in pass@k, and how far from unverified."""
     numbers = {}
     for refit in _in_order(rows, "refit", STYLE):
         finals = {}
