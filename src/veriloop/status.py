@@ -89,7 +89,7 @@ def main() -> None:
         sys.exit(2)
 
 
-def _state(about: Facts, main: Facts, committed: Mapping[str, int], now: float) -> str:
+def _state(about: Facts, main: Facts, committed: Mapping[str, set[int]], now: float) -> str:
     """Say in one word or two what the run does."""
     name = str(about.get("experiment", "a loop"))
     preset = about.get("preset")
@@ -122,14 +122,18 @@ def _state(about: Facts, main: Facts, committed: Mapping[str, int], now: float) 
 
 
 def _units(
-    about: Facts, main: Facts, beats: Sequence[Beat], committed: Mapping[str, int]
+    about: Facts, main: Facts, beats: Sequence[Beat], committed: Mapping[str, set[int]]
 ) -> list[str]:
-    grown = _mapping(main, "grown")  # units that were done before the run had more rounds
-    done = 0
-    for name, last in committed.items():
-        if not name.endswith(("-model", ".unfinished")) and last >= _number(grown, name, 0):
+    due = _mapping(main, "due")  # the last rounds of units that were done up to other ones
+    done: float = 0
+    for name, rounds in committed.items():
+        if name.endswith(("-model", ".unfinished")):
+            continue
+        if name not in due or due[name] in rounds:
             done += 1
     units = about.get("units", main.get("units"))
+    if about.get("finished"):
+        done = _number(about, "units", done)
     if not about:
         return []
     running = len([beat for beat in beats if beat.life == "alive"])
@@ -140,11 +144,12 @@ def _units(
     return [f"  units     {told}, {running} running, {failed} failed"]
 
 
-def _rounds(committed: Mapping[str, int]) -> list[str]:
+def _rounds(committed: Mapping[str, set[int]]) -> list[str]:
     """Say the last committed round of each unit that commits its rounds."""
-    each = [(name, last) for name, last in committed.items() if "-seed" not in name]
-    each += [(name, last) for name, last in committed.items() if name.endswith("-model")]
-    shown = [f"{name.removesuffix('-model')} {last}" for name, last in sorted(set(each))[:SHOWN]]
+    last = {name: max(rounds) for name, rounds in committed.items()}
+    each = [(name, k) for name, k in last.items() if "-seed" not in name]
+    each += [(name, k) for name, k in last.items() if name.endswith("-model")]
+    shown = [f"{name.removesuffix('-model')} {k}" for name, k in sorted(set(each))[:SHOWN]]
     if not shown:
         return []
     more = ""
@@ -254,15 +259,15 @@ def _is_there(pid: int) -> bool:
     return True
 
 
-def _committed(folder: Path) -> dict[str, int]:
-    """Return the last committed round of each name."""
-    last: dict[str, int] = {}
+def _committed(folder: Path) -> dict[str, set[int]]:
+    """Return the committed rounds of each name."""
+    rounds: dict[str, set[int]] = {}
     for file in folder.glob("round_*/*/sha256.json"):
         name = file.parent.name
         number = file.parent.parent.name.removeprefix("round_")
         if not name.startswith(".") and number.isdigit():
-            last[name] = max(last.get(name, 0), int(number))
-    return last
+            rounds.setdefault(name, set()).add(int(number))
+    return rounds
 
 
 def _read(file: Path) -> Facts:

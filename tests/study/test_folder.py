@@ -3,13 +3,15 @@
 import json
 import os
 import shutil
+from itertools import product
 
 import pytest
 
 from veriloop import Records, Study
 from veriloop.linear import Problem
 from veriloop.status import status
-from veriloop.study.engine import BadInput, RunStopped, UnitsFailed
+from veriloop.study.engine import BadInput, RunStopped, Unit, UnitsFailed
+from veriloop.study.folder import RunFolder
 
 PROBLEM = Problem.gaussian(bias=0.25, radius=0.5)
 LINKS = ["records.jsonl", ".records.jsonl.tmp", "run.json", ".run.json.tmp", "round_0002", ".lock"]
@@ -106,6 +108,40 @@ def test_the_records_of_fewer_rounds_stay_until_there_are_as_many(tmp_path):
     looking(3).run(tmp_path)
     assert list(dict.fromkeys(seen)) == [(8, "0 of 4"), (8, "2 of 4")]
     assert len(Records.read(tmp_path)) == 16
+
+
+def test_of_a_run_with_lower_counts_the_units_that_it_has_left_are_counted(tmp_path):
+    """It said 4 of 2 done, of which one was still to be done up to an earlier round."""
+    seen = []
+
+    def units_said():
+        return " ".join(status(tmp_path).splitlines()[1].split()[1:4])
+
+    def work(arm, seed):
+        seen.append(units_said())
+        if seed == 2:
+            raise KeyboardInterrupt
+        return [{"arm": arm, "seed": seed, "round": 0}]
+
+    def run(seeds, rounds):
+        config = {"replicates": seeds, "rounds": rounds}
+        folder = RunFolder(tmp_path, resume=True, may_grow=list(config))
+        units = []
+        for seed, arm in product(range(seeds), "ab"):
+            units.append(Unit(f"{arm}-seed{seed}", rounds, work, (arm, seed)))
+        folder.open({"experiment": "any", "config": config, "units": len(units)})
+        folder.records(units, "serial")
+        folder.close()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(seeds=3, rounds=2)
+    assert units_said() == "4 of 6"
+    seen.clear()
+    run(seeds=1, rounds=1)
+    assert seen == ["0 of 2", "1 of 2"]
+    assert units_said() == "2 of 2"
+    run(seeds=2, rounds=2)
+    assert units_said() == "4 of 4"
 
 
 def test_a_folder_that_goes_away_during_the_run_is_an_error(tmp_path):

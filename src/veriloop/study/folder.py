@@ -22,7 +22,7 @@ from veriloop.core.bf16 import cpu_has_bf16
 from veriloop.records import FILE, Records, Row, line
 from veriloop.records.lines import from_json
 from veriloop.store.files import check_plain, first_process, write_whole
-from veriloop.store.folder import LOCK, RunDir
+from veriloop.store.folder import LOCK, SUMS, RunDir
 from veriloop.store.lock import locked
 from veriloop.study.description import differs
 from veriloop.study.engine import (
@@ -219,14 +219,15 @@ class RunFolder:
             kept += 1
             heart.note(done=kept)
 
-        grown = {unit.name: unit.round for unit in todo if self._has_grown(unit)}
+        other = {unit.name: unit.round for unit in todo if self._has_other_rounds(unit)}
+        due = {**dict.fromkeys(self._left_out(units)), **other}
         home = self.path.resolve()
         fresh = evaluate(todo, engine, folder=home, keep=keep, limit=limit)
         with (
             self.told_when_unwritable(),
-            run_beating(home, engine, len(units), kept, grown) as heart,
+            run_beating(home, engine, len(units), kept, due) as heart,
             closing(fresh),
-            self._stream(units, done, keep=bool(grown)) as stream,
+            self._stream(units, done, keep=bool(other)) as stream,
         ):
             for unit in bar(units, progress):
                 rows: Sequence[Row] | Failure | None = done[unit.name]
@@ -253,8 +254,8 @@ class RunFolder:
         The rows of the first units that are done take the place of the file whole. The lines of
         the others follow as they come.
 
-        keep: leave the file as it is until there are as many rows as it has. Its rows are those of
-            a run with fewer rounds, and all its units are to be done.
+        keep: leave the file as it is until there are as many rows as it has, or all. Its rows are
+            those of a run with other rounds, and all its units are to be done.
         """
         if not first_process():
             yield _Lines(None)
@@ -278,8 +279,14 @@ class RunFolder:
                     "the same again, which writes it once more"
                 )
 
-    def _has_grown(self, unit: Unit) -> bool:
-        """Tell whether a unit is done up to an earlier round than it is to end with."""
+    def _left_out(self, units: Sequence[Unit]) -> set[str]:
+        """Return the names of units that are done, and that the run has no longer."""
+        names = {path.parent.name for path in self.path.glob(f"round_*/*/{SUMS}")}
+        names -= {unit.name for unit in units}
+        return {name for name in names if not name.endswith("-model")}
+
+    def _has_other_rounds(self, unit: Unit) -> bool:
+        """Tell whether a unit is done up to another round than it is to end with."""
         if self._store.folder(unit.round, unit.name).exists():
             return False
         return self._store.begun(glob.escape(unit.name))

@@ -152,13 +152,14 @@ def run_beating(
     engine: str,
     units: int,
     done: int,
-    grown: Mapping[str, int] | None = None,
+    due: Mapping[str, int | None] | None = None,
 ) -> Generator[Heart]:
     """Leave signs of life of a whole run; what it says last stays until the run is finished.
 
     units: how many it has.
     done: how many were done before.
-    grown: the last rounds of units that are done up to an earlier one, by name.
+    due: the last rounds of units that are done up to other ones, by name; None of a unit that is
+        done and left out.
     """
     place = folder / BEATS
     if not first_process():
@@ -168,7 +169,7 @@ def run_beating(
     with suppress(OSError):
         place.mkdir()
     about: dict[str, object] = {"engine": engine, "units": units, "before": done, "done": done}
-    heart = Heart(place / MAIN, {**about, "grown": grown or {}, "failed": {}, "ended": None})
+    heart = Heart(place / MAIN, {**about, "due": due or {}, "failed": {}, "ended": None})
     heart.beat()
     ended = "with an error"
     try:
