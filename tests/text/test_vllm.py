@@ -135,9 +135,13 @@ def test_rows_have_seeds_of_their_own_from_the_key(has_bf16, engines, prompt, pa
     assert engines[0].settings == {"dtype": "bfloat16", "gpu_memory_utilization": 0.92}
 
 
-def test_bf16_is_asked_for_only_where_it_is_fast(engines, prompt, pairs, model, monkeypatch):
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_bf16_is_asked_for_only_where_it_is_fast(
+    device, engines, prompt, pairs, model, monkeypatch
+):
     """Without its instructions the engine computes in float32, as `Generate` does."""
-    monkeypatch.setattr("veriloop.core.bf16.cpu_has_bf16", lambda: False)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: device == "cuda")
+    monkeypatch.setattr("veriloop.text.vllm.bf16_is_fast", lambda where: where.type != device)
     write = GenerateVLLM(articles=pairs, prompt=prompt, bf16=True, options={})
     write(Key(0), model, 2)
     assert engines[0].settings["dtype"] == "float32"
