@@ -335,8 +335,22 @@ def _theirs(size: str, n: int, k: int, metric: str) -> str:
 
 
 def published(name: str) -> list[Table]:
-    """Every published number of a run's arms, metrics and rounds, beside ours."""
-    return [beside(compared(list(records(name))))]
+    """Every published number beside ours; all arms, and how the verified ones move by round."""
+    rows = records(name)
+    compared_with: dict[str, str | None] = {}
+    for arm in rows.arms:
+        compared_with[arm] = None
+        if arm.endswith("-verified"):
+            compared_with[arm] = arm.replace("-verified", "-unverified")
+    found = []
+    for arm in rows.select(verified=True).arms:
+        for metric in ("nelbo", "reconstruction", "mnist_fid"):
+            for k in range(1, last_round(rows, arm) + 1):
+                what = f"{arm}, {metric}: round {k} - round {k - 1}"
+                found.append(moved(rows, what, arm, metric, since=k - 1, to=k))
+    metrics = (*MAIN, "reconstruction", "kl")
+    tables = [beside(compared(list(rows))), arms(rows, compared_with, metrics)]
+    return [*tables, quantities(found)]
 
 
 def beside(found: Sequence[Compared]) -> Table:

@@ -18,6 +18,7 @@ from veriloop.report.numbers import shown as shown
 from veriloop.report.run import commits
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
+COLUMNS = 100  # of a line of a page
 
 
 class Quantity(NamedTuple):
@@ -239,7 +240,10 @@ def _made(name: str) -> str:
     what = "It"
     if "earlier" in run:
         what = f"The last of {len(run['earlier']) + 1} calls"
-    return f"Run: {preset}, {counted}, {commits(run)}.\n{what} took {time}."
+    first = f"Run: {preset}, {counted}, {commits(run)}."
+    if len(first) > COLUMNS:
+        first = f"Run: {preset}, {counted},\n{commits(run)}."
+    return f"{first}\n{what} took {time}."
 
 
 def p_value(values: np.ndarray) -> float:
