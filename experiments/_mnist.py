@@ -568,8 +568,8 @@ def _filter(config: Any, arm: Arm) -> Any:
 class PerDraw:
     """Makes the filter of the published code, for the images that each round keeps.
 
-    Two are equal whatever `counts` says: the run compares its settings, and with more rounds its
-    list is longer.
+    `counts` does not take part when a run that goes on is compared with what it was: with more
+    rounds the list is longer.
     """
 
     keep: float

@@ -72,12 +72,7 @@ def verifier_size(name: str) -> list[Table]:
 def initial_size(name: str) -> list[Table]:
     """Every first model, verified and not, and the largest against the smallest."""
     rows = records(name)
-    compared: dict[str, str | None] = {}
-    for arm in rows.arms:
-        compared[arm] = None
-        if arm.endswith("-verified"):
-            compared[arm] = arm.replace("-verified", "-unverified")
-    tables = [arms(rows, compared, MAIN)]
+    tables = [arms(rows, _without_verifier(rows), MAIN)]
     few = rows.arms[0]
     many = rows.arms[-2]
     found = []
@@ -94,6 +89,16 @@ def initial_size(name: str) -> list[Table]:
     for arm in rows.select(verified=True).arms:
         found.append(moved(rows, f"{arm}, nelbo: round 1 - round 0", arm, "nelbo", to=1))
     return [*tables, quantities(found)]
+
+
+def _without_verifier(rows: Records) -> dict[str, str | None]:
+    """Return for each verified arm the one without a verifier, for all others None."""
+    other: dict[str, str | None] = {}
+    for arm in rows.arms:
+        other[arm] = None
+        if arm.endswith("-verified"):
+            other[arm] = arm.replace("-verified", "-unverified")
+    return other
 
 
 def fitted_start(name: str) -> list[Table]:
@@ -337,11 +342,6 @@ def _theirs(size: str, n: int, k: int, metric: str) -> str:
 def published(name: str) -> list[Table]:
     """Every published number beside ours; all arms, and how the verified ones move by round."""
     rows = records(name)
-    compared_with: dict[str, str | None] = {}
-    for arm in rows.arms:
-        compared_with[arm] = None
-        if arm.endswith("-verified"):
-            compared_with[arm] = arm.replace("-verified", "-unverified")
     found = []
     for arm in rows.select(verified=True).arms:
         for metric in ("nelbo", "reconstruction", "mnist_fid"):
@@ -349,7 +349,7 @@ def published(name: str) -> list[Table]:
                 what = f"{arm}, {metric}: round {k} - round {k - 1}"
                 found.append(moved(rows, what, arm, metric, since=k - 1, to=k))
     metrics = (*MAIN, "reconstruction", "kl")
-    tables = [beside(compared(list(rows))), arms(rows, compared_with, metrics)]
+    tables = [beside(compared(list(rows))), arms(rows, _without_verifier(rows), metrics)]
     return [*tables, quantities(found)]
 
 
