@@ -18,7 +18,7 @@ reproduce: .venv/first  ## every figure at its laptop preset; DATA=mnist takes r
 	@$(MAKE) --no-print-directory .venv/ready
 	@$(BIN)/python experiments/_reproduce.py --data $(DATA)
 
-test: .venv/ready  ## ruff, and every test of a few seconds that needs no data folder, on two cores
+test: .venv/ready  ## ruff, and every test without the mark slow that needs no data folder, on two cores
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(PYTEST) -m "not slow and not data" --durations 10

@@ -12,10 +12,8 @@ from veriloop.study import BadInput, Unit, Whole, main
 class SameData(Digits):
     """Arms are pairs of a first model's and a verifier's images, and an arm without a verifier.
 
-    The images are `initial` for both, more for the verifier, or more for both.
-
-    All sets nest: a larger one holds the smaller. A first model of more images is fitted as every
-        refit is.
+    The images are `initial` for both, more for the verifier, or more for both. All sets nest: a
+    larger one holds the smaller. A first model of more images is fitted as every refit is.
     """
 
     larger: Annotated[list[Whole], Field(min_length=1, max_length=2)]

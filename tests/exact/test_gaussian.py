@@ -122,7 +122,7 @@ def test_the_trace_without_a_verifier_is_exact(policy, pool):
         measure=lambda key, model: {"trace": float(np.trace(model.covariance)) / 2},
     )
     truth = Gaussian.standard(2)
-    paths = [path_of("trace", loop, Key(3).fold(i), State(truth), [8] * 7) for i in range(600)]
+    paths = [path_of("trace", loop, Key(3).fold(i), State(truth), [8] * 7) for i in range(1000)]
     expected = unverified_trace(policy, 8, 7, ridge=0.05)
     assert expected[0] == 1
     for k, sample in enumerate(np.transpose(paths)):
